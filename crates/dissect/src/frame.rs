@@ -1,0 +1,1 @@
+//! Link and network layers, tunnels.

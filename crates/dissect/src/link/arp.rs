@@ -1,0 +1,74 @@
+//! ARP (RFC 826): who owns which IPv4 address.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use model::Mac;
+use model::observation::BindingSource;
+
+use crate::{About, Ctx, Fact, Malformed, Outcome, Reader, Sink};
+
+/// Reports the sender's binding. Probes (sender 0.0.0.0, RFC 5227) claim nothing yet.
+pub(super) fn run(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
+    let mut r = Reader::new(payload);
+    // Ethernet hardware, IPv4 protocol, lengths 6 and 4; requests and replies only.
+    if r.u16_be()? != 1 || r.u16_be()? != 0x0800 || r.u16_be()? != 0x0604 {
+        return Err(Malformed::NotMine);
+    }
+    if !matches!(r.u16_be()?, 1 | 2) {
+        return Err(Malformed::Invalid);
+    }
+    let mac = Mac(r.array()?);
+    let ip = Ipv4Addr::from(r.array::<4>()?);
+    if mac.is_unicast() && !ip.is_unspecified() && !ip.is_broadcast() && !ip.is_multicast() {
+        let how = BindingSource::Arp;
+        sink.fact(
+            About::Mac(mac),
+            Fact::Bound {
+                ip: IpAddr::V4(ip),
+                how,
+            },
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Recorder, ctx, unhex};
+    use crate::{Malformed, Role};
+
+    fn check(hex: &str, expect: Result<&str, Malformed>) {
+        let mut facts = Recorder::default();
+        let outcome = super::run(&unhex(hex), &ctx(0, 0, Role::Unknown), &mut facts);
+        assert_eq!(outcome.map(|()| facts.text()), expect.map(str::to_owned));
+    }
+
+    #[test]
+    fn a_reply_binds_its_sender() {
+        check(
+            "0001 0800 06 04 0002  001b1b358410 c0a80a05  020000000001 c0a80a01",
+            Ok("00:1b:1b:35:84:10 uses 192.168.10.5 (Arp)"),
+        );
+    }
+
+    #[test]
+    fn a_probe_binds_nobody() {
+        check(
+            "0001 0800 06 04 0001  001b1b358410 00000000  000000000000 c0a80a05",
+            Ok(""),
+        );
+    }
+
+    #[test]
+    fn short_and_foreign_frames_are_refused() {
+        check("0001 0800 06 04 0002 001b1b", Err(Malformed::Truncated));
+        check(
+            "0006 0800 06 04 0002 001b1b358410 c0a80a05",
+            Err(Malformed::NotMine),
+        );
+        check(
+            "0001 0800 06 04 0099 001b1b358410 c0a80a05",
+            Err(Malformed::Invalid),
+        );
+    }
+}
