@@ -14,7 +14,7 @@ pub fn clean(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => clean_str(text),
         // A cut inside a character is not a reason to read the rest as Latin-1.
-        Err(e) if e.error_len().is_none() => {
+        Err(e) if cut && e.error_len().is_none() => {
             let valid = bytes.get(..e.valid_up_to()).unwrap_or_default();
             std::str::from_utf8(valid).map_or(Cow::Borrowed(""), clean_str)
         }
