@@ -208,13 +208,7 @@ impl dyn Sink + '_ {
         kind: EventKind,
         detail: impl Into<Cow<'v, str>>,
     ) {
-        self.fact(
-            about,
-            Fact::Event {
-                kind,
-                detail: detail.into(),
-            },
-        );
+        self.fact(about, Fact::Event { kind, detail: detail.into() });
     }
 }
 

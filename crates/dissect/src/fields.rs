@@ -17,22 +17,10 @@ pub(crate) const fn field(name: &'static str, meaning: &'static str) -> Field {
 /// Fields the sensor adds itself, without a dissector.
 const SENSOR: &[Field] = &[
     field("mac.oui", "vendor of the IEEE block of the link address"),
-    field(
-        "service.tcp",
-        "a TCP port the device accepts connections on, as `port/protocol`",
-    ),
-    field(
-        "service.udp",
-        "a UDP port the device answers on, as `port/protocol`",
-    ),
-    field(
-        "client.tcp",
-        "a TCP port the device connects to, as `port/protocol`",
-    ),
-    field(
-        "client.udp",
-        "a UDP port the device talks to, as `port/protocol`",
-    ),
+    field("service.tcp", "a TCP port the device accepts connections on, as `port/protocol`"),
+    field("service.udp", "a UDP port the device answers on, as `port/protocol`"),
+    field("client.tcp", "a TCP port the device connects to, as `port/protocol`"),
+    field("client.udp", "a UDP port the device talks to, as `port/protocol`"),
 ];
 
 /// The catalogue, in the order of the dissectors.

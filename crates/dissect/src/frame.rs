@@ -210,12 +210,7 @@ fn raw_ip(data: &[u8]) -> Result<Packet<'_>, Malformed> {
         Some(_) => return Err(Malformed::NotMine),
         None => return Err(Malformed::Truncated),
     };
-    Ok(Packet {
-        src: Mac::ZERO,
-        dst: Mac::ZERO,
-        vlan: None,
-        body,
-    })
+    Ok(Packet { src: Mac::ZERO, dst: Mac::ZERO, vlan: None, body })
 }
 
 /// Linux cooked capture (LINKTYPE_LINUX_SLL).
@@ -237,13 +232,7 @@ fn cooked2(data: &[u8]) -> Result<Packet<'_>, Malformed> {
     let kind = r.u8()?;
     let length = r.u8()?;
     let address = r.array::<8>()?;
-    cooked_packet(
-        u16::from(kind),
-        u32::from(length),
-        address,
-        ethertype,
-        r.rest(),
-    )
+    cooked_packet(u16::from(kind), u32::from(length), address, ethertype, r.rest())
 }
 
 fn cooked_packet(
@@ -254,20 +243,11 @@ fn cooked_packet(
     rest: &[u8],
 ) -> Result<Packet<'_>, Malformed> {
     let [a, b, c, d, e, f, ..] = address;
-    let src = if length == 6 {
-        Mac([a, b, c, d, e, f])
-    } else {
-        Mac::ZERO
-    };
+    let src = if length == 6 { Mac([a, b, c, d, e, f]) } else { Mac::ZERO };
     let (vlan, body) = typed(ethertype, rest)?;
     // Packet type 1 is broadcast; the receiver's address is otherwise not recorded.
     let dst = if kind == 1 { Mac::BROADCAST } else { Mac::ZERO };
-    Ok(Packet {
-        src,
-        dst,
-        vlan,
-        body,
-    })
+    Ok(Packet { src, dst, vlan, body })
 }
 
 /// What follows an EtherType or an 802.3 length, VLAN tags included.

@@ -91,8 +91,7 @@ impl<'a> Reader<'a> {
 
     /// Big-endian, 24 bits.
     pub fn u24_be(&mut self) -> Result<u32, Malformed> {
-        self.array::<3>()
-            .map(|[a, b, c]| u32::from_be_bytes([0, a, b, c]))
+        self.array::<3>().map(|[a, b, c]| u32::from_be_bytes([0, a, b, c]))
     }
 
     /// Big-endian, 32 bits.

@@ -55,13 +55,7 @@ pub struct Stream {
 
 /// All link-layer protocols.
 pub fn frames() -> impl Iterator<Item = &'static Frame> {
-    [
-        crate::link::FRAMES,
-        crate::names::FRAMES,
-        crate::ics::FRAMES,
-    ]
-    .into_iter()
-    .flatten()
+    [crate::link::FRAMES, crate::names::FRAMES, crate::ics::FRAMES].into_iter().flatten()
 }
 
 /// All datagram protocols; where several share a port, the first that accepts wins.
@@ -79,12 +73,7 @@ pub fn datagrams() -> impl Iterator<Item = &'static Datagram> {
 
 /// All stream protocols; the first whose port and probe fit wins, then the first `Probe::Yes`.
 pub fn streams() -> impl Iterator<Item = &'static Stream> {
-    [
-        crate::ics::STREAMS,
-        crate::app::STREAMS,
-        crate::names::STREAMS,
-        crate::vendor::STREAMS,
-    ]
-    .into_iter()
-    .flatten()
+    [crate::ics::STREAMS, crate::app::STREAMS, crate::names::STREAMS, crate::vendor::STREAMS]
+        .into_iter()
+        .flatten()
 }

@@ -41,15 +41,8 @@ impl Sink for Recorder {
             Fact::Bound { ip, how } => format!("uses {ip} ({how:?})"),
             Fact::Resolved { name, ip } => format!("resolves {name} = {ip}"),
             Fact::ServerName { name } => format!("asks for {name}"),
-            Fact::Located {
-                client,
-                port,
-                present,
-            } => {
-                format!(
-                    "{} {client} at {port}",
-                    if present { "sees" } else { "lost" }
-                )
+            Fact::Located { client, port, present } => {
+                format!("{} {client} at {port}", if present { "sees" } else { "lost" })
             }
             Fact::Event { kind, detail } => format!("event {kind:?}: {detail}"),
         };
@@ -74,12 +67,7 @@ pub fn ctx(src_port: u16, dst_port: u16, role: Role) -> Ctx {
         ip: Some(IpAddr::from([192, 0, 2, n])),
         port,
     };
-    Ctx {
-        src: end(1, src_port),
-        dst: end(2, dst_port),
-        role,
-        at: Timestamp::EPOCH,
-    }
+    Ctx { src: end(1, src_port), dst: end(2, dst_port), role, at: Timestamp::EPOCH }
 }
 
 /// Shows a stream dissector all bytes of one direction, as the sensor would.

@@ -8,9 +8,8 @@ use model::limits::FACT_VALUE_BYTES_MAX;
 /// trimmed of white space and NUL, the length is bounded. Never an escape sequence, never a
 /// newline: the result is safe to print.
 pub fn clean(bytes: &[u8]) -> Cow<'_, str> {
-    let bytes = bytes
-        .get(..bytes.len().min(FACT_VALUE_BYTES_MAX))
-        .unwrap_or(bytes);
+    let cut = bytes.len() > FACT_VALUE_BYTES_MAX;
+    let bytes = bytes.get(..FACT_VALUE_BYTES_MAX).unwrap_or(bytes);
     match std::str::from_utf8(bytes) {
         Ok(text) => clean_str(text),
         // A cut inside a character is not a reason to read the rest as Latin-1.
@@ -32,11 +31,7 @@ pub fn clean_str(text: &str) -> Cow<'_, str> {
     let end = text.floor_char_boundary(FACT_VALUE_BYTES_MAX);
     let text = text.get(..end).unwrap_or(text);
     if text.chars().any(char::is_control) {
-        Cow::Owned(
-            text.chars()
-                .map(|c| if c.is_control() { ' ' } else { c })
-                .collect(),
-        )
+        Cow::Owned(text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect())
     } else {
         Cow::Borrowed(text)
     }
@@ -54,9 +49,7 @@ pub fn utf16_le(bytes: &[u8]) -> String {
         .take(FACT_VALUE_BYTES_MAX)
         .map(|pair| u16::from_le_bytes(pair.try_into().unwrap_or_default()))
         .take_while(|unit| *unit != 0);
-    let text: String = char::decode_utf16(units)
-        .map(|c| c.unwrap_or(' '))
-        .collect();
+    let text: String = char::decode_utf16(units).map(|c| c.unwrap_or(' ')).collect();
     clean_str(&text).into_owned()
 }
 

@@ -74,11 +74,7 @@ impl FromStr for Mac {
             *slot = (*slot << 4) | digit;
             digits += 1;
         }
-        if digits == 12 {
-            Ok(Self(bytes))
-        } else {
-            Err(wrong())
-        }
+        if digits == 12 { Ok(Self(bytes)) } else { Err(wrong()) }
     }
 }
 
@@ -119,12 +115,7 @@ mod tests {
     #[test]
     fn reads_the_four_usual_spellings() {
         let mac = Mac([0, 0x1b, 0x1b, 0x35, 0x84, 0x10]);
-        for text in [
-            "00:1b:1b:35:84:10",
-            "00-1B-1B-35-84-10",
-            "001b.1b35.8410",
-            "001B1B358410",
-        ] {
+        for text in ["00:1b:1b:35:84:10", "00-1B-1B-35-84-10", "001b.1b35.8410", "001B1B358410"] {
             assert_eq!(text.parse::<Mac>().unwrap(), mac);
         }
         for text in ["", "00:1b", "00:1b:1b:35:84:10:11", "zz:1b:1b:35:84:10"] {

@@ -49,11 +49,7 @@ impl Assurance {
 
     /// Position on the ladder, 0 for `observed`; what a policy compares.
     pub fn rank(self) -> u8 {
-        Self::ALL
-            .iter()
-            .position(|a| *a == self)
-            .and_then(|i| u8::try_from(i).ok())
-            .unwrap_or(0)
+        Self::ALL.iter().position(|a| *a == self).and_then(|i| u8::try_from(i).ok()).unwrap_or(0)
     }
 }
 

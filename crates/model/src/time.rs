@@ -110,11 +110,7 @@ mod tests {
 
     #[test]
     fn absurd_clocks_do_not_panic() {
-        for t in [
-            Timestamp::MIN,
-            Timestamp::MAX,
-            Timestamp::from_secs(i64::MAX, 1),
-        ] {
+        for t in [Timestamp::MIN, Timestamp::MAX, Timestamp::from_secs(i64::MAX, 1)] {
             assert!(!t.to_string().is_empty());
         }
         assert!("yesterday".parse::<Timestamp>().is_err());

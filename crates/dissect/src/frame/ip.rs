@@ -11,28 +11,8 @@ const EXTENSIONS_MAX: usize = 8;
 #[inline]
 pub(super) fn v4(data: &[u8]) -> Result<Ip<'_>, Malformed> {
     let (head, _) = data.split_first_chunk::<20>().ok_or(Malformed::Truncated)?;
-    let [
-        vihl,
-        _,
-        l0,
-        l1,
-        i0,
-        i1,
-        f0,
-        f1,
-        ttl,
-        protocol,
-        _,
-        _,
-        s0,
-        s1,
-        s2,
-        s3,
-        d0,
-        d1,
-        d2,
-        d3,
-    ] = *head;
+    let [vihl, _, l0, l1, i0, i1, f0, f1, ttl, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
+        *head;
     let header = usize::from(vihl & 0x0f) * 4;
     if vihl >> 4 != 4 || header < 20 {
         return Err(Malformed::Invalid);
@@ -71,11 +51,7 @@ pub(super) fn v6(data: &[u8]) -> Result<Ip<'_>, Malformed> {
     let ttl = r.u8()?;
     let src = IpAddr::V6(Ipv6Addr::from(r.array::<16>()?));
     let dst = IpAddr::V6(Ipv6Addr::from(r.array::<16>()?));
-    let mut r = Reader::new(if length == 0 {
-        r.rest()
-    } else {
-        r.take_up_to(length)
-    });
+    let mut r = Reader::new(if length == 0 { r.rest() } else { r.take_up_to(length) });
     let mut fragment = None;
     for _ in 0..EXTENSIONS_MAX {
         match next {
@@ -112,13 +88,7 @@ pub(super) fn v6(data: &[u8]) -> Result<Ip<'_>, Malformed> {
         }
     }
     let transport = transport_of(next, r.rest(), fragment);
-    Ok(Ip {
-        src,
-        dst,
-        ttl,
-        fragment,
-        transport,
-    })
+    Ok(Ip { src, dst, ttl, fragment, transport })
 }
 
 #[inline]
@@ -144,23 +114,7 @@ pub fn parse_transport(protocol: u8, payload: &[u8]) -> Transport<'_> {
 #[inline]
 fn tcp(segment: &[u8]) -> Option<Tcp<'_>> {
     let (head, _) = segment.split_first_chunk::<20>()?;
-    let [
-        s0,
-        s1,
-        d0,
-        d1,
-        q0,
-        q1,
-        q2,
-        q3,
-        _,
-        _,
-        _,
-        _,
-        offset,
-        flags,
-        ..,
-    ] = *head;
+    let [s0, s1, d0, d1, q0, q1, q2, q3, _, _, _, _, offset, flags, ..] = *head;
     let header = usize::from(offset >> 4) * 4;
     if header < 20 {
         return None;

@@ -20,29 +20,18 @@ fn body(body: &Body<'_>) -> String {
         Body::Link { key, payload } => format!("{key:x?} {} bytes", payload.len()),
         Body::Ip(ip) => {
             if let Some(t) = tunnelled(ip) {
-                return format!(
-                    "{} > {} [{} {}]",
-                    ip.src,
-                    ip.dst,
-                    t.via,
-                    show(t.link, t.data)
-                );
+                return format!("{} > {} [{} {}]", ip.src, ip.dst, t.via, show(t.link, t.data));
             }
             let carried = match ip.transport {
                 Transport::Tcp(t) => {
-                    format!(
-                        "tcp {} > {} flags {:02x} {:?}",
-                        t.src, t.dst, t.flags, t.payload
-                    )
+                    format!("tcp {} > {} flags {:02x} {:?}", t.src, t.dst, t.flags, t.payload)
                 }
                 Transport::Udp { src, dst, payload } => format!("udp {src} > {dst} {payload:?}"),
                 Transport::Other { protocol, payload } => {
                     format!("ip {protocol} {} bytes", payload.len())
                 }
             };
-            let part = ip
-                .fragment
-                .map_or(String::new(), |f| format!(" at {}", f.offset));
+            let part = ip.fragment.map_or(String::new(), |f| format!(" at {}", f.offset));
             format!("{} > {}{part} {carried}", ip.src, ip.dst)
         }
     }
@@ -61,47 +50,23 @@ fn check(link: u32, hex: &str, expect: &str) {
 fn ethernet_with_and_without_tags() {
     let tail = "192.0.2.1 > 192.0.2.2 udp 8080 > 53 [97, 98, 99, 100]";
     let ends = "02:00:00:00:00:01 > 02:00:00:00:00:02";
-    check(
-        1,
-        &format!("{ETHER} 0800 {UDP4}"),
-        &format!("{ends} {tail}"),
-    );
-    check(
-        1,
-        &format!("{ETHER} 8100 6064 0800 {UDP4}"),
-        &format!("{ends} vlan 100 {tail}"),
-    );
+    check(1, &format!("{ETHER} 0800 {UDP4}"), &format!("{ends} {tail}"));
+    check(1, &format!("{ETHER} 8100 6064 0800 {UDP4}"), &format!("{ends} vlan 100 {tail}"));
     check(
         1,
         &format!("{ETHER} 88a8 0005 8100 0064 0800 {UDP4}"),
         &format!("{ends} vlan 100 {tail}"),
     );
     // Ethernet padding behind the IP length is not payload.
-    check(
-        1,
-        &format!("{ETHER} 0800 {UDP4} 0000000000"),
-        &format!("{ends} {tail}"),
-    );
-    check(
-        1,
-        &format!("{ETHER} 892f 0000 0001 0800 {UDP4}"),
-        &format!("{ends} {tail}"),
-    );
-    check(
-        1,
-        &format!("{ETHER} 8864 1100 0001 0022 0021 {UDP4}"),
-        &format!("{ends} {tail}"),
-    );
+    check(1, &format!("{ETHER} 0800 {UDP4} 0000000000"), &format!("{ends} {tail}"));
+    check(1, &format!("{ETHER} 892f 0000 0001 0800 {UDP4}"), &format!("{ends} {tail}"));
+    check(1, &format!("{ETHER} 8864 1100 0001 0022 0021 {UDP4}"), &format!("{ends} {tail}"));
 }
 
 #[test]
 fn logical_link_control() {
     let ends = "02:00:00:00:00:01 > 02:00:00:00:00:02";
-    check(
-        1,
-        &format!("{ETHER} 0007 42 42 03 00000000 ffff"),
-        &format!("{ends} Llc(42) 4 bytes"),
-    );
+    check(1, &format!("{ETHER} 0007 42 42 03 00000000 ffff"), &format!("{ends} Llc(42) 4 bytes"));
     check(
         1,
         &format!("{ETHER} 000a aa aa 03 00000c 2000 02b4"),
@@ -153,10 +118,7 @@ fn ipv6_extension_headers_and_fragments() {
     let ends = "02:00:00:00:00:01 > 02:00:00:00:00:02 2001:db8::1 > 2001:db8::2";
     check(
         1,
-        &format!(
-            "{} 11 00 000000000000  1f90 0035 0009 0000 61",
-            head("00", "0011")
-        ),
+        &format!("{} 11 00 000000000000  1f90 0035 0009 0000 61", head("00", "0011")),
         &format!("{ends} udp 8080 > 53 [97]"),
     );
     check(
@@ -191,21 +153,14 @@ fn tunnels_show_the_inner_frame() {
     );
     let gre = |body: &str| {
         let n = unhex(body).len();
-        format!(
-            "{ETHER} 0800 45 00 {:04x} 0000 0000 40 2f 0000 c0000203 c0000204 {body}",
-            20 + n
-        )
+        format!("{ETHER} 0800 45 00 {:04x} 0000 0000 40 2f 0000 c0000203 c0000204 {body}", 20 + n)
     };
     check(
         1,
         &gre(&format!("1000 88be 00000001 0000000000000000 {inner}")),
         &format!("{ends} [erspan {shown}]"),
     );
-    check(
-        1,
-        &gre(&format!("0000 6558 {inner}")),
-        &format!("{ends} [gre {shown}]"),
-    );
+    check(1, &gre(&format!("0000 6558 {inner}")), &format!("{ends} [gre {shown}]"));
 }
 
 #[test]
@@ -218,11 +173,7 @@ fn nonsense_is_named() {
         "a field has a value the protocol does not allow",
     );
     let tags = "8100 0001 ".repeat(8);
-    check(
-        1,
-        &format!("{ETHER} {tags}"),
-        "deeper, longer or more than the parser's bound",
-    );
+    check(1, &format!("{ETHER} {tags}"), "deeper, longer or more than the parser's bound");
 }
 
 proptest! {

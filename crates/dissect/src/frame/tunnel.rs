@@ -38,12 +38,7 @@ pub fn tunnelled<'a>(ip: &Ip<'a>) -> Option<Tunnelled<'a>> {
 }
 
 const fn inner<'a>(via: &'static str, link: u32, data: &'a [u8]) -> Tunnelled<'a> {
-    Tunnelled {
-        via,
-        link,
-        data,
-        behind_sender: false,
-    }
+    Tunnelled { via, link, data, behind_sender: false }
 }
 
 fn vxlan(payload: &[u8]) -> Option<Tunnelled<'_>> {
@@ -104,15 +99,6 @@ fn capwap(payload: &[u8], from_access_point: bool) -> Result<Option<Tunnelled<'_
         return Ok(None);
     }
     let data = payload.get(header..).ok_or(Malformed::Truncated)?;
-    let link = if native {
-        link_type::WLAN
-    } else {
-        link_type::ETHERNET
-    };
-    Ok(Some(Tunnelled {
-        via: "capwap",
-        link,
-        data,
-        behind_sender: from_access_point,
-    }))
+    let link = if native { link_type::WLAN } else { link_type::ETHERNET };
+    Ok(Some(Tunnelled { via: "capwap", link, data, behind_sender: from_access_point }))
 }

@@ -29,22 +29,12 @@ pub(super) fn data(frame: &[u8]) -> Result<Packet<'_>, Malformed> {
     let a1 = Mac(r.array()?);
     // Control frames have at most a transmitter, and no body worth reading.
     if control >> 2 & 3 == 1 {
-        return Ok(Packet {
-            src: Mac::ZERO,
-            dst: a1,
-            vlan: None,
-            body: Body::Opaque,
-        });
+        return Ok(Packet { src: Mac::ZERO, dst: a1, vlan: None, body: Body::Opaque });
     }
     let a2 = Mac(r.array()?);
     let a3 = Mac(r.array()?);
     r.skip(2)?;
-    let opaque = |src, dst| Packet {
-        src,
-        dst,
-        vlan: None,
-        body: Body::Opaque,
-    };
+    let opaque = |src, dst| Packet { src, dst, vlan: None, body: Body::Opaque };
     if control >> 2 & 3 == 0 {
         return Ok(opaque(a2, a1));
     }
@@ -73,10 +63,5 @@ pub(super) fn data(frame: &[u8]) -> Result<Packet<'_>, Malformed> {
         return Ok(opaque(src, dst));
     }
     let body = llc(r.len(), r.rest()).unwrap_or(Body::Opaque);
-    Ok(Packet {
-        src,
-        dst,
-        vlan: None,
-        body,
-    })
+    Ok(Packet { src, dst, vlan: None, body })
 }

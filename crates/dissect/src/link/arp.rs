@@ -21,13 +21,7 @@ pub(super) fn run(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     let ip = Ipv4Addr::from(r.array::<4>()?);
     if mac.is_unicast() && !ip.is_unspecified() && !ip.is_broadcast() && !ip.is_multicast() {
         let how = BindingSource::Arp;
-        sink.fact(
-            About::Mac(mac),
-            Fact::Bound {
-                ip: IpAddr::V4(ip),
-                how,
-            },
-        );
+        sink.fact(About::Mac(mac), Fact::Bound { ip: IpAddr::V4(ip), how });
     }
     Ok(())
 }
@@ -53,22 +47,13 @@ mod tests {
 
     #[test]
     fn a_probe_binds_nobody() {
-        check(
-            "0001 0800 06 04 0001  001b1b358410 00000000  000000000000 c0a80a05",
-            Ok(""),
-        );
+        check("0001 0800 06 04 0001  001b1b358410 00000000  000000000000 c0a80a05", Ok(""));
     }
 
     #[test]
     fn short_and_foreign_frames_are_refused() {
         check("0001 0800 06 04 0002 001b1b", Err(Malformed::Truncated));
-        check(
-            "0006 0800 06 04 0002 001b1b358410 c0a80a05",
-            Err(Malformed::NotMine),
-        );
-        check(
-            "0001 0800 06 04 0099 001b1b358410 c0a80a05",
-            Err(Malformed::Invalid),
-        );
+        check("0006 0800 06 04 0002 001b1b358410 c0a80a05", Err(Malformed::NotMine));
+        check("0001 0800 06 04 0099 001b1b358410 c0a80a05", Err(Malformed::Invalid));
     }
 }

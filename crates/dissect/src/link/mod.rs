@@ -9,11 +9,8 @@ use crate::registry::{Datagram, Frame, LinkKey};
 pub(crate) const FIELDS: &[Field] = &[];
 
 /// Link-layer protocols of this group.
-pub(crate) const FRAMES: &[Frame] = &[Frame {
-    name: "arp",
-    key: &[LinkKey::EtherType(0x0806)],
-    run: arp::run,
-}];
+pub(crate) const FRAMES: &[Frame] =
+    &[Frame { name: "arp", key: &[LinkKey::EtherType(0x0806)], run: arp::run }];
 
 /// Datagram protocols of this group.
 pub(crate) const DATAGRAMS: &[Datagram] = &[];
