@@ -134,7 +134,15 @@ pub enum Fact {
         /// How that is known.
         how: BindingSource,
     },
-    /// Traffic totals since the last such observation.
+    /// The subject sits behind another device (a wireless client behind its access point).
+    Behind {
+        /// That device: always a `Link` or a `Host`.
+        parent: Box<Subject>,
+        /// How.
+        via: Arc<str>,
+    },
+    /// Traffic totals since the last such observation: of a link address (`ip` is `None` in the
+    /// subject), or of one network address behind it.
     Sighted {
         /// First packet of this span.
         first: Timestamp,
@@ -144,6 +152,9 @@ pub enum Fact {
         bytes: u64,
         /// VLAN id, where tagged.
         vlan: Option<u16>,
+        /// Largest hop limit seen with this network address: an initial value (64, 128, 255…)
+        /// says that the sender is on this link, a smaller one that it was routed.
+        hop_limit: Option<u8>,
         /// Protocols spoken by the sender, by name.
         protocols: Vec<Arc<str>>,
     },

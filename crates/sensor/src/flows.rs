@@ -1,0 +1,307 @@
+//! Conversations: who talks to whom, at which port, and who called.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use dissect::Role;
+use model::limits::FLOWS_MAX;
+use model::observation::{self, Transport};
+use model::{Mac, Timestamp};
+use rustc_hash::FxHashMap;
+
+use crate::dispatch::NameId;
+use crate::links::LinkId;
+use crate::streams::Watch;
+
+/// Index of a flow in [`Flows`].
+pub(crate) type FlowId = u32;
+
+/// A TCP connection without packets for this long is over.
+const TCP_IDLE_NANOS: i64 = 3_600_000_000_000;
+/// A datagram exchange without packets for this long is over.
+const UDP_IDLE_NANOS: i64 = 120_000_000_000;
+/// The table is swept when it has grown past this, and past twice what the last sweep left.
+const SWEEP_AT_MIN: usize = 65_536;
+
+/// Both ends of a conversation, in an order that does not depend on who sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key([u64; 5]);
+
+impl Key {
+    /// The key, and whether `src` is its first end.
+    #[inline]
+    pub(crate) fn new(src: (IpAddr, u16), dst: (IpAddr, u16), protocol: u8) -> (Self, bool) {
+        let (s, d) = (bits(src.0), bits(dst.0));
+        let forward = (s, src.1) <= (d, dst.1);
+        let (a, b, ports) = if forward { (s, d, (src.1, dst.1)) } else { (d, s, (dst.1, src.1)) };
+        let tail = u64::from(ports.0) << 32 | u64::from(ports.1) << 16 | u64::from(protocol);
+        (Self([a.0, a.1, b.0, b.1, tail]), forward)
+    }
+}
+
+#[inline]
+fn bits(ip: IpAddr) -> (u64, u64) {
+    match ip {
+        IpAddr::V4(v4) => (0, u64::from(u32::from(v4))),
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, e, f, g, h] = v6.segments().map(u64::from);
+            (a << 48 | b << 32 | c << 16 | d, e << 48 | f << 32 | g << 16 | h)
+        }
+    }
+}
+
+/// One end of a conversation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End {
+    pub(crate) link: LinkId,
+    pub(crate) ip: IpAddr,
+    pub(crate) port: u16,
+    pub(crate) mac: Mac,
+}
+
+/// Packets and bytes of one direction.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Volume {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    pub(crate) hop_limit: u8,
+    pub(crate) data: bool,
+}
+
+/// One conversation.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    key: Key,
+    pub(crate) transport: Transport,
+    pub(crate) client: End,
+    pub(crate) server: End,
+    /// The client is the first end of the key.
+    client_first: bool,
+    pub(crate) roles_certain: bool,
+    pub(crate) to_group: bool,
+    pub(crate) synack: bool,
+    pub(crate) syn: bool,
+    pub(crate) reset: bool,
+    pub(crate) first: Timestamp,
+    pub(crate) last: Timestamp,
+    /// From the client, from the server.
+    pub(crate) volume: [Volume; 2],
+    pub(crate) application: NameId,
+    /// Dissections of this conversation that found nothing.
+    pub(crate) misses: u8,
+    pub(crate) server_name: Option<Arc<str>>,
+    /// Byte streams being read, if any.
+    pub(crate) watch: Option<Box<Watch>>,
+    /// Nothing more will be read from its byte streams.
+    pub(crate) read: bool,
+    /// Numbers kept for dissectors.
+    pub(crate) memory: Vec<(u64, u64)>,
+    pub(crate) input: u16,
+    pub(crate) packet: u64,
+}
+
+impl Flow {
+    pub(crate) const fn role(&self, from_client: bool) -> Role {
+        if !self.roles_certain {
+            Role::Unknown
+        } else if from_client {
+            Role::Client
+        } else {
+            Role::Server
+        }
+    }
+
+    /// Swaps the ends: the other side turned out to be the server.
+    pub(crate) const fn swap_roles(&mut self) {
+        std::mem::swap(&mut self.client, &mut self.server);
+        let [a, b] = self.volume;
+        self.volume = [b, a];
+        self.client_first = !self.client_first;
+    }
+
+    /// The server accepted or answered.
+    pub(crate) const fn established(&self) -> bool {
+        let [out, back] = self.volume;
+        if self.to_group {
+            return true;
+        }
+        match self.transport {
+            // A handshake alone may be a port scan; without one, data must have flowed.
+            Transport::Tcp if self.syn => {
+                self.synack && out.packets > 1 && !(self.reset && !out.data && !back.data)
+            }
+            Transport::Tcp => out.packets > 0 && back.packets > 0 && (out.data || back.data),
+            _ => out.packets > 0 && back.packets > 0,
+        }
+    }
+}
+
+/// The flow table.
+#[derive(Debug)]
+pub(crate) struct Flows {
+    by_key: FxHashMap<Key, FlowId>,
+    slots: Vec<Option<Flow>>,
+    free: Vec<FlowId>,
+    sweep_at: usize,
+    last: Option<(Key, FlowId)>,
+    /// Conversations not tracked because the table is full of live ones.
+    pub(crate) refused: u64,
+}
+
+impl Flows {
+    pub(crate) fn new() -> Self {
+        Self {
+            by_key: FxHashMap::default(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            sweep_at: SWEEP_AT_MIN,
+            last: None,
+            refused: 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, key: Key) -> Option<FlowId> {
+        match self.last {
+            Some((last, id)) if last == key => Some(id),
+            _ => self.by_key.get(&key).copied(),
+        }
+    }
+
+    /// Remembers the flow of the packet at hand: the next packet is often of the same one.
+    #[inline]
+    pub(crate) const fn touch(&mut self, key: Key, id: FlowId) {
+        self.last = Some((key, id));
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: FlowId) -> Option<&mut Flow> {
+        self.slots.get_mut(id as usize)?.as_mut()
+    }
+
+    /// Adds a conversation opened by `client`; `None` when the table is full.
+    pub(crate) fn add(&mut self, key: Key, new: New) -> Option<FlowId> {
+        if self.by_key.len() >= FLOWS_MAX {
+            self.refused += 1;
+            return None;
+        }
+        let flow = Flow {
+            key,
+            transport: new.transport,
+            client: new.client,
+            server: new.server,
+            client_first: new.client_first,
+            roles_certain: new.roles_certain,
+            to_group: new.to_group,
+            synack: false,
+            syn: false,
+            reset: false,
+            first: new.at,
+            last: new.at,
+            volume: [Volume::default(); 2],
+            application: 0,
+            misses: 0,
+            server_name: None,
+            watch: None,
+            read: false,
+            memory: Vec::new(),
+            input: new.input,
+            packet: new.packet,
+        };
+        let id = match self.free.pop() {
+            Some(id) => {
+                *self.slots.get_mut(id as usize)? = Some(flow);
+                id
+            }
+            None => {
+                self.slots.push(Some(flow));
+                FlowId::try_from(self.slots.len() - 1).ok()?
+            }
+        };
+        self.by_key.insert(key, id);
+        self.last = Some((key, id));
+        Some(id)
+    }
+
+    /// Takes a conversation out of the table.
+    pub(crate) fn remove(&mut self, id: FlowId) -> Option<Flow> {
+        let flow = self.slots.get_mut(id as usize)?.take()?;
+        self.by_key.remove(&flow.key);
+        self.free.push(id);
+        self.last = None;
+        Some(flow)
+    }
+
+    /// Whether it is time to look for conversations that are over.
+    #[inline]
+    pub(crate) fn wants_sweep(&self) -> bool {
+        self.by_key.len() >= self.sweep_at
+    }
+
+    /// Takes out the conversations that are over at `now`; all of them at [`Timestamp::MAX`].
+    pub(crate) fn sweep(&mut self, now: Timestamp) -> Vec<Flow> {
+        let over = |flow: &Flow| {
+            let idle = match flow.transport {
+                Transport::Tcp => TCP_IDLE_NANOS,
+                _ => UDP_IDLE_NANOS,
+            };
+            now.as_nanos().saturating_sub(flow.last.as_nanos()) > idle
+        };
+        let mut gone: Vec<FlowId> = (0..)
+            .zip(&self.slots)
+            .filter(|(_, slot)| slot.as_ref().is_some_and(|f| now == Timestamp::MAX || over(f)))
+            .map(|(id, _)| id)
+            .collect();
+        // Still too full of conversations that may live: the older half goes.
+        if now != Timestamp::MAX && self.by_key.len() - gone.len() >= FLOWS_MAX / 2 {
+            let mut ages: Vec<(Timestamp, FlowId)> = (0..)
+                .zip(&self.slots)
+                .filter_map(|(id, slot)| slot.as_ref().map(|f| (f.last, id)))
+                .collect();
+            let half = ages.len() / 2;
+            ages.select_nth_unstable(half);
+            gone = ages.into_iter().take(half).map(|(_, id)| id).collect();
+        }
+        let flows: Vec<Flow> = gone.into_iter().filter_map(|id| self.remove(id)).collect();
+        self.sweep_at = (self.by_key.len() * 2).max(SWEEP_AT_MIN);
+        flows
+    }
+
+    /// Whether the sender of a packet is the flow's client.
+    #[inline]
+    pub(crate) const fn from_client(flow: &Flow, forward: bool) -> bool {
+        flow.client_first == forward
+    }
+}
+
+/// What a new conversation starts with.
+#[derive(Debug)]
+pub(crate) struct New {
+    pub(crate) transport: Transport,
+    pub(crate) client: End,
+    pub(crate) server: End,
+    pub(crate) client_first: bool,
+    pub(crate) roles_certain: bool,
+    pub(crate) to_group: bool,
+    pub(crate) at: Timestamp,
+    pub(crate) input: u16,
+    pub(crate) packet: u64,
+}
+
+/// What conversations are summed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Path {
+    pub(crate) client: (LinkId, Option<IpAddr>),
+    pub(crate) server: (u64, Option<IpAddr>),
+    pub(crate) transport: Transport,
+    pub(crate) port: u16,
+    pub(crate) established: bool,
+}
+
+/// A sum of conversations, with where the first was seen.
+#[derive(Debug)]
+pub(crate) struct Summed {
+    pub(crate) flow: observation::Flow,
+    pub(crate) input: u16,
+    pub(crate) packet: u64,
+}

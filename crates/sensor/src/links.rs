@@ -1,0 +1,197 @@
+//! Link addresses and the network addresses seen with them.
+
+use std::net::IpAddr;
+
+use dissect::frame::Packet;
+use model::limits::LINKS_MAX;
+use model::{Mac, Timestamp, is_private};
+use rustc_hash::FxHashMap;
+
+use crate::dispatch::NameId;
+
+/// Index of a link address in [`Links`]. 0 is "nobody".
+pub(crate) type LinkId = u32;
+
+/// Network addresses tracked per link address, own and routed.
+const STATIONS_MAX: usize = 4_096;
+/// Public network addresses kept per link address: a router shows the whole Internet.
+const PUBLIC_MAX: usize = 16;
+
+/// One link address.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) mac: Mac,
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    pub(crate) first: Timestamp,
+    pub(crate) last: Timestamp,
+    pub(crate) vlan: Option<u16>,
+    /// Protocols the sender speaks, each once.
+    pub(crate) protocols: Vec<NameId>,
+    /// Packets and bytes already reported.
+    pub(crate) reported: (u64, u64),
+    public: u32,
+    stations: u32,
+    /// Facts reported about this link: a bound against floods.
+    pub(crate) facts: u32,
+}
+
+impl Link {
+    /// It shows many public addresses: a router, whose remote hosts are not devices here.
+    pub(crate) const fn shows_internet(&self) -> bool {
+        self.public as usize >= PUBLIC_MAX
+    }
+
+    pub(crate) fn speaks(&mut self, protocol: NameId) {
+        if protocol != 0 && !self.protocols.contains(&protocol) {
+            self.protocols.push(protocol);
+        }
+    }
+}
+
+/// A network address used with a link address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Station {
+    pub(crate) first: Timestamp,
+    pub(crate) last: Timestamp,
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    pub(crate) hop_limit: u8,
+    pub(crate) reported: u64,
+}
+
+/// The link table.
+#[derive(Debug)]
+pub(crate) struct Links {
+    by_mac: FxHashMap<Mac, LinkId>,
+    links: Vec<Link>,
+    pub(crate) stations: FxHashMap<(LinkId, IpAddr), Station>,
+    last: (Mac, LinkId),
+    /// Link addresses not tracked because the table is full.
+    pub(crate) refused: u64,
+}
+
+impl Links {
+    pub(crate) fn new() -> Self {
+        let nobody = Link {
+            mac: Mac::ZERO,
+            packets: 0,
+            bytes: 0,
+            first: Timestamp::MAX,
+            last: Timestamp::MIN,
+            vlan: None,
+            protocols: Vec::new(),
+            reported: (0, 0),
+            public: 0,
+            stations: 0,
+            facts: 0,
+        };
+        Self {
+            by_mac: FxHashMap::default(),
+            links: vec![nobody],
+            stations: FxHashMap::default(),
+            last: (Mac::ZERO, 0),
+            refused: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: LinkId) -> Option<&Link> {
+        self.links.get(id as usize)
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
+        self.links.get_mut(id as usize)
+    }
+
+    /// Index of a link address that was seen as a sender; 0 if it was not.
+    #[inline]
+    pub(crate) fn find(&self, mac: Mac) -> LinkId {
+        if self.last.0 == mac {
+            return self.last.1;
+        }
+        self.by_mac.get(&mac).copied().unwrap_or(0)
+    }
+
+    /// Counts a packet for its sender.
+    #[inline]
+    pub(crate) fn sent(&mut self, packet: &Packet<'_>, at: Timestamp, bytes: u64) -> LinkId {
+        if !packet.src.is_unicast() {
+            return 0;
+        }
+        let id = if self.last.0 == packet.src {
+            self.last.1
+        } else {
+            let id = match self.by_mac.get(&packet.src) {
+                Some(id) => *id,
+                None => self.add(packet.src, at),
+            };
+            self.last = (packet.src, id);
+            id
+        };
+        if let Some(link) = self.links.get_mut(id as usize).filter(|_| id != 0) {
+            link.packets += 1;
+            link.bytes += bytes;
+            link.first = link.first.min(at);
+            link.last = link.last.max(at);
+            if packet.vlan.is_some() {
+                link.vlan = packet.vlan;
+            }
+        }
+        id
+    }
+
+    #[cold]
+    fn add(&mut self, mac: Mac, at: Timestamp) -> LinkId {
+        let id = LinkId::try_from(self.links.len()).unwrap_or(0);
+        if self.links.len() >= LINKS_MAX || id == 0 {
+            self.refused += 1;
+            return 0;
+        }
+        self.links.push(Link {
+            mac,
+            packets: 0,
+            bytes: 0,
+            first: at,
+            last: at,
+            vlan: None,
+            protocols: Vec::new(),
+            reported: (0, 0),
+            public: 0,
+            stations: 0,
+            facts: 0,
+        });
+        self.by_mac.insert(mac, id);
+        id
+    }
+
+    /// Counts traffic of a network address behind a link address. Called for the first packet of
+    /// a conversation and when one is retired, not for every packet.
+    pub(crate) fn station(&mut self, link: LinkId, ip: IpAddr, seen: Station) {
+        if let Some(station) = self.stations.get_mut(&(link, ip)) {
+            station.first = station.first.min(seen.first);
+            station.last = station.last.max(seen.last);
+            station.packets += seen.packets;
+            station.bytes += seen.bytes;
+            station.hop_limit = station.hop_limit.max(seen.hop_limit);
+            return;
+        }
+        let Some(entry) = self.links.get_mut(link as usize).filter(|_| link != 0) else { return };
+        let public = !is_private(ip);
+        if entry.stations as usize >= STATIONS_MAX || (public && entry.shows_internet()) {
+            return;
+        }
+        entry.stations += 1;
+        entry.public += u32::from(public);
+        self.stations.insert((link, ip), seen);
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (LinkId, &mut Link)> {
+        (0..).zip(&mut self.links).skip(1)
+    }
+}

@@ -1,0 +1,111 @@
+//! Attempts that led nowhere: who probes many addresses or ports.
+
+use std::net::IpAddr;
+
+use model::Timestamp;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::links::LinkId;
+
+/// Distinct unanswered addresses within the window that make a scan.
+const ADDRESSES_MIN: usize = 24;
+/// Distinct unanswered (address, port) pairs within the window that make a scan.
+const TARGETS_MIN: usize = 60;
+/// Attempts older than this are forgotten.
+const WINDOW_NANOS: i64 = 600_000_000_000;
+/// Sources watched at once.
+const SOURCES_MAX: usize = 65_536;
+
+#[derive(Debug)]
+struct Attempts {
+    since: Timestamp,
+    addresses: FxHashSet<IpAddr>,
+    targets: FxHashSet<(IpAddr, u16)>,
+    reported: bool,
+}
+
+/// Unanswered attempts by source.
+#[derive(Debug, Default)]
+pub(crate) struct Suspicion {
+    by_source: FxHashMap<LinkId, Attempts>,
+}
+
+impl Suspicion {
+    /// Notes an attempt that nobody answered; returns a sentence when it makes a scan.
+    pub(crate) fn unanswered(
+        &mut self,
+        source: LinkId,
+        target: (IpAddr, u16),
+        at: Timestamp,
+        what: &str,
+    ) -> Option<String> {
+        if source == 0
+            || (self.by_source.len() >= SOURCES_MAX && !self.by_source.contains_key(&source))
+        {
+            return None;
+        }
+        let attempts = self.by_source.entry(source).or_insert_with(|| Attempts {
+            since: at,
+            addresses: FxHashSet::default(),
+            targets: FxHashSet::default(),
+            reported: false,
+        });
+        if attempts.reported {
+            return None;
+        }
+        if at.as_nanos().saturating_sub(attempts.since.as_nanos()) > WINDOW_NANOS {
+            attempts.since = at;
+            attempts.addresses.clear();
+            attempts.targets.clear();
+        }
+        attempts.addresses.insert(target.0);
+        attempts.targets.insert(target);
+        let (addresses, targets) = (attempts.addresses.len(), attempts.targets.len());
+        if addresses < ADDRESSES_MIN && targets < TARGETS_MIN {
+            return None;
+        }
+        attempts.reported = true;
+        attempts.addresses = FxHashSet::default();
+        attempts.targets = FxHashSet::default();
+        Some(format!(
+            "{what} to {addresses} addresses and {targets} address-port pairs within ten minutes \
+             without an answer"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(n: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, n])
+    }
+
+    #[test]
+    fn many_addresses_quickly_are_a_scan_once() {
+        let mut s = Suspicion::default();
+        let said: Vec<bool> = (0..60u8)
+            .map(|n| s.unanswered(1, (ip(n), 80), Timestamp::EPOCH, "connections").is_some())
+            .collect();
+        assert_eq!(said.iter().filter(|b| **b).count(), 1);
+        assert_eq!(said.iter().position(|b| *b), Some(ADDRESSES_MIN - 1));
+    }
+
+    #[test]
+    fn the_same_number_over_a_day_is_not() {
+        let mut s = Suspicion::default();
+        for n in 0..60u8 {
+            let at = Timestamp::from_secs(i64::from(n) * 1500, 0);
+            assert_eq!(s.unanswered(1, (ip(n), 80), at, "connections"), None);
+        }
+    }
+
+    #[test]
+    fn many_ports_of_one_host_are_a_scan() {
+        let mut s = Suspicion::default();
+        let scans = (0..100)
+            .filter_map(|port| s.unanswered(1, (ip(1), port), Timestamp::EPOCH, "connections"));
+        assert_eq!(scans.count(), 1);
+    }
+}

@@ -1,0 +1,954 @@
+//! The sensor itself: every packet passes through here once.
+
+use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use dissect::frame::{self, Body, Ip, Packet, Tcp};
+use dissect::registry::LinkKey;
+use dissect::{Ctx, Endpoint, Malformed, Role, Step};
+use model::limits::DEPTH_MAX;
+use model::observation::{self, EventKind, Observation, Subject, Transport};
+use model::{Mac, SensorId, SiteId, Timestamp};
+use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
+
+use crate::dispatch::{Dispatch, NameId};
+use crate::flows::{End, Flow, Flows, Key, New, Path, Summed};
+use crate::fragments::Fragments;
+use crate::links::{LinkId, Links, Station};
+use crate::report::{Desk, Moment, Report, Side};
+use crate::streams::{PROBES_MAX, Read, Watch};
+use crate::suspicion::Suspicion;
+
+/// Datagrams of one conversation shown to dissectors that did not recognise any of them.
+const MISSES_MAX: u8 = 6;
+/// Slots of the cache of messages already read; a power of two.
+const REPEATS: usize = 1 << 16;
+/// A repeated message is read again after this long, so that times stay fresh.
+const REPEAT_NANOS: i64 = 600_000_000_000;
+/// Distinct conversations summed between two reports.
+const PATHS_MAX: usize = 1_000_000;
+/// Hosts remembered to be alive because they answered ARP.
+const ALIVE_MAX: usize = 65_536;
+/// Link addresses that sent a single packet, beyond which their number is a finding.
+const LONERS_MIN: usize = 1_000;
+
+/// Who the sensor is.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it stands.
+    pub site: SiteId,
+    /// Its name.
+    pub sensor: SensorId,
+}
+
+/// One captured frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// Number of the input, from [`Sensor::input`].
+    pub input: u16,
+    /// Number of the packet in its input, from 1.
+    pub number: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Link type (LINKTYPE registry).
+    pub link: u32,
+    /// Bytes on the wire, of which `data` may be a part.
+    pub wire_len: u32,
+    /// VLAN id where the kernel took the tag off.
+    pub vlan: Option<u16>,
+    /// The bytes captured.
+    pub data: &'a [u8],
+}
+
+/// What the sensor counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Packets taken.
+    pub packets: u64,
+    /// Frames whose link or network layer made no sense.
+    pub malformed: u64,
+    /// Link addresses, conversations, facts and fragments not tracked because a table was full.
+    pub refused: u64,
+    /// First packet.
+    pub first: Timestamp,
+    /// Last packet.
+    pub last: Timestamp,
+}
+
+/// Follows links, conversations and byte streams, and reports what they say.
+#[derive(Debug)]
+pub struct Sensor {
+    dispatch: Dispatch,
+    links: Links,
+    flows: Flows,
+    fragments: Fragments,
+    suspicion: Suspicion,
+    report: Report,
+    paths: FxHashMap<Path, Summed>,
+    repeats: Vec<u64>,
+    alive: FxHashSet<IpAddr>,
+    totals: Totals,
+}
+
+impl Sensor {
+    /// A sensor that has seen nothing.
+    pub fn new(config: Config) -> Self {
+        Self {
+            dispatch: Dispatch::new(),
+            links: Links::new(),
+            flows: Flows::new(),
+            fragments: Fragments::default(),
+            suspicion: Suspicion::default(),
+            report: Report::new(config.site, config.sensor),
+            paths: FxHashMap::default(),
+            repeats: vec![0; REPEATS],
+            alive: FxHashSet::default(),
+            totals: Totals { first: Timestamp::MAX, last: Timestamp::MIN, ..Totals::default() },
+        }
+    }
+
+    /// Registers a file or interface by name; frames refer to it by the number returned.
+    pub fn input(&mut self, name: &str) -> u16 {
+        self.report.input(name)
+    }
+
+    /// Takes one frame.
+    #[inline]
+    pub fn frame(&mut self, frame: &Frame<'_>) {
+        self.totals.packets += 1;
+        self.totals.first = self.totals.first.min(frame.at);
+        self.totals.last = self.totals.last.max(frame.at);
+        let moment = Moment { input: frame.input, packet: frame.number, at: frame.at };
+        match frame::parse(frame.link, frame.data) {
+            Ok(mut packet) => {
+                packet.vlan = packet.vlan.or(frame.vlan);
+                self.packet(&moment, &packet, u64::from(frame.wire_len), 0);
+            }
+            Err(_) => self.broken(frame),
+        }
+        if self.flows.wants_sweep() {
+            self.sweep(frame.at);
+        }
+    }
+
+    /// Observations made since the last call.
+    pub fn drain(&mut self) -> std::vec::Drain<'_, Observation> {
+        self.report.out.drain(..)
+    }
+
+    /// Counts so far.
+    pub const fn totals(&self) -> Totals {
+        let mut totals = self.totals;
+        totals.refused =
+            self.links.refused + self.flows.refused + self.report.refused + self.fragments.dropped;
+        totals
+    }
+
+    /// Ends all conversations and reports what is only known in sum: traffic, paths, floods.
+    pub fn finish(&mut self) {
+        self.sweep(Timestamp::MAX);
+        self.report_paths();
+        self.report_stations();
+        self.report_links();
+    }
+
+    /// A frame whose network layer makes no sense still shows who sent it.
+    #[cold]
+    fn broken(&mut self, frame: &Frame<'_>) {
+        self.totals.malformed += 1;
+        if frame.link == frame::link_type::ETHERNET
+            && let Some((head, _)) = frame.data.split_first_chunk::<12>()
+        {
+            let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5] = *head;
+            let packet = Packet {
+                src: Mac([s0, s1, s2, s3, s4, s5]),
+                dst: Mac([d0, d1, d2, d3, d4, d5]),
+                vlan: frame.vlan,
+                body: Body::Opaque,
+            };
+            self.links.sent(&packet, frame.at, u64::from(frame.wire_len));
+        }
+    }
+
+    fn packet(&mut self, m: &Moment, packet: &Packet<'_>, bytes: u64, depth: usize) {
+        let src = self.links.sent(packet, m.at, bytes);
+        match &packet.body {
+            Body::Ip(ip) => self.ip(m, packet, ip, src, bytes, depth),
+            Body::Link { key, payload } => self.link(m, packet, src, *key, payload, bytes),
+            Body::Opaque => {}
+        }
+    }
+
+    #[inline]
+    fn ip(
+        &mut self,
+        m: &Moment,
+        packet: &Packet<'_>,
+        ip: &Ip<'_>,
+        src: LinkId,
+        bytes: u64,
+        depth: usize,
+    ) {
+        match ip.transport {
+            frame::Transport::Tcp(tcp) => self.tcp(m, packet, ip, &tcp, src, bytes),
+            frame::Transport::Udp { src: from, dst: to, payload } => {
+                self.udp(m, packet, ip, (from, to, payload), src, bytes);
+                self.tunnel(m, packet, ip, src, bytes, depth);
+            }
+            frame::Transport::Other { protocol, payload } => {
+                if let Some(place) = ip.fragment {
+                    let ends = (ip.src, ip.dst, protocol);
+                    let Some(whole) = self.fragments.take(ends, place, payload, m.at) else {
+                        return;
+                    };
+                    if depth < DEPTH_MAX {
+                        let transport = frame::parse_transport(protocol, &whole);
+                        let ip = Ip { fragment: None, transport, ..*ip };
+                        self.ip(m, packet, &ip, src, bytes, depth + 1);
+                    }
+                    return;
+                }
+                self.other_ip(m, packet, ip, (protocol, payload), src, bytes);
+                self.tunnel(m, packet, ip, src, bytes, depth);
+            }
+        }
+    }
+
+    /// Follows a frame carried inside a packet.
+    fn tunnel(
+        &mut self,
+        m: &Moment,
+        packet: &Packet<'_>,
+        ip: &Ip<'_>,
+        src: LinkId,
+        bytes: u64,
+        depth: usize,
+    ) {
+        let Some(inner) = frame::tunnelled(ip) else { return };
+        if depth >= 4 {
+            return;
+        }
+        let Ok(carried) = frame::parse(inner.link, inner.data) else { return };
+        if inner.behind_sender && carried.src.is_unicast() && carried.src != packet.src {
+            let parent = Subject::Link { mac: packet.src, ip: Some(ip.src) };
+            if self.report.first_time((carried.src, src, inner.via)) {
+                let via = self.report.intern(inner.via);
+                let subject = Subject::Link { mac: carried.src, ip: None };
+                let fact = observation::Fact::Behind { parent: Box::new(parent), via };
+                self.report.push(*m, 1, subject, fact);
+            }
+        }
+        self.packet(m, &carried, bytes, depth + 1);
+    }
+
+    /// A protocol directly on the link layer.
+    fn link(
+        &mut self,
+        m: &Moment,
+        packet: &Packet<'_>,
+        src: LinkId,
+        key: LinkKey,
+        payload: &[u8],
+        bytes: u64,
+    ) {
+        if key == LinkKey::EtherType(0x0806) {
+            self.arp(m, packet, src, payload);
+        }
+        let mut application = 0;
+        if let Some((name, dissector)) = self.dispatch.frame(key)
+            && !self.repeated(m, src, 0, payload)
+        {
+            let ends = (
+                side(src, packet.src, None, 0),
+                side(self.links.find(packet.dst), packet.dst, None, 0),
+            );
+            let outcome =
+                self.show(m, ends, Role::Unknown, &mut None, &mut Vec::new(), |ctx, desk| {
+                    (dissector.run)(payload, ctx, desk)
+                });
+            if outcome.is_ok() {
+                application = name;
+            }
+            self.speaks(src, application);
+        }
+        // Field buses on the link layer are paths; the housekeeping of links is not.
+        if let LinkKey::EtherType(
+            ethertype @ (0x8892 | 0x88b8..=0x88ba | 0x88a4 | 0x88ab | 0x88cd | 0x8988),
+        ) = key
+        {
+            let path = Path {
+                client: (src, None),
+                server: (packet.dst.as_u64(), None),
+                transport: Transport::Link,
+                port: ethertype,
+                established: true,
+            };
+            let flow = observation::Flow {
+                server_mac: packet.dst,
+                client_ip: None,
+                server_ip: None,
+                transport: Transport::Link,
+                port: ethertype,
+                application: None,
+                server_name: None,
+                first: m.at,
+                last: m.at,
+                flows: 1,
+                packets_out: 1,
+                packets_in: 0,
+                bytes_out: bytes,
+                bytes_in: 0,
+                established: true,
+                roles_certain: false,
+            };
+            self.sum(path, flow, application, m.input, m.packet);
+        }
+    }
+
+    /// Who asks for many addresses that nobody owns.
+    fn arp(&mut self, m: &Moment, packet: &Packet<'_>, src: LinkId, payload: &[u8]) {
+        let address = |at: usize| {
+            payload.get(at..at + 4).and_then(|b| <[u8; 4]>::try_from(b).ok()).map(IpAddr::from)
+        };
+        let (Some(sender), Some(target)) = (address(14), address(24)) else { return };
+        if self.alive.len() < ALIVE_MAX {
+            self.alive.insert(sender);
+        }
+        let request = payload.get(7) == Some(&1);
+        if request && sender != target && !self.alive.contains(&target) {
+            let said = self.suspicion.unanswered(src, (target, 0), m.at, "ARP requests");
+            self.scan(m, packet.src, said);
+        }
+    }
+
+    fn scan(&mut self, m: &Moment, mac: Mac, said: Option<String>) {
+        if let Some(detail) = said {
+            let fact = observation::Fact::Event { kind: EventKind::Scan, detail: detail.into() };
+            self.report.push(*m, 0, Subject::Link { mac, ip: None }, fact);
+        }
+    }
+
+    /// An IP protocol without ports.
+    fn other_ip(
+        &mut self,
+        m: &Moment,
+        packet: &Packet<'_>,
+        ip: &Ip<'_>,
+        (protocol, payload): (u8, &[u8]),
+        src: LinkId,
+        bytes: u64,
+    ) {
+        let mut application = 0;
+        if let Some((name, dissector)) = self.dispatch.frame(LinkKey::IpProtocol(protocol))
+            && !self.repeated(m, src, u32::from(protocol), payload)
+        {
+            let ends = (
+                side(src, packet.src, Some(ip.src), 0),
+                side(self.links.find(packet.dst), packet.dst, Some(ip.dst), 0),
+            );
+            let outcome =
+                self.show(m, ends, Role::Unknown, &mut None, &mut Vec::new(), |ctx, desk| {
+                    (dissector.run)(payload, ctx, desk)
+                });
+            if outcome.is_ok() {
+                application = name;
+            }
+            self.speaks(src, application);
+        }
+        let seen =
+            Station { first: m.at, last: m.at, packets: 1, bytes, hop_limit: ip.ttl, reported: 0 };
+        let kind = payload.first().copied().unwrap_or(0);
+        let (transport, port) = match (protocol, kind) {
+            (1, 0 | 8) => (Transport::Icmp, 8),
+            (58, 128 | 129) => (Transport::Icmp, 128),
+            // Group membership, neighbour discovery and error reports are not paths.
+            (1 | 2 | 58, _) => return self.links.station(src, ip.src, seen),
+            _ => (Transport::Ip, u16::from(protocol)),
+        };
+        let reply = matches!((protocol, kind), (1, 0) | (58, 129));
+        let Some((id, _)) =
+            self.conversation(m, packet, ip, (0, 0), transport, src, bytes, true, !reply)
+        else {
+            return;
+        };
+        if let Some(flow) = self.flows.get_mut(id) {
+            flow.server.port = port;
+            flow.application = application.max(flow.application);
+        }
+    }
+
+    #[inline]
+    fn udp(
+        &mut self,
+        m: &Moment,
+        packet: &Packet<'_>,
+        ip: &Ip<'_>,
+        (from, to, payload): (u16, u16, &[u8]),
+        src: LinkId,
+        bytes: u64,
+    ) {
+        let (at_src, at_dst) = (self.dispatch.udp_port(from), self.dispatch.udp_port(to));
+        let group = packet.dst.is_group() || is_group(ip.dst);
+        // The registered port is the server's; where that does not tell, who speaks first calls.
+        let certain = group || at_src.is_empty() != at_dst.is_empty();
+        let calls = group || at_src.is_empty() || !at_dst.is_empty();
+        let known_port = !at_src.is_empty() || !at_dst.is_empty();
+        let Some((id, from_client)) = self.conversation(
+            m,
+            packet,
+            ip,
+            (from, to),
+            Transport::Udp,
+            src,
+            bytes,
+            certain,
+            calls,
+        ) else {
+            return;
+        };
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        if flow.misses >= MISSES_MAX || payload.is_empty() {
+            return;
+        }
+        if !known_port && flow.application == 0 && flow.misses == 0 && payload.len() < 4 {
+            return;
+        }
+        let role = flow.role(from_client);
+        if self.repeated(m, src, u32::from(from) << 16 | u32::from(to), payload) {
+            return;
+        }
+        self.show_datagram(m, id, role, (packet, ip, from, to), src, payload);
+    }
+
+    /// Shows a datagram to the dissectors of its ports, then to those that know it by its bytes.
+    fn show_datagram(
+        &mut self,
+        m: &Moment,
+        id: u32,
+        role: Role,
+        (packet, ip, from, to): (&Packet<'_>, &Ip<'_>, u16, u16),
+        src: LinkId,
+        payload: &[u8],
+    ) {
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        let known = flow.application;
+        let mut memory = std::mem::take(&mut flow.memory);
+        let mut server_name = flow.server_name.take();
+        let ends = (
+            side(src, packet.src, Some(ip.src), from),
+            side(self.links.find(packet.dst), packet.dst, Some(ip.dst), to),
+        );
+        let mut candidates: [u16; 8] = [u16::MAX; 8];
+        let by_port = self.dispatch.udp_port(to).iter().chain(self.dispatch.udp_port(from));
+        for (slot, candidate) in candidates.iter_mut().zip(by_port) {
+            *slot = *candidate;
+        }
+        let mut accepted: NameId = 0;
+        let mut foreign = true;
+        for candidate in candidates.into_iter().take_while(|c| *c != u16::MAX) {
+            let Some((name, dissector)) =
+                self.dispatch.datagrams.get(usize::from(candidate)).copied()
+            else {
+                break;
+            };
+            match self.show(m, ends, role, &mut server_name, &mut memory, |ctx, desk| {
+                (dissector.run)(payload, ctx, desk)
+            }) {
+                Err(Malformed::NotMine) => {}
+                outcome => {
+                    foreign = false;
+                    accepted = if outcome.is_ok() { name } else { 0 };
+                    break;
+                }
+            }
+        }
+        if foreign
+            && let Some(i) = self.dispatch.probe_datagram(payload)
+            && let Some((name, dissector)) = self.dispatch.datagrams.get(usize::from(i)).copied()
+        {
+            let outcome = self.show(m, ends, role, &mut server_name, &mut memory, |ctx, desk| {
+                (dissector.run)(payload, ctx, desk)
+            });
+            accepted = if outcome.is_ok() { name } else { 0 };
+        }
+        if let Some(flow) = self.flows.get_mut(id) {
+            flow.memory = memory;
+            flow.server_name = server_name;
+            flow.application = if accepted == 0 { known } else { accepted };
+            flow.misses = if accepted == 0 && known == 0 { flow.misses + 1 } else { 0 };
+        }
+        self.speaks(src, accepted);
+    }
+
+    #[inline]
+    fn tcp(
+        &mut self,
+        m: &Moment,
+        packet: &Packet<'_>,
+        ip: &Ip<'_>,
+        tcp: &Tcp<'_>,
+        src: LinkId,
+        bytes: u64,
+    ) {
+        let opening = tcp.has(Tcp::SYN);
+        let answering = opening && tcp.has(Tcp::ACK);
+        let (certain, calls) = if opening {
+            (true, !answering)
+        } else {
+            let known =
+                (self.dispatch.tcp_port_known(tcp.src), self.dispatch.tcp_port_known(tcp.dst));
+            match known {
+                (true, false) => (false, false),
+                (false, true) => (false, true),
+                _ => (false, tcp.dst <= tcp.src),
+            }
+        };
+        let Some((id, from_client)) = self.conversation(
+            m,
+            packet,
+            ip,
+            (tcp.src, tcp.dst),
+            Transport::Tcp,
+            src,
+            bytes,
+            certain,
+            calls,
+        ) else {
+            return;
+        };
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        flow.synack |= answering;
+        flow.syn |= opening && !answering;
+        flow.reset |= tcp.has(Tcp::RST) && !from_client;
+        if let Some(volume) = flow.volume.get_mut(usize::from(!from_client)) {
+            volume.data |= !tcp.payload.is_empty();
+        }
+        if flow.read {
+            return;
+        }
+        if opening {
+            let watch = flow.watch.get_or_insert_default();
+            if let Some(half) = watch.halves.get_mut(usize::from(!from_client)) {
+                half.start(tcp.seq.wrapping_add(1));
+            }
+        }
+        if !tcp.payload.is_empty() {
+            self.segment(m, id, from_client, (packet, ip, tcp), src);
+        }
+    }
+
+    /// Shows a TCP segment to the dissector of its stream, finding that one first.
+    fn segment(
+        &mut self,
+        m: &Moment,
+        id: u32,
+        from_client: bool,
+        (packet, ip, tcp): (&Packet<'_>, &Ip<'_>, &Tcp<'_>),
+        src: LinkId,
+    ) {
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        let mut watch = flow.watch.take().unwrap_or_default();
+        let role = flow.role(from_client);
+        let server_port = flow.server.port;
+        if watch.dissector.is_none() {
+            watch.dissector = self.dispatch.probe_stream(server_port, tcp.payload);
+            watch.probed += 1;
+        }
+        let found =
+            watch.dissector.and_then(|i| self.dispatch.streams.get(usize::from(i)).copied());
+        let Some((name, dissector)) = found else {
+            if let Some(flow) = self.flows.get_mut(id) {
+                flow.read = watch.probed >= PROBES_MAX;
+                flow.watch = (!flow.read).then_some(watch);
+            }
+            return;
+        };
+        let flow = self.flows.get_mut(id);
+        let (mut memory, mut server_name) = flow.map_or_else(Default::default, |flow| {
+            (std::mem::take(&mut flow.memory), flow.server_name.take())
+        });
+        let ends = (
+            side(src, packet.src, Some(ip.src), tcp.src),
+            side(self.links.find(packet.dst), packet.dst, Some(ip.dst), tcp.dst),
+        );
+        let mut made_sense = false;
+        if let Some(half) = watch.halves.get_mut(usize::from(!from_client)) {
+            half.segment(tcp.seq, tcp.payload, &mut |bytes| {
+                self.show(m, ends, role, &mut server_name, &mut memory, |ctx, desk| {
+                    read(dissector.run, bytes, ctx, desk, &mut made_sense)
+                })
+            });
+        }
+        let Watch { halves: [a, b], .. } = watch.as_ref();
+        let over = a.done && b.done;
+        if let Some(flow) = self.flows.get_mut(id) {
+            flow.memory = memory;
+            flow.server_name = server_name;
+            flow.read = over;
+            if made_sense {
+                flow.application = name;
+            }
+            flow.watch = (!over).then_some(watch);
+        }
+        if made_sense {
+            self.speaks(src, name);
+        }
+    }
+
+    /// Counts a packet for its conversation, beginning one where needed. `calls` says whether a
+    /// sender that begins one is its client. Returns whether the sender is the client.
+    #[expect(clippy::too_many_arguments, reason = "one call per packet; a struct would be copied")]
+    #[inline]
+    fn conversation(
+        &mut self,
+        m: &Moment,
+        packet: &Packet<'_>,
+        ip: &Ip<'_>,
+        (from, to): (u16, u16),
+        transport: Transport,
+        src: LinkId,
+        bytes: u64,
+        certain: bool,
+        calls: bool,
+    ) -> Option<(u32, bool)> {
+        let protocol = match transport {
+            Transport::Tcp => 6,
+            Transport::Udp => 17,
+            _ => 1,
+        };
+        let (key, forward) = Key::new((ip.src, from), (ip.dst, to), protocol);
+        let mut id = self.flows.find(key);
+        // The same ports again, opened anew or by another device that got the address since.
+        if let Some(old) = id
+            && let Some(flow) = self.flows.get_mut(old)
+        {
+            let from_client = Flows::from_client(flow, forward);
+            let end = if from_client { flow.client } else { flow.server };
+            let other_device = end.link != 0 && end.link != src && from_client;
+            let opened_anew = transport == Transport::Tcp
+                && certain
+                && calls
+                && (flow.synack || flow.volume.iter().any(|v| v.data));
+            if other_device || opened_anew {
+                let flow = self.flows.remove(old);
+                self.retire(flow);
+                id = None;
+            }
+        }
+        let id = match id {
+            Some(id) => id,
+            None => {
+                let group = packet.dst.is_group() || is_group(ip.dst);
+                let sender = End { link: src, ip: ip.src, port: from, mac: packet.src };
+                let receiver = End { link: 0, ip: ip.dst, port: to, mac: packet.dst };
+                let (client, server) = if calls { (sender, receiver) } else { (receiver, sender) };
+                self.flows.add(
+                    key,
+                    New {
+                        transport,
+                        client,
+                        server,
+                        client_first: calls == forward,
+                        roles_certain: certain,
+                        to_group: group,
+                        at: m.at,
+                        input: m.input,
+                        packet: m.packet,
+                    },
+                )?
+            }
+        };
+        let flow = self.flows.get_mut(id)?;
+        let mut from_client = Flows::from_client(flow, forward);
+        // A handshake corrects a guess made from the middle of another connection.
+        if certain && !flow.roles_certain && transport == Transport::Tcp {
+            if calls != from_client {
+                flow.swap_roles();
+                from_client = calls;
+            }
+            flow.roles_certain = true;
+        }
+        let end = if from_client { &mut flow.client } else { &mut flow.server };
+        end.link = src;
+        end.mac = packet.src;
+        flow.first = flow.first.min(m.at);
+        flow.last = flow.last.max(m.at);
+        let volume = flow.volume.get_mut(usize::from(!from_client))?;
+        volume.packets += 1;
+        volume.bytes += bytes;
+        volume.hop_limit = volume.hop_limit.max(ip.ttl);
+        self.flows.touch(key, id);
+        Some((id, from_client))
+    }
+
+    /// Runs a dissector on one message.
+    fn show<T>(
+        &mut self,
+        m: &Moment,
+        (src, dst): (Side, Side),
+        role: Role,
+        server_name: &mut Option<Arc<str>>,
+        memory: &mut Vec<(u64, u64)>,
+        run: impl FnOnce(&Ctx, &mut Desk<'_>) -> T,
+    ) -> T {
+        let ctx = Ctx { src: src.end, dst: dst.end, role, at: m.at };
+        let mut desk = Desk {
+            report: &mut self.report,
+            links: &mut self.links,
+            moment: *m,
+            src,
+            dst,
+            memory,
+            server_name,
+            count: 0,
+        };
+        run(&ctx, &mut desk)
+    }
+
+    /// The same sender sent the same bytes to the same ports a short while ago.
+    fn repeated(&mut self, m: &Moment, src: LinkId, ports: u32, payload: &[u8]) -> bool {
+        let mut hasher = FxHasher::default();
+        (src, ports, m.at.as_nanos().div_euclid(REPEAT_NANOS), payload).hash(&mut hasher);
+        let hash = hasher.finish();
+        #[expect(clippy::cast_possible_truncation, reason = "masked to the table's size")]
+        let slot = self.repeats.get_mut(hash as usize & (REPEATS - 1));
+        slot.is_some_and(|slot| std::mem::replace(slot, hash) == hash)
+    }
+
+    fn speaks(&mut self, link: LinkId, name: NameId) {
+        if let Some(link) = self.links.get_mut(link).filter(|_| link != 0) {
+            link.speaks(name);
+        }
+    }
+
+    #[cold]
+    fn sweep(&mut self, now: Timestamp) {
+        for flow in self.flows.sweep(now) {
+            self.retire(Some(flow));
+        }
+    }
+
+    /// Takes a conversation that is over into the sums.
+    fn retire(&mut self, flow: Option<Flow>) {
+        let Some(flow) = flow else { return };
+        for (end, volume) in [(flow.client, flow.volume[0]), (flow.server, flow.volume[1])] {
+            if end.link != 0 && volume.packets > 0 {
+                let seen = Station {
+                    first: flow.first,
+                    last: flow.last,
+                    packets: volume.packets,
+                    bytes: volume.bytes,
+                    hop_limit: volume.hop_limit,
+                    reported: 0,
+                };
+                self.links.station(end.link, end.ip, seen);
+            }
+        }
+        if flow.client.link == 0 {
+            return;
+        }
+        let [out, back] = flow.volume;
+        if !flow.established() {
+            let attempt = match flow.transport {
+                Transport::Tcp => flow.syn && !out.data,
+                Transport::Udp | Transport::Icmp => out.packets <= 3 && back.packets == 0,
+                _ => false,
+            };
+            if attempt {
+                let m = Moment { input: flow.input, packet: flow.packet, at: flow.first };
+                let target = (flow.server.ip, flow.server.port);
+                let said =
+                    self.suspicion.unanswered(flow.client.link, target, flow.first, "attempts");
+                self.scan(&m, flow.client.mac, said);
+            }
+            return;
+        }
+        let path = Path {
+            client: (flow.client.link, Some(flow.client.ip)),
+            server: (flow.server.mac.as_u64(), Some(flow.server.ip)),
+            transport: flow.transport,
+            port: flow.server.port,
+            established: true,
+        };
+        let server_name =
+            flow.server_name.or_else(|| self.report.name_of(flow.client.link, flow.server.ip));
+        let sum = observation::Flow {
+            server_mac: flow.server.mac,
+            client_ip: Some(flow.client.ip),
+            server_ip: Some(flow.server.ip),
+            transport: flow.transport,
+            port: flow.server.port,
+            application: None,
+            server_name,
+            first: flow.first,
+            last: flow.last,
+            flows: 1,
+            packets_out: out.packets,
+            packets_in: back.packets,
+            bytes_out: out.bytes,
+            bytes_in: back.bytes,
+            established: true,
+            roles_certain: flow.roles_certain,
+        };
+        self.sum(path, sum, flow.application, flow.input, flow.packet);
+    }
+
+    fn sum(&mut self, path: Path, flow: observation::Flow, name: NameId, input: u16, packet: u64) {
+        let application = match name {
+            0 => None,
+            id => Some(self.report.intern(self.dispatch.name(id))),
+        };
+        if let Some(sum) = self.paths.get_mut(&path) {
+            let total = &mut sum.flow;
+            if flow.first < total.first {
+                total.first = flow.first;
+                (sum.input, sum.packet) = (input, packet);
+            }
+            total.last = total.last.max(flow.last);
+            total.flows += flow.flows;
+            total.packets_out += flow.packets_out;
+            total.packets_in += flow.packets_in;
+            total.bytes_out += flow.bytes_out;
+            total.bytes_in += flow.bytes_in;
+            total.roles_certain |= flow.roles_certain;
+            if total.application.is_none() {
+                total.application = application;
+            }
+            if total.server_name.is_none() {
+                total.server_name = flow.server_name;
+            }
+            return;
+        }
+        if self.paths.len() >= PATHS_MAX {
+            self.flows.refused += 1;
+            return;
+        }
+        self.paths.insert(
+            path,
+            Summed { flow: observation::Flow { application, ..flow }, input, packet },
+        );
+    }
+
+    fn report_paths(&mut self) {
+        let mut paths: Vec<(Path, Summed)> = self.paths.drain().collect();
+        paths.sort_by(|(a, x), (b, y)| {
+            (x.flow.first, x.input, x.packet, a.client, a.port).cmp(&(
+                y.flow.first,
+                y.input,
+                y.packet,
+                b.client,
+                b.port,
+            ))
+        });
+        for (path, sum) in paths {
+            let Some(link) = self.links.get(path.client.0) else { continue };
+            let subject = if link.mac.is_unicast() {
+                Subject::Link { mac: link.mac, ip: path.client.1 }
+            } else {
+                continue;
+            };
+            let m = Moment { input: sum.input, packet: sum.packet, at: sum.flow.last };
+            self.report.push(m, 0, subject, observation::Fact::Flow(sum.flow));
+        }
+    }
+
+    fn report_stations(&mut self) {
+        let mut fresh: Vec<(LinkId, IpAddr, Station)> = Vec::new();
+        for ((link, ip), station) in &mut self.links.stations {
+            if station.packets > station.reported {
+                fresh.push((*link, *ip, *station));
+                station.reported = station.packets;
+            }
+        }
+        let mut stations: Vec<(Mac, IpAddr, Station)> = fresh
+            .into_iter()
+            .filter_map(|(link, ip, seen)| Some((self.links.get(link)?.mac, ip, seen)))
+            .collect();
+        stations.sort_by_key(|(mac, ip, _)| (*mac, *ip));
+        for (mac, ip, station) in stations {
+            let m = Moment { input: 0, packet: 0, at: station.last };
+            let fact = observation::Fact::Sighted {
+                first: station.first,
+                packets: station.packets,
+                bytes: station.bytes,
+                vlan: None,
+                hop_limit: Some(station.hop_limit),
+                protocols: Vec::new(),
+            };
+            self.report.push(m, 0, Subject::Link { mac, ip: Some(ip) }, fact);
+        }
+    }
+
+    fn report_links(&mut self) {
+        let mut loners = 0usize;
+        let count = self.links.len();
+        for (_, link) in self.links.iter_mut() {
+            loners += usize::from(link.packets == 1);
+            let (packets, bytes) = (link.packets - link.reported.0, link.bytes - link.reported.1);
+            if packets == 0 {
+                continue;
+            }
+            link.reported = (link.packets, link.bytes);
+            let protocols = link
+                .protocols
+                .iter()
+                .map(|id| self.report.intern(self.dispatch.name(*id)))
+                .collect();
+            let fact = observation::Fact::Sighted {
+                first: link.first,
+                packets,
+                bytes,
+                vlan: link.vlan,
+                hop_limit: None,
+                protocols,
+            };
+            let m = Moment { input: 0, packet: 0, at: link.last };
+            self.report.push(m, link.packets, Subject::Link { mac: link.mac, ip: None }, fact);
+        }
+        if loners >= LONERS_MIN && loners * 2 > count {
+            let detail = format!("{loners} of {count} link addresses sent a single packet");
+            let fact = observation::Fact::Event { kind: EventKind::Flood, detail: detail.into() };
+            let m = Moment { input: 0, packet: 0, at: self.totals.last };
+            self.report.push(m, 0, Subject::Link { mac: Mac::ZERO, ip: None }, fact);
+        }
+    }
+}
+
+const fn side(link: LinkId, mac: Mac, ip: Option<IpAddr>, port: u16) -> Side {
+    Side { link, end: Endpoint { mac, ip, port } }
+}
+
+/// A multicast or limited-broadcast address.
+fn is_group(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_multicast(),
+    }
+}
+
+/// Lets a dissector read all it can of what is there.
+fn read(
+    run: fn(&[u8], &Ctx, &mut dyn dissect::Sink) -> Step,
+    bytes: &[u8],
+    ctx: &Ctx,
+    desk: &mut Desk<'_>,
+    made_sense: &mut bool,
+) -> Read {
+    let mut at = 0;
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        match run(rest, ctx, desk) {
+            Step::Consumed(n) => {
+                *made_sense = true;
+                at += n.clamp(1, rest.len());
+            }
+            Step::NeedMore => break,
+            Step::Resync => return Read::Lost,
+            Step::Done => {
+                *made_sense = true;
+                return Read::Done;
+            }
+        }
+    }
+    Read::Consumed(at)
+}
