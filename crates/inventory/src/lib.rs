@@ -1,1 +1,6 @@
 //! Placeholder
+
+pub mod import;
+pub mod oui;
+pub mod rules;
+pub mod vendors;

@@ -1,0 +1,167 @@
+//! Who was assigned a block of link addresses by the IEEE: 36-, 28- and 24-bit blocks, the
+//! longest that fits wins.
+//!
+//! The table is text (`rules/README.md`), so that a site can add blocks or bring a newer registry:
+//!
+//! ```text
+//! # comment
+//! 0050C2D5C⇥Enertex Bayern GmbH
+//! 001B1B⇥Siemens AG
+//! ```
+
+use std::collections::BTreeMap;
+
+use model::Mac;
+
+/// Blocks a table may hold; the registry has about 60,000.
+pub const BLOCKS_MAX: usize = 1_000_000;
+
+/// The table.
+#[derive(Clone, Debug, Default)]
+pub struct Oui {
+    names: Vec<Box<str>>,
+    /// Assignments by length of the prefix in bits, longest first, each sorted by prefix.
+    blocks: [Vec<(u64, u32)>; 3],
+}
+
+/// Lengths of prefixes in bits, in the order of [`Oui::blocks`].
+const BITS: [u32; 3] = [36, 28, 24];
+
+/// Why a table was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OuiError {
+    /// It is no text.
+    #[error("the table of address blocks is not UTF-8 text; decompress it first")]
+    NotText,
+    /// A line is not `PREFIX⇥NAME`.
+    #[error(
+        "line {line} of the table of address blocks is wrong: write 6, 7 or 9 hex digits, a tab, and the organisation"
+    )]
+    Line {
+        /// From 1.
+        line: usize,
+    },
+    /// Too many lines.
+    #[error("the table of address blocks has more than {BLOCKS_MAX} blocks; is it the right file?")]
+    TooMany,
+}
+
+impl Oui {
+    /// Reads a table. Of two lines for one block the later wins, so a site's own lines can simply
+    /// be appended.
+    ///
+    /// # Errors
+    /// The first line that is not understood.
+    pub fn parse(table: &[u8]) -> Result<Self, OuiError> {
+        let text = std::str::from_utf8(table).map_err(|_| OuiError::NotText)?;
+        let mut oui = Self::default();
+        let mut interned: BTreeMap<&str, u32> = BTreeMap::new();
+        let mut count = 0usize;
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim_end();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let wrong = || OuiError::Line { line: number + 1 };
+            let (prefix, name) = line.split_once('\t').ok_or_else(wrong)?;
+            let name = name.trim();
+            let slot = match prefix.len() {
+                9 => 0,
+                7 => 1,
+                6 => 2,
+                _ => return Err(wrong()),
+            };
+            let prefix = u64::from_str_radix(prefix, 16).map_err(|_| wrong())?;
+            let blocks = oui.blocks.get_mut(slot).ok_or_else(wrong)?;
+            let next = u32::try_from(oui.names.len()).map_err(|_| OuiError::TooMany)?;
+            let index = *interned.entry(name).or_insert_with(|| {
+                oui.names.push(name.into());
+                next
+            });
+            blocks.push((prefix, index));
+            count += 1;
+            if name.is_empty() {
+                return Err(wrong());
+            }
+            if count > BLOCKS_MAX {
+                return Err(OuiError::TooMany);
+            }
+        }
+        for blocks in &mut oui.blocks {
+            // Stable, and the last of equal prefixes is kept.
+            blocks.sort_by_key(|(prefix, _)| *prefix);
+            blocks.dedup_by(|later, kept| {
+                let same = later.0 == kept.0;
+                if same {
+                    kept.1 = later.1;
+                }
+                same
+            });
+        }
+        Ok(oui)
+    }
+
+    /// The organisation that an address was assigned to.
+    ///
+    /// All addresses are looked up, locally administered ones too: a few old blocks have that bit.
+    pub fn lookup(&self, mac: Mac) -> Option<&str> {
+        let address = mac.as_u64();
+        BITS.iter().zip(&self.blocks).find_map(|(bits, blocks)| {
+            let prefix = address >> (48 - bits);
+            let at = blocks
+                .binary_search_by_key(&prefix, |(block, _)| *block)
+                .ok()?;
+            let (_, name) = blocks.get(at)?;
+            self.names
+                .get(usize::try_from(*name).ok()?)
+                .map(AsRef::as_ref)
+        })
+    }
+
+    /// How many blocks it knows.
+    pub fn len(&self) -> usize {
+        self.blocks.iter().map(Vec::len).sum()
+    }
+
+    /// It knows none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "# blocks\n001B1B\tSiemens AG\n0050C2D5C\tEnertex Bayern GmbH\n\
+        0055DA1\tTwentyEight\n0055DA\tTwentyFour\n0055DA1\tReplaced\n";
+
+    #[test]
+    fn the_longest_block_wins() {
+        let oui = Oui::parse(TABLE.as_bytes()).unwrap();
+        let check = |mac: &str, expect: Option<&str>| {
+            assert_eq!(oui.lookup(mac.parse().unwrap()), expect, "{mac}");
+        };
+        check("00:1b:1b:35:84:10", Some("Siemens AG"));
+        check("00:50:c2:d5:c1:23", Some("Enertex Bayern GmbH"));
+        check("00:50:c2:d5:d1:23", None);
+        check("00:55:da:1f:00:00", Some("Replaced"));
+        check("00:55:da:2f:00:00", Some("TwentyFour"));
+        assert_eq!(oui.len(), 4);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let check = |table: &[u8], expect: OuiError| {
+            assert_eq!(Oui::parse(table).unwrap_err(), expect);
+        };
+        check(b"\x1f\x8b\x08\xff", OuiError::NotText);
+        check(
+            b"001B1B\tSiemens AG\n001B1B Siemens AG",
+            OuiError::Line { line: 2 },
+        );
+        check(b"001B\tSiemens AG", OuiError::Line { line: 1 });
+        check(b"001B1X\tSiemens AG", OuiError::Line { line: 1 });
+        check(b"001B1B\t ", OuiError::Line { line: 1 });
+    }
+}

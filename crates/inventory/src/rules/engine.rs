@@ -1,0 +1,372 @@
+//! Evaluates rules over what one device said.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
+
+use regex::{Captures, Regex, RegexSet};
+use rustc_hash::FxHashMap;
+
+use super::compile::{self, Compiled, Except, How, Named, Tell};
+use super::condition::{FieldPattern, Probe, TestRef, Verdicts};
+use super::format::{Inline, RuleError};
+use super::{Attribute, Claim, FactView, RulePack, pattern};
+use crate::vendors;
+
+/// Longest value claimed, in characters.
+const VALUE_CHARS_MAX: usize = 160;
+
+/// All rules that are in force, indexed by field.
+#[derive(Debug)]
+pub struct Rules {
+    pub(super) rules: Vec<Ready>,
+    conditions: Vec<Vec<Probe>>,
+    exact: FxHashMap<String, Bucket>,
+    prefixes: FxHashMap<String, Bucket>,
+}
+
+/// A rule with its conditions resolved.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) rule: Compiled,
+    except: Vec<usize>,
+    when: Vec<usize>,
+    unless: Vec<usize>,
+}
+
+/// The rules of one field.
+#[derive(Debug, Default)]
+struct Bucket {
+    /// Tried on every value: tables, and rules without an expression.
+    always: Vec<usize>,
+    /// Tried where their expression is in the set of those that match.
+    matching: Vec<usize>,
+    set: OnceLock<Option<RegexSet>>,
+}
+
+/// A matched value, for templates.
+struct Match<'v> {
+    value: &'v str,
+    key: Option<&'v str>,
+    entry: Option<&'v str>,
+    captures: Option<Captures<'v>>,
+}
+
+impl Rules {
+    /// Puts packs together.
+    ///
+    /// # Errors
+    /// An id that is used twice, or a condition that nobody defines.
+    pub fn new(packs: Vec<RulePack>) -> Result<Self, RuleError> {
+        let off: BTreeSet<String> = packs
+            .iter()
+            .flat_map(|p| p.disable.iter().cloned())
+            .collect();
+        let (mut named, mut compiled) = (Vec::new(), Vec::new());
+        for pack in packs {
+            named.extend(pack.conditions);
+            compiled.extend(pack.rules.into_iter().filter(|r| !off.contains(&*r.at.id)));
+        }
+        unique_ids(&named, &compiled)?;
+        let mut rules = Self {
+            rules: Vec::with_capacity(compiled.len()),
+            conditions: Vec::new(),
+            exact: FxHashMap::default(),
+            prefixes: FxHashMap::default(),
+        };
+        let mut resolver = Resolver {
+            named: named.iter().map(|n| (&*n.at.id, n)).collect(),
+            by_name: BTreeMap::new(),
+            by_test: BTreeMap::new(),
+        };
+        for rule in compiled {
+            let excepted = rule.except.iter().filter_map(|e| match e {
+                Except::Condition(name) => Some(TestRef::Named(name.clone())),
+                Except::Regex(_) => None,
+            });
+            let excepted: Vec<TestRef> = excepted.collect();
+            let mut resolve = |tests| resolver.resolve(tests, &rule, &mut rules.conditions);
+            let (except, when, unless) = (
+                resolve(&excepted)?,
+                resolve(&rule.when)?,
+                resolve(&rule.unless)?,
+            );
+            let index = rules.rules.len();
+            for field in &rule.fields {
+                let bucket = match field {
+                    FieldPattern::Exact(name) => rules.exact.entry(name.clone()),
+                    FieldPattern::Prefix(name) => rules.prefixes.entry(name.clone()),
+                };
+                bucket.or_default().add(index, &rule.how);
+            }
+            rules.rules.push(Ready {
+                rule,
+                except,
+                when,
+                unless,
+            });
+        }
+        Ok(rules)
+    }
+
+    /// How many rules and maps are in force.
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// None are in force.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Adds what the rules conclude from all that one device said. The order of `facts` does not
+    /// change what is claimed, only the order of the claims.
+    pub fn evaluate(&self, facts: &[FactView<'_>], out: &mut Vec<Claim>) {
+        let mut verdicts = Verdicts::new(facts, &self.conditions);
+        for (index, fact) in facts.iter().enumerate() {
+            if let Some(bucket) = self.exact.get(fact.field) {
+                self.try_bucket(bucket, *fact, index, &mut verdicts, out);
+            }
+            for (dot, _) in fact.field.match_indices('.') {
+                let prefix = fact.field.get(..=dot).unwrap_or_default();
+                if let Some(bucket) = self.prefixes.get(prefix) {
+                    self.try_bucket(bucket, *fact, index, &mut verdicts, out);
+                }
+            }
+        }
+    }
+
+    fn try_bucket<'a>(
+        &'a self,
+        bucket: &Bucket,
+        fact: FactView<'a>,
+        index: usize,
+        verdicts: &mut Verdicts<'a>,
+        out: &mut Vec<Claim>,
+    ) {
+        let mut attempt = |rule: usize| {
+            if let Some(ready) = self.rules.get(rule) {
+                self.attempt(ready, fact, index, verdicts, out);
+            }
+        };
+        bucket.always.iter().for_each(|rule| attempt(*rule));
+        match bucket.set(&self.rules) {
+            Some(set) => {
+                let hits = set.matches(fact.value);
+                hits.iter()
+                    .filter_map(|n| bucket.matching.get(n))
+                    .for_each(|rule| attempt(*rule));
+            }
+            None => bucket.matching.iter().for_each(|rule| attempt(*rule)),
+        }
+    }
+
+    fn attempt<'a>(
+        &'a self,
+        ready: &'a Ready,
+        fact: FactView<'a>,
+        index: usize,
+        verdicts: &mut Verdicts<'a>,
+        out: &mut Vec<Claim>,
+    ) {
+        let rule = &ready.rule;
+        let Some((found, row)) = look_up(rule, fact.value) else {
+            return;
+        };
+        if self.excepted(ready, fact)
+            || !ready.when.iter().all(|c| verdicts.holds(*c))
+            || ready.unless.iter().any(|c| verdicts.holds(*c))
+        {
+            return;
+        }
+        let from_rule = rule
+            .tells
+            .iter()
+            .filter(|tell| row.iter().all(|own| own.attribute != tell.attribute));
+        for tell in row.iter().chain(from_rule) {
+            let Some(text) = tell.template.fill(|name| found.get(name)) else {
+                continue;
+            };
+            let from_wire = tell.template.names().next().is_some();
+            if let Some(value) = tidy(tell.attribute, &text, from_wire) {
+                out.push(Claim {
+                    attribute: tell.attribute,
+                    value,
+                    strength: rule.strength_of(tell.attribute, fact.field),
+                    rule: rule.at.id.clone(),
+                    fact: index,
+                });
+            }
+        }
+    }
+
+    fn excepted(&self, ready: &Ready, fact: FactView<'_>) -> bool {
+        ready.rule.except.iter().any(|except| match except {
+            Except::Regex(regex) => regex.is_match(fact.value),
+            Except::Condition(_) => false,
+        }) || ready
+            .except
+            .iter()
+            .filter_map(|c| self.conditions.get(*c))
+            .any(|probes| probes.iter().any(|probe| probe.accepts_fact(fact)))
+    }
+}
+
+impl Bucket {
+    fn add(&mut self, rule: usize, how: &How) {
+        match how {
+            How::Regex(_) => self.matching.push(rule),
+            How::Any | How::Table(_) => self.always.push(rule),
+        }
+    }
+
+    /// The set, built when the field is first seen; `None` where it does not pay or grows too large.
+    fn set(&self, rules: &[Ready]) -> Option<&RegexSet> {
+        let build = || {
+            let expression = |rule: &usize| match &rules.get(*rule)?.rule.how {
+                How::Regex(regex) => Some(regex),
+                _ => None,
+            };
+            let all: Vec<&Regex> = self.matching.iter().filter_map(expression).collect();
+            (all.len() == self.matching.len() && all.len() > 2)
+                .then(|| pattern::set(all.into_iter()))
+                .flatten()
+        };
+        self.set.get_or_init(build).as_ref()
+    }
+}
+
+/// Gives conditions their numbers; equal tests share one.
+struct Resolver<'n> {
+    named: BTreeMap<&'n str, &'n Named>,
+    by_name: BTreeMap<String, usize>,
+    by_test: BTreeMap<Inline, usize>,
+}
+
+impl Resolver<'_> {
+    fn resolve(
+        &mut self,
+        tests: &[TestRef],
+        rule: &Compiled,
+        conditions: &mut Vec<Vec<Probe>>,
+    ) -> Result<Vec<usize>, RuleError> {
+        let mut add = |probes: Vec<Probe>| {
+            conditions.push(probes);
+            conditions.len() - 1
+        };
+        let mut numbers = Vec::with_capacity(tests.len());
+        for test in tests {
+            let known = match test {
+                TestRef::Named(name) => self.by_name.get(name),
+                TestRef::Inline(inline, _) => self.by_test.get(inline),
+            };
+            if let Some(number) = known {
+                numbers.push(*number);
+                continue;
+            }
+            let one = std::slice::from_ref(test);
+            let probes = compile::flatten(one, &self.named, &mut BTreeSet::new());
+            let probes = probes.map_err(|name| {
+                rule.at.error(
+                    &format!("unknown condition `{name}`"),
+                    "no pack defines it",
+                    "define it with [[condition]], or correct the name",
+                )
+            })?;
+            let number = add(probes);
+            match test {
+                TestRef::Named(name) => self.by_name.insert(name.clone(), number),
+                TestRef::Inline(inline, _) => self.by_test.insert(inline.clone(), number),
+            };
+            numbers.push(number);
+        }
+        Ok(numbers)
+    }
+}
+
+fn unique_ids(named: &[Named], rules: &[Compiled]) -> Result<(), RuleError> {
+    let mut seen = BTreeMap::new();
+    for at in named
+        .iter()
+        .map(|n| &n.at)
+        .chain(rules.iter().map(|r| &r.at))
+    {
+        if let Some(first) = seen.insert(&at.id, at) {
+            return Err(at.error(
+                "the id is used twice",
+                format!("{}:{} has it too", first.pack, first.line),
+                "give it another id; to replace a shipped rule, list it under `disable`",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The match of a rule on a value, with what the row of its table tells.
+fn look_up<'v>(rule: &'v Compiled, value: &'v str) -> Option<(Match<'v>, &'v [Tell])> {
+    let mut found = Match {
+        value,
+        key: None,
+        entry: None,
+        captures: None,
+    };
+    match &rule.how {
+        How::Any => Some((found, &[])),
+        How::Regex(regex) => {
+            found.captures = Some(regex.captures(value)?);
+            Some((found, &[]))
+        }
+        How::Table(table) => {
+            found.captures = match &table.key {
+                Some(regex) => Some(regex.captures(value)?),
+                None => None,
+            };
+            let key = found.captures.as_ref().and_then(|c| c.name("key"));
+            let key = key.map_or(value, |group| group.as_str());
+            let row = table.rows.get(&table.fold(key))?;
+            found.key = Some(key);
+            found.entry = row.entry.as_deref();
+            Some((found, &row.tells))
+        }
+    }
+}
+
+impl<'v> Match<'v> {
+    fn get(&self, name: &str) -> Option<&'v str> {
+        match name {
+            "value" => Some(self.value),
+            "key" => self.key,
+            "entry" => self.entry,
+            name => {
+                let captures = self.captures.as_ref()?;
+                let group = match name.parse::<usize>() {
+                    Ok(number) => captures.get(number),
+                    Err(_) => captures.name(name),
+                };
+                group
+                    .map(|group| group.as_str())
+                    .filter(|text| !text.is_empty())
+            }
+        }
+    }
+}
+
+/// White space in order, bounded, vendors normalised; `None` for what says nothing.
+fn tidy(attribute: Attribute, text: &str, from_wire: bool) -> Option<String> {
+    let mut value = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !value.is_empty() {
+            value.push(' ');
+        }
+        value.push_str(word);
+    }
+    if let Some((end, _)) = value.char_indices().nth(VALUE_CHARS_MAX) {
+        value.truncate(end);
+    }
+    if from_wire && vendors::is_placeholder(&value) {
+        return None;
+    }
+    if matches!(attribute, Attribute::Vendor | Attribute::ChipVendor) {
+        value = vendors::normalise(&value);
+    }
+    (!value.is_empty()).then_some(value)
+}
