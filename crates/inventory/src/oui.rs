@@ -108,13 +108,9 @@ impl Oui {
         let address = mac.as_u64();
         BITS.iter().zip(&self.blocks).find_map(|(bits, blocks)| {
             let prefix = address >> (48 - bits);
-            let at = blocks
-                .binary_search_by_key(&prefix, |(block, _)| *block)
-                .ok()?;
+            let at = blocks.binary_search_by_key(&prefix, |(block, _)| *block).ok()?;
             let (_, name) = blocks.get(at)?;
-            self.names
-                .get(usize::try_from(*name).ok()?)
-                .map(AsRef::as_ref)
+            self.names.get(usize::try_from(*name).ok()?).map(AsRef::as_ref)
         })
     }
 
@@ -156,10 +152,7 @@ mod tests {
             assert_eq!(Oui::parse(table).unwrap_err(), expect);
         };
         check(b"\x1f\x8b\x08\xff", OuiError::NotText);
-        check(
-            b"001B1B\tSiemens AG\n001B1B Siemens AG",
-            OuiError::Line { line: 2 },
-        );
+        check(b"001B1B\tSiemens AG\n001B1B Siemens AG", OuiError::Line { line: 2 });
         check(b"001B\tSiemens AG", OuiError::Line { line: 1 });
         check(b"001B1X\tSiemens AG", OuiError::Line { line: 1 });
         check(b"001B1B\t ", OuiError::Line { line: 1 });

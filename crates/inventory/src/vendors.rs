@@ -40,9 +40,7 @@ pub struct Wanted(Words);
 /// Prepares a name for many comparisons. A second name in parentheses is not asked for.
 pub fn wanted(name: &str) -> Wanted {
     let name = normalise(name);
-    let first = name
-        .split_once(" (")
-        .map_or(name.as_str(), |(first, _)| first);
+    let first = name.split_once(" (").map_or(name.as_str(), |(first, _)| first);
     Wanted(distinguishing(first))
 }
 
@@ -312,8 +310,7 @@ fn alias(words: &[String]) -> Option<&'static str> {
     static TABLE: OnceLock<FxHashMap<&str, &str>> = OnceLock::new();
     let table = TABLE.get_or_init(|| {
         let rows = aliases::ALIASES.iter();
-        rows.flat_map(|(usual, keys)| keys.iter().map(move |key| (*key, *usual)))
-            .collect()
+        rows.flat_map(|(usual, keys)| keys.iter().map(move |key| (*key, *usual))).collect()
     });
     (1..=words.len().min(5)).rev().find_map(|count| {
         let key = words.get(..count)?.join(" ");
@@ -358,10 +355,7 @@ fn distinguishing(name: &str) -> Words {
 fn without_legal_form(name: &str) -> String {
     let mut tokens: Vec<&str> = name.split_whitespace().collect();
     while tokens.len() > 1 {
-        let last = tokens
-            .last()
-            .map(|token| words_of(token))
-            .unwrap_or_default();
+        let last = tokens.last().map(|token| words_of(token)).unwrap_or_default();
         // A lone "&" or comma holds nothing and goes too.
         if !last.iter().all(|word| LEGAL.contains(&word.as_str())) {
             break;
@@ -378,11 +372,7 @@ fn without_legal_form(name: &str) -> String {
         kept.truncate(head.len());
     }
     let kept = kept.trim_matches(|c: char| c == ',' || c == '&' || c.is_whitespace());
-    if kept.chars().any(char::is_lowercase) {
-        kept.to_owned()
-    } else {
-        calm(kept)
-    }
+    if kept.chars().any(char::is_lowercase) { kept.to_owned() } else { calm(kept) }
 }
 
 /// "SUMITOMO ELECTRIC" as "Sumitomo Electric"; short words are abbreviations.
@@ -395,11 +385,7 @@ fn calm(name: &str) -> String {
         let mut first = true;
         let mut lower = |c: char| {
             let upper = std::mem::replace(&mut first, !c.is_alphanumeric());
-            if upper {
-                c.to_string()
-            } else {
-                c.to_lowercase().collect()
-            }
+            if upper { c.to_string() } else { c.to_lowercase().collect() }
         };
         word.chars().map(&mut lower).collect::<String>()
     };
@@ -434,10 +420,7 @@ mod tests {
         check("ELAU AG", "Schneider Electric");
         check("Intelligent Platforms, LLC.", "GE Intelligent Platforms");
         check("Enertex Bayern GmbH", "Enertex Bayern");
-        check(
-            "SUMITOMO ELECTRIC INDUSTRIES, LTD",
-            "Sumitomo Electric Industries",
-        );
+        check("SUMITOMO ELECTRIC INDUSTRIES, LTD", "Sumitomo Electric Industries");
         check("BUFFALO.INC", "Buffalo");
         check("Tattile SRL", "Tattile");
         check("Festo AG & Co. KG", "Festo");
@@ -510,11 +493,7 @@ mod tests {
         let mut seen = std::collections::BTreeMap::new();
         for (usual, keys) in aliases::ALIASES {
             for key in *keys {
-                assert_eq!(
-                    words_of(key).join(" "),
-                    **key,
-                    "key of {usual} is not in simple form"
-                );
+                assert_eq!(words_of(key).join(" "), **key, "key of {usual} is not in simple form");
                 assert_eq!(seen.insert(*key, *usual), None, "{key} is listed twice");
             }
             assert_eq!(normalise(usual), *usual, "the usual name is not its own");

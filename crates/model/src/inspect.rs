@@ -138,6 +138,8 @@ pub struct Device {
     pub chip_vendor: Option<String>,
     /// Part it plays on the network: `gateway`, `server`, `scada-master`….
     pub role: Option<String>,
+    /// Whether it counts as a device yet.
+    pub status: Status,
     /// Identity ladder; passive observation never exceeds `observed`.
     pub assurance: Assurance,
     /// Device it sits behind.
@@ -168,6 +170,18 @@ pub struct Device {
     pub bytes: u64,
     /// Own packets until its model was known.
     pub packets_to_identity: Option<u64>,
+}
+
+/// Whether an identity on the wire counts as a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// It showed more than one stray packet.
+    #[default]
+    Confirmed,
+    /// One packet that nothing confirms: a flipped bit or a made-up address. Listed, but given no
+    /// zone, no path and no place in any count of devices.
+    Quarantined,
 }
 
 /// An identifier with its kind.

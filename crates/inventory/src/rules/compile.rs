@@ -93,11 +93,7 @@ impl Table {
 }
 
 fn fold(vendors: bool, key: &str) -> String {
-    if vendors {
-        vendors::normalise(key).to_lowercase()
-    } else {
-        key.trim().to_lowercase()
-    }
+    if vendors { vendors::normalise(key).to_lowercase() } else { key.trim().to_lowercase() }
 }
 
 /// What a row of a table tells.
@@ -133,18 +129,11 @@ impl RulePack {
         field_exists: &dyn Fn(&str) -> bool,
     ) -> Result<Self, RuleError> {
         if text.len() > PACK_BYTES_MAX {
-            let at = At {
-                pack: name.to_owned(),
-                line: 0,
-                id: Arc::from(""),
-            };
+            let at = At { pack: name.to_owned(), line: 0, id: Arc::from("") };
             return Err(at.error("the pack is too large", "4 MiB is the limit", "split it"));
         }
         let line_of = |offset: usize| {
-            let before = text
-                .as_bytes()
-                .get(..offset.min(text.len()))
-                .unwrap_or_default();
+            let before = text.as_bytes().get(..offset.min(text.len())).unwrap_or_default();
             before.iter().filter(|b| **b == b'\n').count() + 1
         };
         let pack: format::Pack = toml::from_str(text).map_err(|e| RuleError {
@@ -173,22 +162,12 @@ impl RulePack {
         }
         let mut conditions = Vec::new();
         for condition in &pack.condition {
-            let (at, any) = (
-                at(&condition.get_ref().id, condition.span()),
-                &condition.get_ref().any,
-            );
+            let (at, any) =
+                (at(&condition.get_ref().id, condition.span()), &condition.get_ref().any);
             known_fields(&at, condition::fields(any), field_exists)?;
-            conditions.push(Named {
-                any: tests(&at, any)?,
-                at,
-            });
+            conditions.push(Named { any: tests(&at, any)?, at });
         }
-        Ok(Self {
-            name: name.to_owned(),
-            disable: pack.disable,
-            conditions,
-            rules,
-        })
+        Ok(Self { name: name.to_owned(), disable: pack.disable, conditions, rules })
     }
 
     /// A pack of rules that were not written as text (importers). Examples are not required.
@@ -205,9 +184,7 @@ impl RulePack {
             line: 0,
             id: Arc::from(rule.id.as_str()),
         };
-        let rules = rules
-            .iter()
-            .map(|rule| compile_rule(at(rule), rule, field_exists));
+        let rules = rules.iter().map(|rule| compile_rule(at(rule), rule, field_exists));
         Ok(Self {
             name: name.to_owned(),
             disable: Vec::new(),
@@ -286,10 +263,7 @@ fn compile_rule(
         .iter()
         .filter_map(|group| group.parse::<Attribute>().ok().map(|a| (a, group)))
         .filter(|(attribute, _)| !rule.common.tells.contains_key(attribute))
-        .map(|(attribute, group)| Tell {
-            attribute,
-            template: Template::place(group),
-        })
+        .map(|(attribute, group)| Tell { attribute, template: Template::place(group) })
         .collect();
     tells.extend(from_groups);
     if tells.is_empty() {
@@ -307,15 +281,9 @@ fn compile_map(
     map: &format::Map,
     exists: &dyn Fn(&str) -> bool,
 ) -> Result<Compiled, RuleError> {
-    let key = map
-        .pattern
-        .as_deref()
-        .map(|text| regex(&at, text))
-        .transpose()?;
-    let mut places: BTreeSet<String> = ["value", "key", "entry"]
-        .iter()
-        .map(|p| (*p).to_owned())
-        .collect();
+    let key = map.pattern.as_deref().map(|text| regex(&at, text)).transpose()?;
+    let mut places: BTreeSet<String> =
+        ["value", "key", "entry"].iter().map(|p| (*p).to_owned()).collect();
     if let Some(key) = &key {
         let groups: Vec<&str> = key.capture_names().flatten().collect();
         if !groups.contains(&"key") {
@@ -328,9 +296,7 @@ fn compile_map(
         places.extend(groups.iter().map(|g| (*g).to_owned()));
     }
     let tells = compile_tells(&at, &map.common.tells, &places)?;
-    let uses_entry = tells
-        .iter()
-        .any(|t| t.template.names().any(|n| n == "entry"));
+    let uses_entry = tells.iter().any(|t| t.template.names().any(|n| n == "entry"));
     let mut rows = FxHashMap::default();
     for (key, row) in &map.values {
         let row = match row {
@@ -341,14 +307,10 @@ fn compile_map(
                     "add for example `model = \"{entry}\"`, or write { model = \"…\" }",
                 ));
             }
-            Row::Entry(entry) => TableRow {
-                entry: Some(entry.clone()),
-                tells: Vec::new(),
-            },
-            Row::Tells(tells) => TableRow {
-                entry: None,
-                tells: compile_tells(&at, tells, &places)?,
-            },
+            Row::Entry(entry) => TableRow { entry: Some(entry.clone()), tells: Vec::new() },
+            Row::Tells(tells) => {
+                TableRow { entry: None, tells: compile_tells(&at, tells, &places)? }
+            }
         };
         if rows.insert(fold(map.vendors, key), row).is_some() {
             return Err(at.error(
@@ -358,11 +320,7 @@ fn compile_map(
             ));
         }
     }
-    let how = How::Table(Table {
-        key,
-        vendors: map.vendors,
-        rows,
-    });
+    let how = How::Table(Table { key, vendors: map.vendors, rows });
     finish(at, &map.field.0, how, tells, &map.common, exists)
 }
 
@@ -373,26 +331,16 @@ fn compile_tells(
 ) -> Result<Vec<Tell>, RuleError> {
     let compile = |(attribute, text): (&Attribute, &String)| {
         let template = Template::parse(text).map_err(|why| {
-            at.error(
-                &format!("`{attribute}`"),
-                why,
-                "write places as {group} or {group|upper}",
-            )
+            at.error(&format!("`{attribute}`"), why, "write places as {group} or {group|upper}")
         })?;
-        let unknown = template
-            .names()
-            .find(|name| !places.contains(*name))
-            .map(str::to_owned);
+        let unknown = template.names().find(|name| !places.contains(*name)).map(str::to_owned);
         match unknown {
             Some(name) => Err(at.error(
                 &format!("`{attribute}` has a place {{{name}}}"),
                 "nothing of that name is matched",
                 "use {value}, {1} or the name of a group in `match`",
             )),
-            None => Ok(Tell {
-                attribute: *attribute,
-                template,
-            }),
+            None => Ok(Tell { attribute: *attribute, template }),
         }
     };
     tells.iter().map(compile).collect()
@@ -407,11 +355,7 @@ fn finish(
     exists: &dyn Fn(&str) -> bool,
 ) -> Result<Compiled, RuleError> {
     if at.id.is_empty() || fields.is_empty() {
-        return Err(at.error(
-            "no id or no field",
-            "both are needed",
-            "add `id` and `field`",
-        ));
+        return Err(at.error("no id or no field", "both are needed", "add `id` and `field`"));
     }
     known_fields(&at, fields.iter().map(String::as_str), exists)?;
     known_fields(&at, condition::fields(&common.when), exists)?;
@@ -425,14 +369,10 @@ fn finish(
             ));
         }
     }
-    let except = common
-        .except
-        .0
-        .iter()
-        .map(|text| match text.strip_prefix('@') {
-            Some(name) => Ok(Except::Condition(name.to_owned())),
-            None => Ok(Except::Regex(regex(&at, text)?)),
-        });
+    let except = common.except.0.iter().map(|text| match text.strip_prefix('@') {
+        Some(name) => Ok(Except::Condition(name.to_owned())),
+        None => Ok(Except::Regex(regex(&at, text)?)),
+    });
     Ok(Compiled {
         except: except.collect::<Result<_, RuleError>>()?,
         when: tests(&at, &common.when)?,

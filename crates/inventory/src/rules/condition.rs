@@ -53,11 +53,7 @@ impl Probe {
         if test.field.0.is_empty() {
             return Err("a test without `field`".to_owned());
         }
-        let how = match (
-            &test.pattern,
-            test.is.0.as_slice(),
-            test.vendor.0.as_slice(),
-        ) {
+        let how = match (&test.pattern, test.is.0.as_slice(), test.vendor.0.as_slice()) {
             (None, [], []) => How::Any,
             (Some(regex), [], []) => {
                 How::Regex(pattern::compile(regex).map_err(|why| format!("`{regex}`: {why}"))?)
@@ -66,12 +62,7 @@ impl Probe {
             (None, [], names) => How::Vendor(names.iter().map(|n| vendors::wanted(n)).collect()),
             _ => return Err("a test with more than one of `match`, `is`, `vendor`".to_owned()),
         };
-        let fields = test
-            .field
-            .0
-            .iter()
-            .map(|f| FieldPattern::parse(f))
-            .collect();
+        let fields = test.field.0.iter().map(|f| FieldPattern::parse(f)).collect();
         Ok(Self { fields, how })
     }
 
@@ -97,9 +88,7 @@ impl Probe {
     }
 
     fn holds(&self, facts: &Facts<'_>) -> bool {
-        self.fields
-            .iter()
-            .any(|field| facts.of(field).any(|fact| self.accepts(fact.value)))
+        self.fields.iter().any(|field| facts.of(field).any(|fact| self.accepts(fact.value)))
     }
 }
 
@@ -125,9 +114,7 @@ pub(super) fn fields(tests: &[Test]) -> impl Iterator<Item = &str> {
         .iter()
         .flat_map(|test| match test {
             Test::Named(_) => [].iter(),
-            Test::Inline(Inline {
-                field: Text(names), ..
-            }) => names.iter(),
+            Test::Inline(Inline { field: Text(names), .. }) => names.iter(),
         })
         .map(String::as_str)
 }
@@ -150,8 +137,7 @@ impl<'a> Facts<'a> {
         };
         let from = self.sorted.partition_point(|fact| fact.field < name);
         let rest = self.sorted.get(from..).unwrap_or_default();
-        rest.iter()
-            .take_while(move |fact| pattern.covers(fact.field))
+        rest.iter().take_while(move |fact| pattern.covers(fact.field))
     }
 }
 
@@ -164,22 +150,14 @@ pub(super) struct Verdicts<'a> {
 
 impl<'a> Verdicts<'a> {
     pub(super) fn new(facts: &[FactView<'a>], conditions: &'a [Vec<Probe>]) -> Self {
-        Self {
-            facts: Facts::new(facts),
-            conditions,
-            known: vec![None; conditions.len()],
-        }
+        Self { facts: Facts::new(facts), conditions, known: vec![None; conditions.len()] }
     }
 
     pub(super) fn holds(&mut self, condition: usize) -> bool {
         if let Some(Some(known)) = self.known.get(condition) {
             return *known;
         }
-        let probes = self
-            .conditions
-            .get(condition)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        let probes = self.conditions.get(condition).map(Vec::as_slice).unwrap_or_default();
         let holds = probes.iter().any(|probe| probe.holds(&self.facts));
         if let Some(slot) = self.known.get_mut(condition) {
             *slot = Some(holds);

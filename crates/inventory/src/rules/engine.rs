@@ -57,10 +57,7 @@ impl Rules {
     /// # Errors
     /// An id that is used twice, or a condition that nobody defines.
     pub fn new(packs: Vec<RulePack>) -> Result<Self, RuleError> {
-        let off: BTreeSet<String> = packs
-            .iter()
-            .flat_map(|p| p.disable.iter().cloned())
-            .collect();
+        let off: BTreeSet<String> = packs.iter().flat_map(|p| p.disable.iter().cloned()).collect();
         let (mut named, mut compiled) = (Vec::new(), Vec::new());
         for pack in packs {
             named.extend(pack.conditions);
@@ -85,11 +82,8 @@ impl Rules {
             });
             let excepted: Vec<TestRef> = excepted.collect();
             let mut resolve = |tests| resolver.resolve(tests, &rule, &mut rules.conditions);
-            let (except, when, unless) = (
-                resolve(&excepted)?,
-                resolve(&rule.when)?,
-                resolve(&rule.unless)?,
-            );
+            let (except, when, unless) =
+                (resolve(&excepted)?, resolve(&rule.when)?, resolve(&rule.unless)?);
             let index = rules.rules.len();
             for field in &rule.fields {
                 let bucket = match field {
@@ -98,12 +92,7 @@ impl Rules {
                 };
                 bucket.or_default().add(index, &rule.how);
             }
-            rules.rules.push(Ready {
-                rule,
-                except,
-                when,
-                unless,
-            });
+            rules.rules.push(Ready { rule, except, when, unless });
         }
         Ok(rules)
     }
@@ -152,9 +141,7 @@ impl Rules {
         match bucket.set(&self.rules) {
             Some(set) => {
                 let hits = set.matches(fact.value);
-                hits.iter()
-                    .filter_map(|n| bucket.matching.get(n))
-                    .for_each(|rule| attempt(*rule));
+                hits.iter().filter_map(|n| bucket.matching.get(n)).for_each(|rule| attempt(*rule));
             }
             None => bucket.matching.iter().for_each(|rule| attempt(*rule)),
         }
@@ -178,10 +165,8 @@ impl Rules {
         {
             return;
         }
-        let from_rule = rule
-            .tells
-            .iter()
-            .filter(|tell| row.iter().all(|own| own.attribute != tell.attribute));
+        let from_rule =
+            rule.tells.iter().filter(|tell| row.iter().all(|own| own.attribute != tell.attribute));
         for tell in row.iter().chain(from_rule) {
             let Some(text) = tell.template.fill(|name| found.get(name)) else {
                 continue;
@@ -285,11 +270,7 @@ impl Resolver<'_> {
 
 fn unique_ids(named: &[Named], rules: &[Compiled]) -> Result<(), RuleError> {
     let mut seen = BTreeMap::new();
-    for at in named
-        .iter()
-        .map(|n| &n.at)
-        .chain(rules.iter().map(|r| &r.at))
-    {
+    for at in named.iter().map(|n| &n.at).chain(rules.iter().map(|r| &r.at)) {
         if let Some(first) = seen.insert(&at.id, at) {
             return Err(at.error(
                 "the id is used twice",
@@ -303,12 +284,7 @@ fn unique_ids(named: &[Named], rules: &[Compiled]) -> Result<(), RuleError> {
 
 /// The match of a rule on a value, with what the row of its table tells.
 fn look_up<'v>(rule: &'v Compiled, value: &'v str) -> Option<(Match<'v>, &'v [Tell])> {
-    let mut found = Match {
-        value,
-        key: None,
-        entry: None,
-        captures: None,
-    };
+    let mut found = Match { value, key: None, entry: None, captures: None };
     match &rule.how {
         How::Any => Some((found, &[])),
         How::Regex(regex) => {
@@ -342,9 +318,7 @@ impl<'v> Match<'v> {
                     Ok(number) => captures.get(number),
                     Err(_) => captures.name(name),
                 };
-                group
-                    .map(|group| group.as_str())
-                    .filter(|text| !text.is_empty())
+                group.map(|group| group.as_str()).filter(|text| !text.is_empty())
             }
         }
     }

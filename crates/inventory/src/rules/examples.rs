@@ -23,17 +23,8 @@ pub struct Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            pack,
-            line,
-            rule,
-            example,
-            what,
-        } = self;
-        write!(
-            f,
-            "{pack}:{line}: rule `{rule}`: example `{example}`: {what}"
-        )
+        let Self { pack, line, rule, example, what } = self;
+        write!(f, "{pack}:{line}: rule `{rule}`: example `{example}`: {what}")
     }
 }
 
@@ -66,10 +57,8 @@ impl Rules {
             for example in &rule.no {
                 let claims = self.claims_of(&rule.at.id, &rule.first_field, example);
                 if let Some(claim) = claims.first() {
-                    let what = format!(
-                        "is under `no`, but tells {} `{}`",
-                        claim.attribute, claim.value
-                    );
+                    let what =
+                        format!("is under `no`, but tells {} `{}`", claim.attribute, claim.value);
                     fail(example, what);
                 }
             }
@@ -79,18 +68,12 @@ impl Rules {
 
     /// How many examples there are.
     pub fn count_examples(&self) -> usize {
-        self.rules
-            .iter()
-            .map(|r| r.rule.yes.len() + r.rule.no.len())
-            .sum()
+        self.rules.iter().map(|r| r.rule.yes.len() + r.rule.no.len()).sum()
     }
 
     fn claims_of(&self, rule: &str, field: &str, example: &Example) -> Vec<Claim> {
         let field = example.field.as_deref().unwrap_or(field);
-        let mut facts = vec![FactView {
-            field,
-            value: &example.value,
-        }];
+        let mut facts = vec![FactView { field, value: &example.value }];
         for (field, values) in &example.with {
             facts.extend(values.0.iter().map(|value| FactView { field, value }));
         }
@@ -102,11 +85,8 @@ impl Rules {
 }
 
 fn differs(claims: &[Claim], attribute: Attribute, expected: &str) -> Option<String> {
-    let told: Vec<&str> = claims
-        .iter()
-        .filter(|c| c.attribute == attribute)
-        .map(|c| c.value.as_str())
-        .collect();
+    let told: Vec<&str> =
+        claims.iter().filter(|c| c.attribute == attribute).map(|c| c.value.as_str()).collect();
     let normal = match attribute {
         Attribute::Vendor | Attribute::ChipVendor => vendors::normalise(expected),
         _ => expected.to_owned(),
@@ -114,9 +94,6 @@ fn differs(claims: &[Claim], attribute: Attribute, expected: &str) -> Option<Str
     match told.as_slice() {
         [] => Some(format!("tells no {attribute}, expected `{expected}`")),
         [value] if *value == normal => None,
-        values => Some(format!(
-            "tells {attribute} `{}`, expected `{normal}`",
-            values.join("`, `")
-        )),
+        values => Some(format!("tells {attribute} `{}`, expected `{normal}`", values.join("`, `"))),
     }
 }

@@ -33,11 +33,7 @@ struct RuleName<'a>(&'a str);
 
 impl fmt::Display for RuleName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            write!(f, "rule `{}`: ", self.0)
-        }
+        if self.0.is_empty() { Ok(()) } else { write!(f, "rule `{}`: ", self.0) }
     }
 }
 
@@ -238,19 +234,13 @@ macro_rules! text_or_table {
 text_or_table!(Row, "a text or a table of attributes", Row::Entry, |map| {
     Attributes::deserialize(de::value::MapAccessDeserializer::new(map)).map(Row::Tells)
 });
-text_or_table!(
-    Test,
-    "a condition's name or a table with `field`",
-    Test::Named,
-    |map| Inline::deserialize(de::value::MapAccessDeserializer::new(map)).map(Test::Inline)
-);
+text_or_table!(Test, "a condition's name or a table with `field`", Test::Named, |map| {
+    Inline::deserialize(de::value::MapAccessDeserializer::new(map)).map(Test::Inline)
+});
 text_or_table!(
     Example,
     "a value or a table with `value`",
-    |value| Example {
-        value,
-        ..Example::default()
-    },
+    |value| Example { value, ..Example::default() },
     |map| {
         let mut map = map;
         let mut example = Example::default();

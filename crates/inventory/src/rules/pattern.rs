@@ -24,13 +24,7 @@ pub(super) fn compile(pattern: &str) -> Result<Regex, String> {
         .map_err(|e| match e {
             regex::Error::CompiledTooBig(_) => "it grows too large; use smaller repeats".to_owned(),
             // The last line of the parser's message says what is wrong.
-            e => e
-                .to_string()
-                .lines()
-                .last()
-                .unwrap_or_default()
-                .trim()
-                .to_owned(),
+            e => e.to_string().lines().last().unwrap_or_default().trim().to_owned(),
         })
 }
 
@@ -101,11 +95,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         assert!(compile("(").unwrap_err().contains("unclosed"));
-        assert!(
-            compile(r"(\w{1,1000}){1,1000}")
-                .unwrap_err()
-                .contains("too large")
-        );
+        assert!(compile(r"(\w{1,1000}){1,1000}").unwrap_err().contains("too large"));
         assert!(compile(&"a".repeat(5000)).unwrap_err().contains("longer"));
         assert!(compile(r"(?=x)").unwrap_err().contains("look"));
     }

@@ -7,10 +7,7 @@ pub(super) struct Template(Vec<Part>);
 #[derive(Clone, Debug)]
 enum Part {
     Literal(String),
-    Place {
-        name: String,
-        filter: Option<Filter>,
-    },
+    Place { name: String, filter: Option<Filter> },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,10 +45,7 @@ impl Template {
             if name.is_empty() {
                 return Err("`{}` names nothing".to_owned());
             }
-            parts.push(Part::Place {
-                name: name.to_owned(),
-                filter,
-            });
+            parts.push(Part::Place { name: name.to_owned(), filter });
             rest = tail;
         }
         if !rest.is_empty() {
@@ -62,10 +56,7 @@ impl Template {
 
     /// `{name}`.
     pub(super) fn place(name: &str) -> Self {
-        Self(vec![Part::Place {
-            name: name.to_owned(),
-            filter: None,
-        }])
+        Self(vec![Part::Place { name: name.to_owned(), filter: None }])
     }
 
     /// Names of its places.

@@ -8,27 +8,17 @@ fn any_field(_: &str) -> bool {
 }
 
 fn rules(text: &str) -> Rules {
-    Rules::new(vec![
-        RulePack::parse("test.toml", text, &any_field).unwrap(),
-    ])
-    .unwrap()
+    Rules::new(vec![RulePack::parse("test.toml", text, &any_field).unwrap()]).unwrap()
 }
 
 fn claims(rules: &Rules, facts: &[(&str, &str)]) -> Vec<String> {
-    let facts: Vec<FactView<'_>> = facts
-        .iter()
-        .map(|(field, value)| FactView { field, value })
-        .collect();
+    let facts: Vec<FactView<'_>> =
+        facts.iter().map(|(field, value)| FactView { field, value }).collect();
     let mut out = Vec::new();
     rules.evaluate(&facts, &mut out);
     let mut out: Vec<String> = out
         .iter()
-        .map(|c| {
-            format!(
-                "{}: {}={} {:.2} @{}",
-                c.rule, c.attribute, c.value, c.strength, c.fact
-            )
-        })
+        .map(|c| format!("{}: {}={} {:.2} @{}", c.rule, c.attribute, c.value, c.strength, c.fact))
         .collect();
     out.sort();
     out
@@ -103,13 +93,7 @@ fn rules_conclude() {
     let rules = rules(PACK);
     assert_eq!(rules.failing_examples(), []);
     assert_eq!(
-        claims(
-            &rules,
-            &[
-                ("mac.oui", "D-Link Corp"),
-                ("mdns.txt.model_number", "DCS-935L")
-            ]
-        ),
+        claims(&rules, &[("mac.oui", "D-Link Corp"), ("mdns.txt.model_number", "DCS-935L")]),
         [
             "dhnap: model=DCS-935L 0.90 @1",
             "dhnap: vendor=D-Link 0.80 @1",
@@ -124,13 +108,7 @@ fn rules_conclude() {
             "hue: vendor=Philips (Signify) 0.90 @0"
         ]
     );
-    assert_eq!(
-        claims(
-            &rules,
-            &[("mac.oui", "Unknown"), ("tls.sni", "xbcs.net.evil")]
-        ),
-        [""; 0]
-    );
+    assert_eq!(claims(&rules, &[("mac.oui", "Unknown"), ("tls.sni", "xbcs.net.evil")]), [""; 0]);
 }
 
 #[test]
@@ -140,11 +118,7 @@ fn examples_that_fail_are_listed_with_their_rule() {
             .replace("yes = [\"api.xbcs.net\"", "yes = [\"api.xbcs.org\"")
             .replace("no = [\"Espressif Inc.\"", "no = [\"Siemens AG\""),
     );
-    let failures: Vec<String> = rules
-        .failing_examples()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let failures: Vec<String> = rules.failing_examples().iter().map(ToString::to_string).collect();
     assert_eq!(
         failures,
         [
@@ -172,34 +146,19 @@ fn what_is_wrong_is_said() {
     check(&rule("modle = \"x\""), "unknown key `modle`");
     check(&rule("type = 5"), "invalid type: integer");
     check(&rule(""), "p.toml:2: rule `a`: tells nothing");
-    check(
-        &rule("match = '(?<x>.)'\ntype = \"x\""),
-        "group `x` is not used",
-    );
+    check(&rule("match = '(?<x>.)'\ntype = \"x\""), "group `x` is not used");
     check(&rule("type = \"{x}\""), "place {x}");
     check(&rule("type = \"{value|loud}\""), "loud");
     check(&rule("match = '('\ntype = \"x\""), "unclosed");
     check(&rule("strength = 1.5\ntype = \"x\""), "strength 1.5");
-    check(
-        &rule("type = \"x\"\nwhen = [\"nobody\"]"),
-        "unknown condition `nobody`",
-    );
-    check(
-        &rule("type = \"x\"\nwhen = [{ field = \"http.x\" }]"),
-        "unknown field `http.x`",
-    );
+    check(&rule("type = \"x\"\nwhen = [\"nobody\"]"), "unknown condition `nobody`");
+    check(&rule("type = \"x\"\nwhen = [{ field = \"http.x\" }]"), "unknown field `http.x`");
     check(
         &rule("type = \"x\"\nunless = [{ field = \"dhcp.y\", match = 'a', is = \"b\" }]"),
         "more than one",
     );
-    check(
-        &rule("type = \"x\"\nunless = [{ feld = \"dhcp.y\" }]"),
-        "feld",
-    );
-    check(
-        &format!("{0}type = \"x\"{0}type = \"x\"", rule("")),
-        "used twice",
-    );
+    check(&rule("type = \"x\"\nunless = [{ feld = \"dhcp.y\" }]"), "feld");
+    check(&format!("{0}type = \"x\"{0}type = \"x\"", rule("")), "used twice");
     check(
         "[[rule]]\nid = \"a\"\nfield = \"dhcp.x\"\ntype = \"x\"\nyes = [\"x\"]",
         "no `no` example",
@@ -209,25 +168,16 @@ fn what_is_wrong_is_said() {
         "http.x",
     );
     let map = "[[map]]\nid = \"a\"\nfield = \"dhcp.x\"\nyes = [\"x\"]\nno = [\"y\"]\n";
-    check(
-        &format!("{map}[map.values]\na = \"x\""),
-        "entry of `a` is not used",
-    );
-    check(
-        &format!("{map}model = \"{{entry}}\"\n[map.values]\na = \"x\"\nA = \"x\""),
-        "twice",
-    );
+    check(&format!("{map}[map.values]\na = \"x\""), "entry of `a` is not used");
+    check(&format!("{map}model = \"{{entry}}\"\n[map.values]\na = \"x\"\nA = \"x\""), "twice");
     check(&format!("{map}match = '(.)'\n[map.values]"), "group `key`");
 }
 
 #[test]
 fn a_pack_can_switch_off_a_rule_of_another() {
     let off = RulePack::parse("site.toml", "disable = [\"oui\"]", &any_field).unwrap();
-    let rules = Rules::new(vec![
-        RulePack::parse("test.toml", PACK, &any_field).unwrap(),
-        off,
-    ])
-    .unwrap();
+    let rules =
+        Rules::new(vec![RulePack::parse("test.toml", PACK, &any_field).unwrap(), off]).unwrap();
     assert_eq!(claims(&rules, &[("mac.oui", "Belkin")]), [""; 0]);
 }
 
@@ -241,17 +191,8 @@ fn shipped_rules() -> Rules {
 #[test]
 fn the_shipped_rules_do_what_their_examples_say() {
     let rules = shipped_rules();
-    let failures: Vec<String> = rules
-        .failing_examples()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    assert!(
-        failures.is_empty(),
-        "{} fail:\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
+    let failures: Vec<String> = rules.failing_examples().iter().map(ToString::to_string).collect();
+    assert!(failures.is_empty(), "{} fail:\n{}", failures.len(), failures.join("\n"));
 }
 
 /// A device's facts, from what shipped rules look at and from noise.
@@ -270,10 +211,8 @@ fn facts() -> impl Strategy<Value = Vec<(String, String)>> {
         "x.y",
         "",
     ];
-    let mut values: Vec<String> = shipped_rules()
-        .rules_for_tests()
-        .flat_map(|(yes, no)| yes.into_iter().chain(no))
-        .collect();
+    let mut values: Vec<String> =
+        shipped_rules().rules_for_tests().flat_map(|(yes, no)| yes.into_iter().chain(no)).collect();
     values.push("Siemens AG".to_owned());
     let value = prop_oneof![proptest::sample::select(values), "\\PC{0,60}"];
     let field = proptest::sample::select(fields.to_vec()).prop_map(str::to_owned);
@@ -284,19 +223,14 @@ fn facts() -> impl Strategy<Value = Vec<(String, String)>> {
 fn evaluation_never_panics_and_does_not_depend_on_order() {
     let rules = shipped_rules();
     let run = |facts: &[(String, String)]| {
-        let views: Vec<FactView<'_>> = facts
-            .iter()
-            .map(|(field, value)| FactView { field, value })
-            .collect();
+        let views: Vec<FactView<'_>> =
+            facts.iter().map(|(field, value)| FactView { field, value }).collect();
         let mut out = Vec::new();
         rules.evaluate(&views, &mut out);
         let mut set: Vec<String> = out
             .iter()
             .map(|c| {
-                format!(
-                    "{}|{}|{}|{}|{:?}",
-                    c.rule, c.attribute, c.value, c.strength, views[c.fact]
-                )
+                format!("{}|{}|{}|{}|{:?}", c.rule, c.attribute, c.value, c.strength, views[c.fact])
             })
             .collect();
         set.sort();
@@ -318,9 +252,7 @@ impl Rules {
         let values = |examples: &[format::Example]| {
             examples.iter().map(|e| e.value.clone()).collect::<Vec<_>>()
         };
-        self.rules
-            .iter()
-            .map(move |r| (values(&r.rule.yes), values(&r.rule.no)))
+        self.rules.iter().map(move |r| (values(&r.rule.yes), values(&r.rule.no)))
     }
 }
 

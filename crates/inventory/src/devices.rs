@@ -1,0 +1,494 @@
+//! Puts devices together: clusters of nodes, what they said, what that means.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use model::inspect::{Device, Identifier, Location, MergeSuggestion, Status};
+use model::observation::Transport;
+use model::{Assurance, DeviceId, Mac};
+
+use crate::belief::Beliefs;
+use crate::findings;
+use crate::graph::{Graph, Identity, Ids, Node, NodeId, Said, Source};
+use crate::merge::{self, Merged};
+use crate::owns::Owners;
+use crate::paths::{Ends, Paths, Target, has_ports, may_be_routed_host};
+use crate::rules::{Attribute, FactView};
+use crate::{Knowledge, Resolved};
+
+/// Hosts behind routers that become devices, at most.
+const ROUTED_HOSTS_MAX: usize = 10_000;
+/// Hosts a link address forwards for before it is called a gateway.
+const GATEWAY_FORWARDS_MIN: usize = 2;
+/// Different devices polled with industrial protocols that make a master.
+const MASTER_POLLS_MIN: usize = 3;
+/// Fields that say nothing about who a routed host is.
+const ROUTED_NOISE: [&str; 3] = ["dhcp.", "dns.", "client."];
+/// Protocols of controllers.
+const CONTROL: [&str; 14] = [
+    "modbus", "s7comm", "enip", "cip", "iec104", "dnp3", "mms", "opcua", "ads", "fins", "melsec",
+    "umas", "bacnet", "hart-ip",
+];
+
+/// A device under construction: the nodes of one cluster.
+#[derive(Debug)]
+pub(crate) struct Cluster<'a> {
+    pub(crate) id: DeviceId,
+    pub(crate) root: NodeId,
+    pub(crate) nodes: Vec<(NodeId, &'a Node)>,
+}
+
+pub(crate) fn resolve(graph: &mut Graph, knowledge: &Knowledge, ids: &mut dyn Ids) -> Resolved {
+    let owners = Owners::of(graph);
+    let owners = if add_routed_hosts(graph, &owners, ids) { Owners::of(graph) } else { owners };
+    let merged = Merged::of(graph, &owners, &knowledge.oui);
+    let clusters = clusters(graph, &merged);
+    let ids_by_root: BTreeMap<NodeId, DeviceId> =
+        clusters.iter().map(|c| (c.root, c.id.clone())).collect();
+
+    let ends = Ends { graph, owners: &owners, merged: &merged };
+    let ports = Ports::of(graph, ends);
+    let assigned = assign_facts(graph, &owners, &merged);
+    let mut resolved = Resolved::default();
+    for cluster in &clusters {
+        let device = device(cluster, knowledge, &owners, &ports, &assigned, &ids_by_root, &merged);
+        resolved.devices.push(device);
+    }
+    tie_families(graph, &merged, &clusters, &ids_by_root, &mut resolved.devices);
+    locate(graph, &merged, &ids_by_root, &clusters, &mut resolved.devices);
+    suggest(&merged, &ids_by_root, &mut resolved.devices);
+
+    let index: BTreeMap<DeviceId, usize> =
+        resolved.devices.iter().enumerate().map(|(i, d)| (d.id.clone(), i)).collect();
+    let quarantined = |id: &DeviceId| {
+        index
+            .get(id)
+            .and_then(|i| resolved.devices.get(*i))
+            .is_some_and(|d| d.status == Status::Quarantined)
+    };
+    let name = |node: NodeId| {
+        let id = ids_by_root.get(&merged.root(node))?;
+        let device = index.get(id).and_then(|i| resolved.devices.get(*i))?;
+        Some((id.clone(), display_name(device)))
+    };
+    let mut paths = Paths::default();
+    for c in &graph.conversations {
+        let Some(from) = ends.client(c).and_then(|n| ids_by_root.get(&merged.root(n))) else {
+            continue;
+        };
+        if !quarantined(from) {
+            paths.add(from, c, &ends.target(c), &name);
+        }
+    }
+    let (services, conduits) = paths.finish();
+    resolved.findings = findings::of(graph, &owners, &merged, &ids_by_root, &resolved.devices);
+    resolved.services = services;
+    resolved.conduits = conduits;
+    resolved.devices.sort_by(|a, b| (a.first_seen, &a.id).cmp(&(b.first_seen, &b.id)));
+    resolved
+}
+
+/// A name for people: the device's own, its model, or its id.
+pub(crate) fn display_name(device: &Device) -> String {
+    device
+        .hostnames
+        .first()
+        .cloned()
+        .or_else(|| device.model.as_ref().map(|m| m.value.clone()))
+        .unwrap_or_else(|| device.id.to_string())
+}
+
+/// Private hosts seen only through a router that identify themselves or hold conversations.
+fn add_routed_hosts(graph: &mut Graph, owners: &Owners, ids: &mut dyn Ids) -> bool {
+    let mut hosts: BTreeMap<IpAddr, NodeId> = BTreeMap::new();
+    for (id, node) in (0..).zip(&graph.nodes) {
+        let forwarded = &owners.node(id).forwarded;
+        if forwarded.is_empty() {
+            continue;
+        }
+        for said in &node.said {
+            let noise = ROUTED_NOISE.iter().any(|p| said.field.starts_with(p));
+            if let Some(ip) = said.ip.filter(|ip| !noise && forwarded.contains(ip)) {
+                hosts.entry(ip).or_insert(id);
+            }
+        }
+    }
+    for c in &graph.conversations {
+        let server =
+            c.flow.server_ip.and_then(|ip| Some((ip, graph.find_link(c.flow.server_mac)?)));
+        let client = c.flow.client_ip.map(|ip| (ip, c.client));
+        let quiet = matches!(c.flow.port, 53 | 67 | 68) && c.flow.transport == Transport::Udp;
+        for (ip, node) in [server, client].into_iter().flatten().filter(|_| !quiet) {
+            if owners.node(node).forwarded.contains(&ip) {
+                hosts.entry(ip).or_insert(node);
+            }
+        }
+    }
+    hosts.retain(|ip, _| may_be_routed_host(*ip) && owners.owners(*ip).is_empty());
+    let before = graph.nodes.len();
+    for (ip, via) in hosts.into_iter().take(ROUTED_HOSTS_MAX) {
+        graph.add_host(ip, via, ids);
+    }
+    graph.nodes.len() > before
+}
+
+fn clusters<'a>(graph: &'a Graph, merged: &Merged) -> Vec<Cluster<'a>> {
+    let mut by_root: BTreeMap<NodeId, Vec<(NodeId, &Node)>> = BTreeMap::new();
+    for (id, node) in (0..).zip(&graph.nodes) {
+        by_root.entry(merged.root(id)).or_default().push((id, node));
+    }
+    by_root
+        .into_iter()
+        .filter_map(|(root, nodes)| {
+            let id = nodes.iter().find(|(n, _)| *n == root)?.1.id.clone();
+            Some(Cluster { id, root, nodes })
+        })
+        .collect()
+}
+
+/// What each device said: a node's own words, and those of hosts that other nodes forward.
+fn assign_facts<'a>(
+    graph: &'a Graph,
+    owners: &Owners,
+    merged: &Merged,
+) -> BTreeMap<NodeId, Vec<&'a Said>> {
+    let mut assigned: BTreeMap<NodeId, Vec<&Said>> = BTreeMap::new();
+    for (id, node) in (0..).zip(&graph.nodes) {
+        let ownership = owners.node(id);
+        for said in &node.said {
+            let forwarded = said.ip.is_some_and(|ip| ownership.forwarded.contains(&ip));
+            let speaker = match said.ip {
+                Some(ip) if forwarded => owners.owners(ip).last().copied(),
+                _ => Some(id),
+            };
+            if let Some(speaker) = speaker {
+                assigned.entry(merged.root(speaker)).or_default().push(said);
+            }
+        }
+    }
+    for facts in assigned.values_mut() {
+        facts.sort_by(|a, b| (a.source.at, a.source.packet).cmp(&(b.source.at, b.source.packet)));
+    }
+    assigned
+}
+
+/// Ports that devices offer and use, and what follows from them.
+#[derive(Debug, Default)]
+struct Ports {
+    facts: BTreeMap<NodeId, Vec<Said>>,
+    /// Devices polled with industrial protocols, by master.
+    polled: BTreeMap<NodeId, BTreeSet<NodeId>>,
+    /// Clients by server.
+    clients: BTreeMap<NodeId, BTreeSet<NodeId>>,
+}
+
+impl Ports {
+    fn of(graph: &Graph, ends: Ends<'_>) -> Self {
+        let mut ports = Self::default();
+        let mut seen: BTreeSet<(NodeId, &'static str, String)> = BTreeSet::new();
+        for c in &graph.conversations {
+            let Some(client) = ends.client(c) else { continue };
+            let target = ends.target(c);
+            let application = c.flow.application.as_deref().unwrap_or("unknown");
+            let value = format!("{}/{application}", c.flow.port);
+            let (offers, uses) = match c.flow.transport {
+                Transport::Tcp => ("service.tcp", "client.tcp"),
+                _ => ("service.udp", "client.udp"),
+            };
+            let mut add = |node: NodeId, field: &'static str| {
+                if seen.insert((node, field, value.clone())) {
+                    ports.facts.entry(node).or_default().push(Said {
+                        field: Arc::from(field),
+                        value: Arc::from(value.as_str()),
+                        ip: None,
+                        source: c.source.clone(),
+                    });
+                }
+            };
+            if has_ports(c.flow.transport) {
+                add(client, uses);
+                // Without a handshake and without a known protocol the port may be the client's.
+                let trusted = c.flow.roles_certain || c.flow.application.is_some();
+                if let Target::Device(server) = target
+                    && trusted
+                {
+                    add(server, offers);
+                }
+            }
+            if let Target::Device(server) = target {
+                ports.clients.entry(server).or_default().insert(client);
+                if CONTROL.contains(&application) {
+                    ports.polled.entry(client).or_default().insert(server);
+                }
+            }
+        }
+        ports
+    }
+}
+
+fn device(
+    cluster: &Cluster<'_>,
+    knowledge: &Knowledge,
+    owners: &Owners,
+    ports: &Ports,
+    assigned: &BTreeMap<NodeId, Vec<&Said>>,
+    ids: &BTreeMap<NodeId, DeviceId>,
+    merged: &Merged,
+) -> Device {
+    let macs: Vec<Mac> = cluster
+        .nodes
+        .iter()
+        .filter_map(|(_, n)| match n.identity {
+            Identity::Link(mac) => Some(mac),
+            _ => None,
+        })
+        .collect();
+    let blocks: Vec<Said> =
+        cluster.nodes.iter().filter_map(|(_, n)| block_fact(n, knowledge)).collect();
+    let mut facts: Vec<&Said> = assigned.get(&cluster.root).cloned().unwrap_or_default();
+    facts.extend(&blocks);
+    facts.extend(ports.facts.get(&cluster.root).into_iter().flatten());
+    let views: Vec<FactView<'_>> =
+        facts.iter().map(|f| FactView { field: &f.field, value: &f.value }).collect();
+    let mut claims = Vec::new();
+    knowledge.rules.evaluate(&views, &mut claims);
+    let mut beliefs = Beliefs::of(&claims, &facts);
+
+    let packets_to_identity = beliefs.packets_until(Attribute::Model);
+    let hostnames = hostnames(&facts, beliefs.value(Attribute::Hostname));
+    let ips = addresses(cluster, owners);
+    let forwards: usize =
+        cluster.nodes.iter().map(|(id, _)| owners.node(*id).forwarded.len()).sum();
+    let role = role(forwards, cluster.root, ports)
+        .or_else(|| beliefs.take(Attribute::Role).map(|r| r.value));
+    let parent = cluster.nodes.iter().find_map(|(_, n)| {
+        let (parent, via) = match &n.identity {
+            Identity::Child { parent, via, .. } => (*parent, via),
+            _ => n.behind.as_ref().map(|(p, via)| (*p, via))?,
+        };
+        let parent = merged.root(parent);
+        (parent != cluster.root).then(|| (ids.get(&parent).cloned(), via.to_string()))
+    });
+    let (parent, via) = parent.map_or((None, None), |(p, via)| (p, Some(via)));
+    let sum = |f: fn(&Node) -> u64| cluster.nodes.iter().map(|(_, n)| f(n)).sum::<u64>();
+    let packets = sum(|n| n.packets);
+    let spoke = facts.iter().any(|f| {
+        !matches!(&*f.field, "mac.oui" | "client.tcp" | "client.udp")
+            && !f.field.starts_with("dns.")
+    });
+    let stray = packets <= 1 && !macs.is_empty() && !spoke && parent.is_none();
+    let list = |f: fn(&Node) -> &[u16]| {
+        let all: BTreeSet<u16> = cluster.nodes.iter().flat_map(|(_, n)| f(n)).copied().collect();
+        all.into_iter().collect()
+    };
+    let protocols: BTreeSet<String> =
+        cluster.nodes.iter().flat_map(|(_, n)| &n.protocols).map(|p| p.to_string()).collect();
+    let identifiers: BTreeSet<Identifier> = cluster
+        .nodes
+        .iter()
+        .flat_map(|(id, n)| {
+            let forwarded = &owners.node(*id).forwarded;
+            n.stated.iter().filter(|s| s.ip.is_none_or(|ip| !forwarded.contains(&ip)))
+        })
+        .map(|s| Identifier { kind: s.kind, value: s.value.to_string() })
+        .collect();
+    let mud_url = facts.iter().find(|f| f.field.ends_with(".mud_url")).map(|f| f.value.to_string());
+    Device {
+        id: cluster.id.clone(),
+        aliases: cluster
+            .nodes
+            .iter()
+            .filter(|(n, _)| *n != cluster.root)
+            .map(|(_, n)| n.id.clone())
+            .collect(),
+        site: cluster.nodes.first().map_or_else(default_site, |(_, n)| n.site.clone()),
+        macs,
+        ips,
+        vlans: list(|n| &n.vlans),
+        hostnames,
+        vendor: beliefs.take(Attribute::Vendor),
+        model: beliefs.take(Attribute::Model),
+        kind: beliefs.take(Attribute::Type),
+        firmware: beliefs.take(Attribute::Firmware),
+        hardware: beliefs.take(Attribute::Hardware),
+        serial: beliefs.take(Attribute::Serial),
+        os: beliefs.take(Attribute::Os),
+        chip_vendor: beliefs.take(Attribute::ChipVendor).map(|a| a.value),
+        role,
+        status: if stray { Status::Quarantined } else { Status::Confirmed },
+        assurance: Assurance::Observed,
+        parent,
+        children: Vec::new(),
+        via,
+        identifiers: identifiers.into_iter().collect(),
+        firmware_history: std::mem::take(&mut beliefs.firmware_history),
+        mud_url,
+        located_at: Vec::new(),
+        merge_suggestions: Vec::new(),
+        protocols: protocols.into_iter().collect(),
+        first_seen: cluster.nodes.iter().map(|(_, n)| n.first).min().unwrap_or_default(),
+        last_seen: cluster.nodes.iter().map(|(_, n)| n.last).max().unwrap_or_default(),
+        packets,
+        bytes: sum(|n| n.bytes),
+        packets_to_identity,
+    }
+}
+
+#[expect(clippy::expect_used, reason = "a constant that a test reads")]
+fn default_site() -> model::SiteId {
+    model::SiteId::new("site").expect("a valid constant")
+}
+
+/// The owner of the node's address block, as a fact. Station numbers of other media in an
+/// Ethernet wrapper have no maker.
+fn block_fact(node: &Node, knowledge: &Knowledge) -> Option<Said> {
+    let Identity::Link(mac) = node.identity else { return None };
+    if merge::is_wrapped(mac) {
+        return None;
+    }
+    Some(Said {
+        field: Arc::from("mac.oui"),
+        value: Arc::from(knowledge.oui.lookup(mac)?),
+        ip: None,
+        source: Source { input: Arc::from(""), packet: 0, at: node.first, nth: 0 },
+    })
+}
+
+/// Names a device gave itself, most often told first.
+fn hostnames(facts: &[&Said], believed: Option<&str>) -> Vec<String> {
+    const FIELDS: [&str; 11] = [
+        "dhcp.hostname",
+        "dhcp.fqdn",
+        "lldp.system_name",
+        "cdp.device_id",
+        "snmp.sys_name",
+        "mdns.host",
+        "nbns.name",
+        "browser.name",
+        "llmnr.name",
+        "pn.station_name",
+        "syslog.hostname",
+    ];
+    let mut names: Vec<String> = believed.map(str::to_owned).into_iter().collect();
+    for field in FIELDS {
+        for fact in facts.iter().filter(|f| &*f.field == field) {
+            if !names.iter().any(|n| n.eq_ignore_ascii_case(&fact.value)) && names.len() < 8 {
+                names.push(fact.value.to_string());
+            }
+        }
+    }
+    names
+}
+
+fn addresses(cluster: &Cluster<'_>, owners: &Owners) -> Vec<IpAddr> {
+    let mut ips: Vec<IpAddr> = Vec::new();
+    for (id, _) in &cluster.nodes {
+        for ip in &owners.node(*id).own {
+            if !ips.contains(ip) {
+                ips.push(*ip);
+            }
+        }
+    }
+    ips.truncate(model::limits::ADDRESSES_PER_DEVICE_MAX);
+    ips
+}
+
+/// The part a device plays, as far as its traffic shows.
+fn role(forwards: usize, root: NodeId, ports: &Ports) -> Option<String> {
+    let count = |map: &BTreeMap<NodeId, BTreeSet<NodeId>>| map.get(&root).map_or(0, BTreeSet::len);
+    let word = if forwards >= GATEWAY_FORWARDS_MIN {
+        "gateway"
+    } else if count(&ports.polled) >= MASTER_POLLS_MIN {
+        "scada-master"
+    } else if ports.polled.values().any(|polled| polled.contains(&root)) {
+        "controller"
+    } else if count(&ports.clients) >= 2 {
+        "server"
+    } else {
+        return None;
+    };
+    Some(word.to_owned())
+}
+
+/// Lists children at their parents. A child whose parent turned out to be itself has none.
+fn tie_families(
+    graph: &Graph,
+    merged: &Merged,
+    clusters: &[Cluster<'_>],
+    ids: &BTreeMap<NodeId, DeviceId>,
+    devices: &mut [Device],
+) {
+    let mut children: BTreeMap<NodeId, Vec<DeviceId>> = BTreeMap::new();
+    for cluster in clusters {
+        for (_, node) in &cluster.nodes {
+            let parent = match &node.identity {
+                Identity::Child { parent, .. } => Some(*parent),
+                _ => node.behind.as_ref().map(|(p, _)| *p),
+            };
+            if let Some(parent) = parent.map(|p| merged.root(p)).filter(|p| *p != cluster.root)
+                && graph.node(parent).is_some()
+            {
+                let list = children.entry(parent).or_default();
+                if !list.contains(&cluster.id) {
+                    list.push(cluster.id.clone());
+                }
+            }
+        }
+    }
+    for (parent, mut list) in children {
+        if let Some(device) =
+            ids.get(&parent).and_then(|id| devices.iter_mut().find(|d| d.id == *id))
+        {
+            device.children.append(&mut list);
+        }
+    }
+}
+
+/// Places devices at the switch ports that reported them.
+fn locate(
+    graph: &Graph,
+    merged: &Merged,
+    ids: &BTreeMap<NodeId, DeviceId>,
+    clusters: &[Cluster<'_>],
+    devices: &mut [Device],
+) {
+    for (cluster, device) in clusters.iter().zip(devices) {
+        for (_, node) in &cluster.nodes {
+            let Identity::Link(mac) = node.identity else { continue };
+            for place in graph.located.get(&mac).into_iter().flatten() {
+                if let Some(at) = ids.get(&merged.root(place.at)) {
+                    let port = place.port.to_string();
+                    device.located_at.push(Location { device: at.clone(), port, at: place.when });
+                }
+            }
+        }
+    }
+}
+
+fn suggest(merged: &Merged, ids: &BTreeMap<NodeId, DeviceId>, devices: &mut [Device]) {
+    let index: BTreeMap<DeviceId, usize> =
+        devices.iter().enumerate().map(|(i, d)| (d.id.clone(), i)).collect();
+    for s in &merged.suggestions {
+        let pair = (ids.get(&merged.root(s.nodes.0)), ids.get(&merged.root(s.nodes.1)));
+        let (Some(a), Some(b)) = pair else { continue };
+        for (device, other) in [(a, b), (b, a)] {
+            let Some(device) = index.get(device).and_then(|i| devices.get_mut(*i)) else {
+                continue;
+            };
+            let known = device.merge_suggestions.iter_mut().find(|m| m.device == *other);
+            match known {
+                Some(known) if known.confidence >= s.confidence => {}
+                Some(known) => {
+                    known.confidence = s.confidence;
+                    known.reason.clone_from(&s.reason);
+                }
+                None => device.merge_suggestions.push(MergeSuggestion {
+                    device: other.clone(),
+                    confidence: s.confidence,
+                    reason: s.reason.clone(),
+                }),
+            }
+        }
+    }
+}

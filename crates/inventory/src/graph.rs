@@ -1,0 +1,349 @@
+//! The identity graph: nodes are identities seen on the wire, devices are clusters of them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use model::limits::{ADDRESSES_PER_DEVICE_MAX, CHILDREN_PER_DEVICE_MAX, VALUES_PER_FIELD_MAX};
+use model::observation::{
+    BindingSource, EventKind, Fact, Flow, IdentifierKind, Observation, Subject,
+};
+use model::{DeviceId, Mac, SiteId, Timestamp};
+use rustc_hash::FxHashMap;
+
+/// Index of a node.
+pub(crate) type NodeId = u32;
+
+/// Facts one node keeps; beyond it new values are refused and counted.
+const FACTS_PER_NODE_MAX: usize = 2_048;
+/// Network addresses kept per node, own and routed.
+const STATIONS_MAX: usize = 4_096;
+
+/// Hands out device ids. Ids are never made here: whoever runs the inventory decides what they
+/// look like and keeps them stable.
+pub trait Ids {
+    /// The id for a subject seen for the first time.
+    fn id(&mut self, subject: &Subject) -> DeviceId;
+}
+
+/// Where a fact was seen.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) input: Arc<str>,
+    pub(crate) packet: u64,
+    pub(crate) at: Timestamp,
+    pub(crate) nth: u64,
+}
+
+/// Something a node said about itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    pub(crate) field: Arc<str>,
+    pub(crate) value: Arc<str>,
+    /// Network address it was said from.
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) source: Source,
+}
+
+/// An identifier a node stated.
+#[derive(Clone, Debug)]
+pub(crate) struct Stated {
+    pub(crate) kind: IdentifierKind,
+    pub(crate) value: Arc<str>,
+    pub(crate) ip: Option<IpAddr>,
+}
+
+/// A network address seen with a node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Station {
+    pub(crate) first: Timestamp,
+    pub(crate) last: Timestamp,
+    pub(crate) packets: u64,
+    pub(crate) hop_limit: Option<u8>,
+    pub(crate) bound: Option<BindingSource>,
+}
+
+/// An event a node was part of.
+#[derive(Clone, Debug)]
+pub(crate) struct Happened {
+    pub(crate) kind: EventKind,
+    pub(crate) detail: Arc<str>,
+    pub(crate) source: Source,
+}
+
+/// What makes a node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Identity {
+    Link(Mac),
+    Host(IpAddr),
+    Child { parent: NodeId, via: Arc<str>, key: Arc<str> },
+}
+
+/// One identity on the wire.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) id: DeviceId,
+    pub(crate) site: SiteId,
+    pub(crate) identity: Identity,
+    pub(crate) first: Timestamp,
+    pub(crate) last: Timestamp,
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    pub(crate) vlans: Vec<u16>,
+    pub(crate) protocols: Vec<Arc<str>>,
+    pub(crate) said: Vec<Said>,
+    pub(crate) stated: Vec<Stated>,
+    pub(crate) stations: BTreeMap<IpAddr, Station>,
+    pub(crate) events: Vec<Happened>,
+    /// Device it was seen behind, and how.
+    pub(crate) behind: Option<(NodeId, Arc<str>)>,
+    pub(crate) children: u32,
+}
+
+impl Node {
+    fn new(id: DeviceId, site: SiteId, identity: Identity, at: Timestamp) -> Self {
+        Self {
+            id,
+            site,
+            identity,
+            first: at,
+            last: at,
+            packets: 0,
+            bytes: 0,
+            vlans: Vec::new(),
+            protocols: Vec::new(),
+            said: Vec::new(),
+            stated: Vec::new(),
+            stations: BTreeMap::new(),
+            events: Vec::new(),
+            behind: None,
+            children: 0,
+        }
+    }
+}
+
+/// A client seen at a port of a switch.
+#[derive(Clone, Debug)]
+pub(crate) struct Located {
+    pub(crate) at: NodeId,
+    pub(crate) port: Arc<str>,
+    pub(crate) when: Timestamp,
+}
+
+/// A conversation with its client node.
+#[derive(Clone, Debug)]
+pub(crate) struct Conversation {
+    pub(crate) client: NodeId,
+    pub(crate) flow: Flow,
+    pub(crate) source: Source,
+}
+
+/// All nodes and what ties them together.
+#[derive(Debug, Default)]
+pub(crate) struct Graph {
+    pub(crate) nodes: Vec<Node>,
+    by_identity: FxHashMap<Identity, NodeId>,
+    pub(crate) conversations: Vec<Conversation>,
+    pub(crate) located: FxHashMap<Mac, Vec<Located>>,
+    /// Events that concern no device: floods, the sensor's own bounds.
+    pub(crate) sensor_events: Vec<Happened>,
+    /// Values not kept because a bound was reached.
+    pub(crate) refused: u64,
+}
+
+impl Graph {
+    pub(crate) fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(id as usize)
+    }
+
+    fn node_mut(&mut self, id: NodeId) -> Option<&mut Node> {
+        self.nodes.get_mut(id as usize)
+    }
+
+    pub(crate) fn find(&self, identity: &Identity) -> Option<NodeId> {
+        self.by_identity.get(identity).copied()
+    }
+
+    pub(crate) fn find_link(&self, mac: Mac) -> Option<NodeId> {
+        self.find(&Identity::Link(mac))
+    }
+
+    /// The node of a subject, made when it is new; `None` where a bound forbids a new one.
+    fn node_of(
+        &mut self,
+        seen: &Observation,
+        subject: &Subject,
+        ids: &mut dyn Ids,
+    ) -> Option<NodeId> {
+        let identity = match subject {
+            Subject::Link { mac, .. } => Identity::Link(*mac),
+            Subject::Host { ip } => Identity::Host(*ip),
+            Subject::Child { parent, via, key } => {
+                let parent = self.node_of(seen, parent, ids)?;
+                Identity::Child { parent, via: Arc::clone(via), key: Arc::clone(key) }
+            }
+        };
+        if let Some(id) = self.by_identity.get(&identity) {
+            return Some(*id);
+        }
+        if let Identity::Child { parent, .. } = &identity {
+            let parent = self.node_mut(*parent)?;
+            if parent.children as usize >= CHILDREN_PER_DEVICE_MAX {
+                self.refused += 1;
+                return None;
+            }
+            parent.children += 1;
+        }
+        let id = NodeId::try_from(self.nodes.len()).ok()?;
+        self.nodes.push(Node::new(ids.id(subject), seen.site.clone(), identity.clone(), seen.at));
+        self.by_identity.insert(identity, id);
+        Some(id)
+    }
+
+    /// Adds a host seen only through the router `via`; its traffic times move with it.
+    pub(crate) fn add_host(&mut self, ip: IpAddr, via: NodeId, ids: &mut dyn Ids) {
+        let identity = Identity::Host(ip);
+        if self.by_identity.contains_key(&identity) {
+            return;
+        }
+        let Some((site, station)) =
+            self.node(via).and_then(|n| Some((n.site.clone(), *n.stations.get(&ip)?)))
+        else {
+            return;
+        };
+        let Ok(id) = NodeId::try_from(self.nodes.len()) else { return };
+        let mut node =
+            Node::new(ids.id(&Subject::Host { ip }), site, identity.clone(), station.first);
+        node.last = station.last;
+        node.packets = station.packets;
+        node.stations.insert(ip, station);
+        self.nodes.push(node);
+        self.by_identity.insert(identity, id);
+    }
+
+    /// Takes one observation.
+    pub(crate) fn apply(&mut self, seen: &Observation, ids: &mut dyn Ids) {
+        let source = || Source {
+            input: Arc::clone(&seen.input),
+            packet: seen.packet,
+            at: seen.at,
+            nth: seen.nth,
+        };
+        let ip = match &seen.subject {
+            Subject::Link { mac, ip } => {
+                // The zero address stands for the sensor itself.
+                if !mac.is_unicast() {
+                    if let Fact::Event { kind, detail } = &seen.fact {
+                        let detail = Arc::clone(detail);
+                        self.sensor_events.push(Happened { kind: *kind, detail, source: source() });
+                    }
+                    return;
+                }
+                *ip
+            }
+            Subject::Host { ip } => Some(*ip),
+            Subject::Child { .. } => None,
+        };
+        let behind = match &seen.fact {
+            Fact::Behind { parent, via } => {
+                let Some(parent) = self.node_of(seen, parent, ids) else { return };
+                Some((parent, Arc::clone(via)))
+            }
+            _ => None,
+        };
+        let Some(id) = self.node_of(seen, &seen.subject, ids) else { return };
+        let mut refused = 0;
+        let Some(node) = self.nodes.get_mut(id as usize) else { return };
+        node.first = node.first.min(seen.at);
+        node.last = node.last.max(seen.at);
+        match &seen.fact {
+            Fact::Says { field, value } => {
+                let known =
+                    node.said.iter().any(|s| s.field == *field && s.value == *value && s.ip == ip);
+                let many = node.said.iter().filter(|s| s.field == *field).count();
+                let field_max = if &**field == "dns.query" { 64 } else { VALUES_PER_FIELD_MAX };
+                if known || many >= field_max || node.said.len() >= FACTS_PER_NODE_MAX {
+                    refused += u64::from(!known);
+                } else {
+                    let (field, value) = (Arc::clone(field), Arc::clone(value));
+                    node.said.push(Said { field, value, ip, source: source() });
+                }
+            }
+            Fact::Identifier { kind, value, field } => {
+                let known = node.stated.iter().any(|s| s.kind == *kind && s.value == *value);
+                if !known && node.stated.len() < ADDRESSES_PER_DEVICE_MAX {
+                    node.stated.push(Stated { kind: *kind, value: Arc::clone(value), ip });
+                    let (field, value) = (Arc::clone(field), Arc::clone(value));
+                    if !node.said.iter().any(|s| s.field == field && s.value == value) {
+                        node.said.push(Said { field, value, ip, source: source() });
+                    }
+                }
+            }
+            Fact::Bound { ip, how } => {
+                if !ip.is_unspecified()
+                    && let Some(station) = station(node, *ip, seen.at)
+                {
+                    station.bound = station.bound.or(Some(*how));
+                }
+            }
+            Fact::Sighted { first, packets, bytes, vlan, hop_limit, protocols } => match ip {
+                Some(ip) if !ip.is_unspecified() => {
+                    if let Some(station) = station(node, ip, seen.at) {
+                        station.first = station.first.min(*first);
+                        station.packets += packets;
+                        station.hop_limit = station.hop_limit.max(*hop_limit);
+                    }
+                }
+                Some(_) => {}
+                None => {
+                    node.first = node.first.min(*first);
+                    node.packets += packets;
+                    node.bytes += bytes;
+                    if let Some(vlan) = vlan.filter(|v| !node.vlans.contains(v)) {
+                        node.vlans.push(vlan);
+                    }
+                    for protocol in protocols {
+                        if !node.protocols.contains(protocol) {
+                            node.protocols.push(Arc::clone(protocol));
+                        }
+                    }
+                }
+            },
+            Fact::Behind { .. } => node.behind = node.behind.take().or(behind),
+            Fact::Event { kind, detail } => {
+                if node.events.len() < ADDRESSES_PER_DEVICE_MAX {
+                    let detail = Arc::clone(detail);
+                    node.events.push(Happened { kind: *kind, detail, source: source() });
+                }
+            }
+            Fact::Flow(flow) => {
+                let (flow, source) = (flow.clone(), source());
+                self.conversations.push(Conversation { client: id, flow, source });
+            }
+            Fact::Located { client, port, present } => {
+                let known = self.located.entry(*client).or_default();
+                known.retain(|l| l.at != id || l.port != *port);
+                if *present && known.len() < VALUES_PER_FIELD_MAX {
+                    known.push(Located { at: id, port: Arc::clone(port), when: seen.at });
+                }
+            }
+        }
+        self.refused += refused;
+    }
+}
+
+fn station(node: &mut Node, ip: IpAddr, at: Timestamp) -> Option<&mut Station> {
+    if node.stations.len() >= STATIONS_MAX && !node.stations.contains_key(&ip) {
+        return None;
+    }
+    let station = node.stations.entry(ip).or_insert(Station {
+        first: at,
+        last: at,
+        packets: 0,
+        hop_limit: None,
+        bound: None,
+    });
+    station.first = station.first.min(at);
+    station.last = station.last.max(at);
+    Some(station)
+}
