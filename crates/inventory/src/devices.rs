@@ -168,7 +168,7 @@ fn assign_facts<'a>(
         }
     }
     for facts in assigned.values_mut() {
-        facts.sort_by(|a, b| (a.source.at, a.source.packet).cmp(&(b.source.at, b.source.packet)));
+        facts.sort_by_key(|f| (f.source.at, f.source.packet));
     }
     assigned
 }

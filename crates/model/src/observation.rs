@@ -55,7 +55,7 @@ pub enum Subject {
     /// A device behind another: a backplane module, a routed BACnet instance, a bridge's bulb.
     Child {
         /// Whom it sits behind: always a `Link` or a `Host`.
-        parent: Box<Subject>,
+        parent: Box<Self>,
         /// How: `cip-backplane`, `bacnet-network`, `hue`, `capwap`, `modbus-unit`, `mstp`….
         via: Arc<str>,
         /// Name among the parent's children on that medium (`slot 3`, `1:4201`).

@@ -175,7 +175,7 @@ impl Desk<'_> {
             }
             About::Mac(_) => None,
             About::Host(ip) => (!ip.is_unspecified() && !ip.is_multicast())
-                .then(|| (Subject::Host { ip: *ip }, self.src.link)),
+                .then_some((Subject::Host { ip: *ip }, self.src.link)),
             About::Child { via, key } => {
                 let (parent, link) = side(&self.src, self.links)?;
                 Some((self.child(parent, via, key), link))
