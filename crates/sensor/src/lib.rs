@@ -1,1 +1,3 @@
-//! Placeholder
+//! Capture and assembly: packets in, observations out.
+
+pub mod capture;
