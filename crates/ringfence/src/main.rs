@@ -1,2 +1,37 @@
-//! Placeholder
-fn main() {}
+//! The command line of Ringfence. Wiring and presentation only: what is true is decided below.
+
+mod args;
+mod exit;
+mod html;
+mod ids;
+mod inspect;
+mod knowledge;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are answers, not errors.
+            let code = if error.use_stderr() { exit::USAGE } else { exit::FINE };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let outcome = match &args.command {
+        Command::Inspect(inspect) => inspect::run(inspect),
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(report) => {
+            eprintln!("{report:?}");
+            ExitCode::from(exit::FAILED)
+        }
+    }
+}

@@ -10,12 +10,7 @@ use super::{Packet, Source, Status};
 /// Joins sources in time order. Packets of one source keep their order, also where its clock goes
 /// backwards; equal times keep the order of the sources.
 pub fn merge(sources: Vec<Box<dyn Source>>) -> Merge {
-    Merge {
-        heads: BinaryHeap::with_capacity(sources.len()),
-        sources,
-        at: 0,
-        started: false,
-    }
+    Merge { heads: BinaryHeap::with_capacity(sources.len()), sources, at: 0, started: false }
 }
 
 /// Several sources in time order, from [`merge`].

@@ -246,8 +246,7 @@ impl Reading {
     fn ended(&mut self) {
         if let Some(error) = self.window.take_error() {
             let (offset, unit) = (self.window.offset(), self.unit);
-            self.faults
-                .truncated(format!("at {unit} {offset}: reading failed: {error}"));
+            self.faults.truncated(format!("at {unit} {offset}: reading failed: {error}"));
         }
     }
 

@@ -80,24 +80,16 @@ pub fn read(
     };
     if let Some(error) = window.take_error() {
         let what = "reading failed before the first packet";
-        return Err(fail(
-            first.len() as u64,
-            what,
-            "fetch the file again",
-            Some(error),
-        ));
+        return Err(fail(first.len() as u64, what, "fetch the file again", Some(error)));
     }
     let name = path.display().to_string();
     let reading = Reading::new(name, window, unit, progress);
     if first.starts_with(&super::pcapng::SECTION) {
         return match PcapNg::new(reading) {
             Ok(source) => Ok(Box::new(source)),
-            Err(what) => Err(fail(
-                0,
-                &what,
-                "the file is damaged; capture or fetch it again",
-                None,
-            )),
+            Err(what) => {
+                Err(fail(0, &what, "the file is damaged; capture or fetch it again", None))
+            }
         };
     }
     match Pcap::new(reading) {
@@ -145,52 +137,16 @@ fn zstd_of(packed: Window) -> io::Result<Box<dyn Read + Send>> {
 /// What a file that is no capture seems to be, and what helps.
 fn describe(first: &[u8]) -> (&'static str, &'static str) {
     const KINDS: &[(&[u8], &str, &str)] = &[
-        (
-            b"PK\x03\x04",
-            "is a ZIP archive",
-            "unpack it and name the captures in it",
-        ),
-        (
-            b"BZh",
-            "is compressed with bzip2",
-            "unpack it first: `bunzip2 FILE`",
-        ),
-        (
-            b"\xfd7zXZ\0",
-            "is compressed with xz",
-            "unpack it first: `unxz FILE`",
-        ),
-        (
-            b"7z\xbc\xaf\x27\x1c",
-            "is a 7-Zip archive",
-            "unpack it and name the captures in it",
-        ),
-        (
-            b"snoop\0\0\0",
-            "is a snoop capture",
-            "convert it first: `editcap -F pcapng IN OUT`",
-        ),
-        (
-            b"XCP\0",
-            "is a NetXRay capture",
-            "convert it first: `editcap -F pcapng IN OUT`",
-        ),
-        (
-            b"\x1f\x8b",
-            "is gzip inside a compressed file",
-            "unpack it first: `gunzip FILE`",
-        ),
-        (
-            b"\x28\xb5\x2f\xfd",
-            "is zstd inside a compressed file",
-            "unpack it first: `unzstd FILE`",
-        ),
+        (b"PK\x03\x04", "is a ZIP archive", "unpack it and name the captures in it"),
+        (b"BZh", "is compressed with bzip2", "unpack it first: `bunzip2 FILE`"),
+        (b"\xfd7zXZ\0", "is compressed with xz", "unpack it first: `unxz FILE`"),
+        (b"7z\xbc\xaf\x27\x1c", "is a 7-Zip archive", "unpack it and name the captures in it"),
+        (b"snoop\0\0\0", "is a snoop capture", "convert it first: `editcap -F pcapng IN OUT`"),
+        (b"XCP\0", "is a NetXRay capture", "convert it first: `editcap -F pcapng IN OUT`"),
+        (b"\x1f\x8b", "is gzip inside a compressed file", "unpack it first: `gunzip FILE`"),
+        (b"\x28\xb5\x2f\xfd", "is zstd inside a compressed file", "unpack it first: `unzstd FILE`"),
         (b"\x7fELF", "is a program", "name a pcap or pcapng file"),
-        (
-            b"<?xml",
-            "is an XML document",
-            "name a pcap or pcapng file, not its export",
-        ),
+        (b"<?xml", "is an XML document", "name a pcap or pcapng file, not its export"),
     ];
     if first.is_empty() {
         return ("is empty", "capture again; nothing was written");
@@ -199,19 +155,10 @@ fn describe(first: &[u8]) -> (&'static str, &'static str) {
         return (what, help);
     }
     if super::pcap::is_magic(first) {
-        return (
-            "ends inside the file header",
-            "capture again; nothing else was written",
-        );
+        return ("ends inside the file header", "capture again; nothing else was written");
     }
-    if first
-        .iter()
-        .all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace())
-    {
-        return (
-            "is text, not a capture",
-            "name a pcap or pcapng file, not its export",
-        );
+    if first.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()) {
+        return ("is text, not a capture", "name a pcap or pcapng file, not its export");
     }
     (
         "is not a pcap or pcapng capture",

@@ -41,9 +41,7 @@ impl Pcap {
     /// How far the next certain record is.
     fn find(&mut self) -> Option<usize> {
         let (order, variant, last) = (self.order, self.variant, self.last_secs);
-        self.reading.find(1, |bytes, ended| {
-            is_chain(bytes, ended, order, variant, last)
-        })
+        self.reading.find(1, |bytes, ended| is_chain(bytes, ended, order, variant, last))
     }
 
     /// Records a fault at the current record and goes to the next good one.
@@ -83,11 +81,7 @@ impl Source for Pcap {
     fn advance(&mut self) -> Option<Timestamp> {
         self.reading.current = None;
         loop {
-            let Variant {
-                record_header,
-                nanos_per_tick,
-                ..
-            } = self.variant;
+            let Variant { record_header, nanos_per_tick, .. } = self.variant;
             let Some(header) = self.reading.window.peek::<16>() else {
                 if self.reading.window.rest().is_empty() {
                     self.reading.ended();
@@ -165,11 +159,7 @@ const VARIANTS: &[(u32, Variant)] = &[
 ];
 
 const fn variant(nanos_per_tick: i64, file_header: usize, record_header: usize) -> Variant {
-    Variant {
-        nanos_per_tick,
-        file_header,
-        record_header,
-    }
+    Variant { nanos_per_tick, file_header, record_header }
 }
 
 fn recognise(magic: [u8; 4]) -> Option<(Order, Variant)> {
@@ -194,11 +184,7 @@ fn is_chain(
     last_secs: Option<u32>,
 ) -> bool {
     const DAY_SECS: u32 = 86_400;
-    let ticks_per_sec = if variant.nanos_per_tick == 1 {
-        1_000_000_000
-    } else {
-        1_000_000
-    };
+    let ticks_per_sec = if variant.nanos_per_tick == 1 { 1_000_000_000 } else { 1_000_000 };
     for _ in 0..3 {
         let Some([secs, ticks, captured, wire_len]) = order.words(bytes) else {
             return false;

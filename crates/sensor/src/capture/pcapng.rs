@@ -133,25 +133,15 @@ impl PcapNg {
     #[inline]
     fn read(&mut self, kind: u32, len: usize) -> Result<Option<Record>, &'static str> {
         let order = self.order;
-        let body = self
-            .reading
-            .window
-            .rest()
-            .get(8..len.saturating_sub(4))
-            .unwrap_or_default();
+        let body = self.reading.window.rest().get(8..len.saturating_sub(4)).unwrap_or_default();
         match kind {
             ENHANCED_PACKET_BLOCK => {
-                let [interface, high, low, captured, wire_len] = order
-                    .words(body)
-                    .ok_or("the packet block is shorter than its fixed part")?;
+                let [interface, high, low, captured, wire_len] =
+                    order.words(body).ok_or("the packet block is shorter than its fixed part")?;
                 let data = body.get(20..).unwrap_or_default();
                 let record = packet(&self.interfaces, interface, high, low, captured, data)?;
                 self.last = record.at;
-                Ok(Some(Record {
-                    start: 28,
-                    wire_len,
-                    ..record
-                }))
+                Ok(Some(Record { start: 28, wire_len, ..record }))
             }
             SIMPLE_PACKET_BLOCK => {
                 let [wire_len] = order.words(body).ok_or("the packet block is empty")?;
@@ -165,18 +155,11 @@ impl PcapNg {
                 };
                 // The block has no captured length of its own (§4.4).
                 let len = (wire_len.min(snap_len) as usize).min(body.len().saturating_sub(4));
-                Ok(Some(Record {
-                    start: 12,
-                    len,
-                    wire_len,
-                    at: self.last,
-                    link: interface.link,
-                }))
+                Ok(Some(Record { start: 12, len, wire_len, at: self.last, link: interface.link }))
             }
             OLD_PACKET_BLOCK => {
-                let [first, high, low, captured, wire_len] = order
-                    .words(body)
-                    .ok_or("the packet block is shorter than its fixed part")?;
+                let [first, high, low, captured, wire_len] =
+                    order.words(body).ok_or("the packet block is shorter than its fixed part")?;
                 // Interface and drops are two 16-bit fields (Appendix A), here read as one word.
                 let interface = match order {
                     Order::Little => first & 0xffff,
@@ -185,11 +168,7 @@ impl PcapNg {
                 let data = body.get(20..).unwrap_or_default();
                 let record = packet(&self.interfaces, interface, high, low, captured, data)?;
                 self.last = record.at;
-                Ok(Some(Record {
-                    start: 28,
-                    wire_len,
-                    ..record
-                }))
+                Ok(Some(Record { start: 28, wire_len, ..record }))
             }
             SECTION_BLOCK => {
                 self.interfaces.clear();
@@ -290,10 +269,7 @@ impl PcapNg {
     /// The block does not fit in what is left: the input was cut, or the length lies.
     #[cold]
     fn cut(&mut self, len: usize) -> Step {
-        let (offset, left) = (
-            self.reading.window.offset(),
-            self.reading.window.rest().len(),
-        );
+        let (offset, left) = (self.reading.window.offset(), self.reading.window.rest().len());
         let Some(skip) = self.find() else {
             let what = format!("a block of {len} bytes");
             self.reading.ended_inside(&what);
@@ -404,19 +380,15 @@ fn interface(order: Order, body: &[u8]) -> Result<Interface, &'static str> {
         offset_secs: 0,
         dropped: 0,
     };
-    options(
-        order,
-        body.get(8..).unwrap_or_default(),
-        |code, value| match (code, value) {
-            (9, [resolution, ..]) => it.clock = Clock::of(*resolution),
-            (14, _) => {
-                if let Some(offset) = value.first_chunk() {
-                    it.offset_secs = order.u64(*offset).cast_signed();
-                }
+    options(order, body.get(8..).unwrap_or_default(), |code, value| match (code, value) {
+        (9, [resolution, ..]) => it.clock = Clock::of(*resolution),
+        (14, _) => {
+            if let Some(offset) = value.first_chunk() {
+                it.offset_secs = order.u64(*offset).cast_signed();
             }
-            _ => {}
-        },
-    );
+        }
+        _ => {}
+    });
     Ok(it)
 }
 

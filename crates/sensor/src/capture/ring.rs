@@ -174,10 +174,8 @@ impl Ring {
                 .map_err(refused("promiscuous mode"))?;
         }
         let kind = bind(&socket, index).map_err(refused("binding to the interface"))?;
-        let link = link_type(kind).ok_or_else(|| RingError::LinkLayer {
-            name: name.to_owned(),
-            kind,
-        })?;
+        let link =
+            link_type(kind).ok_or_else(|| RingError::LinkLayer { name: name.to_owned(), kind })?;
         Ok(Self {
             name: name.to_owned(),
             index,
@@ -258,13 +256,7 @@ impl Ring {
         let at = Timestamp::from_secs(i64::from(head.tp_sec), i64::from(head.tp_nsec));
         self.packets = self.packets.wrapping_add(1);
         self.bytes = self.bytes.wrapping_add(len as u64);
-        self.current = Some(Head {
-            start,
-            len,
-            wire_len: head.tp_len,
-            at,
-            vlan,
-        });
+        self.current = Some(Head { start, len, wire_len: head.tp_len, at, vlan });
         Some(at)
     }
 
@@ -494,11 +486,7 @@ fn set<T>(socket: &OwnedFd, option: c_int, value: &T) -> io::Result<()> {
             size_of::<T>() as libc::socklen_t,
         )
     };
-    if done == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Gets an option into a value; `false` when the kernel refuses.
@@ -520,18 +508,8 @@ fn get<T>(socket: &OwnedFd, level: c_int, option: c_int, value: &mut T) -> bool 
 
 /// Packets and drops since the last call.
 fn statistics(socket: &OwnedFd) -> Option<libc::tpacket_stats_v3> {
-    let mut stats = libc::tpacket_stats_v3 {
-        tp_packets: 0,
-        tp_drops: 0,
-        tp_freeze_q_cnt: 0,
-    };
-    get(
-        socket,
-        libc::SOL_PACKET,
-        libc::PACKET_STATISTICS,
-        &mut stats,
-    )
-    .then_some(stats)
+    let mut stats = libc::tpacket_stats_v3 { tp_packets: 0, tp_drops: 0, tp_freeze_q_cnt: 0 };
+    get(socket, libc::SOL_PACKET, libc::PACKET_STATISTICS, &mut stats).then_some(stats)
 }
 
 /// The pending error of a socket.
@@ -559,11 +537,7 @@ fn bind(socket: &OwnedFd, index: u32) -> io::Result<u16> {
         libc::bind(socket.as_raw_fd(), at, len) == 0
             && libc::getsockname(socket.as_raw_fd(), at, &raw mut len) == 0
     };
-    if done {
-        Ok(address.sll_hatype)
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if done { Ok(address.sll_hatype) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The link type of a hardware type.

@@ -18,12 +18,7 @@ struct Seen {
 }
 
 fn seen(data: &[u8], nanos: i64) -> Seen {
-    Seen {
-        data: data.to_vec(),
-        wire_len: data.len() as u32,
-        nanos,
-        link: 1,
-    }
+    Seen { data: data.to_vec(), wire_len: data.len() as u32, nanos, link: 1 }
 }
 
 fn source_of(bytes: &[u8]) -> Result<Box<dyn Source>, OpenError> {
@@ -72,30 +67,15 @@ const BOTH: [Writer; 2] = [Writer { big: false }, Writer { big: true }];
 
 impl Writer {
     fn u16(self, n: u16) -> Vec<u8> {
-        if self.big {
-            n.to_be_bytes()
-        } else {
-            n.to_le_bytes()
-        }
-        .to_vec()
+        if self.big { n.to_be_bytes() } else { n.to_le_bytes() }.to_vec()
     }
 
     fn u32(self, n: u32) -> Vec<u8> {
-        if self.big {
-            n.to_be_bytes()
-        } else {
-            n.to_le_bytes()
-        }
-        .to_vec()
+        if self.big { n.to_be_bytes() } else { n.to_le_bytes() }.to_vec()
     }
 
     fn u64(self, n: u64) -> Vec<u8> {
-        if self.big {
-            n.to_be_bytes()
-        } else {
-            n.to_le_bytes()
-        }
-        .to_vec()
+        if self.big { n.to_be_bytes() } else { n.to_le_bytes() }.to_vec()
     }
 
     fn words(self, words: &[u32]) -> Vec<u8> {
@@ -166,29 +146,12 @@ fn classic_files_of_every_variant() {
         }
         let long_record = [w.words(&[7, 5, 4, 4, 9]), vec![0; 4], b"data".to_vec()].concat();
         let kuznetzov = [w.pcap(0xa1b2_cd34, 1), long_record.clone(), long_record].concat();
-        check(
-            &kuznetzov,
-            &[
-                seen(b"data", 7 * SECOND + 5_000),
-                seen(b"data", 7 * SECOND + 5_000),
-            ],
-        );
-        let ixia = [
-            w.pcap(0x1c00_01ac, 1),
-            w.u32(99),
-            w.record(1, 2, b"hardware"),
-        ]
-        .concat();
+        check(&kuznetzov, &[seen(b"data", 7 * SECOND + 5_000), seen(b"data", 7 * SECOND + 5_000)]);
+        let ixia = [w.pcap(0x1c00_01ac, 1), w.u32(99), w.record(1, 2, b"hardware")].concat();
         check(&ixia, &[seen(b"hardware", SECOND + 2)]);
         // The upper half of the link word tells the frame check sequence, not the link.
         let with_fcs = [w.pcap(0xa1b2_c3d4, 0x2400_0071), w.record(1, 0, b"x")].concat();
-        check(
-            &with_fcs,
-            &[Seen {
-                link: 113,
-                ..seen(b"x", SECOND)
-            }],
-        );
+        check(&with_fcs, &[Seen { link: 113, ..seen(b"x", SECOND) }]);
         check(&w.pcap(0xa1b2_c3d4, 1), &[]);
     }
 }
@@ -201,12 +164,7 @@ fn pcapng_with_sections_interfaces_clocks_and_every_packet_block() {
         let nanos = w.option(9, &[9]);
         let binary = [w.option(9, &[0x80 | 10]), w.option(14, &w.u64(100))].concat();
         let tiny = [w.option(9, &[12]), w.option(0, &[]), w.option(9, &[0])].concat();
-        let body_old = [
-            w.u16(1),
-            w.u16(3),
-            w.words(&[0, 2_000_000_000, 5, 5]),
-            b"old..".to_vec(),
-        ];
+        let body_old = [w.u16(1), w.u16(3), w.words(&[0, 2_000_000_000, 5, 5]), b"old..".to_vec()];
         file.extend(
             [
                 w.section(),
@@ -224,12 +182,7 @@ fn pcapng_with_sections_interfaces_clocks_and_every_packet_block() {
                 w.block(2, &body_old.concat()),
                 w.block(
                     5,
-                    &[
-                        w.words(&[0, 0, 0]),
-                        w.option(5, &w.u64(4)),
-                        w.option(7, &w.u64(2)),
-                    ]
-                    .concat(),
+                    &[w.words(&[0, 0, 0]), w.option(5, &w.u64(4)), w.option(7, &w.u64(2))].concat(),
                 ),
                 w.block(5, &[w.words(&[0, 0, 0]), w.option(5, &w.u64(5))].concat()),
             ]
@@ -237,23 +190,11 @@ fn pcapng_with_sections_interfaces_clocks_and_every_packet_block() {
         );
         expect.extend([
             seen(b"micro", 3 * SECOND + 1_000),
-            Seen {
-                link: 113,
-                ..seen(b"nanosecond", i64::from(u32::MAX) + 10)
-            },
-            Seen {
-                link: 101,
-                ..seen(b"half", 100 * SECOND + SECOND / 2)
-            },
+            Seen { link: 113, ..seen(b"nanosecond", i64::from(u32::MAX) + 10) },
+            Seen { link: 101, ..seen(b"half", 100 * SECOND + SECOND / 2) },
             seen(b"pico", 5),
-            Seen {
-                wire_len: 9,
-                ..seen(b"simple", 5)
-            },
-            Seen {
-                link: 113,
-                ..seen(b"old..", 2 * SECOND)
-            },
+            Seen { wire_len: 9, ..seen(b"simple", 5) },
+            Seen { link: 113, ..seen(b"old..", 2 * SECOND) },
         ]);
     }
     check(&file, &expect);
@@ -298,21 +239,14 @@ fn a_cut_anywhere_gives_exactly_the_packets_before_it() {
                 assert!(cut < 24, "a whole file header is enough to open");
                 continue;
             };
-            let whole: Vec<_> = packets
-                .iter()
-                .filter(|p| p.0 <= cut)
-                .map(|p| p.1.clone())
-                .collect();
+            let whole: Vec<_> =
+                packets.iter().filter(|p| p.0 <= cut).map(|p| p.1.clone()).collect();
             assert_eq!(drain(&mut *source), whole, "cut at {cut}");
             let status = source.status();
             let clean = cut == 24 && file[0] == 0xd4
                 || [28, 48].contains(&cut) && file[0] == 0x0a
                 || packets.iter().any(|p| p.0 == cut);
-            assert_eq!(
-                status.truncated, !clean,
-                "cut at {cut}: {:?}",
-                status.errors
-            );
+            assert_eq!(status.truncated, !clean, "cut at {cut}: {:?}", status.errors);
             assert_eq!(status.errors.len(), usize::from(!clean), "cut at {cut}");
         }
     }
@@ -347,10 +281,7 @@ fn a_cut_compressed_file_gives_what_came_out() {
             };
             let got = drain(&mut *source);
             assert!(packets.iter().map(|p| &p.1).take(got.len()).eq(&got));
-            assert!(
-                source.status().truncated || got.len() == packets.len(),
-                "cut at {cut}"
-            );
+            assert!(source.status().truncated || got.len() == packets.len(), "cut at {cut}");
         }
         // The checksum at the end does not fit: everything came out, and it is said.
         let mut wrong = packed.clone();
@@ -393,10 +324,7 @@ fn lying_lengths_are_named_and_passed_over() {
     // The last one's: nothing can follow, so the input counts as cut.
     let last = packets[4].0;
     let text = faults(&with(last + 8, 5_000), 5);
-    assert!(
-        text.contains("the input ends inside a record of 5016 bytes"),
-        "{text}"
-    );
+    assert!(text.contains("the input ends inside a record of 5016 bytes"), "{text}");
     // A tail of zeros, as a crash leaves it.
     let text = faults(&[file.clone(), vec![0; 5_000]].concat(), 6);
     assert!(text.contains("zeros where a record should begin"), "{text}");
@@ -417,10 +345,7 @@ fn lying_lengths_are_named_and_passed_over() {
     ] {
         let text = faults(&with(begin + 4, value), 5);
         assert!(text.contains(what), "{text}");
-        assert!(
-            text.contains("at byte") && text.contains("reading goes on here"),
-            "{text}"
-        );
+        assert!(text.contains("at byte") && text.contains("reading goes on here"), "{text}");
     }
     // Inside a sound block nothing has to be searched for.
     assert_eq!(
@@ -433,11 +358,7 @@ fn lying_lengths_are_named_and_passed_over() {
     );
     // A foreign block of half a gigabyte that is not there.
     let mut huge = file.clone();
-    huge.extend(
-        [0x8000_0001_u32, 1 << 29]
-            .iter()
-            .flat_map(|n| n.to_be_bytes()),
-    );
+    huge.extend([0x8000_0001_u32, 1 << 29].iter().flat_map(|n| n.to_be_bytes()));
     huge.extend([0; 40]);
     assert!(faults(&huge, 6).contains("claims 536870912 bytes"));
 }
@@ -453,49 +374,24 @@ fn noise_ends_in_bounded_work_and_a_bounded_report() {
         file.extend([0xff; 32]);
     }
     let (packets, status) = read_all(&file);
-    assert!(
-        packets.len() >= 64 && packets.len() < 9_000,
-        "{}",
-        packets.len()
-    );
+    assert!(packets.len() >= 64 && packets.len() < 9_000, "{}", packets.len());
     assert_eq!(status.errors.len(), super::ERRORS_MAX + 1);
-    assert!(
-        status
-            .errors
-            .last()
-            .unwrap()
-            .ends_with("more faults like these")
-    );
+    assert!(status.errors.last().unwrap().ends_with("more faults like these"));
 }
 
 #[test]
 fn what_is_no_capture_is_refused_with_path_offset_and_help() {
     for (bytes, expect) in [
-        (
-            &b""[..],
-            "test.pcap: is empty (at byte 0); capture again; nothing was written",
-        ),
+        (&b""[..], "test.pcap: is empty (at byte 0); capture again; nothing was written"),
         (b"PK\x03\x04....", "is a ZIP archive"),
         (b"{\"not\": \"a capture\"}", "is text, not a capture"),
         (b"\xd4\xc3\xb2\xa1\x02\0", "ends inside the file header"),
-        (
-            b"\x0a\x0d\x0d\x0a\x1c\0\0\0\x11\x11\x11\x11",
-            "without a valid byte-order magic",
-        ),
-        (
-            b"\x0a\x0d\x0d\x0a\x1c\0",
-            "ends inside the first section header",
-        ),
+        (b"\x0a\x0d\x0d\x0a\x1c\0\0\0\x11\x11\x11\x11", "without a valid byte-order magic"),
+        (b"\x0a\x0d\x0d\x0a\x1c\0", "ends inside the first section header"),
         (b"\x1f\x8b\x08\0", "reading failed before the first packet"),
-        (
-            b"\x28\xb5\x2f\xfd\0",
-            "reading failed before the first packet",
-        ),
+        (b"\x28\xb5\x2f\xfd\0", "reading failed before the first packet"),
         (&[0; 64], "is not a pcap or pcapng capture"),
-        (
-            &gzip(&gzip(b"two layers")),
-            "is gzip inside a compressed file",
-        ),
+        (&gzip(&gzip(b"two layers")), "is gzip inside a compressed file"),
     ] {
         let error = source_of(bytes).err().unwrap().to_string();
         assert!(error.contains(expect), "{error}");
@@ -504,12 +400,7 @@ fn what_is_no_capture_is_refused_with_path_offset_and_help() {
     let error = open(&folder).err().unwrap();
     assert!(error.to_string().contains("is a folder"), "{error}");
     let error = open(&folder.join("no-such-capture.pcap")).err().unwrap();
-    assert!(
-        error
-            .to_string()
-            .contains("cannot be read (at byte 0): No such file"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("cannot be read (at byte 0): No such file"), "{error}");
 }
 
 #[test]
@@ -529,10 +420,7 @@ fn a_failing_disk_is_said_with_what_came_before() {
         let mut source = read(Path::new("disk"), Box::new(reader), None).unwrap();
         assert_eq!(drain(&mut *source).len(), whole);
         let status = source.status();
-        assert!(
-            status.truncated && status.errors[0].contains("medium error"),
-            "{status:?}"
-        );
+        assert!(status.truncated && status.errors[0].contains("medium error"), "{status:?}");
     }
 }
 
@@ -554,24 +442,11 @@ fn times(secs: &[u32]) -> Box<dyn Source> {
 #[test]
 fn several_files_come_in_time_order() {
     let mut merged = merge(vec![times(&[1, 4, 4]), times(&[]), times(&[2, 4, 9])]);
-    let expect = [
-        (0, 1, 1),
-        (2, 2, 1),
-        (0, 4, 2),
-        (0, 4, 3),
-        (2, 4, 2),
-        (2, 9, 3),
-    ];
+    let expect = [(0, 1, 1), (2, 2, 1), (0, 4, 2), (0, 4, 3), (2, 4, 2), (2, 9, 3)];
     assert_eq!(join(&mut merged), expect);
     let status = merged.status();
-    assert_eq!(
-        status.iter().map(|s| s.packets).collect::<Vec<_>>(),
-        [3, 0, 3]
-    );
-    assert_eq!(
-        join(&mut merge(vec![times(&[3, 1])])),
-        [(0, 3, 1), (0, 1, 2)]
-    );
+    assert_eq!(status.iter().map(|s| s.packets).collect::<Vec<_>>(), [3, 0, 3]);
+    assert_eq!(join(&mut merge(vec![times(&[3, 1])])), [(0, 3, 1), (0, 1, 2)]);
     assert_eq!(join(&mut merge(Vec::new())), []);
 }
 
@@ -579,19 +454,9 @@ fn several_files_come_in_time_order() {
 fn packets_up_to_the_bound_are_read() {
     let w = Writer { big: false };
     let large = vec![7; PACKET_BYTES_MAX];
-    let file = [
-        w.pcap(0xa1b2_c3d4, 1),
-        w.record(1, 0, &large),
-        w.record(2, 0, b"next"),
-    ]
-    .concat();
+    let file = [w.pcap(0xa1b2_c3d4, 1), w.record(1, 0, &large), w.record(2, 0, b"next")].concat();
     check(&file, &[seen(&large, SECOND), seen(b"next", 2 * SECOND)]);
-    let ng = [
-        w.section(),
-        w.interface(1, 0, &[]),
-        w.enhanced(0, 1, &large),
-    ]
-    .concat();
+    let ng = [w.section(), w.interface(1, 0, &[]), w.enhanced(0, 1, &large)].concat();
     check(&ng, &[seen(&large, 1_000)]);
 }
 
@@ -599,18 +464,12 @@ fn packets_up_to_the_bound_are_read() {
 fn a_status_becomes_an_input_of_the_report() {
     let (file, _) = small_pcap();
     let input = model::inspect::Input::from(read_all(&file[..file.len() - 1]).1);
-    assert_eq!(
-        (input.name.as_str(), input.packets, input.truncated),
-        ("test.pcap", 5, true)
-    );
+    assert_eq!((input.name.as_str(), input.packets, input.truncated), ("test.pcap", 5, true));
 }
 
 /// Time-ordered packets: times in nanoseconds and data.
 fn traffic() -> impl Strategy<Value = Vec<(u64, Vec<u8>)>> {
-    let packet = (
-        0..4_000_000_000_000_000_000_u64,
-        prop::collection::vec(any::<u8>(), 0..300),
-    );
+    let packet = (0..4_000_000_000_000_000_000_u64, prop::collection::vec(any::<u8>(), 0..300));
     prop::collection::vec(packet, 0..40).prop_map(|mut all| {
         all.sort();
         all

@@ -40,10 +40,7 @@ fn in_namespace(test: &str, body: impl FnOnce() + Send + 'static) {
         Ok(())
     });
     if let Err(missing) = thread.join().expect("the test failed in its namespace") {
-        assert!(
-            std::env::var_os("RINGFENCE_STRICT").is_none(),
-            "{test} needs {missing}"
-        );
+        assert!(std::env::var_os("RINGFENCE_STRICT").is_none(), "{test} needs {missing}");
         eprintln!("SKIPPED {test}: needs {missing}");
     }
 }
@@ -93,42 +90,33 @@ fn frame(number: u32, vlan: Option<u16>) -> Vec<u8> {
 
 #[test]
 fn netns_every_frame_of_a_cable_is_read_once_with_its_tag() {
-    in_namespace(
-        "netns_every_frame_of_a_cable_is_read_once_with_its_tag",
-        || {
-            let options = Options {
-                run_for: Some(Duration::from_secs(20)),
-                ..Options::default()
+    in_namespace("netns_every_frame_of_a_cable_is_read_once_with_its_tag", || {
+        let options = Options { run_for: Some(Duration::from_secs(20)), ..Options::default() };
+        let ring = Ring::open("far", &options).unwrap();
+        let near = sender(c"near");
+        for number in 0..FRAMES {
+            let vlan = number.is_multiple_of(2).then_some(0x6000 | 100);
+            send(&near, &frame(number, vlan));
+        }
+        let mut merged = merge(vec![Box::new(ring)]);
+        let mut next = 0;
+        let mut last = model::Timestamp::MIN;
+        while next < FRAMES {
+            let (_, packet) = merged.next().expect("all frames before the time is over");
+            let Some(payload) = packet.data.strip_prefix(&frame(0, None)[..14]) else {
+                continue; // the kernel's own neighbour discovery
             };
-            let ring = Ring::open("far", &options).unwrap();
-            let near = sender(c"near");
-            for number in 0..FRAMES {
-                let vlan = number.is_multiple_of(2).then_some(0x6000 | 100);
-                send(&near, &frame(number, vlan));
-            }
-            let mut merged = merge(vec![Box::new(ring)]);
-            let mut next = 0;
-            let mut last = model::Timestamp::MIN;
-            while next < FRAMES {
-                let (_, packet) = merged.next().expect("all frames before the time is over");
-                let Some(payload) = packet.data.strip_prefix(&frame(0, None)[..14]) else {
-                    continue; // the kernel's own neighbour discovery
-                };
-                assert_eq!(payload[..4], next.to_be_bytes(), "in order, none twice");
-                assert_eq!(packet.vlan, next.is_multiple_of(2).then_some(100));
-                assert_eq!(
-                    (packet.data.len(), packet.wire_len, packet.link),
-                    (60, 60, 1)
-                );
-                assert!(packet.at >= last && packet.at.as_nanos() > 1_600_000_000_000_000_000);
-                last = packet.at;
-                next += 1;
-            }
-            let status = merged.status().remove(0);
-            assert_eq!((status.dropped, status.errors), (0, Vec::new()));
-            assert!(status.packets >= u64::from(FRAMES));
-        },
-    );
+            assert_eq!(payload[..4], next.to_be_bytes(), "in order, none twice");
+            assert_eq!(packet.vlan, next.is_multiple_of(2).then_some(100));
+            assert_eq!((packet.data.len(), packet.wire_len, packet.link), (60, 60, 1));
+            assert!(packet.at >= last && packet.at.as_nanos() > 1_600_000_000_000_000_000);
+            last = packet.at;
+            next += 1;
+        }
+        let status = merged.status().remove(0);
+        assert_eq!((status.dropped, status.errors), (0, Vec::new()));
+        assert!(status.packets >= u64::from(FRAMES));
+    });
 }
 
 #[test]
@@ -151,40 +139,31 @@ fn netns_a_full_ring_counts_what_it_drops() {
         }
         let dropped = ring.status().dropped;
         assert!(read > 0 && dropped > 0);
-        assert!(
-            read + dropped >= u64::from(FRAMES),
-            "{read} read, {dropped} dropped"
-        );
+        assert!(read + dropped >= u64::from(FRAMES), "{read} read, {dropped} dropped");
         assert_eq!(ring.status().dropped, dropped, "asking again loses nothing");
     });
 }
 
 #[test]
 fn netns_a_stop_an_idle_wait_and_a_vanished_interface_end_it() {
-    in_namespace(
-        "netns_a_stop_an_idle_wait_and_a_vanished_interface_end_it",
-        || {
-            let stop = Arc::new(AtomicBool::new(false));
-            let options = Options {
-                stop: Arc::clone(&stop),
-                ..Options::default()
-            };
-            let mut ring = Ring::open("lo", &options).unwrap();
-            assert_eq!(ring.wait(Duration::from_millis(30)), Wait::Idle);
-            stop.store(true, Ordering::Relaxed);
-            assert_eq!(ring.wait(Duration::from_secs(30)), Wait::Over);
-            assert!(ring.next().is_none());
+    in_namespace("netns_a_stop_an_idle_wait_and_a_vanished_interface_end_it", || {
+        let stop = Arc::new(AtomicBool::new(false));
+        let options = Options { stop: Arc::clone(&stop), ..Options::default() };
+        let mut ring = Ring::open("lo", &options).unwrap();
+        assert_eq!(ring.wait(Duration::from_millis(30)), Wait::Idle);
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(ring.wait(Duration::from_secs(30)), Wait::Over);
+        assert!(ring.next().is_none());
 
-            let mut ring = Ring::open("far", &Options::default()).unwrap();
-            let deleted = Command::new("ip").args(["link", "delete", "near"]).status();
-            assert!(deleted.unwrap().success());
-            while ring.next().is_some() {}
-            assert_eq!(ring.status().errors, ["interface far is gone"]);
+        let mut ring = Ring::open("far", &Options::default()).unwrap();
+        let deleted = Command::new("ip").args(["link", "delete", "near"]).status();
+        assert!(deleted.unwrap().success());
+        while ring.next().is_some() {}
+        assert_eq!(ring.status().errors, ["interface far is gone"]);
 
-            let error = Ring::open("far", &Options::default()).unwrap_err();
-            assert!(matches!(error, RingError::NoInterface(_)), "{error}");
-            let error = Ring::open("with\0zero", &Options::default()).unwrap_err();
-            assert!(error.to_string().contains("`ip link` lists"), "{error}");
-        },
-    );
+        let error = Ring::open("far", &Options::default()).unwrap_err();
+        assert!(matches!(error, RingError::NoInterface(_)), "{error}");
+        let error = Ring::open("with\0zero", &Options::default()).unwrap_err();
+        assert!(error.to_string().contains("`ip link` lists"), "{error}");
+    });
 }

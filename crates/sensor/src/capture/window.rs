@@ -123,10 +123,7 @@ impl Window {
             self.buffer.resize(n, 0);
         }
         while self.end < n {
-            match self
-                .reader
-                .read(self.buffer.get_mut(self.end..).unwrap_or_default())
-            {
+            match self.reader.read(self.buffer.get_mut(self.end..).unwrap_or_default()) {
                 Ok(0) => {
                     self.ended = true;
                     return false;
@@ -178,10 +175,7 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn of(size: Option<u64>) -> Self {
-        Self {
-            position: Arc::default(),
-            size,
-        }
+        Self { position: Arc::default(), size }
     }
 
     pub(super) fn position(&self) -> u64 {
@@ -194,10 +188,7 @@ impl Progress {
 
     /// `reader`, counting what is read from it.
     pub(super) fn counting(&self, reader: Box<dyn Read + Send>) -> Box<dyn Read + Send> {
-        Box::new(Counting {
-            reader,
-            position: Arc::clone(&self.position),
-        })
+        Box::new(Counting { reader, position: Arc::clone(&self.position) })
     }
 }
 

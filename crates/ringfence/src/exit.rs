@@ -1,0 +1,10 @@
+//! Exit codes, the same for every command.
+
+/// All went well.
+pub(crate) const FINE: u8 = 0;
+/// Something failed, or part of the input could not be read.
+pub(crate) const FAILED: u8 = 1;
+/// There are changes or findings (only with `--detailed-exitcode`).
+pub(crate) const FINDINGS: u8 = 2;
+/// The command line makes no sense.
+pub(crate) const USAGE: u8 = 64;

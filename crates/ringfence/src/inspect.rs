@@ -1,0 +1,266 @@
+//! `ringfence inspect`: a fold over observations, and its presentation.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use inventory::{Inventory, Knowledge};
+use miette::{Diagnostic, IntoDiagnostic, Result, WrapErr};
+use model::inspect::{Input, Proposal, Report, SCHEMA, Severity, Span};
+use model::{SensorId, SiteId, Timestamp};
+use policy::draft::{Draft, DraftOptions, draft};
+use sensor::capture::{self, Merge, Ring, Source, Status, ring};
+use sensor::{Config, Frame, Sensor};
+
+use crate::args::{Inspect, Output};
+use crate::ids::SubjectIds;
+use crate::{exit, html, knowledge, terminal};
+
+/// Packets between two updates of the progress bar.
+const TICK_PACKETS: u64 = 1 << 17;
+
+#[derive(Debug, thiserror::Error, Diagnostic)]
+enum Fault {
+    #[error("{} holds files already", .0.display())]
+    #[diagnostic(
+        code(ringfence::inspect::policy_folder),
+        help(
+            "a draft never overwrites a policy folder; name a new one, and compare with `diff -r`"
+        )
+    )]
+    FolderInUse(PathBuf),
+    #[error("`{name}` cannot be a site: {why}")]
+    #[diagnostic(code(ringfence::inspect::site))]
+    Site { name: String, why: String },
+    #[error("nothing could be read")]
+    #[diagnostic(code(ringfence::inspect::nothing_read), help("the messages above say why"))]
+    NothingRead,
+}
+
+/// What was learnt from some traffic.
+pub(crate) struct Learnt {
+    pub(crate) report: Report,
+    pub(crate) draft: Draft,
+}
+
+pub(crate) fn run(args: &Inspect) -> Result<u8> {
+    // Everything that can be refused is refused before the reading starts.
+    if let Some(folder) = &args.policy {
+        folder_is_free(folder)?;
+    }
+    let site = SiteId::new(&args.site)
+        .map_err(|e| Fault::Site { name: args.site.clone(), why: e.to_string() })?;
+    let knowledge = knowledge::load(args.rules.as_deref(), args.oui.as_deref())?;
+    let (sources, mut unread) = match &args.interface {
+        Some(name) => (vec![live(name, args.run_for)?], Vec::new()),
+        None => open_all(&args.files),
+    };
+    if sources.is_empty() {
+        return Err(Fault::NothingRead.into());
+    }
+    let bar = progress(args, &sources);
+    let mut learnt = learn(sources, site, &knowledge, &bar);
+    bar.finish_and_clear();
+    for input in &learnt.report.inputs {
+        for error in &input.errors {
+            eprintln!("ringfence: {}: {error}", input.name);
+        }
+    }
+    let failed = !unread.is_empty() || learnt.report.inputs.iter().any(|i| !i.errors.is_empty());
+    learnt.report.inputs.append(&mut unread);
+    present(args, &learnt)?;
+    let grave = learnt.report.findings.iter().any(|f| f.severity >= Severity::Medium);
+    Ok(match () {
+        () if failed => exit::FAILED,
+        () if args.detailed_exitcode && grave => exit::FINDINGS,
+        () => exit::FINE,
+    })
+}
+
+/// Reads all sources to their end and says what they amount to.
+pub(crate) fn learn(
+    sources: Vec<Box<dyn Source>>,
+    site: SiteId,
+    knowledge: &Knowledge,
+    bar: &ProgressBar,
+) -> Learnt {
+    let mut sensor = Sensor::new(Config { site, sensor: sensor_id() });
+    let mut inventory = Inventory::default();
+    let mut ids = SubjectIds;
+    let numbers: Vec<u16> = sources.iter().map(|s| sensor.input(&s.status().name)).collect();
+    let mut packets = capture::merge(sources);
+    let mut count = 0u64;
+    while let Some((source, packet)) = packets.next() {
+        sensor.frame(&Frame {
+            input: numbers.get(source).copied().unwrap_or_default(),
+            number: packet.number,
+            at: packet.at,
+            link: packet.link,
+            wire_len: packet.wire_len,
+            vlan: packet.vlan,
+            data: packet.data,
+        });
+        for observation in sensor.drain() {
+            inventory.apply(&observation, &mut ids);
+        }
+        count += 1;
+        if count.is_multiple_of(TICK_PACKETS) {
+            tick(bar, &packets, count);
+        }
+    }
+    sensor.finish();
+    for observation in sensor.drain() {
+        inventory.apply(&observation, &mut ids);
+    }
+    bar.set_message("putting devices together");
+    let totals = sensor.totals();
+    let resolved = inventory.resolve(knowledge, &mut ids);
+    let mut report = Report {
+        schema: SCHEMA.to_owned(),
+        inputs: packets.status().into_iter().map(Input::from).collect(),
+        span: if totals.packets == 0 {
+            Span { first: Timestamp::EPOCH, last: Timestamp::EPOCH }
+        } else {
+            Span { first: totals.first, last: totals.last }
+        },
+        devices: resolved.devices,
+        services: resolved.services,
+        conduits: resolved.conduits,
+        findings: resolved.findings,
+        reach: None,
+    };
+    bar.set_message("drafting policy and reach");
+    let draft = draft(&report, &DraftOptions::default());
+    for refused in &draft.refused {
+        let why: Vec<&str> = refused.reasons.iter().map(|r| r.text.as_str()).collect();
+        for conduit in &refused.conduits {
+            if let Some(conduit) = report.conduits.get_mut(*conduit) {
+                conduit.proposal = Proposal::NotAllowed(why.join("; "));
+            }
+        }
+    }
+    report.reach = Some(policy::reach::reach(&report, &draft.folder));
+    Learnt { report, draft }
+}
+
+#[expect(clippy::expect_used, reason = "a constant of allowed characters")]
+fn sensor_id() -> SensorId {
+    SensorId::new("inspect").expect("a valid constant")
+}
+
+/// Opens what can be opened; the rest is told now and listed as inputs with errors.
+fn open_all(files: &[PathBuf]) -> (Vec<Box<dyn Source>>, Vec<Input>) {
+    let mut sources = Vec::new();
+    let mut unread = Vec::new();
+    for file in files {
+        match capture::open(file) {
+            Ok(source) => sources.push(source),
+            Err(error) => {
+                eprintln!("ringfence: {error}");
+                unread.push(Input {
+                    name: file.display().to_string(),
+                    packets: 0,
+                    bytes: 0,
+                    errors: vec![error.to_string()],
+                    truncated: false,
+                    dropped: 0,
+                });
+            }
+        }
+    }
+    (sources, unread)
+}
+
+fn live(name: &str, run_for: Option<Duration>) -> Result<Box<dyn Source>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).into_diagnostic()?;
+    }
+    let options = ring::Options { run_for, stop, ..ring::Options::default() };
+    let ring = Ring::open(name, &options).into_diagnostic()?;
+    Ok(Box::new(ring))
+}
+
+fn progress(args: &Inspect, sources: &[Box<dyn Source>]) -> ProgressBar {
+    let hidden = args.quiet || !io::stderr().is_terminal();
+    let total: Option<u64> = sources.iter().map(|s| s.status().size).sum();
+    let (bar, template) = match total {
+        Some(bytes) if args.interface.is_none() => (
+            ProgressBar::new(bytes),
+            "{bar:30} {percent:>3}% {decimal_bytes}/{decimal_total_bytes} {msg} ({eta} left)",
+        ),
+        _ => (ProgressBar::new_spinner(), "{spinner} {elapsed} {msg}"),
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    if hidden {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    bar
+}
+
+fn tick(bar: &ProgressBar, packets: &Merge, count: u64) {
+    let status = packets.status();
+    let dropped: u64 = status.iter().map(|s: &Status| s.dropped).sum();
+    bar.set_position(status.iter().map(|s| s.position).sum());
+    let lost = if dropped > 0 { format!(", {dropped} dropped") } else { String::new() };
+    bar.set_message(format!("{:.1} M packets{lost}", count as f64 / 1e6));
+}
+
+fn present(args: &Inspect, learnt: &Learnt) -> Result<()> {
+    if let Some(folder) = &args.policy {
+        write_folder(folder, &learnt.draft)?;
+    }
+    if let Some(file) = &args.html {
+        let page = html::page(&learnt.report, &learnt.draft).into_diagnostic()?;
+        fs::write(file, page)
+            .into_diagnostic()
+            .wrap_err_with(|| format!("writing {}", file.display()))?;
+    }
+    let mut out = BufWriter::new(io::stdout().lock());
+    let written = match args.output {
+        Output::Table => terminal::print(&mut out, learnt, args),
+        Output::Json => serde_json::to_writer_pretty(&mut out, &learnt.report)
+            .map_err(io::Error::from)
+            .and_then(|()| writeln!(out)),
+        Output::Jsonl => learnt.report.devices.iter().try_for_each(|device| {
+            serde_json::to_writer(&mut out, device)?;
+            writeln!(out)
+        }),
+    };
+    // A reader that has seen enough (`| head`) is no error.
+    match written.and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.into_diagnostic().wrap_err("writing the report to standard output"),
+    }
+}
+
+fn folder_is_free(folder: &Path) -> Result<()> {
+    match fs::read_dir(folder) {
+        Ok(mut entries) if entries.next().is_some() => {
+            Err(Fault::FolderInUse(folder.to_owned()).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn write_folder(folder: &Path, draft: &Draft) -> Result<()> {
+    for (path, text) in &draft.files {
+        let path = folder.join(path);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)
+                .into_diagnostic()
+                .wrap_err_with(|| format!("creating {}", parent.display()))?;
+        }
+        File::create(&path)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .into_diagnostic()
+            .wrap_err_with(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}

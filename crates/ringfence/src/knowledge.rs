@@ -1,0 +1,61 @@
+//! What the inventory believes with: the shipped rules and address blocks, and a site's own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use inventory::Knowledge;
+use inventory::oui::Oui;
+use inventory::rules::{RulePack, Rules, shipped};
+use miette::{Diagnostic, IntoDiagnostic, Result, WrapErr};
+
+/// The shipped table of address blocks.
+const BLOCKS: &[u8] = include_bytes!("../../../rules/oui.tsv");
+
+/// A file of rules or address blocks that cannot be used.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("{}: {why}", path.display())]
+#[diagnostic(code(ringfence::knowledge), help("rules/README.md describes the format"))]
+struct Unusable {
+    path: PathBuf,
+    why: String,
+}
+
+/// Loads the shipped knowledge, then the site's own on top.
+pub(crate) fn load(rules: Option<&Path>, oui: Option<&Path>) -> Result<Knowledge> {
+    let exists = |name: &str| dissect::fields::exists(name);
+    let mut packs = Vec::new();
+    for (name, text) in shipped() {
+        let pack = RulePack::parse(name, text, &exists).into_diagnostic();
+        packs.push(pack.wrap_err("a shipped rule pack is broken; this is a defect of Ringfence")?);
+    }
+    for path in rules.map(toml_files).transpose()?.into_iter().flatten() {
+        let wrong = |why: String| Unusable { path: path.clone(), why };
+        let text = fs::read_to_string(&path).map_err(|e| wrong(e.to_string()))?;
+        let name = path.display().to_string();
+        packs.push(RulePack::parse(&name, &text, &exists).map_err(|e| wrong(e.to_string()))?);
+    }
+    let rules = Rules::new(packs).into_diagnostic()?;
+    let oui = match oui {
+        None => Oui::parse(BLOCKS).into_diagnostic()?,
+        Some(path) => {
+            let wrong = |why: String| Unusable { path: path.to_owned(), why };
+            let table = fs::read(path).map_err(|e| wrong(e.to_string()))?;
+            Oui::parse(&table).map_err(|e| wrong(e.to_string()))?
+        }
+    };
+    Ok(Knowledge { rules, oui })
+}
+
+fn toml_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let wrong = |why: String| Unusable { path: folder.to_owned(), why };
+    let entries = fs::read_dir(folder).map_err(|e| wrong(e.to_string()))?;
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok().map(|e| e.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "toml"))
+        .collect();
+    files.sort();
+    if files.is_empty() {
+        return Err(wrong("there is no *.toml file in it".to_owned()).into());
+    }
+    Ok(files)
+}
