@@ -1,6 +1,8 @@
 //! Small protocols of Cisco switches: UDLD (RFC 5171), DTP and VTP.
 
-use crate::{Ctx, Malformed, Outcome, Reader, Sink, text};
+use model::observation::IdentifierKind;
+
+use crate::{About, Ctx, Malformed, Outcome, Reader, Sink, text};
 
 const TLVS_MAX: usize = 32;
 
@@ -12,7 +14,19 @@ pub(super) fn run_udld(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outco
     }
     r.skip(3)?;
     tlvs(r, sink, |kind, body, sink| match kind {
-        1 => sink.says("udld.device_id", text::clean(body)),
+        1 => {
+            let id = text::clean(body);
+            let value = format!("udld:{id}");
+            if id.len() >= 4 {
+                sink.identifier(
+                    About::Sender,
+                    "udld.device_id",
+                    IdentifierKind::Chassis,
+                    value,
+                );
+            }
+            sink.says("udld.device_id", id);
+        }
         2 => sink.says("udld.port", text::clean(body)),
         6 => sink.says("udld.device_name", text::clean(body)),
         _ => {}
@@ -84,6 +98,7 @@ mod tests {
              0000 0000",
         );
         let expect = [
+            "sender is Chassis udld:ABC12345 (udld.device_id)",
             "sender says udld.device_id = ABC12345",
             "sender says udld.port = Gi1",
             "sender says udld.device_name = sw1",

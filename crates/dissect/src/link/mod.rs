@@ -8,6 +8,7 @@ mod edp;
 mod goose;
 mod icmp;
 mod icmpv6;
+mod ieee1905;
 mod igmp;
 mod lldp;
 mod pn_vendors;
@@ -133,6 +134,10 @@ pub(crate) const FIELDS: &[Field] = &[
     field("vtp.domain", "VTP management domain"),
     // Bridges and authentication
     field(
+        "ieee1905.al_mac",
+        "one address of a mesh access point for all its ports",
+    ),
+    field(
         "stp.bridge",
         "MAC address in the sender's bridge id (802.1D §9.2.5)",
     ),
@@ -236,6 +241,7 @@ pub(crate) const FRAMES: &[Frame] = &[
     frame("profinet", &[EtherType(0x8892)], profinet::run),
     frame("goose", &[EtherType(0x88b8)], goose::run_goose),
     frame("sv", &[EtherType(0x88ba)], goose::run_sv),
+    frame("ieee1905", &[EtherType(0x893a)], ieee1905::run),
     // Protocols whose presence is all there is to learn.
     frame("mrp", &[EtherType(0x88e3)], presence::run),
     frame("ptp", &[EtherType(0x88f7)], presence::run),
@@ -250,6 +256,9 @@ pub(crate) const FRAMES: &[Frame] = &[
     frame("homeplug", &[EtherType(0x887b)], presence::run),
     frame("pppoe-discovery", &[EtherType(0x8863)], presence::run),
     frame("pppoe-session", &[EtherType(0x8864)], presence::run),
+    frame("macsec", &[EtherType(0x88e5)], presence::run),
+    frame("prp", &[EtherType(0x88fb)], presence::run),
+    frame("sercos", &[EtherType(0x88cd)], presence::run),
     frame("rrcp", &[EtherType(0x8899)], presence::run),
     frame("tdls", &[EtherType(0x890d)], presence::run),
 ];

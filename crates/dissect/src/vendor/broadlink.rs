@@ -8,6 +8,9 @@ use crate::{Ctx, Malformed, Outcome, Reader, Sink, text};
 /// Fixed layout: checksum at 0x20, command at 0x26 (6 asks, 7 answers), device type at 0x34, MAC
 /// address from its last byte at 0x3a, name at 0x40.
 pub(super) fn run(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
+    if payload.len() < 0x80 || ctx.src.port != 80 {
+        return Err(Malformed::NotMine);
+    }
     let mut r = Reader::new(payload);
     r.skip(0x20)?;
     let checksum = r.u16_le()?;
@@ -20,7 +23,7 @@ pub(super) fn run(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     let mac = Mac([f, e, d, c, b, a]);
     // Port 80 is anybody's: the checksum must be right or the MAC address the sender's.
     let proven = sum(payload) == checksum || mac == ctx.src.mac;
-    if command != 7 || ctx.src.port != 80 || payload.len() < 0x80 || !proven {
+    if command != 7 || !proven {
         return Err(Malformed::NotMine);
     }
     own_mac(sink, "broadlink.mac", mac);

@@ -19,7 +19,8 @@ pub(super) fn run_wiz(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcom
             values.push((path.to_owned(), value.to_owned()));
         }
         _ => {}
-    })?;
+    })
+    .map_err(|_| Malformed::NotMine)?;
     if method.is_empty() {
         return Err(Malformed::NotMine);
     }

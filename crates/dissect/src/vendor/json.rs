@@ -193,7 +193,7 @@ mod tests {
     fn visited(text: &str) -> Result<String, Malformed> {
         let mut lines = String::new();
         walk(text.as_bytes(), &mut |path, value| {
-            lines += &format!("{path}={value};")
+            lines += &format!("{path}={value};");
         })?;
         Ok(lines)
     }

@@ -7,6 +7,9 @@ use crate::{Ctx, Malformed, Outcome, Reader, Sink, text};
 
 /// Frame, frame address and protocol header (LIFX LAN protocol, "Packet contents").
 pub(super) fn run(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
+    if payload.len() < 36 {
+        return Err(Malformed::NotMine);
+    }
     let mut r = Reader::new(payload);
     let size = usize::from(r.u16_le()?);
     // Protocol 1024 with the addressable bit.

@@ -21,7 +21,7 @@ pub(super) fn run(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
 
 fn header(bytes: &[u8]) -> Result<u32, Malformed> {
     let mut r = Reader::new(bytes);
-    if r.u16_be()? != 0x2131 || usize::from(r.u16_be()?) != bytes.len() || bytes.len() < 32 {
+    if bytes.len() < 32 || r.u16_be()? != 0x2131 || usize::from(r.u16_be()?) != bytes.len() {
         return Err(Malformed::NotMine);
     }
     r.skip(4)?;

@@ -18,12 +18,12 @@ pub(super) fn run(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
             Err(Malformed::NotMine)
         };
     }
-    let mut r = Reader::new(payload);
-    r.skip(4)?;
     // Every announcement begins with the MAC address.
-    if !r.rest().starts_with(&[0, 1, 0, 6]) {
+    if payload.get(4..8) != Some(&[0, 1, 0, 6]) {
         return Err(Malformed::NotMine);
     }
+    let mut r = Reader::new(payload);
+    r.skip(4)?;
     for _ in 0..TLVS_MAX {
         if r.is_empty() {
             return Ok(());
@@ -67,7 +67,8 @@ pub(super) fn run_irobot(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Out
         "mac" => value.clone_into(&mut mac),
         "ip" => value.clone_into(&mut ip),
         _ => {}
-    })?;
+    })
+    .map_err(|_| Malformed::NotMine)?;
     if !robot {
         return Err(Malformed::NotMine);
     }

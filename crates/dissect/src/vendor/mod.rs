@@ -8,6 +8,7 @@ mod bulbs;
 mod cameras;
 mod dropbox;
 mod edimax;
+mod eq3;
 mod hf;
 mod json;
 mod lifx;
@@ -89,6 +90,9 @@ pub(crate) const FIELDS: &[Field] = &[
         "Edimax product id: maker, model and versions",
     ),
     field("edimax.mac", "MAC address an Edimax device states"),
+    field("eq3.type", "eQ-3 device type"),
+    field("eq3.serial", "eQ-3 serial number"),
+    field("eq3.firmware", "eQ-3 firmware version"),
     field("p2p.uid", "camera's id in the PPPP peer-to-peer protocol"),
     field(
         "p2p.uid_prefix",
@@ -204,6 +208,8 @@ pub(crate) const DATAGRAMS: &[Datagram] = &[
         Some(dropbox::probe),
         dropbox::run,
     ),
+    datagram("eq3-max", &[23272], None, eq3::run_max),
+    datagram("eq3-homematic", &[43439], None, eq3::run_homematic),
     datagram("hf-assist", &[48899, 49999], None, hf::run),
     datagram("broadlink", &[80], None, broadlink::run),
     datagram("sadp", &[37020], None, cameras::run_sadp),

@@ -34,7 +34,7 @@ struct Uid<'a> {
 /// Magic, type, length, body.
 fn message(bytes: &[u8]) -> Result<(u8, Option<Uid<'_>>), Malformed> {
     let mut r = Reader::new(bytes);
-    if r.u8()? != 0xf1 {
+    if bytes.len() < 4 || r.u8()? != 0xf1 {
         return Err(Malformed::NotMine);
     }
     let kind = r.u8()?;

@@ -13,10 +13,11 @@ const TLVS_MAX: usize = 64;
 /// Lantronix' 0x77fe protocol: three zeros and a command. 0xf7 answers 0xf6 in 30 bytes that end
 /// with the MAC address; 0xf9 answers 0xf8 with setup record 0.
 pub(super) fn run_lantronix(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
-    let mut r = Reader::new(payload);
-    if r.array()? != [0, 0, 0] {
+    if payload.len() < 4 || !payload.starts_with(&[0, 0, 0]) {
         return Err(Malformed::NotMine);
     }
+    let mut r = Reader::new(payload);
+    r.skip(3)?;
     match (r.u8()?, ctx.src.port) {
         (0xf7, 30718) if payload.len() == 30 => {
             r.skip(20)?;
@@ -45,6 +46,9 @@ pub(super) fn run_lantronix(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> O
 /// Moxa: direction and request, status, length, transaction, and in all answers a device id:
 /// application id, hardware id, MAC address.
 pub(super) fn run_moxa(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
+    if payload.len() < 8 {
+        return Err(Malformed::NotMine);
+    }
     let mut r = Reader::new(payload);
     let (request, status) = (r.u8()?, r.u8()?);
     if usize::from(r.u16_be()?) != payload.len() {
@@ -75,6 +79,9 @@ pub(super) fn probe_addp(bytes: &[u8]) -> bool {
 /// ADDP: magic, command, length, TLVs of one-byte type and length. Command 2 answers a search.
 pub(super) fn run_addp(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     const SEARCH_ANSWER: u16 = 2;
+    if payload.len() < 8 {
+        return Err(Malformed::NotMine);
+    }
     let mut r = Reader::new(payload);
     if !matches!(&r.array()?, b"DIGI" | b"DVKT" | b"DGDP") {
         return Err(Malformed::NotMine);

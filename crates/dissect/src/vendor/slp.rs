@@ -7,6 +7,9 @@ const ENTRIES_MAX: usize = 32;
 
 /// Answers only (RFC 2608 §8.2, §10.4); a request says what somebody looks for.
 pub(super) fn run(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
+    if payload.len() < 14 {
+        return Err(Malformed::NotMine);
+    }
     let mut r = Reader::new(payload);
     let [version, function] = r.array()?;
     let length = usize::try_from(r.u24_be()?).map_err(|_| Malformed::Invalid)?;
@@ -106,7 +109,7 @@ mod tests {
     fn requests_and_errors_say_nothing() {
         check(run, (40000, 427), &message(1, b"\0\0"), Ok(&[]));
         check(run, (427, 40000), &message(2, &[0, 3]), Ok(&[]));
-        check(run, (427, 40000), b"\x01\x01", Err(Malformed::Truncated));
+        check(run, (427, 40000), b"\x01\x01", Err(Malformed::NotMine));
         check(
             run,
             (427, 40000),

@@ -130,11 +130,11 @@ impl Found {
 
 /// Newer devices: a header of 16 bytes (version 2), then JSON in the answer.
 pub(super) fn run_tdp(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
-    let mut r = Reader::new(payload);
-    if r.u8()? != 2 {
+    if payload.len() < 16 || payload.first() != Some(&2) {
         return Err(Malformed::NotMine);
     }
-    r.skip(15)?;
+    let mut r = Reader::new(payload);
+    r.skip(16)?;
     if ctx.src.port != 20002 || r.peek() != Some(b'{') {
         return Ok(()); // the question carries a public key, or nothing
     }

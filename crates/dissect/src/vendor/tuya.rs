@@ -31,7 +31,7 @@ pub(super) fn run(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     let Ok(frame) = framed(payload) else {
         // The oldest firmware sends bare JSON.
         return if payload.first() == Some(&b'{') {
-            announce(payload, sink)
+            announce(payload, sink).map_err(|_| Malformed::NotMine)
         } else {
             Err(Malformed::NotMine)
         };

@@ -12,6 +12,9 @@ const TLVS_MAX: usize = 64;
 /// Version, command, length, TLVs. A question is an empty version 1 message or command 8 of
 /// version 2; answers and announcements carry their sender's own data.
 pub(super) fn run(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
+    if payload.len() < 4 {
+        return Err(Malformed::NotMine);
+    }
     let mut r = Reader::new(payload);
     let [version, command] = r.array()?;
     let length = usize::from(r.u16_be()?);
