@@ -3,12 +3,14 @@
 //! Most of them are a question by an app and an answer by a device. Only answers and
 //! announcements say who the sender is: a loudspeaker that looks for plugs is not a plug.
 
+mod bjnp;
 mod broadlink;
 mod bulbs;
 mod cameras;
 mod dropbox;
 mod edimax;
 mod eq3;
+mod gvcp;
 mod hf;
 mod json;
 mod lifx;
@@ -163,6 +165,21 @@ pub(crate) const FIELDS: &[Field] = &[
         "slp.attr.*",
         "attribute of a service (RFC 2608 §10.4), by its tag",
     ),
+    field("gvcp.manufacturer", "GigE Vision manufacturer name"),
+    field("gvcp.model", "GigE Vision model name"),
+    field("gvcp.version", "GigE Vision device version"),
+    field("gvcp.serial", "GigE Vision serial number"),
+    field("gvcp.name", "name the owner gave a GigE Vision camera"),
+    field("gvcp.mac", "MAC address a GigE Vision camera states"),
+    field(
+        "bjnp.manufacturer",
+        "maker in the IEEE 1284 device id of a Canon printer",
+    ),
+    field(
+        "bjnp.model",
+        "model in the IEEE 1284 device id of a Canon printer",
+    ),
+    field("bjnp.mac", "MAC address a Canon printer states"),
 ];
 
 const fn datagram(
@@ -236,6 +253,13 @@ pub(crate) const DATAGRAMS: &[Datagram] = &[
         nsdp::run,
     ),
     datagram("slp", &[427], None, slp::run),
+    datagram("gvcp", &[3956], None, gvcp::run),
+    datagram(
+        "bjnp",
+        &[8610, 8611, 8612, 8613, 8614],
+        Some(bjnp::probe),
+        bjnp::run,
+    ),
 ];
 
 /// Stream protocols of this group.
