@@ -17,9 +17,7 @@ use crate::{About, Ctx, Fact, Malformed, Outcome, Reader, Sink, text};
 /// Message types (RFC 2132 §9.6).
 mod message {
     pub(super) const REQUEST: u8 = 3;
-    pub(super) const DECLINE: u8 = 4;
     pub(super) const ACK: u8 = 5;
-    pub(super) const RELEASE: u8 = 7;
     pub(super) const INFORM: u8 = 8;
 }
 
@@ -185,6 +183,7 @@ fn client_id(id: &[u8], client: Mac, sink: &mut dyn Sink) {
     }
 }
 
+/// Six bytes, or the zero address, which names nobody.
 fn client_bytes(value: &[u8]) -> [u8; 6] {
     value.try_into().unwrap_or_default()
 }
@@ -339,14 +338,16 @@ fn relay_agent(m: &Message<'_>, ctx: &Ctx, sink: &mut dyn Sink) {
         return;
     };
     // A snooping switch has no `giaddr`; its own address is then its remote id (type 0, length 6).
-    let relay = match (m.giaddr.is_unspecified(), sub(2)) {
-        (false, _) => identity::host(IpAddr::V4(m.giaddr), ctx),
-        (true, Some([0, 6, mac @ ..] | mac)) if mac.len() == 6 => About::Mac(Mac(client_bytes(mac))),
-        _ => return,
+    let relay = if m.giaddr.is_unspecified() {
+        let id = sub(2).unwrap_or_default();
+        let mac = Mac(client_bytes(id.strip_prefix(&[0, 6]).unwrap_or(id)));
+        if !mac.is_unicast() {
+            return;
+        }
+        About::Mac(mac)
+    } else {
+        identity::host(IpAddr::V4(m.giaddr), ctx)
     };
-    if matches!(relay, About::Mac(mac) if !mac.is_unicast()) {
-        return;
-    }
     sink.fact(
         relay,
         Fact::Located {
@@ -391,7 +392,6 @@ fn server(m: &Message<'_>, ctx: &Ctx, sink: &mut dyn Sink) {
     match m.kind {
         Some(message::ACK) | None if m.yiaddr.is_unspecified() => m.bound(m.ciaddr, sink),
         Some(message::ACK) | None => m.bound(m.yiaddr, sink),
-        Some(message::DECLINE | message::RELEASE) => {}
         Some(_) => {}
     }
 }
