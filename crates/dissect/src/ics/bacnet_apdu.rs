@@ -1,0 +1,353 @@
+//! BACnet application layer (clauses 15, 16, 20): I-Am, properties of the device object, control.
+
+use std::borrow::Cow;
+
+use model::observation::{EventKind, IdentifierKind};
+
+use super::bacnet_names::VENDORS;
+use super::wire::{key, lookup, once_of, word};
+use crate::{About, Malformed, Outcome, Reader, Sink, text};
+
+const MEMORY: u8 = b'B';
+const DEVICE: u32 = 8;
+/// "Any": what an instance is before it was configured (clause 12.11.1).
+const UNCONFIGURED: u32 = 0x3f_ffff;
+
+/// Confirmed services that change what a device does.
+const CONTROL: &[(u8, &str)] = &[
+    (7, "file write"),
+    (10, "object creation"),
+    (11, "object deletion"),
+    (15, "property write"),
+    (16, "property write"),
+    (17, "communication control"),
+    (20, "device restart"),
+];
+
+/// Reads one APDU sent by `about`.
+pub(super) fn run(apdu: &[u8], about: About<'static>, sink: &mut dyn Sink) -> Outcome {
+    let mut r = Reader::new(apdu);
+    let first = r.u8()?;
+    match first >> 4 {
+        0 => {
+            r.skip(2)?; // Segments accepted, invoke id.
+            if first & 8 != 0 {
+                r.skip(2)?;
+            }
+            confirmed_request(r.u8()?, about, sink);
+            Ok(())
+        }
+        1 => unconfirmed_request(&mut r, about, sink),
+        3 => {
+            r.skip(1)?;
+            if first & 8 != 0 && r.u16_be()? >> 8 != 0 {
+                return Ok(()); // A later segment: it does not begin with a tag.
+            }
+            say_role(&about, 1, sink);
+            match r.u8()? {
+                12 => read_property(&mut r, &about, sink),
+                14 => read_property_multiple(&mut r, &about, sink),
+                _ => Ok(()),
+            }
+        }
+        2 | 4..=7 => Ok(()),
+        _ => Err(Malformed::Invalid),
+    }
+}
+
+/// Said of senders only: what a child does, it does through its router.
+fn say_role(about: &About<'_>, which: u8, sink: &mut dyn Sink) {
+    if *about == About::Sender && once_of(sink, key(MEMORY, b'r', 0), which) {
+        sink.says("bacnet.role", if which == 0 { "client" } else { "server" });
+    }
+}
+
+fn confirmed_request(service: u8, about: About<'static>, sink: &mut dyn Sink) {
+    say_role(&about, 0, sink);
+    if let Some(what) = word(CONTROL, service)
+        && once_of(sink, key(MEMORY, b'e', 0), service)
+    {
+        sink.event(About::Receiver, EventKind::ControlWrite, format!("BACnet {what}"));
+    }
+}
+
+fn unconfirmed_request(r: &mut Reader<'_>, about: About<'static>, sink: &mut dyn Sink) -> Outcome {
+    match r.u8()? {
+        0 => i_am(r, about, sink),
+        // I-Have: the device that has the object is the sender.
+        1 => {
+            let (kind, instance) = object(&tag(r)?)?;
+            if kind == DEVICE {
+                say_instance(instance, &about, sink);
+            }
+            Ok(())
+        }
+        // Who-Has, Who-Is: say nothing on the sender; the rest is process data.
+        2..=14 | 128.. => Ok(()),
+        _ => Err(Malformed::Invalid),
+    }
+}
+
+fn say_instance(instance: u32, about: &About<'static>, sink: &mut dyn Sink) {
+    if instance != UNCONFIGURED {
+        sink.about(about.clone(), "bacnet.instance", instance.to_string());
+    }
+}
+
+/// Clause 16.10: device identifier, largest APDU, segmentation, vendor.
+fn i_am(r: &mut Reader<'_>, about: About<'static>, sink: &mut dyn Sink) -> Outcome {
+    let (kind, instance) = object(&tag(r)?)?;
+    if kind != DEVICE {
+        return Err(Malformed::Invalid);
+    }
+    tag(r)?;
+    tag(r)?;
+    let vendor = u16::try_from(unsigned(&tag(r)?)?).map_err(|_| Malformed::Invalid)?;
+    say_instance(instance, &about, sink);
+    sink.about(about.clone(), "bacnet.vendor_id", vendor.to_string());
+    sink.about(about.clone(), "bacnet.vendor", lookup(VENDORS, vendor).unwrap_or_default());
+    if instance != UNCONFIGURED {
+        // Instances are unique in an internetwork, whatever network the device sits on; the
+        // vendor keeps default instances of different makes apart.
+        let kind = IdentifierKind::BacnetInstance;
+        sink.identifier(about, "bacnet.instance", kind, format!("{vendor}:{instance}"));
+    }
+    Ok(())
+}
+
+/// ReadProperty-ACK (clause 15.5): object, property, perhaps an index, `{ value }`.
+fn read_property(r: &mut Reader<'_>, about: &About<'static>, sink: &mut dyn Sink) -> Outcome {
+    let (kind, instance) = object(&tag(r)?)?;
+    let property = unsigned(&tag(r)?)?;
+    let mut next = tag(r)?;
+    if next.is_context(2) && next.shape == Shape::Value {
+        return Ok(()); // One element of an array; none is identity.
+    }
+    if kind != DEVICE || next.shape != Shape::Open {
+        return Ok(());
+    }
+    say_instance(instance, about, sink);
+    next = tag(r)?;
+    property_value(property, &next, about, sink);
+    Ok(())
+}
+
+/// ReadPropertyMultiple-ACK (clause 15.7): objects with lists of property and value or error.
+fn read_property_multiple(
+    r: &mut Reader<'_>,
+    about: &About<'static>,
+    sink: &mut dyn Sink,
+) -> Outcome {
+    let mut device = false;
+    let mut property = 0;
+    // A flat walk: tags at depth one are the list's, deeper ones belong to values.
+    let mut depth = 0u8;
+    for _ in 0..512 {
+        if r.is_empty() {
+            return Ok(());
+        }
+        let next = tag(r)?;
+        match (next.shape, depth) {
+            (Shape::Open, _) => depth = depth.saturating_add(1),
+            (Shape::Close, _) => depth = depth.saturating_sub(1),
+            (Shape::Value, 0) => {
+                let (kind, instance) = object(&next)?;
+                device = kind == DEVICE;
+                if device {
+                    say_instance(instance, about, sink);
+                }
+            }
+            (Shape::Value, 1) if next.is_context(2) => property = unsigned(&next)?,
+            (Shape::Value, 2) if device && !next.context => {
+                property_value(property, &next, about, sink);
+            }
+            _ => {}
+        }
+    }
+    Err(Malformed::Limit)
+}
+
+fn property_value(property: u32, value: &Tag<'_>, about: &About<'static>, sink: &mut dyn Sink) {
+    let field = match property {
+        12 => "bacnet.application_version",
+        28 => "bacnet.description",
+        44 => "bacnet.firmware_revision",
+        58 => "bacnet.location",
+        70 => "bacnet.model_name",
+        77 => "bacnet.object_name",
+        120 => "bacnet.vendor_id",
+        121 => "bacnet.vendor_name",
+        139 => "bacnet.protocol_revision",
+        168 => "bacnet.profile",
+        372 => "bacnet.serial_number",
+        _ => return,
+    };
+    let said: Cow<'_, str> = match value.number {
+        2 => unsigned(value).map_or(Cow::Borrowed(""), |n| Cow::Owned(n.to_string())),
+        7 => characters(value.body),
+        _ => return,
+    };
+    if property == 120
+        && let Some(vendor) = said.parse().ok().and_then(|n| lookup(VENDORS, n))
+    {
+        sink.about(about.clone(), "bacnet.vendor", vendor);
+    }
+    sink.about(about.clone(), field, said);
+}
+
+/// Character string (clause 20.2.9): a byte of encoding, then text.
+fn characters(body: &[u8]) -> Cow<'_, str> {
+    match body.split_first() {
+        // UTF-8 and Latin-1.
+        Some((0 | 5, text)) => text::clean(text),
+        // UCS-2, big-endian.
+        Some((4, wide)) => {
+            let units = wide.chunks_exact(2).filter_map(|p| Some([*p.get(1)?, *p.first()?]));
+            let little: Vec<u8> = units.take(256).flatten().collect();
+            Cow::Owned(text::utf16_le(&little))
+        }
+        _ => Cow::Borrowed(""),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Value,
+    Open,
+    Close,
+}
+
+/// A tag with its contents (clause 20.2.1).
+struct Tag<'a> {
+    number: u8,
+    context: bool,
+    shape: Shape,
+    body: &'a [u8],
+}
+
+impl Tag<'_> {
+    const fn is_context(&self, number: u8) -> bool {
+        self.context && self.number == number
+    }
+}
+
+fn tag<'a>(r: &mut Reader<'a>) -> Result<Tag<'a>, Malformed> {
+    let first = r.u8()?;
+    let context = first & 8 != 0;
+    let number = match first >> 4 {
+        15 => r.u8()?,
+        number => number,
+    };
+    let (shape, length) = match first & 7 {
+        6 if context => (Shape::Open, 0),
+        7 if context => (Shape::Close, 0),
+        // A Boolean's value is in its length field.
+        _ if !context && number == 1 => (Shape::Value, 0),
+        5 => match r.u8()? {
+            254 => (Shape::Value, usize::from(r.u16_be()?)),
+            255 => return Err(Malformed::Limit),
+            length => (Shape::Value, usize::from(length)),
+        },
+        length @ 0..=4 => (Shape::Value, usize::from(length)),
+        _ => return Err(Malformed::Invalid),
+    };
+    Ok(Tag {
+        number,
+        context,
+        shape,
+        body: r.take(length)?,
+    })
+}
+
+fn unsigned(tag: &Tag<'_>) -> Result<u32, Malformed> {
+    if (1..=4).contains(&tag.body.len()) {
+        Ok(tag.body.iter().fold(0, |n, b| n << 8 | u32::from(*b)))
+    } else {
+        Err(Malformed::Invalid)
+    }
+}
+
+/// Type and instance of an object identifier.
+fn object(tag: &Tag<'_>) -> Result<(u32, u32), Malformed> {
+    let bytes: [u8; 4] = tag.body.try_into().map_err(|_| Malformed::Invalid)?;
+    let id = u32::from_be_bytes(bytes);
+    Ok((id >> 22, id & UNCONFIGURED))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Recorder, unhex};
+
+    fn check(hex: &str, expect: Result<&[&str], Malformed>) {
+        let mut facts = Recorder::default();
+        let outcome = run(&unhex(hex), About::Sender, &mut facts);
+        assert_eq!(outcome.map(|()| facts.lines), expect.map(|e| e.iter().map(|s| s.to_string()).collect()));
+    }
+
+    #[test]
+    fn properties_of_the_device_object() {
+        check(
+            "30 01 0c  0c 02000007 19 46  3e 75 05 00 58312d37 3f",
+            Ok(&[
+                "sender says bacnet.role = server",
+                "sender says bacnet.instance = 7",
+                "sender says bacnet.model_name = X1-7",
+            ]),
+        );
+        // The same property of an analog input is no identity.
+        check(
+            "30 01 0c  0c 00000007 19 4d  3e 75 05 00 58312d37 3f",
+            Ok(&["sender says bacnet.role = server"]),
+        );
+        check("30 01 0c  0c 0200", Err(Malformed::Truncated));
+    }
+
+    #[test]
+    fn many_properties_at_once() {
+        check(
+            "30 02 0e  0c 02000007 1e
+               29 79 4e 75 05 00 41434d45 4f
+               29 1c 5e 91 02 91 20 5f
+               29 2c 4e 74 00 312e32 4f
+               29 78 4e 21 24 4f
+               29 4c 4e c4 02000007 c4 00000001 4f 1f
+             0c 00000001 1e 29 4d 4e 74 00 616231 4f 1f",
+            Ok(&[
+                "sender says bacnet.role = server",
+                "sender says bacnet.instance = 7",
+                "sender says bacnet.vendor_name = ACME",
+                "sender says bacnet.firmware_revision = 1.2",
+                "sender says bacnet.vendor = Tridium",
+                "sender says bacnet.vendor_id = 36",
+            ]),
+        );
+    }
+
+    #[test]
+    fn requests_say_that_the_sender_is_a_client_and_control_is_an_event() {
+        check(
+            "00 04 05 0c 0c 02000007 19 4d",
+            Ok(&["sender says bacnet.role = client"]),
+        );
+        check(
+            "00 04 05 14 09 00",
+            Ok(&[
+                "sender says bacnet.role = client",
+                "receiver event ControlWrite: BACnet device restart",
+            ]),
+        );
+        check("10 08 09 07 19 07", Ok(&[]));
+    }
+
+    #[test]
+    fn an_unconfigured_device_has_no_identifier() {
+        check(
+            "10 00 c4023fffff 2201e0 9103 2118",
+            Ok(&[
+                "sender says bacnet.vendor_id = 24",
+                "sender says bacnet.vendor = Automated Logic",
+            ]),
+        );
+    }
+}
