@@ -110,7 +110,9 @@ fn netns_every_frame_of_a_cable_is_read_once_with_its_tag() {
             let mut next = 0;
             let mut last = model::Timestamp::MIN;
             while next < FRAMES {
-                let (_, packet) = merged.next().expect("all frames before the time is over");
+                let (_, packet) = merged
+                    .next_packet()
+                    .expect("all frames before the time is over");
                 let Some(payload) = packet.data.strip_prefix(&frame(0, None)[..14]) else {
                     continue; // the kernel's own neighbour discovery
                 };
