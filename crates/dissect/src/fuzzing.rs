@@ -14,8 +14,11 @@ use crate::registry::{Datagram, Frame, Stream};
 use crate::testing::{Recorder, ctx};
 use crate::{About, Ctx, Fact, Role, Sink, Step, fields};
 
+/// What a fuzz target calls.
+pub type Entry = fn(&[u8]);
+
 /// Every target by name: the file of the fuzz crate and the folder of its corpus.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Entry)] = &[
     ("frames", frames),
     ("datagrams_names", datagrams_names),
     ("datagrams_ics", datagrams_ics),

@@ -32,7 +32,6 @@ const SECONDS: u64 = 5;
 
 /// Measures and prints.
 pub(crate) fn run(options: &Options) -> Result<bool, Stop> {
-    let ringfence = crate::ringfence()?;
     unshare()?;
     ip("link set lo up")?;
     let mut figures = Vec::new();
@@ -71,6 +70,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Stop> {
     drop(ring);
     ip("link delete far")?;
 
+    let ringfence = crate::ringfence()?;
     let mut sender = Sender::start()?;
     let inspect = Command::new(&ringfence)
         .args([

@@ -207,7 +207,7 @@ fn score_devices(
         // Rows that are "likely" the same may be in the same answer.
         let allowed: BTreeSet<usize> = loose
             .iter()
-            .filter(|g| g.contains(&rows[0]))
+            .filter(|g| rows.first().is_some_and(|r| g.contains(r)))
             .flatten()
             .copied()
             .collect();
@@ -488,4 +488,207 @@ fn text(attribute: Option<&Attribute>) -> &str {
 fn name(device: &Device) -> String {
     let macs: Vec<_> = device.macs.iter().map(Mac::to_string).collect();
     format!("{} {}", macs.join(" + "), text(device.model.as_ref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A report of devices, each by its fields in JSON; the rest is filled in.
+    fn report(devices: &[serde_json::Value]) -> Report {
+        let at = "2026-01-01T00:00:00Z";
+        let devices: Vec<_> = devices
+            .iter()
+            .enumerate()
+            .map(|(n, given)| {
+                let mut device = serde_json::json!({
+                    "id": format!("dev-{n}"), "aliases": [], "site": "lab", "macs": [], "ips": [],
+                    "vlans": [], "hostnames": [], "assurance": "observed", "children": [],
+                    "identifiers": [], "firmware_history": [], "located_at": [],
+                    "merge_suggestions": [], "protocols": [], "first_seen": at, "last_seen": at,
+                    "packets": 1, "bytes": 60,
+                });
+                for (key, value) in given.as_object().unwrap() {
+                    let attribute = matches!(
+                        key.as_str(),
+                        "vendor" | "model" | "type" | "firmware" | "serial"
+                    );
+                    device[key] = if attribute {
+                        serde_json::json!({"value": value, "confidence": 1.0, "evidence": []})
+                    } else {
+                        value.clone()
+                    };
+                }
+                device
+            })
+            .collect();
+        serde_json::from_value(serde_json::json!({
+            "schema": "ringfence.inspect/v1", "inputs": [], "span": {"first": at, "last": at},
+            "devices": devices, "services": [], "conduits": [], "findings": [], "reach": null,
+        }))
+        .unwrap()
+    }
+
+    fn tally(truth: serde_json::Value, devices: &[serde_json::Value], bytes: &[u8]) -> Tally {
+        let capture: Capture = serde_json::from_value(truth).unwrap();
+        let mut tally = Tally::default();
+        score(&capture, &report(devices), bytes, &mut tally);
+        tally
+    }
+
+    fn share(right: f64, of: f64) -> Share {
+        Share { right, of }
+    }
+
+    const A: &str = "02:00:00:00:00:0a";
+    const B: &str = "02:00:00:00:00:0b";
+    const C: &str = "02:00:00:00:00:0c";
+
+    #[test]
+    fn devices_merges_and_strangers_are_counted() {
+        use serde_json::json;
+        let truth = || {
+            json!({"file": "x", "assets": [
+                {"mac": A}, {"mac": B, "same_asset_as": A}, {"mac": C},
+            ]})
+        };
+        let good = tally(
+            truth(),
+            &[json!({"macs": [A, B]}), json!({"macs": [C]})],
+            b"",
+        );
+        assert_eq!(
+            (good.devices_found, good.merges),
+            (share(2.0, 2.0), share(1.0, 1.0))
+        );
+        assert!(good.misses.is_empty(), "{:?}", good.misses);
+
+        let split = tally(
+            truth(),
+            &[
+                json!({"macs": [A]}),
+                json!({"macs": [B]}),
+                json!({"macs": [C]}),
+            ],
+            b"",
+        );
+        assert_eq!(
+            (split.devices_found, split.merges),
+            (share(1.0, 2.0), share(0.0, 1.0))
+        );
+
+        let merged = tally(truth(), &[json!({"macs": [A, B, C]})], b"");
+        assert_eq!(
+            (merged.devices_found.right, merged.false_merges),
+            (0.0, 1.0)
+        );
+
+        let strange = tally(
+            truth(),
+            &[
+                json!({"macs": [A, B]}),
+                json!({"macs": [C]}),
+                json!({"macs": ["02:00:00:00:00:0d"]}),
+            ],
+            b"",
+        );
+        assert_eq!(strange.devices_said, share(2.0, 3.0));
+
+        let likely = json!({"file": "x", "assets": [
+            {"mac": A}, {"mac": B, "same_asset_as": format!("{A} (likely)")},
+        ]});
+        for answer in [
+            vec![json!({"macs": [A, B]})],
+            vec![json!({"macs": [A]}), json!({"macs": [B]})],
+        ] {
+            let either = tally(likely.clone(), &answer, b"");
+            assert_eq!(
+                (either.devices_found, either.false_merges),
+                (share(2.0, 2.0), 0.0)
+            );
+            assert_eq!(either.merges, share(0.0, 0.0));
+        }
+    }
+
+    #[test]
+    fn attributes_count_where_the_truth_has_them() {
+        use serde_json::json;
+        let truth = json!({"file": "x", "assets": [
+            {"mac": A, "vendor": "Acme", "model": "XY-100", "firmware": "1.2", "serial": "0a"},
+            {"mac": B, "vendor": "Brand", "model": "Z9000"},
+            {"mac": C, "vendor": "Hidden", "model": "H1", "observable": "chip only"},
+        ]});
+        let answers = [
+            json!({"macs": [A], "vendor": "ACME Inc.", "model": "XY-100", "firmware": "v1.2", "serial": "A"}),
+            json!({"macs": [B], "vendor": "Other", "model": "Q7"}),
+            json!({"macs": [C], "model": "H1"}),
+        ];
+        let t = tally(truth, &answers, b"...xy-100...");
+        assert_eq!(
+            (t.vendor, t.firmware, t.serial),
+            (share(1.0, 2.0), share(1.0, 1.0), share(1.0, 1.0))
+        );
+        assert_eq!(t.model_recall, share(1.0, 1.0), "Z9000 is not on the wire");
+        assert_eq!(
+            (t.model_recall_all, t.model_precision),
+            (share(1.0, 2.0), share(1.0, 2.0))
+        );
+        assert_eq!(t.traps, 1.0, "naming a chip-only device is a guess");
+    }
+
+    #[test]
+    fn what_sits_behind_is_found_and_not_taken_for_its_carrier() {
+        use serde_json::json;
+        let truth = || {
+            json!({"file": "x", "assets": [{"mac": A}], "not_from_mac": [
+                {"parent": A, "model": "M56", "serial": "0000ad77"},
+                {"inside": "a tunnel", "model": "Tablet3", "hostname": "my-tablet"},
+            ]})
+        };
+        let good = [
+            json!({"macs": [A]}),
+            json!({"parent": "dev-0", "model": "M56", "serial": "ad77"}),
+            json!({"parent": "dev-0", "hostnames": ["my-tablet"]}),
+        ];
+        let t = tally(truth(), &good, b"");
+        assert_eq!(
+            (t.hidden, t.traps),
+            (share(2.0, 2.0), 0.0),
+            "{:?}",
+            t.misses
+        );
+        let t = tally(
+            truth(),
+            &[json!({"macs": [A], "hostnames": ["my-tablet"]})],
+            b"",
+        );
+        assert_eq!(
+            (t.hidden, t.traps),
+            (share(0.0, 2.0), 1.0),
+            "{:?}",
+            t.misses
+        );
+    }
+
+    #[test]
+    fn noise_and_addresses_that_were_only_asked_for_are_traps() {
+        use serde_json::json;
+        let truth = json!({"file": "x", "traps": ["noise must stay in quarantine"], "assets": [
+            {"mac": A, "packets": 1}, {"mac": B, "packets": 9},
+        ]});
+        let t = tally(truth.clone(), &[json!({"macs": [B]})], b"");
+        assert_eq!(
+            (t.traps, t.neutral, t.devices_found),
+            (0.0, 1.0, share(1.0, 1.0))
+        );
+        let t = tally(
+            truth.clone(),
+            &[json!({"macs": [A]}), json!({"macs": [B]})],
+            b"",
+        );
+        assert_eq!((t.traps, t.devices_found), (1.0, share(1.0, 1.0)));
+        let mut answers = vec![json!({"ips": ["192.0.2.7"]}); 6];
+        answers.push(json!({"macs": [B]}));
+        assert_eq!(tally(truth, &answers, b"").traps, 1.0);
+    }
 }
