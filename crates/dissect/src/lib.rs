@@ -24,6 +24,7 @@ pub mod app;
 mod fact;
 pub mod fields;
 pub mod frame;
+pub mod fuzzing;
 pub mod ics;
 pub mod link;
 pub mod names;

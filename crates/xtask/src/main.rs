@@ -1,2 +1,108 @@
-//! Placeholder
-fn main() {}
+//! Repository automation, called by `./x`.
+
+mod bench;
+mod figures;
+mod live;
+mod matching;
+mod replay;
+mod score;
+mod tidy;
+mod truth;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  tidy                               repository rules that compilers do not check
+  score inspect [DIR] [-v] [-o json] accuracy of `ringfence inspect` against DIR/truth.json
+  bench sensor [DIR] [-o json]       speed and memory of `ringfence inspect` beside its peers
+  bench live [-o json]               loss of live capture between two namespaces (needs root)
+";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let mut options = Options::default();
+    let mut names = Vec::new();
+    let mut words = words.iter().map(String::as_str);
+    while let Some(word) = words.next() {
+        match word {
+            "-v" => options.verbose = true,
+            "-o" => match words.next() {
+                Some("json") => options.json = true,
+                Some("table") => options.json = false,
+                other => return usage(&format!("-o takes table or json, not {other:?}")),
+            },
+            "-h" | "--help" => {
+                print!("{USAGE}");
+                return ExitCode::SUCCESS;
+            }
+            _ if word.starts_with('-') => return usage(&format!("there is no option {word}")),
+            _ => names.push(word),
+        }
+    }
+    let done = match *names.as_slice() {
+        ["tidy"] => tidy::run(),
+        ["score", "inspect"] => score::run(&captures(), &options),
+        ["score", "inspect", dir] => score::run(&PathBuf::from(dir), &options),
+        ["bench", "sensor"] => bench::run(&captures(), &options),
+        ["bench", "sensor", dir] => bench::run(&PathBuf::from(dir), &options),
+        ["bench", "live"] => live::run(&options),
+        ["bench", "live-sender", seconds, rate] => live::send(seconds, rate),
+        _ => return usage("no such command"),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// How to show results.
+#[derive(Debug, Default)]
+struct Options {
+    verbose: bool,
+    json: bool,
+}
+
+/// What stopped a task; the text says what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Stop(String);
+
+fn usage(problem: &str) -> ExitCode {
+    eprint!("xtask: {problem}\n\n{USAGE}");
+    ExitCode::from(64)
+}
+
+/// The repository's root.
+fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).map(PathBuf::from).unwrap_or(here)
+}
+
+/// The captures beside the repository, when they are there.
+fn captures() -> PathBuf {
+    let beside = root().join("../shared/data/pcaps");
+    match std::env::var_os("RINGFENCE_CAPTURES") {
+        Some(dir) => PathBuf::from(dir),
+        None => beside,
+    }
+}
+
+/// The release binary, which `./x` builds before it calls this.
+fn ringfence() -> Result<PathBuf, Stop> {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let binary = target.join("release/ringfence");
+    if binary.is_file() {
+        Ok(binary)
+    } else {
+        let hint = "run this through `./x`, or `cargo build --release -p ringfence` first";
+        Err(Stop(format!("{} is not there: {hint}", binary.display())))
+    }
+}

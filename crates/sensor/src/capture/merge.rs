@@ -26,7 +26,7 @@ pub struct Merge {
 impl Merge {
     /// The next packet and the number of its source, from 0.
     #[inline]
-    pub fn next(&mut self) -> Option<(usize, Packet<'_>)> {
+    pub fn next_packet(&mut self) -> Option<(usize, Packet<'_>)> {
         if self.heads.is_empty() && self.started {
             // One source, or only one left: nothing to compare.
             let packet = self.sources.get_mut(self.at)?.next()?;

@@ -15,6 +15,7 @@
 //! which makes it as fast as a mapping, pipes and compressed files take the same way, and a file that
 //! shrinks while it is read is an error instead of a `SIGBUS`.
 
+pub mod fuzzing;
 mod merge;
 mod open;
 mod pcap;

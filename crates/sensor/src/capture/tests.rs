@@ -426,10 +426,10 @@ fn a_failing_disk_is_said_with_what_came_before() {
 
 fn join(merged: &mut Merge) -> Vec<(usize, i64, u64)> {
     let mut all = Vec::new();
-    while let Some((source, packet)) = merged.next() {
+    while let Some((source, packet)) = merged.next_packet() {
         all.push((source, packet.at.as_nanos() / SECOND, packet.number));
     }
-    assert!(merged.next().is_none());
+    assert!(merged.next_packet().is_none());
     all
 }
 
@@ -511,7 +511,7 @@ proptest! {
         let mut merged = merge(sources);
         let mut got = Vec::new();
         let mut last = (Timestamp::MIN, 0);
-        while let Some((source, packet)) = merged.next() {
+        while let Some((source, packet)) = merged.next_packet() {
             prop_assert!((packet.at, source) >= last);
             last = (packet.at, source);
             got.push((source, packet.number));

@@ -1,0 +1,192 @@
+//! `bench sensor`: the full inventory on one core, beside the tools people know, in one run.
+//!
+//! Processor time (user and system) is compared, not wall time, so that other work on the machine
+//! counts less; the best of three runs is taken of each program.
+
+#![expect(
+    unsafe_code,
+    reason = "wait4 is the only call that tells what one finished child used"
+)]
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use model::inspect::Report;
+
+use crate::figures::{self, Bar, Figure};
+use crate::{Options, Stop, replay};
+
+const FILE_BYTES: u64 = 500_000_000;
+const IDLE_FEW: u32 = 10_000;
+const IDLE_MANY: u32 = 110_000;
+const RUNS: usize = 3;
+
+/// Measures and prints.
+pub(crate) fn run(captures: &Path, options: &Options) -> Result<bool, Stop> {
+    let ringfence = crate::ringfence()?;
+    let folder = ringfence
+        .ancestors()
+        .nth(2)
+        .unwrap_or(Path::new("target"))
+        .join("bench");
+    let file = folder.join("sensor.pcap");
+    let report = folder.join("report.json");
+    in_a_process_of_its_own(|| replay::write_replay(captures, &file, FILE_BYTES))?;
+    let (few, many) = (folder.join("idle-few.pcap"), folder.join("idle-many.pcap"));
+    in_a_process_of_its_own(|| replay::write_idle(&few, IDLE_FEW))?;
+    in_a_process_of_its_own(|| replay::write_idle(&many, IDLE_MANY))?;
+
+    let inspect = |file: &Path| {
+        let mut command = Command::new("taskset");
+        command
+            .args(["-c", "0"])
+            .arg(&ringfence)
+            .args(["inspect", "-o", "json"])
+            .arg(file);
+        command
+    };
+    let peer = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new("taskset");
+        command
+            .args(["-c", "0", program])
+            .args(arguments)
+            .arg(&file);
+        command
+    };
+    // Side by side, in turns: what disturbs one disturbs the other.
+    let (mut own, mut ndpi, mut p0f) = (None, None, None);
+    for _ in 0..RUNS {
+        best(&mut own, measure(inspect(&file), Some(&report))?);
+        if exists("ndpiReader") {
+            best(&mut ndpi, measure(peer("ndpiReader", &["-q", "-i"]), None)?);
+        }
+        if exists("p0f") {
+            best(&mut p0f, measure(peer("p0f", &["-r"]), None)?);
+        }
+    }
+    let own = own.ok_or_else(|| Stop("`ringfence inspect` failed on the file".to_owned()))?;
+    let idle = |file: &Path| -> Result<f64, Stop> {
+        let used = measure(inspect(file), Some(&folder.join("idle.json")))?;
+        used.map(|u| u.peak_bytes)
+            .ok_or_else(|| Stop(format!("`ringfence inspect {}` failed", file.display())))
+    };
+    let per_idle = (idle(&many)? - idle(&few)?) / f64::from(IDLE_MANY - IDLE_FEW);
+
+    let text = std::fs::read(&report).map_err(|e| Stop(format!("the report is gone: {e}")))?;
+    let report: Report = serde_json::from_slice(&text)
+        .map_err(|e| Stop(format!("the report is not understood: {e}")))?;
+    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+    let (packets, bytes, devices) = (
+        report.inputs.iter().map(|i| i.packets).sum::<u64>() as f64,
+        report.inputs.iter().map(|i| i.bytes).sum::<u64>() as f64,
+        report.devices.len() as f64,
+    );
+    let rate = |used: Option<Used>| used.map(|u| packets / u.cpu_secs);
+    for (name, used) in [("ndpiReader", ndpi), ("p0f", p0f)] {
+        if used.is_none() {
+            eprintln!("{name} is not installed or failed: no comparison with it");
+        }
+    }
+    let speed = |name: &str| Figure::new(name, packets / own.cpu_secs, "packet/CPU s");
+    let figures = [
+        Figure::new("file", bytes / 1e6, "MB of packets"),
+        Figure::new("packets", packets, "packet"),
+        Figure::new("devices found", devices, "device"),
+        speed("inspect").bar(Bar::AtLeast(5e6)),
+        speed("inspect beside ndpiReader")
+            .beside(rate(ndpi))
+            .bar(Bar::RatioAtLeast(2.5)),
+        speed("inspect beside p0f").beside(rate(p0f)),
+        Figure::new("inspect, volume", bytes / 1e6 / own.cpu_secs, "MB/CPU s"),
+        Figure::new("peak memory", own.peak_bytes / 1e6, "MB")
+            .beside(ndpi.map(|u| u.peak_bytes / 1e6)),
+        Figure::new("memory per idle device", per_idle, "byte").bar(Bar::AtMost(1_024.0)),
+    ];
+    figures::print("bench sensor", &figures, options)
+}
+
+/// What one run of a program used.
+#[derive(Clone, Copy, Debug)]
+struct Used {
+    cpu_secs: f64,
+    peak_bytes: f64,
+}
+
+fn best(so_far: &mut Option<Used>, used: Option<Used>) {
+    if let Some(used) = used
+        && so_far.is_none_or(|s| used.cpu_secs < s.cpu_secs)
+    {
+        *so_far = Some(used);
+    }
+}
+
+/// Runs a program to its end; `None` when it fails.
+fn measure(mut command: Command, out: Option<&Path>) -> Result<Option<Used>, Stop> {
+    let stdout = match out {
+        Some(path) => {
+            let file = File::create(path);
+            file.map_err(|e| Stop(format!("{} cannot be written: {e}", path.display())))?
+                .into()
+        }
+        None => Stdio::null(),
+    };
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(Stdio::null())
+        .spawn();
+    let child = child.map_err(|e| Stop(format!("{command:?} cannot be run: {e}")))?;
+    let pid = child.id().cast_signed();
+    let mut status = 0;
+    // SAFETY: `rusage` is made of integers, so zeros are a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to locals that live through the call; the child is ours and nobody
+    // else waits for it.
+    let ended = unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) };
+    if ended != pid || !libc::WIFEXITED(status) || libc::WEXITSTATUS(status) != 0 {
+        return Ok(None);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "seconds and bytes for people")]
+    let secs = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 / 1e6;
+    #[expect(clippy::cast_precision_loss, reason = "seconds and bytes for people")]
+    let peak_bytes = usage.ru_maxrss as f64 * 1_024.0;
+    Ok(Some(Used {
+        cpu_secs: (secs(usage.ru_utime) + secs(usage.ru_stime)).max(0.001),
+        peak_bytes,
+    }))
+}
+
+/// Does work in a child, so that the memory it needs is not counted as the memory of the programs
+/// that are measured later: a started program's peak begins with that of its parent.
+fn in_a_process_of_its_own(work: impl FnOnce() -> Result<(), Stop>) -> Result<(), Stop> {
+    // SAFETY: this program has one thread, so the child may go on as usual.
+    match unsafe { libc::fork() } {
+        -1 => Err(Stop("no process can be started".to_owned())),
+        0 => {
+            let code = match work() {
+                Ok(()) => 0,
+                Err(error) => {
+                    eprintln!("xtask: {error}");
+                    1
+                }
+            };
+            std::process::exit(code)
+        }
+        child => {
+            let mut status = 0;
+            // SAFETY: the pointer is to a local that lives through the call.
+            let ended = unsafe { libc::waitpid(child, &raw mut status, 0) };
+            if ended == child && status == 0 {
+                Ok(())
+            } else {
+                Err(Stop("a file for the bench could not be written".to_owned()))
+            }
+        }
+    }
+}
+
+fn exists(program: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&paths).any(|p| p.join(program).is_file())
+}
