@@ -310,7 +310,8 @@ fn look_up<'v>(rule: &'v Compiled, value: &'v str) -> Option<(Match<'v>, &'v [Te
         captures: None,
     };
     match &rule.how {
-        How::Any => Some((found, &[])),
+        // A rule without an expression takes what is said, and a placeholder says nothing.
+        How::Any => (!vendors::is_placeholder(value)).then_some((found, &[])),
         How::Regex(regex) => {
             found.captures = Some(regex.captures(value)?);
             Some((found, &[]))
