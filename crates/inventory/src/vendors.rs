@@ -58,7 +58,9 @@ pub fn is_placeholder(text: &str) -> bool {
         return false;
     }
     let mut chars = text.chars();
-    let Some(first) = chars.next() else { return true };
+    let Some(first) = chars.next() else {
+        return true;
+    };
     let all_same = chars.all(|c| c == first);
     let long_enough = match first {
         '0' => 1,
@@ -483,7 +485,9 @@ mod tests {
         ] {
             assert!(is_placeholder(text), "`{text}`");
         }
-        for text in ["7", "V4.02", "BSB002", "1", "12", "A", "11", "1.0.0", "2018"] {
+        for text in [
+            "7", "V4.02", "BSB002", "1", "12", "A", "11", "1.0.0", "2018",
+        ] {
             assert!(!is_placeholder(text), "`{text}`");
         }
     }

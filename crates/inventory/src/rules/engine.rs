@@ -286,7 +286,8 @@ fn unique_ids(named: &[Named], rules: &[Compiled]) -> Result<(), RuleError> {
 fn look_up<'v>(rule: &'v Compiled, value: &'v str) -> Option<(Match<'v>, &'v [Tell])> {
     let mut found = Match { value, key: None, entry: None, captures: None };
     match &rule.how {
-        How::Any => Some((found, &[])),
+        // A rule without an expression takes what is said, and a placeholder says nothing.
+        How::Any => (!vendors::is_placeholder(value)).then_some((found, &[])),
         How::Regex(regex) => {
             found.captures = Some(regex.captures(value)?);
             Some((found, &[]))

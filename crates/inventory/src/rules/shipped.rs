@@ -6,7 +6,14 @@ macro_rules! pack {
     };
 }
 
-const PACKS: &[(&str, &str)] = &[pack!("direct.toml")];
+const PACKS: &[(&str, &str)] = &[
+    pack!("conditions.toml"),
+    pack!("direct.toml"),
+    pack!("chips.toml"),
+    pack!("it.toml"),
+    pack!("phones.toml"),
+    pack!("smarthome.toml"),
+];
 
 /// Name and text of every shipped pack.
 pub fn shipped() -> &'static [(&'static str, &'static str)] {
