@@ -1,1 +1,44 @@
-//! Placeholder
+//! Policy: what may talk to what, and what follows from it.
+//!
+//! The crate is pure. It reads values ([`model::inspect::Report`], the texts of a policy folder)
+//! and returns values (texts, [`model::ruleset::Ruleset`], [`model::inspect::Reach`]): no files, no
+//! clock, no environment. The same input gives the same output, byte for byte.
+//!
+//! ```text
+//! inspect::Report ──draft──▶ Draft { Folder, refused paths } ──files──▶ the policy folder (text)
+//!                              │                                          │ folder::parse
+//!                              ▼                                          ▼
+//!                            Folder ───────────lower──────────▶ who is granted which service
+//!                                                                │              │
+//!                                                        compile │              │ reach, check
+//!                                                                ▼              ▼
+//!                                                            Ruleset     numbers, broken tests
+//! ```
+//!
+//! * [`draft`]: least-privilege proposal from recorded paths, with what it refuses and why.
+//! * [`folder`]: the policy folder as a value; text in, text out, faults with file and line.
+//! * [`cedar`]: the language. Cedar validates and is the oracle; it never runs on the hot path.
+//! * [`lower`]: Cedar policies over today's estate become lists of granted services.
+//! * [`compile`] and [`evaluate`]: the factorised ruleset, and the interpreter that predicts what an
+//!   enforcement point does with a packet.
+//! * [`check`]: the folder's own tests and standing claims.
+//! * [`reach`]: blast radius, exact, direct and by hopping.
+//! * [`mud`]: manufacturer usage descriptions (RFC 8520), written and read.
+//!
+//! Default deny; `forbid` wins; what cannot be decided is refused with file, line, what and why.
+
+pub mod cedar;
+pub mod check;
+pub mod class;
+pub mod compile;
+pub mod draft;
+pub mod evaluate;
+mod fault;
+pub mod folder;
+pub mod language;
+pub mod lower;
+pub mod mud;
+pub mod reach;
+mod text;
+
+pub use fault::Fault;

@@ -1,0 +1,610 @@
+//! Cedar, the policy language: reading, strict validation, and the oracle.
+//!
+//! Cedar itself never decides about a packet. [`read_all`] turns policies into [`Policy`] values that
+//! [`crate::lower`] evaluates; what that form cannot say is refused with its position. [`Oracle`] asks
+//! Cedar's own authorizer the same question, for tests and for re-checking.
+
+use std::str::FromStr;
+
+use cedar_policy::{
+    Authorizer, Context, Decision, Entities, EntityId, EntityTypeName, EntityUid, PolicyId,
+    PolicySet, Request, RestrictedExpression, Schema, ValidationMode, Validator,
+};
+use miette::Diagnostic;
+use serde_json::{Value as Json, json};
+
+use crate::Fault;
+use crate::fault::position;
+use crate::folder::{Device, Folder, SCHEMA_FILE, Service};
+use crate::language::{Actions, Binary, Condition, Effect, Entity, Expr, Policy, Scope, Var};
+
+/// Validates policies (file name and text) against a schema in strict mode. Warnings are faults:
+/// a policy that can never apply is a mistake somebody relies on.
+pub fn validate(schema_text: &str, policies: &[(&str, &str)]) -> Result<(), Vec<Fault>> {
+    let mut faults = Vec::new();
+    let schema = schema(schema_text).map_err(|fault| faults.push(fault)).ok();
+    let mut set = PolicySet::new();
+    let mut pieces = Vec::new();
+    for (file, text) in policies {
+        for (offset, piece) in split(text) {
+            let id = PolicyId::new(pieces.len().to_string());
+            pieces.push((*file, *text, offset));
+            let parsed = cedar_policy::Policy::parse(Some(id), piece)
+                .map_err(|e| syntax(file, text, offset, &e))
+                .and_then(|policy| {
+                    set.add(policy)
+                        .map_err(|e| vec![Fault::of_file(file, "not accepted", e.to_string())])
+                });
+            faults.extend(parsed.err().into_iter().flatten());
+        }
+    }
+    if let Some(schema) = schema {
+        let result = Validator::new(schema).validate(&set, ValidationMode::Strict);
+        let place = |id: &PolicyId, diagnostic: &dyn Diagnostic, what: &str, why: String| {
+            let id: &str = id.as_ref();
+            let found = id.parse::<usize>().ok().and_then(|i| pieces.get(i));
+            let (file, text, offset) = found.copied().unwrap_or(("policies", "", 0));
+            let inside = diagnostic
+                .labels()
+                .and_then(|mut labels| labels.next())
+                .map_or(0, |l| l.offset());
+            let fault = Fault::at(file, text, offset.saturating_add(inside), what, why);
+            let help = diagnostic.help().map(|h| h.to_string()).unwrap_or_default();
+            fault.help(&help)
+        };
+        for error in result.validation_errors() {
+            faults.push(place(
+                error.policy_id(),
+                error,
+                "not valid",
+                error.to_string(),
+            ));
+        }
+        for warning in result.validation_warnings() {
+            faults.push(place(
+                warning.policy_id(),
+                warning,
+                "suspicious",
+                warning.to_string(),
+            ));
+        }
+    }
+    faults.sort();
+    faults.dedup();
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(faults)
+    }
+}
+
+/// Reads policy files (name and text), in order. Every policy needs an `@id`.
+pub fn read_all(files: &[(&str, &str)]) -> Result<Vec<Policy>, Vec<Fault>> {
+    let (mut policies, mut faults) = (Vec::new(), Vec::new());
+    for (file, text) in files {
+        for (offset, piece) in split(text) {
+            match read(file, text, offset, piece) {
+                Ok(policy) => policies.push(policy),
+                Err(found) => faults.extend(found),
+            }
+        }
+    }
+    if faults.is_empty() {
+        Ok(policies)
+    } else {
+        Err(faults)
+    }
+}
+
+fn schema(text: &str) -> Result<Schema, Fault> {
+    let (schema, _warnings) = Schema::from_cedarschema_str(text).map_err(|error| {
+        let at = error
+            .labels()
+            .and_then(|mut labels| labels.next())
+            .map_or(0, |l| l.offset());
+        Fault::at(
+            SCHEMA_FILE,
+            text,
+            at,
+            "schema not understood",
+            error.to_string(),
+        )
+    })?;
+    Ok(schema)
+}
+
+/// The policies of a text: each piece ends with its `;` and starts after the one before. Comments and
+/// strings may contain anything.
+fn split(text: &str) -> Vec<(usize, &str)> {
+    let mut pieces = Vec::new();
+    let mut start = None;
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '/' if chars.peek().is_some_and(|(_, next)| *next == '/') => {
+                for (_, c) in chars.by_ref() {
+                    if c == '\n' {
+                        break;
+                    }
+                }
+            }
+            '"' => {
+                start.get_or_insert(at);
+                while let Some((_, c)) = chars.next() {
+                    match c {
+                        '\\' => drop(chars.next()),
+                        '"' => break,
+                        _ => {}
+                    }
+                }
+            }
+            c if c.is_whitespace() => {}
+            _ => {
+                let from = *start.get_or_insert(at);
+                if c == ';' {
+                    pieces.extend(text.get(from..=at).map(|piece| (from, piece)));
+                    start = None;
+                }
+            }
+        }
+    }
+    // What is left has no `;`: Cedar says so.
+    pieces.extend(start.and_then(|from| text.get(from..).map(|piece| (from, piece))));
+    pieces
+}
+
+fn syntax(file: &str, text: &str, offset: usize, errors: &cedar_policy::ParseErrors) -> Vec<Fault> {
+    errors
+        .iter()
+        .map(|error| {
+            let at = error
+                .labels()
+                .and_then(|mut labels| labels.next())
+                .map_or(0, |l| l.offset());
+            let why = error.to_string();
+            Fault::at(file, text, offset.saturating_add(at), "not understood", why)
+        })
+        .collect()
+}
+
+fn read(file: &str, text: &str, offset: usize, piece: &str) -> Result<Policy, Vec<Fault>> {
+    let one = |what: &str, why: String| vec![Fault::at(file, text, offset, what, why)];
+    let parsed =
+        cedar_policy::Policy::parse(None, piece).map_err(|e| syntax(file, text, offset, &e))?;
+    let json = parsed
+        .to_json()
+        .map_err(|e| one("not understood", e.to_string()))?;
+    let cannot = |what: String| one("cannot be compiled", what);
+    let mut annotations: std::collections::BTreeMap<String, String> = parsed
+        .annotations()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let Some(id) = annotations.remove("id").filter(|id| !id.trim().is_empty()) else {
+        let why = "verdicts name the policy that decided; start it with @id(\"…\")".to_owned();
+        return Err(one("policy without a name", why));
+    };
+    if let Some(mode) = annotations
+        .get("mode")
+        .filter(|m| !matches!(m.as_str(), "shadow" | "enforce"))
+    {
+        let why = format!("`{mode}` is neither \"shadow\" nor \"enforce\"");
+        return Err(one("unknown @mode", why));
+    }
+    let part = |name: &str| json.get(name).unwrap_or(&Json::Null);
+    let effect = match parsed.effect() {
+        cedar_policy::Effect::Permit => Effect::Permit,
+        cedar_policy::Effect::Forbid => Effect::Forbid,
+    };
+    let conditions = part("conditions")
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(condition)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(cannot)?;
+    Ok(Policy {
+        id,
+        effect,
+        annotations,
+        principal: scope(part("principal")).map_err(cannot)?,
+        action: actions(part("action")).map_err(cannot)?,
+        resource: scope(part("resource")).map_err(cannot)?,
+        conditions,
+        file: file.to_owned(),
+        line: position(text, offset).0,
+    })
+}
+
+fn text_of<'j>(json: &'j Json, key: &str) -> Result<&'j str, String> {
+    json.get(key)
+        .and_then(Json::as_str)
+        .ok_or_else(|| format!("`{key}` is missing in {json}"))
+}
+
+fn entity(json: &Json) -> Result<Entity, String> {
+    let inner = json.get("__entity").unwrap_or(json);
+    Ok(Entity {
+        kind: text_of(inner, "type")?.to_owned(),
+        id: text_of(inner, "id")?.to_owned(),
+    })
+}
+
+fn scope(json: &Json) -> Result<Scope, String> {
+    let named = || entity(json.get("entity").unwrap_or(&Json::Null));
+    match text_of(json, "op")? {
+        "All" => Ok(Scope::All),
+        "==" => Ok(Scope::Eq(named()?)),
+        "in" => Ok(Scope::In(named()?)),
+        "is" => {
+            let kind = text_of(json, "entity_type")?.to_owned();
+            match json.get("in") {
+                None => Ok(Scope::Is(kind)),
+                Some(of) => Ok(Scope::IsIn(
+                    kind,
+                    entity(of.get("entity").unwrap_or(&Json::Null))?,
+                )),
+            }
+        }
+        op => Err(format!("scope `{op}`")),
+    }
+}
+
+fn actions(json: &Json) -> Result<Actions, String> {
+    let named = |json: &Json| entity(json).map(|e| e.id);
+    if text_of(json, "op")? == "All" {
+        return Ok(Actions::All);
+    }
+    match (
+        json.get("entity"),
+        json.get("entities").and_then(Json::as_array),
+    ) {
+        (Some(one), _) => Ok(Actions::These(vec![named(one)?])),
+        (None, Some(many)) => Ok(Actions::These(
+            many.iter().map(named).collect::<Result<_, _>>()?,
+        )),
+        (None, None) => Err("the action".to_owned()),
+    }
+}
+
+fn condition(json: &Json) -> Result<Condition, String> {
+    let unless = text_of(json, "kind")? == "unless";
+    Ok(Condition {
+        unless,
+        body: expr(json.get("body").unwrap_or(&Json::Null))?,
+    })
+}
+
+/// Cedar bounds the nesting of what it parses, so this recursion is bounded too.
+fn expr(json: &Json) -> Result<Expr, String> {
+    let (op, arg) = json
+        .as_object()
+        .and_then(|object| object.iter().next())
+        .ok_or_else(|| format!("expression {json}"))?;
+    let side = |key: &str| {
+        arg.get(key)
+            .ok_or_else(|| format!("`{op}` without `{key}`"))
+    };
+    let boxed = |key: &str| side(key).and_then(expr).map(Box::new);
+    let two = |op: Binary| Ok(Expr::Binary(op, boxed("left")?, boxed("right")?));
+    match op.as_str() {
+        "Value" => value(arg),
+        "Var" => match arg.as_str() {
+            Some("principal") => Ok(Expr::Var(Var::Principal)),
+            Some("resource") => Ok(Expr::Var(Var::Resource)),
+            Some("context") => Ok(Expr::Var(Var::Context)),
+            _ => Err("conditions about the action".to_owned()),
+        },
+        "Set" => {
+            let items = arg.as_array().into_iter().flatten().map(expr);
+            Ok(Expr::Set(items.collect::<Result<_, _>>()?))
+        }
+        "!" => Ok(Expr::Not(boxed("arg")?)),
+        "&&" => two(Binary::And),
+        "||" => two(Binary::Or),
+        "==" => two(Binary::Eq),
+        "!=" => two(Binary::Ne),
+        "<" => two(Binary::Lt),
+        "<=" => two(Binary::Le),
+        ">" => two(Binary::Gt),
+        ">=" => two(Binary::Ge),
+        "in" => two(Binary::In),
+        "contains" => two(Binary::Contains),
+        "containsAll" => two(Binary::ContainsAll),
+        "containsAny" => two(Binary::ContainsAny),
+        "." | "has" => {
+            let (left, attr) = (boxed("left")?, text_of(arg, "attr")?.to_owned());
+            if *left == Expr::Var(Var::Context) && !matches!(attr.as_str(), "protocol" | "port") {
+                let why = "only known when a packet arrives; packet filters cannot tell it yet";
+                return Err(format!("`context.{attr}`: {why}"));
+            }
+            Ok(if op == "." {
+                Expr::Get(left, attr)
+            } else {
+                Expr::Has(left, attr)
+            })
+        }
+        "is" if arg.get("in").is_none() => Ok(Expr::Is(
+            boxed("left")?,
+            text_of(arg, "entity_type")?.to_owned(),
+        )),
+        "is" => {
+            let is = Expr::Is(boxed("left")?, text_of(arg, "entity_type")?.to_owned());
+            Ok(Expr::binary(
+                Binary::And,
+                is,
+                Expr::Binary(Binary::In, boxed("left")?, boxed("in")?),
+            ))
+        }
+        "like" => Ok(Expr::Like(boxed("left")?, pattern(side("pattern")?))),
+        "if-then-else" => Ok(Expr::If(boxed("if")?, boxed("then")?, boxed("else")?)),
+        other => Err(format!(
+            "`{other}` is not supported in compiled policies yet"
+        )),
+    }
+}
+
+fn value(json: &Json) -> Result<Expr, String> {
+    match json {
+        Json::Bool(b) => Ok(Expr::Bool(*b)),
+        Json::Number(n) => n
+            .as_i64()
+            .map(Expr::Long)
+            .ok_or_else(|| format!("number {n}")),
+        Json::String(text) => Ok(Expr::Text(text.clone())),
+        Json::Array(items) => Ok(Expr::Set(
+            items.iter().map(value).collect::<Result<_, _>>()?,
+        )),
+        Json::Object(object) if object.contains_key("__entity") => entity(json).map(Expr::Entity),
+        _ => Err(format!("value {json}")),
+    }
+}
+
+/// Literal parts between wildcards; Cedar may give a literal in pieces.
+fn pattern(json: &Json) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    for element in json.as_array().into_iter().flatten() {
+        match element.get("Literal").and_then(Json::as_str) {
+            Some(literal) => parts
+                .last_mut()
+                .into_iter()
+                .for_each(|part| part.push_str(literal)),
+            None => parts.push(String::new()),
+        }
+    }
+    parts
+}
+
+/// Cedar's own authorizer over a folder's estate.
+#[derive(Debug)]
+pub struct Oracle {
+    policies: PolicySet,
+    entities: Entities,
+    schema: Schema,
+}
+
+impl Oracle {
+    /// Hands the enforced policies and the estate to Cedar; both are checked against the schema.
+    pub fn new(folder: &Folder) -> Result<Self, Fault> {
+        let schema = schema(&folder.schema)?;
+        let mut policies = PolicySet::new();
+        for policy in folder.policies.iter().filter(|p| p.concerns("connect")) {
+            let wrong =
+                |why: String| Fault::on_line(&policy.file, policy.line, "not accepted", why);
+            let id = PolicyId::new(&policy.id);
+            let parsed = cedar_policy::Policy::parse(Some(id), policy.to_string())
+                .map_err(|e| wrong(e.to_string()))?;
+            policies.add(parsed).map_err(|e| wrong(e.to_string()))?;
+        }
+        let entities = Entities::from_json_value(entities(folder), Some(&schema)).map_err(|e| {
+            Fault::of_file(crate::folder::ESTATE_FILE, "not accepted", format!("{e:?}"))
+        })?;
+        Ok(Self {
+            policies,
+            entities,
+            schema,
+        })
+    }
+
+    /// Cedar's answer for one device and service; an error of the request is a denial with a reason.
+    pub fn allows(&self, device: &Device, service: &Service) -> Result<bool, String> {
+        let context = Context::from_pairs([
+            (
+                "protocol".to_owned(),
+                RestrictedExpression::new_string(service.transport.word().to_owned()),
+            ),
+            (
+                "port".to_owned(),
+                RestrictedExpression::new_long(i64::from(service.port)),
+            ),
+        ])
+        .map_err(|e| e.to_string())?;
+        let request = Request::new(
+            uid("Device", device.id.as_str())?,
+            uid("Action", "connect")?,
+            uid("Service", service.id.as_str())?,
+            context,
+            Some(&self.schema),
+        )
+        .map_err(|e| e.to_string())?;
+        let response = Authorizer::new().is_authorized(&request, &self.policies, &self.entities);
+        Ok(response.decision() == Decision::Allow)
+    }
+}
+
+fn uid(kind: &str, id: &str) -> Result<EntityUid, String> {
+    let kind = EntityTypeName::from_str(kind).map_err(|e| e.to_string())?;
+    Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
+}
+
+/// The estate as Cedar's JSON entities.
+fn entities(folder: &Folder) -> Json {
+    let estate = &folder.estate;
+    let uid = |kind: &str, id: &str| json!({"type": kind, "id": id});
+    let zone_of = |id: &str| estate.zones.iter().find(|zone| zone.id == id);
+    let mut all = Vec::new();
+    for site in &estate.sites {
+        all.push(json!({"uid": uid("Site", site.id.as_str()), "attrs": {}, "parents": []}));
+    }
+    for zone in &estate.zones {
+        let parents: Vec<Json> = zone.site.iter().map(|s| uid("Site", s.as_str())).collect();
+        let attrs = json!({"class": zone.class});
+        all.push(json!({"uid": uid("Zone", &zone.id), "attrs": attrs, "parents": parents}));
+    }
+    let kinds: std::collections::BTreeSet<&str> =
+        estate.devices.iter().map(|d| d.kind.as_str()).collect();
+    for kind in kinds {
+        all.push(json!({"uid": uid("DeviceType", kind), "attrs": {}, "parents": []}));
+    }
+    for group in &estate.groups {
+        all.push(json!({"uid": uid("ServiceGroup", &group.id), "attrs": {}, "parents": []}));
+    }
+    for device in &estate.devices {
+        let zone = zone_of(&device.zone);
+        let site = zone
+            .and_then(|z| z.site.as_ref())
+            .map_or("", |s| s.as_str());
+        let owner = match zone {
+            Some(zone) if device.owner.is_empty() => &zone.owner,
+            _ => &device.owner,
+        };
+        all.push(json!({
+            "uid": uid("Device", device.id.as_str()),
+            "attrs": {
+                "type": uid("DeviceType", &device.kind), "zone": uid("Zone", &device.zone),
+                "site": uid("Site", site), "owner": owner, "assurance": device.assurance.rank(),
+                "support": device.support, "exposure": device.exposure, "posture": device.posture,
+            },
+            "parents": [uid("DeviceType", &device.kind), uid("Zone", &device.zone), uid("Site", site)],
+        }));
+    }
+    for service in &estate.services {
+        all.push(service_entity(folder, service));
+    }
+    Json::Array(all)
+}
+
+fn service_entity(folder: &Folder, service: &Service) -> Json {
+    let estate = &folder.estate;
+    let uid = |kind: &str, id: &str| json!({"type": kind, "id": id});
+    let site = estate
+        .zones
+        .iter()
+        .find(|z| z.id == service.zone)
+        .and_then(|z| z.site.as_ref());
+    let mut attrs = json!({
+        "zone": uid("Zone", &service.zone), "scope": crate::folder::write::scope_word(service.scope),
+        "protocol": service.transport.word(), "port": service.port,
+        "application": service.application, "owner": service.owner,
+        "sensitive": service.sensitive, "assurance_min": service.assurance_min.rank(),
+    });
+    let mut parents = vec![uid("Zone", &service.zone)];
+    if let Some(attrs) = attrs.as_object_mut() {
+        if let Some(site) = site {
+            attrs.insert("site".to_owned(), uid("Site", site.as_str()));
+            parents.push(uid("Site", site.as_str()));
+        }
+        if let Some(device) = &service.device {
+            attrs.insert("device".to_owned(), uid("Device", device.as_str()));
+        }
+    }
+    let groups = estate
+        .groups
+        .iter()
+        .filter(|g| g.services.contains(&service.id));
+    parents.extend(groups.map(|g| uid("ServiceGroup", &g.id)));
+    json!({"uid": uid("Service", service.id.as_str()), "attrs": attrs, "parents": parents})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::folder::SCHEMA;
+
+    #[test]
+    fn splits_at_semicolons_outside_strings_and_comments() {
+        let text = "// a; b\npermit(principal, action, resource) when { \"x;\\\"\" == \"//\" };\n\n @id(\"b\") forbid (p);  rest // x;";
+        let pieces: Vec<(usize, &str)> = split(text);
+        assert_eq!(pieces.len(), 3);
+        assert!(pieces[0].1.starts_with("permit") && pieces[0].1.ends_with("};"));
+        assert!(pieces[1].1.starts_with("@id"));
+        assert_eq!(position(text, pieces[1].0), (4, 2));
+        assert!(pieces[2].1.starts_with("rest"));
+        assert!(split("// only a comment").is_empty());
+    }
+
+    /// The first fault as text.
+    fn fault(policies: &str) -> String {
+        let files = [("policies/x.cedar", policies)];
+        let faults = validate(SCHEMA, &files)
+            .err()
+            .or_else(|| read_all(&files).err());
+        faults.map(|f| f[0].to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn faults_name_the_line() {
+        let check = |policies: &str, place: &str, expect: &str| {
+            let text = fault(policies);
+            assert!(
+                text.starts_with(place) && text.contains(expect),
+                "{policies}: {text}"
+            );
+        };
+        let p = "@id(\"a\")\npermit (principal, action, resource)";
+        check(
+            &format!("{p} when {{ principal.nose == 1 }};"),
+            "policies/x.cedar:2:",
+            "nose",
+        );
+        check(
+            &format!("{p} when {{ principal.assurance > \"x\" }};"),
+            "policies/x.cedar:2:",
+            "String",
+        );
+        check("\n\npermit (principal, action);", "policies/x.cedar:3:", "");
+        check(
+            "permit (principal in Zoo::\"a\", action, resource);",
+            "policies/x.cedar:1:",
+            "Zoo",
+        );
+        check(
+            "permit (principal, action, resource);",
+            "policies/x.cedar:1:1",
+            "without a name",
+        );
+        check(
+            &format!("@mode(\"maybe\")\n{p};"),
+            "policies/x.cedar:1:1",
+            "maybe",
+        );
+        check(
+            &format!("{p} when {{ context has hour && context.hour > 3 }};"),
+            "policies/x.cedar:1:1",
+            "hour",
+        );
+        check(
+            &format!("{p} when {{ context.port + 1 == 3 }};"),
+            "policies/x.cedar:1:1",
+            "`+`",
+        );
+        assert_eq!(fault(&format!("{p};")), "");
+        assert_eq!(validate("entity X", &[]).unwrap_err()[0].file, SCHEMA_FILE);
+    }
+
+    #[test]
+    fn reads_what_it_prints() {
+        let text = r#"@id("a \"b\"")
+@mode("shadow")
+permit (
+  principal is Device in Zone::"main/x",
+  action in [Action::"connect", Action::"read"],
+  resource in ServiceGroup::"g"
+) when { context.protocol == "tcp" && context.port >= 80 && [1, 2].contains(principal.assurance) } unless { !resource.sensitive || (if principal.owner like "a*b\*c" then true else false) } when { (resource has device) && resource.device == Device::"d" && (principal is Device) };
+"#;
+        let policies = read_all(&[("policies/x.cedar", text)]).unwrap();
+        let printed = policies[0].to_string();
+        let again = read_all(&[("policies/x.cedar", &printed)]).unwrap();
+        assert_eq!(policies, again, "{printed}");
+        validate(SCHEMA, &[("policies/x.cedar", &printed)]).unwrap();
+    }
+}

@@ -1,0 +1,582 @@
+//! A folder as the factorised [`Ruleset`] that enforcement points apply.
+//!
+//! Addresses that policy treats alike share a class: the same zone, the same grants as a source and the
+//! same granted services as a destination. So every class × class permit is exact; nothing is opened
+//! for a neighbour. What an address filter cannot express is listed by [`limits`].
+//!
+//! * An address belongs to one device; a device behind another is found at that one's link address.
+//! * DHCP clients speak from `0.0.0.0` before they have an address, so a device that is granted a
+//!   service at UDP 67 gets a member entry for it. As a *destination* an unspecified address means
+//!   nothing; maps from destination to class must leave it out.
+//! * `first_port` = `last_port` holds the ICMP type or the IP protocol number where there are no ports.
+//! * Non-IP paths (`link`) have no addresses and stay out of the ruleset.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use model::Mac;
+use model::observation::Transport;
+use model::ruleset::{Class, ClassId, Exception, Member, Mode, Peer, Permit, Ruleset};
+
+use crate::folder::{Device, Folder, Service};
+use crate::lower::{Lowered, forbidding, index, lower, small};
+use crate::text::slug;
+
+/// Why a folder has no ruleset.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    /// An exception asks for what a forbid denies.
+    #[error(
+        "exceptions.toml:{line}: exception `{exception}` is refused: `{policy}` forbids the path ({file}); change the policy or drop the exception"
+    )]
+    ExceptionForbidden {
+        /// Exception.
+        exception: String,
+        /// Its line.
+        line: u32,
+        /// The forbidding policy.
+        policy: String,
+        /// Where that stands.
+        file: String,
+    },
+    /// An exception cannot be enforced.
+    #[error(
+        "exceptions.toml:{line}: exception `{exception}` cannot be enforced: {why}; add addresses in estate.toml"
+    )]
+    ExceptionWithoutAddress {
+        /// Exception.
+        exception: String,
+        /// Its line.
+        line: u32,
+        /// What is missing.
+        why: String,
+    },
+    /// A generation does not follow its parent.
+    #[error("generation {generation} does not follow its parent {parent}; number plans upwards")]
+    Generation {
+        /// Asked for.
+        generation: u64,
+        /// Planned against.
+        parent: u64,
+    },
+    /// More classes than packet marks.
+    #[error("{0} classes are more than a packet mark can tell apart; widen zones")]
+    TooManyClasses(usize),
+}
+
+/// Compiles a folder.
+pub fn ruleset(
+    folder: &Folder,
+    generation: u64,
+    parent: Option<u64>,
+) -> Result<Ruleset, CompileError> {
+    ruleset_of(folder, &lower(folder), generation, parent)
+}
+
+/// [`ruleset`] for a folder that is lowered already.
+pub fn ruleset_of(
+    folder: &Folder,
+    lowered: &Lowered,
+    generation: u64,
+    parent: Option<u64>,
+) -> Result<Ruleset, CompileError> {
+    if let Some(parent) = parent.filter(|parent| *parent >= generation) {
+        return Err(CompileError::Generation { generation, parent });
+    }
+    let places = Places::of(folder, lowered);
+    let mut classes = Classes::default();
+    let (members, sources) = members(folder, lowered, &places, &mut classes);
+    let peers = peers(folder, &places, &mut classes);
+    if u32::try_from(classes.keys.len()).is_err() {
+        return Err(CompileError::TooManyClasses(classes.keys.len()));
+    }
+    let permits = permits(folder, lowered, &classes, &sources);
+    let exceptions = exceptions(folder)?;
+    let classes = classes.named(folder);
+    Ok(Ruleset {
+        generation,
+        parent,
+        classes,
+        members,
+        peers,
+        permits,
+        exceptions,
+    })
+}
+
+/// A device's link addresses: its own, else those of the device it sits behind.
+fn link_addresses<'f>(devices: &BTreeMap<&str, &'f Device>, device: &'f Device) -> &'f [Mac] {
+    let mut at = device;
+    for _ in 0..model::limits::DEPTH_MAX {
+        let behind = at.behind.as_ref().and_then(|id| devices.get(id.as_str()));
+        match behind {
+            Some(next) if at.macs.is_empty() => at = next,
+            _ => break,
+        }
+    }
+    &at.macs
+}
+
+/// What the ruleset cannot express.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Limit {
+    /// Two services at one address, protocol and port: whoever is granted one reaches the other.
+    SharedAddress {
+        /// Granted service.
+        granted: String,
+        /// Service that is reached with it though not granted to all the same devices.
+        other: String,
+        /// Where both are.
+        address: IpAddr,
+    },
+    /// A granted service has no address yet (a DNS name that was not resolved, a device without one).
+    NoAddress {
+        /// Service.
+        service: String,
+    },
+    /// A granted path is not IP.
+    NotIp {
+        /// Service.
+        service: String,
+    },
+    /// A device with grants has no link address or no network address: its packets are dropped as unknown.
+    NoSource {
+        /// Device.
+        device: String,
+    },
+}
+
+/// Lists what the ruleset of a folder cannot express.
+pub fn limits(folder: &Folder, lowered: &Lowered) -> Vec<Limit> {
+    let mut limits = BTreeSet::new();
+    let mut granted_to: BTreeMap<usize, BTreeSet<u32>> = BTreeMap::new();
+    for (number, profile) in lowered.profiles.iter().enumerate() {
+        for grant in profile {
+            granted_to
+                .entry(index(grant.service))
+                .or_default()
+                .insert(small(number));
+        }
+    }
+    let devices = by_id(folder);
+    let mut ends: BTreeMap<(IpAddr, Transport, u16), Vec<usize>> = BTreeMap::new();
+    for (i, service) in folder.estate.services.iter().enumerate() {
+        let addresses = addresses(folder, &devices, service);
+        for ip in &addresses {
+            ends.entry((*ip, service.transport, service.port))
+                .or_default()
+                .push(i);
+        }
+        if granted_to.contains_key(&i) {
+            let service = service.id.to_string();
+            match folder.estate.services.get(i).map(|s| s.transport) {
+                Some(Transport::Link) => drop(limits.insert(Limit::NotIp { service })),
+                _ if addresses.is_empty() => drop(limits.insert(Limit::NoAddress { service })),
+                _ => {}
+            }
+        }
+    }
+    let name = |i: usize| {
+        folder
+            .estate
+            .services
+            .get(i)
+            .map_or(String::new(), |s| s.id.to_string())
+    };
+    for ((address, ..), services) in &ends {
+        for a in services {
+            let granted = granted_to.get(a);
+            for b in services
+                .iter()
+                .filter(|b| *b != a && granted_to.get(b) != granted)
+            {
+                if granted.is_some_and(|g| !granted_to.get(b).is_some_and(|h| g.is_subset(h))) {
+                    let (granted, other) = (name(*a), name(*b));
+                    limits.insert(Limit::SharedAddress {
+                        granted,
+                        other,
+                        address: *address,
+                    });
+                }
+            }
+        }
+    }
+    for (i, device) in folder.estate.devices.iter().enumerate() {
+        let silent =
+            own_addresses(device).next().is_none() || link_addresses(&devices, device).is_empty();
+        if silent && !lowered.grants(i).is_empty() {
+            limits.insert(Limit::NoSource {
+                device: device.id.to_string(),
+            });
+        }
+    }
+    limits.into_iter().collect()
+}
+
+fn by_id(folder: &Folder) -> BTreeMap<&str, &Device> {
+    folder
+        .estate
+        .devices
+        .iter()
+        .map(|d| (d.id.as_str(), d))
+        .collect()
+}
+
+/// Usable destination addresses of a service.
+fn addresses(
+    folder: &Folder,
+    devices: &BTreeMap<&str, &Device>,
+    service: &Service,
+) -> BTreeSet<IpAddr> {
+    if service.transport == Transport::Link {
+        return BTreeSet::new();
+    }
+    let device = service
+        .device
+        .as_ref()
+        .and_then(|d| devices.get(d.as_str()))
+        .copied();
+    let all = folder.estate.addresses(service, device);
+    all.iter()
+        .copied()
+        .filter(|ip| !ip.is_unspecified())
+        .collect()
+}
+
+/// Addresses a device may send from.
+fn own_addresses(device: &Device) -> impl Iterator<Item = IpAddr> + '_ {
+    let usable =
+        |ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast() && *ip != Ipv4Addr::BROADCAST;
+    device.addresses.iter().copied().filter(usable)
+}
+
+/// Which granted services are at which address.
+struct Places {
+    services_at: BTreeMap<IpAddr, Vec<u32>>,
+}
+
+impl Places {
+    fn of(folder: &Folder, lowered: &Lowered) -> Self {
+        let granted: BTreeSet<u32> = lowered
+            .profiles
+            .iter()
+            .flatten()
+            .map(|g| g.service)
+            .collect();
+        let devices = by_id(folder);
+        let mut services_at: BTreeMap<IpAddr, Vec<u32>> = BTreeMap::new();
+        for number in granted {
+            let Some(service) = folder.estate.services.get(index(number)) else {
+                continue;
+            };
+            for ip in addresses(folder, &devices, service) {
+                services_at.entry(ip).or_default().push(number);
+            }
+        }
+        Self { services_at }
+    }
+
+    fn at(&self, ip: IpAddr) -> &[u32] {
+        self.services_at.get(&ip).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// What makes two addresses one class.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    /// Zone of a member; none for a peer.
+    zone: Option<String>,
+    mode: Mode,
+    /// Profile of grants as a source.
+    profile: Option<u32>,
+    /// Granted services as a destination.
+    offers: Vec<u32>,
+}
+
+#[derive(Default)]
+struct Classes {
+    numbers: BTreeMap<Key, usize>,
+    keys: Vec<Key>,
+    /// Devices of each class, to name classes of one.
+    devices: Vec<BTreeSet<String>>,
+}
+
+impl Classes {
+    fn number(&mut self, key: Key, device: Option<&str>) -> ClassId {
+        let keys = &mut self.keys;
+        let number = *self.numbers.entry(key).or_insert_with_key(|key| {
+            keys.push(key.clone());
+            keys.len().saturating_sub(1)
+        });
+        if self.devices.len() <= number {
+            self.devices
+                .resize_with(number.saturating_add(1), BTreeSet::new);
+        }
+        if let (Some(of), Some(device)) = (self.devices.get_mut(number), device) {
+            of.insert(device.to_owned());
+        }
+        id(number)
+    }
+
+    /// Classes by number with names: `zone/…` for all of a zone, `device/…` for one, else numbered.
+    fn named(self, folder: &Folder) -> BTreeMap<ClassId, Class> {
+        let mut per_zone: BTreeMap<&str, usize> = BTreeMap::new();
+        for key in &self.keys {
+            if let Some(zone) = &key.zone {
+                *per_zone.entry(zone).or_default() += 1;
+            }
+        }
+        let mut nth: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut used: BTreeSet<String> = BTreeSet::new();
+        let mut named = BTreeMap::new();
+        for (number, key) in self.keys.iter().enumerate() {
+            let devices = self.devices.get(number);
+            let one = devices.filter(|d| d.len() == 1).and_then(|d| d.first());
+            let base = match (&key.zone, one) {
+                (Some(zone), _) if per_zone.get(zone.as_str()) == Some(&1) => {
+                    format!("zone/{zone}")
+                }
+                (Some(_), Some(device)) => format!("device/{device}"),
+                (Some(zone), None) => {
+                    let n = nth.entry(zone).or_default();
+                    *n += 1;
+                    format!("zone/{zone}/part-{n}")
+                }
+                (None, _) => peer_name(folder, &key.offers),
+            };
+            let mut name = base.clone();
+            let mut again = 1u32;
+            while !used.insert(name.clone()) {
+                again = again.saturating_add(1);
+                name = format!("{base}/{again}");
+            }
+            named.insert(
+                id(number),
+                Class {
+                    name,
+                    mode: key.mode,
+                },
+            );
+        }
+        named
+    }
+}
+
+fn id(number: usize) -> ClassId {
+    ClassId(small(number).saturating_add(1))
+}
+
+fn peer_name(folder: &Folder, offers: &[u32]) -> String {
+    let name = |number: &u32| {
+        let service = folder.estate.services.get(index(*number));
+        service.map(|s| {
+            if slug(&s.name).is_empty() {
+                s.id.to_string()
+            } else {
+                slug(&s.name)
+            }
+        })
+    };
+    let mut names: Vec<String> = offers.iter().filter_map(name).collect();
+    names.dedup();
+    match names.as_slice() {
+        [one] => format!("service/{one}"),
+        [first, rest @ ..] => format!("services/{first}+{}", rest.len()),
+        [] => "service".to_owned(),
+    }
+}
+
+/// Members, and for each source class its profile.
+fn members(
+    folder: &Folder,
+    lowered: &Lowered,
+    places: &Places,
+    classes: &mut Classes,
+) -> (Vec<Member>, BTreeMap<ClassId, u32>) {
+    let modes: BTreeMap<&str, Mode> = folder
+        .estate
+        .zones
+        .iter()
+        .map(|z| (z.id.as_str(), z.mode))
+        .collect();
+    let devices = by_id(folder);
+    let mut members = Vec::new();
+    let mut sources = BTreeMap::new();
+    for (i, device) in folder.estate.devices.iter().enumerate() {
+        let macs: BTreeSet<Mac> = link_addresses(&devices, device).iter().copied().collect();
+        let profile = lowered.profile_of.get(i).copied().unwrap_or_default();
+        let mode = modes.get(device.zone.as_str()).copied().unwrap_or_default();
+        let mut class = |offers: &[u32]| {
+            let key = Key {
+                zone: Some(device.zone.clone()),
+                mode,
+                profile: Some(profile),
+                offers: offers.to_vec(),
+            };
+            classes.number(key, Some(device.id.as_str()))
+        };
+        let mut add = |mac: Mac, ip: IpAddr, class: ClassId| {
+            sources.insert(class, profile);
+            members.push(Member {
+                device: device.id.clone(),
+                mac,
+                ip,
+                class,
+            });
+        };
+        let ips: BTreeSet<IpAddr> = own_addresses(device).collect();
+        let mut last = None;
+        for ip in ips {
+            let number = class(places.at(ip));
+            last = Some(number);
+            for mac in &macs {
+                add(*mac, ip, number);
+            }
+        }
+        let dhcp = lowered.grants(i).iter().any(|grant| {
+            let service = folder.estate.services.get(index(grant.service));
+            service.is_some_and(|s| s.transport == Transport::Udp && s.port == 67)
+        });
+        // Several devices can share a link address; only the one that owns it may ask for a lease.
+        if dhcp && !device.macs.is_empty() {
+            let number = last.unwrap_or_else(|| class(&[]));
+            for mac in &macs {
+                add(*mac, Ipv4Addr::UNSPECIFIED.into(), number);
+            }
+        }
+    }
+    members.sort_by_key(|m| (m.ip, m.mac, m.class));
+    members.dedup_by_key(|m| (m.ip, m.mac));
+    (members, sources)
+}
+
+/// Destinations that are no member's address.
+fn peers(folder: &Folder, places: &Places, classes: &mut Classes) -> Vec<Peer> {
+    let mut owned: BTreeSet<IpAddr> = BTreeSet::new();
+    let devices = by_id(folder);
+    for device in &folder.estate.devices {
+        if !link_addresses(&devices, device).is_empty() {
+            owned.extend(own_addresses(device));
+        }
+    }
+    let mut peers = Vec::new();
+    for (ip, offers) in places
+        .services_at
+        .iter()
+        .filter(|(ip, _)| !owned.contains(ip))
+    {
+        let key = Key {
+            zone: None,
+            mode: Mode::Enforce,
+            profile: None,
+            offers: offers.clone(),
+        };
+        let prefix = if ip.is_ipv4() { 32 } else { 128 };
+        peers.push(Peer {
+            ip: *ip,
+            prefix,
+            class: classes.number(key, None),
+        });
+    }
+    peers
+}
+
+fn permits(
+    folder: &Folder,
+    lowered: &Lowered,
+    classes: &Classes,
+    sources: &BTreeMap<ClassId, u32>,
+) -> Vec<Permit> {
+    let mut offered_by: BTreeMap<u32, Vec<ClassId>> = BTreeMap::new();
+    for (number, key) in classes.keys.iter().enumerate() {
+        for service in &key.offers {
+            offered_by.entry(*service).or_default().push(id(number));
+        }
+    }
+    let mut permits: BTreeMap<(ClassId, ClassId, Transport, u16), &str> = BTreeMap::new();
+    for (from, profile) in sources {
+        for grant in lowered.profiles.get(index(*profile)).into_iter().flatten() {
+            let Some(service) = folder.estate.services.get(index(grant.service)) else {
+                continue;
+            };
+            let Some(policy) = folder.policies.get(index(grant.policy)) else {
+                continue;
+            };
+            for to in offered_by.get(&grant.service).into_iter().flatten() {
+                permits
+                    .entry((*from, *to, service.transport, service.port))
+                    .or_insert(&policy.id);
+            }
+        }
+    }
+    permits
+        .into_iter()
+        .map(|((from, to, transport, port), rule)| Permit {
+            from,
+            to,
+            transport,
+            first_port: port,
+            last_port: port,
+            rule: rule.to_owned(),
+        })
+        .collect()
+}
+
+fn exceptions(folder: &Folder) -> Result<Vec<Exception>, CompileError> {
+    let estate = &folder.estate;
+    let devices = by_id(folder);
+    let mut compiled = Vec::new();
+    for exception in &folder.exceptions {
+        let device = estate.devices.iter().position(|d| d.id == exception.from);
+        let service = estate.services.iter().position(|s| s.id == exception.to);
+        let without = |why: &str| CompileError::ExceptionWithoutAddress {
+            exception: exception.id.clone(),
+            line: exception.line,
+            why: why.to_owned(),
+        };
+        let (Some(d), Some(s)) = (device, service) else {
+            return Err(without("its device or service does not exist"));
+        };
+        if let Some(policy) = forbidding(folder, d, s) {
+            return Err(CompileError::ExceptionForbidden {
+                exception: exception.id.clone(),
+                line: exception.line,
+                policy: policy.id.clone(),
+                file: format!("{}:{}", policy.file, policy.line),
+            });
+        }
+        let (Some(device), Some(service)) = (estate.devices.get(d), estate.services.get(s)) else {
+            continue;
+        };
+        let from: BTreeSet<IpAddr> = own_addresses(device).collect();
+        let to = addresses(folder, &devices, service);
+        if from.is_empty() {
+            return Err(without("the device has no address"));
+        }
+        if to.is_empty() {
+            return Err(without("the service has no address"));
+        }
+        for from in &from {
+            for to in to.iter().filter(|to| to.is_ipv4() == from.is_ipv4()) {
+                compiled.push(Exception {
+                    from: *from,
+                    to: *to,
+                    transport: service.transport,
+                    port: service.port,
+                    expires: exception.expires,
+                    name: exception.id.clone(),
+                });
+            }
+        }
+    }
+    compiled.sort_by(|a, b| {
+        (a.from, a.to, a.transport, a.port, &a.name).cmp(&(
+            b.from,
+            b.to,
+            b.transport,
+            b.port,
+            &b.name,
+        ))
+    });
+    Ok(compiled)
+}

@@ -1,0 +1,216 @@
+//! What guards a draft: base forbids, derived tests, standing claims.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::Refused;
+use super::paths::CLEARTEXT_ADMIN_PORTS;
+use crate::check;
+use crate::class;
+use crate::folder::{Claim, Folder, PathTest, ReachTest, Tests};
+use crate::language::{Actions, Binary, Condition, Effect, Expr, Policy, Scope, Var};
+use crate::lower::{Lowered, index};
+use crate::reach::analyse;
+use crate::text::line;
+
+const BASE_FILE: &str = "policies/base.cedar";
+
+/// Forbids that no permit, owner or exception lifts.
+pub(super) fn base() -> Vec<Policy> {
+    let principal = |name| Expr::attr(Var::Principal, name);
+    let resource = |name| Expr::attr(Var::Resource, name);
+    let context = |name| Expr::attr(Var::Context, name);
+    let ports = CLEARTEXT_ADMIN_PORTS
+        .iter()
+        .map(|(port, _)| Expr::Long(i64::from(*port)))
+        .collect();
+    let all = |a, b| Expr::binary(Binary::And, a, b);
+    [
+        (
+            "base.identity-ceiling",
+            "identity strength caps what may be granted: anyone can copy a MAC address",
+            Expr::binary(
+                Binary::Lt,
+                principal("assurance"),
+                resource("assurance_min"),
+            ),
+        ),
+        (
+            "base.no-owner",
+            "a device nobody answers for stays out of sensitive services",
+            all(
+                resource("sensitive"),
+                Expr::binary(Binary::Eq, principal("owner"), Expr::text("")),
+            ),
+        ),
+        (
+            "base.quarantined",
+            "a quarantined device opens nothing",
+            Expr::binary(Binary::Eq, principal("posture"), Expr::text("quarantined")),
+        ),
+        (
+            "base.cleartext-admin",
+            "administration in clear text: telnet, ftp, rexec, rlogin, rsh",
+            all(
+                Expr::binary(Binary::Eq, context("protocol"), Expr::text("tcp")),
+                Expr::binary(Binary::Contains, Expr::Set(ports), context("port")),
+            ),
+        ),
+    ]
+    .into_iter()
+    .map(|(id, reason, body)| Policy {
+        id: id.to_owned(),
+        effect: Effect::Forbid,
+        annotations: BTreeMap::from([
+            ("mode".to_owned(), "enforce".to_owned()),
+            ("reason".to_owned(), reason.to_owned()),
+        ]),
+        principal: Scope::All,
+        action: Actions::All,
+        resource: Scope::All,
+        conditions: vec![Condition {
+            unless: false,
+            body,
+        }],
+        file: BASE_FILE.to_owned(),
+        line: 0,
+    })
+    .collect()
+}
+
+/// Must allow: one recorded path per permit. Must deny: what was refused, and one path between each two
+/// classes that have none. Reach: no zone gets further than it does now.
+pub(super) fn tests(
+    folder: &Folder,
+    lowered: &Lowered,
+    samples: &[(usize, usize, String)],
+    refused: &[Refused],
+) -> Tests {
+    let estate = &folder.estate;
+    let test = |device: usize, service: usize, because: String| {
+        let (device, service) = (estate.devices.get(device)?, estate.services.get(service)?);
+        Some(PathTest {
+            from: device.id.clone(),
+            to: service.id.clone(),
+            because,
+            line: 0,
+        })
+    };
+    let allow = samples
+        .iter()
+        .filter(|(device, service, _)| lowered.grant(*device, *service).is_some())
+        .filter_map(|(device, service, rule)| test(*device, *service, format!("recorded; {rule}")))
+        .collect();
+    let mut deny: Vec<PathTest> = refused
+        .iter()
+        .map(|r| PathTest {
+            from: r.from.clone(),
+            to: r.to.clone(),
+            because: line(&r.reasons.first().map_or(String::new(), |r| r.text.clone())),
+            line: 0,
+        })
+        .collect();
+    for (device, service, from, to) in between_classes(folder, lowered) {
+        deny.extend(test(device, service, format!("{from} do not use {to}")));
+    }
+    let analysis = analyse(folder, lowered);
+    let mut reach: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for (i, device) in estate.devices.iter().enumerate() {
+        let at = |of: &[u64]| of.get(i).copied().unwrap_or(0);
+        let max = reach.entry(&device.zone).or_default();
+        max.0 = max.0.max(at(&analysis.transitive_services));
+        max.1 = max.1.max(at(&analysis.transitive_devices));
+    }
+    let reach = reach
+        .into_iter()
+        .map(|(zone, (services_max, devices_max))| ReachTest {
+            zone: zone.to_owned(),
+            services_max,
+            devices_max,
+            line: 0,
+        })
+        .collect();
+    Tests { allow, deny, reach }
+}
+
+/// For each two classes without any granted path: their first device and first service.
+fn between_classes<'f>(
+    folder: &'f Folder,
+    lowered: &Lowered,
+) -> Vec<(usize, usize, &'f str, &'f str)> {
+    let estate = &folder.estate;
+    let classes: HashMap<&str, &str> = estate
+        .zones
+        .iter()
+        .map(|z| (z.id.as_str(), z.class.as_str()))
+        .collect();
+    let class = |zone: &str| classes.get(zone).copied().unwrap_or(class::UNKNOWN);
+    let mut devices: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut services: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut linked: BTreeSet<(&str, &str)> = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    for (i, device) in estate.devices.iter().enumerate() {
+        let from = class(&device.zone);
+        devices.entry(from).or_insert(i);
+        if seen.insert((from, lowered.profile_of.get(i))) {
+            for grant in lowered.grants(i) {
+                let to = estate.services.get(index(grant.service));
+                linked.extend(to.map(|s| (from, class(&s.zone))));
+            }
+        }
+    }
+    for (i, service) in estate.services.iter().enumerate() {
+        services.entry(class(&service.zone)).or_insert(i);
+    }
+    let mut pairs = Vec::new();
+    for (from, device) in &devices {
+        for (to, service) in &services {
+            if from != to && !linked.contains(&(*from, *to)) {
+                pairs.push((*device, *service, *from, *to));
+            }
+        }
+    }
+    pairs
+}
+
+/// Claims that hold on the draft, and remarks about those that do not.
+pub(super) fn claims(folder: &Folder, lowered: &Lowered) -> (Vec<Claim>, Vec<String>) {
+    let classes: BTreeSet<&str> = folder
+        .estate
+        .zones
+        .iter()
+        .map(|z| z.class.as_str())
+        .collect();
+    let (mut claims, mut broken) = (Vec::new(), Vec::new());
+    for standing in class::CLAIMS {
+        if !classes.contains(standing.from) || !classes.contains(standing.never) {
+            continue;
+        }
+        let claim = |hops| Claim {
+            id: format!("{}-never-{}", standing.from, standing.never),
+            from: standing.from.to_owned(),
+            never: standing.never.to_owned(),
+            hops,
+            because: standing.because.to_owned(),
+            line: 0,
+        };
+        let fails = |hops| check::claim(folder, lowered, &claim(hops)).map(|fault| fault.why);
+        let what = format!("{} never reach {}", standing.from, standing.never);
+        match (fails(true), fails(false)) {
+            (None, _) => claims.push(claim(true)),
+            (Some(why), None) => {
+                broken.push(format!(
+                    "\"{what}\" holds directly, but not by hopping: {}",
+                    line(&why)
+                ));
+                claims.push(claim(false));
+            }
+            (_, Some(why)) => {
+                broken.push(format!(
+                    "\"{what}\" is not claimed, because it does not hold: {}",
+                    line(&why)
+                ));
+            }
+        }
+    }
+    (claims, broken)
+}

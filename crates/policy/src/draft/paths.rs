@@ -1,0 +1,398 @@
+//! Which recorded paths a draft may learn, and which not.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use model::inspect::{Direction, Proposal, Report, Scope};
+use model::observation::Transport;
+use model::{DeviceId, Timestamp};
+
+use super::{DraftOptions, Reason, ReasonKind, Refused};
+use crate::class;
+use crate::folder::{Device, Estate, Service};
+use crate::text::{count, line};
+
+/// One device's use of one service.
+#[derive(Clone, Debug)]
+pub(super) struct Path {
+    /// Index of the device.
+    pub from: usize,
+    /// Index of the service.
+    pub to: usize,
+    /// Indexes into the report.
+    pub conduits: Vec<usize>,
+    pub flows: u64,
+    pub first_seen: Timestamp,
+    pub last_seen: Timestamp,
+    /// `input#packet`.
+    pub evidence: Vec<String>,
+}
+
+/// Sorts the report's paths into learnt and refused ones.
+pub(super) fn sort(
+    report: &Report,
+    estate: &Estate,
+    options: &DraftOptions,
+) -> (Vec<Path>, Vec<Refused>) {
+    let paths = collect(report, estate);
+    let scene = Scene::of(report, estate, &paths);
+    let (mut allowed, mut refused) = (Vec::new(), Vec::new());
+    for path in paths {
+        let reasons = scene.reasons(report, &path, options);
+        let ends = (estate.devices.get(path.from), estate.services.get(path.to));
+        match ends {
+            (Some(device), Some(service)) if !reasons.is_empty() => refused.push(Refused {
+                from: device.id.clone(),
+                to: service.id.clone(),
+                transport: service.transport,
+                port: service.port,
+                reasons,
+                evidence: path.evidence,
+                first_seen: path.first_seen,
+                last_seen: path.last_seen,
+                flows: path.flows,
+                conduits: path.conduits,
+            }),
+            _ => allowed.push(path),
+        }
+    }
+    (allowed, refused)
+}
+
+/// Conduits by (device, service), in that order; a device's own services and unknown ends left out.
+fn collect(report: &Report, estate: &Estate) -> Vec<Path> {
+    let devices: HashMap<&str, usize> = estate
+        .devices
+        .iter()
+        .enumerate()
+        .map(|(i, d)| (d.id.as_str(), i))
+        .collect();
+    let services: HashMap<&str, usize> = estate
+        .services
+        .iter()
+        .enumerate()
+        .map(|(i, s)| (s.id.as_str(), i))
+        .collect();
+    let mut paths: BTreeMap<(usize, usize), Path> = BTreeMap::new();
+    for (number, conduit) in report.conduits.iter().enumerate() {
+        let from = devices.get(conduit.from.as_str()).copied();
+        let to = services.get(conduit.to.as_str()).copied();
+        let (Some(from), Some(to)) = (from, to) else {
+            continue;
+        };
+        let own = estate.services.get(to).and_then(|s| s.device.as_ref()) == Some(&conduit.from);
+        if own {
+            continue;
+        }
+        let path = paths.entry((from, to)).or_insert_with(|| Path {
+            from,
+            to,
+            conduits: Vec::new(),
+            flows: 0,
+            first_seen: conduit.first_seen,
+            last_seen: conduit.last_seen,
+            evidence: Vec::new(),
+        });
+        path.conduits.push(number);
+        path.flows = path.flows.saturating_add(conduit.flows);
+        path.first_seen = path.first_seen.min(conduit.first_seen);
+        path.last_seen = path.last_seen.max(conduit.last_seen);
+        path.evidence.push(format!(
+            "{}#{}",
+            line(&conduit.evidence.input),
+            conduit.evidence.packet
+        ));
+    }
+    paths.into_values().collect()
+}
+
+/// What peers do.
+struct Scene<'a> {
+    estate: &'a Estate,
+    sites: HashMap<&'a str, &'a str>,
+    classes: HashMap<&'a str, &'a str>,
+    hosts: HashMap<&'a str, &'a Device>,
+    /// Devices that probe or flood, with the words of the finding.
+    scanners: BTreeMap<usize, String>,
+    /// Devices that use a path of a kind, scanners left out.
+    users: HashMap<Kind, BTreeSet<usize>>,
+    /// Devices by type and zone, and by type and site.
+    peers: HashMap<(&'a str, &'a str), Vec<usize>>,
+    /// Findings of clear-text administration: (device, protocol).
+    cleartext: BTreeSet<(&'a DeviceId, &'a str)>,
+}
+
+/// What makes two paths of different devices the same kind of path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    /// To a device of a zone, at a port.
+    Zone(String, Transport, u16),
+    /// To a DNS name (numbers in it ignored: `time1`, `time2`), at a port.
+    Name(String, Transport, u16),
+    /// To this service.
+    Service(usize),
+}
+
+impl<'a> Scene<'a> {
+    fn of(report: &'a Report, estate: &'a Estate, paths: &[Path]) -> Self {
+        let numbers: HashMap<&str, usize> = estate
+            .devices
+            .iter()
+            .enumerate()
+            .map(|(i, d)| (d.id.as_str(), i))
+            .collect();
+        let probing = |kind: &str| matches!(kind, "scan" | "flood");
+        let scanners = report
+            .findings
+            .iter()
+            .filter(|f| probing(&f.kind))
+            .filter_map(|f| Some((*numbers.get(f.device.as_ref()?.as_str())?, line(&f.title))))
+            .collect();
+        let cleartext = report
+            .findings
+            .iter()
+            .filter(|f| f.kind == "cleartext-admin")
+            .flat_map(|f| {
+                let device = f.device.as_ref();
+                f.evidence
+                    .iter()
+                    .filter_map(move |e| Some((device?, e.protocol.as_ref())))
+            })
+            .collect();
+        let zones = estate.zones.iter();
+        let sites = zones
+            .clone()
+            .filter_map(|z| Some((z.id.as_str(), z.site.as_ref()?.as_str())));
+        let sites: HashMap<&str, &str> = sites.collect();
+        let mut peers: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
+        for (i, device) in estate.devices.iter().enumerate() {
+            peers
+                .entry((&device.kind, &device.zone))
+                .or_default()
+                .push(i);
+            if let Some(site) = sites.get(device.zone.as_str()) {
+                peers.entry((&device.kind, site)).or_default().push(i);
+            }
+        }
+        let mut scene = Self {
+            estate,
+            sites,
+            classes: zones.map(|z| (z.id.as_str(), z.class.as_str())).collect(),
+            hosts: estate.devices.iter().map(|d| (d.id.as_str(), d)).collect(),
+            scanners,
+            users: HashMap::new(),
+            peers,
+            cleartext,
+        };
+        for path in paths
+            .iter()
+            .filter(|p| !scene.scanners.contains_key(&p.from))
+        {
+            for kind in scene.kinds(path) {
+                scene.users.entry(kind).or_default().insert(path.from);
+            }
+        }
+        scene
+    }
+
+    fn kinds(&self, path: &Path) -> Vec<Kind> {
+        let mut kinds = vec![Kind::Service(path.to)];
+        let Some(service) = self.estate.services.get(path.to) else {
+            return kinds;
+        };
+        let (transport, port) = (service.transport, service.port);
+        let host = service
+            .device
+            .as_ref()
+            .and_then(|d| self.hosts.get(d.as_str()));
+        match host {
+            // Unknown devices are not alike, so a path to one says nothing about a path to another.
+            Some(host) if self.class_of(&host.zone) != class::UNKNOWN => {
+                kinds.push(Kind::Zone(host.zone.clone(), transport, port));
+            }
+            Some(_) => {}
+            None => {
+                let name = |n: &String| Kind::Name(without_numbers(n), transport, port);
+                kinds.extend(service.dns_names.iter().map(name));
+            }
+        }
+        kinds
+    }
+
+    fn class_of(&self, zone: &str) -> &str {
+        self.classes.get(zone).copied().unwrap_or(class::UNKNOWN)
+    }
+
+    fn reasons(&self, report: &Report, path: &Path, options: &DraftOptions) -> Vec<Reason> {
+        let (Some(device), Some(service)) = (
+            self.estate.devices.get(path.from),
+            self.estate.services.get(path.to),
+        ) else {
+            return Vec::new();
+        };
+        let conduits: Vec<_> = path
+            .conduits
+            .iter()
+            .filter_map(|i| report.conduits.get(*i))
+            .collect();
+        let mut reasons = Vec::new();
+        let mut because = |kind, text| reasons.push(Reason { kind, text });
+        for conduit in &conduits {
+            if let Proposal::NotAllowed(why) = &conduit.proposal {
+                because(ReasonKind::Inventory, line(why));
+            }
+        }
+        if let Some(why) = self.scanner(path, device, service) {
+            because(ReasonKind::Scanner, why);
+        } else if let Some(why) = self.rare(path, device, service, options) {
+            because(ReasonKind::RareDestination, why);
+        }
+        let protocols = conduits.iter().filter_map(|c| c.protocol.as_deref());
+        if let Some(why) = self.cleartext_admin(device, service, protocols) {
+            because(ReasonKind::CleartextAdmin, why);
+        }
+        if !conduits.is_empty() && conduits.iter().all(|c| c.direction == Direction::Either) {
+            let why = "only the middle of the conversation was seen, so who opens it is not known";
+            because(ReasonKind::DirectionUnknown, why.to_owned());
+        }
+        reasons.sort();
+        reasons.dedup();
+        reasons
+    }
+
+    /// Users of the same kind of path other than the path's own device.
+    fn other_users(&self, path: &Path) -> BTreeSet<usize> {
+        let kinds = self.kinds(path);
+        let users = kinds
+            .iter()
+            .filter_map(|kind| self.users.get(kind))
+            .flatten();
+        users.copied().filter(|user| *user != path.from).collect()
+    }
+
+    /// Peers: same type; same zone for a destination inside, same site for one outside.
+    fn peers(&self, device: &Device, service: &Service, from: usize) -> Vec<usize> {
+        let site = self.sites.get(device.zone.as_str()).copied().unwrap_or("");
+        let place = if service.device.is_some() {
+            device.zone.as_str()
+        } else {
+            site
+        };
+        let all = self
+            .peers
+            .get(&(device.kind.as_str(), place))
+            .into_iter()
+            .flatten();
+        all.copied().filter(|peer| *peer != from).collect()
+    }
+
+    fn scanner(&self, path: &Path, device: &Device, service: &Service) -> Option<String> {
+        let finding = self.scanners.get(&path.from)?;
+        let others = self.other_users(path);
+        let shared = if is_infrastructure(service) {
+            !others.is_empty()
+        } else {
+            device.kind != class::UNKNOWN
+                && others.iter().any(|o| {
+                    self.estate
+                        .devices
+                        .get(*o)
+                        .is_some_and(|o| o.kind == device.kind)
+                })
+        };
+        (!shared).then(|| {
+            format!("the device probes the network ({finding}) and no peer uses this path")
+        })
+    }
+
+    fn rare(
+        &self,
+        path: &Path,
+        device: &Device,
+        service: &Service,
+        options: &DraftOptions,
+    ) -> Option<String> {
+        let class = self.class_of(&device.zone);
+        if service.scope == Scope::Group || device.kind == class::UNKNOWN || class::is_mixed(class)
+        {
+            return None;
+        }
+        let others = self.other_users(path);
+        if is_infrastructure(service) && (service.device.is_some() || !others.is_empty()) {
+            return None;
+        }
+        let peers = self.peers(device, service, path.from);
+        let without = peers.iter().filter(|peer| !others.contains(peer)).count();
+        let alone = without == peers.len();
+        let what = if without == 1 {
+            "does not use it"
+        } else {
+            "do not use it"
+        };
+        (alone && without >= options.rare_peers_min.max(1)).then(|| {
+            format!(
+                "only this device uses it; the {} of type {} {what}",
+                count(without, "other device"),
+                device.kind
+            )
+        })
+    }
+
+    fn cleartext_admin<'p>(
+        &self,
+        device: &Device,
+        service: &Service,
+        mut protocols: impl Iterator<Item = &'p str>,
+    ) -> Option<String> {
+        if let Some(name) = cleartext_admin_port(service.transport, service.port) {
+            return Some(format!("{name} is administration in clear text"));
+        }
+        let ends = [Some(&device.id), service.device.as_ref()];
+        protocols.find_map(|protocol| {
+            let known = matches!(protocol, "telnet" | "ftp" | "rlogin" | "rsh" | "rexec");
+            let found = ends
+                .iter()
+                .flatten()
+                .any(|end| self.cleartext.contains(&(*end, protocol)));
+            (known || found).then(|| format!("{protocol} carries administration in clear text"))
+        })
+    }
+}
+
+/// TCP ports of administration in clear text.
+pub(super) const CLEARTEXT_ADMIN_PORTS: [(u16, &str); 5] = [
+    (21, "ftp"),
+    (23, "telnet"),
+    (512, "rexec"),
+    (513, "rlogin"),
+    (514, "rsh"),
+];
+
+fn cleartext_admin_port(transport: Transport, port: u16) -> Option<&'static str> {
+    let known = CLEARTEXT_ADMIN_PORTS.iter().find(|(p, _)| *p == port);
+    known
+        .filter(|_| transport == Transport::Tcp)
+        .map(|(_, name)| *name)
+}
+
+/// DHCP, DNS, NTP, and what is below IP: every device needs it, but a short capture sees few use it.
+fn is_infrastructure(service: &Service) -> bool {
+    match service.transport {
+        Transport::Udp => matches!(service.port, 53 | 67 | 68 | 123 | 546 | 547),
+        Transport::Tcp => service.port == 53,
+        Transport::Link => true,
+        Transport::Icmp | Transport::Ip => false,
+    }
+}
+
+/// `time2.example.net` → `time#.example.net`.
+fn without_numbers(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for c in name.chars() {
+        if !c.is_ascii_digit() {
+            out.push(c.to_ascii_lowercase());
+        } else if !out.ends_with('#') {
+            out.push('#');
+        }
+    }
+    out
+}

@@ -1,0 +1,330 @@
+//! The policy folder as a value.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `schema.cedarschema` | the words policies may use |
+//! | `policies/*.cedar` | permits and forbids; `@id`, `@mode`, `@evidence`, `@reason` and obligations |
+//! | `estate.toml` | sites, zones, owners, devices, services, service groups, recorded conduits |
+//! | `tests.toml` | must allow, must deny, reaches at most N |
+//! | `claims.toml` | standing claims: this class never reaches that one |
+//! | `exceptions.toml` | expiring grants with owner and reason |
+//! | `mud/*.json` | manufacturer usage descriptions by type (evidence; they open nothing) |
+//! | `*.md` | for people |
+//!
+//! [`parse`] refuses a folder with any fault as a whole; [`Folder::files`] writes one.
+
+mod check;
+mod read;
+pub(crate) mod write;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use model::inspect::Scope;
+use model::observation::Transport;
+use model::ruleset::Mode;
+use model::{Assurance, DeviceId, Mac, ServiceId, SiteId, Timestamp};
+
+use crate::Fault;
+use crate::language::Policy;
+
+/// Schema file.
+pub const SCHEMA_FILE: &str = "schema.cedarschema";
+/// Estate file.
+pub const ESTATE_FILE: &str = "estate.toml";
+/// Tests file.
+pub const TESTS_FILE: &str = "tests.toml";
+/// Claims file.
+pub const CLAIMS_FILE: &str = "claims.toml";
+/// Exceptions file.
+pub const EXCEPTIONS_FILE: &str = "exceptions.toml";
+/// Value of `format` in `estate.toml`.
+pub const FORMAT: &str = "ringfence.policy/v1";
+/// The schema that a draft writes.
+pub const SCHEMA: &str = include_str!("../../policies/schema.cedarschema");
+
+/// Reads a folder: relative path → text. Files it does not know are left alone.
+pub fn parse(files: &BTreeMap<String, String>) -> Result<Folder, Vec<Fault>> {
+    read::parse(files)
+}
+
+/// A policy folder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Folder {
+    /// Text of the schema.
+    pub schema: String,
+    /// What exists.
+    pub estate: Estate,
+    /// Policies, in order of file and position.
+    pub policies: Vec<Policy>,
+    /// Tests.
+    pub tests: Tests,
+    /// Claims.
+    pub claims: Vec<Claim>,
+    /// Exceptions.
+    pub exceptions: Vec<Exception>,
+}
+
+/// What exists, as `estate.toml` tells it.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Estate {
+    /// What the draft was learnt from.
+    pub observed: Option<Observed>,
+    /// Teams.
+    pub owners: Vec<Owner>,
+    /// Places.
+    pub sites: Vec<Site>,
+    /// Groups with one security requirement.
+    pub zones: Vec<Zone>,
+    /// Devices.
+    pub devices: Vec<Device>,
+    /// Destinations.
+    pub services: Vec<Service>,
+    /// Services of one port in one zone.
+    pub groups: Vec<Group>,
+    /// Recorded use behind each permit.
+    pub conduits: Vec<Conduit>,
+}
+
+/// Observation span.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// First packet.
+    pub first: Timestamp,
+    /// Last packet.
+    pub last: Timestamp,
+    /// Inputs by name.
+    pub inputs: Vec<String>,
+    /// What a span of this length cannot have seen.
+    pub unseen: Vec<String>,
+}
+
+/// A team that is answerable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Short name used elsewhere.
+    pub id: String,
+    /// How to reach it.
+    pub contact: String,
+}
+
+/// A place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Id.
+    pub id: SiteId,
+}
+
+/// A zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zone {
+    /// Id: `SITE/CLASS/SUBNET`, or `external`, `groups`.
+    pub id: String,
+    /// Site; none for destinations outside the estate.
+    pub site: Option<SiteId>,
+    /// Class: `cameras`.
+    pub class: String,
+    /// Subnet, for people.
+    pub subnet: String,
+    /// Shadow or enforce.
+    pub mode: Mode,
+    /// Owner of its devices unless they name their own; "" when nobody is.
+    pub owner: String,
+}
+
+/// A device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Id.
+    pub id: DeviceId,
+    /// For people: vendor, model or host name.
+    pub name: String,
+    /// Device type, `unknown` when not known.
+    pub kind: String,
+    /// Zone.
+    pub zone: String,
+    /// Link addresses; empty for one that is only known behind another.
+    pub macs: Vec<Mac>,
+    /// Network addresses, each owned by one device only.
+    pub addresses: Vec<IpAddr>,
+    /// Device it sits behind: its packets carry that one's link address when it has none itself.
+    pub behind: Option<DeviceId>,
+    /// Owner; "" for the zone's.
+    pub owner: String,
+    /// Identity ladder.
+    pub assurance: Assurance,
+    /// Support state.
+    pub support: String,
+    /// Exposure.
+    pub exposure: String,
+    /// Posture.
+    pub posture: String,
+}
+
+/// A destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Id.
+    pub id: ServiceId,
+    /// For people.
+    pub name: String,
+    /// Device that offers it.
+    pub device: Option<DeviceId>,
+    /// Where it is.
+    pub scope: Scope,
+    /// Zone: the device's, `external` or `groups`.
+    pub zone: String,
+    /// Addresses; empty means those of its device.
+    pub addresses: Vec<IpAddr>,
+    /// DNS names.
+    pub dns_names: Vec<String>,
+    /// Transport.
+    pub transport: Transport,
+    /// Port, ICMP type, protocol number or EtherType.
+    pub port: u16,
+    /// Application protocol, "" when not confirmed.
+    pub application: String,
+    /// Owner.
+    pub owner: String,
+    /// Devices without an owner stay out.
+    pub sensitive: bool,
+    /// Lowest identity that may be granted it.
+    pub assurance_min: Assurance,
+}
+
+/// A service group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Id: `ZONE:TRANSPORT/PORT`.
+    pub id: String,
+    /// Members.
+    pub services: Vec<ServiceId>,
+}
+
+/// Recorded use behind a permit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conduit {
+    /// Policy id.
+    pub rule: String,
+    /// Source in words: `Zone "…"`.
+    pub from: String,
+    /// Destination in words.
+    pub to: String,
+    /// Devices that used it.
+    pub devices: u64,
+    /// Connections or exchanges.
+    pub flows: u64,
+    /// First use.
+    pub first_seen: Timestamp,
+    /// Last use.
+    pub last_seen: Timestamp,
+}
+
+/// What must stay true of the policies.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Tests {
+    /// Must be allowed.
+    pub allow: Vec<PathTest>,
+    /// Must be denied.
+    pub deny: Vec<PathTest>,
+    /// Upper bounds.
+    pub reach: Vec<ReachTest>,
+}
+
+/// One device and one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathTest {
+    /// Source.
+    pub from: DeviceId,
+    /// Destination.
+    pub to: ServiceId,
+    /// Why.
+    pub because: String,
+    /// Line in the file, 0 when not read from text.
+    pub line: u32,
+}
+
+/// No device of a zone reaches more than this, hopping included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReachTest {
+    /// Zone.
+    pub zone: String,
+    /// Services at most.
+    pub services_max: u64,
+    /// Devices at most.
+    pub devices_max: u64,
+    /// Line in the file, 0 when not read from text.
+    pub line: u32,
+}
+
+/// Devices of one class never reach another class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Name.
+    pub id: String,
+    /// Class of the source.
+    pub from: String,
+    /// Class it never reaches.
+    pub never: String,
+    /// Also not by hopping through other devices.
+    pub hops: bool,
+    /// Why.
+    pub because: String,
+    /// Line in the file, 0 when not read from text.
+    pub line: u32,
+}
+
+/// An owned, reasoned, expiring grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exception {
+    /// Name.
+    pub id: String,
+    /// Source.
+    pub from: DeviceId,
+    /// Destination.
+    pub to: ServiceId,
+    /// Who answers for it.
+    pub owner: String,
+    /// Why.
+    pub reason: String,
+    /// When it ends by itself.
+    pub expires: Timestamp,
+    /// Line in the file, 0 when not read from text.
+    pub line: u32,
+}
+
+impl Folder {
+    /// The folder's machine-read files: relative path → text.
+    pub fn files(&self) -> BTreeMap<String, String> {
+        write::files(self, &BTreeMap::new())
+    }
+
+    /// The same with comment lines to put at the end of policy files (path → lines).
+    pub(crate) fn files_with(
+        &self,
+        notes: &BTreeMap<String, Vec<String>>,
+    ) -> BTreeMap<String, String> {
+        write::files(self, notes)
+    }
+
+    /// Exceptions that have ended at `now`.
+    pub fn expired(&self, now: Timestamp) -> impl Iterator<Item = &Exception> {
+        self.exceptions
+            .iter()
+            .filter(move |exception| exception.expires <= now)
+    }
+}
+
+impl Estate {
+    /// Addresses at which a service is: its own, else its device's.
+    pub fn addresses<'e>(
+        &'e self,
+        service: &'e Service,
+        device: Option<&'e Device>,
+    ) -> &'e [IpAddr] {
+        match device {
+            Some(device) if service.addresses.is_empty() => &device.addresses,
+            _ => &service.addresses,
+        }
+    }
+}
