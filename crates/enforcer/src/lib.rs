@@ -1,1 +1,34 @@
-//! Placeholder
+//! Applies a ruleset to the kernel and verifies what is in force.
+//!
+//! The way of a plan, in the three states every control has:
+//!
+//! ```text
+//! model::ruleset::Ruleset ──▶ Plan (intended) ──▶ nft -f, one transaction (applied)
+//!                               └───────────▶ nft -j list, element by element (verified)
+//! ```
+//!
+//! * [`plan`]: checks a ruleset and lays it out as nf_tables objects. Pure.
+//! * [`render`]: the same as text for people, for `nft -f` and for review.
+//! * [`Fence`]: one enforcement point: apply, read back, verify, remove.
+//! * [`contain`]: makes neighbours on one subnet pass the fence too.
+//! * [`runner`]: how the system's programs are called, here or in another network namespace.
+//!
+//! The rules an enforcement point keeps, whatever it is asked: default deny for what its
+//! interfaces carry, never an older generation, and nothing is called verified that was not read
+//! back. It touches only the tables that carry its own name.
+
+pub mod contain;
+mod error;
+mod fence;
+mod json;
+pub mod plan;
+mod render;
+pub mod runner;
+mod verify;
+
+pub use error::{EnforceError, Invalid};
+pub use fence::{Applied, Denial, Fence, InForce};
+pub use plan::{Options, Plan};
+pub use render::render;
+pub use runner::{Host, Runner};
+pub use verify::{Difference, Verified};
