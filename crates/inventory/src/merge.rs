@@ -80,6 +80,10 @@ impl Merged {
                 if stated.ip.is_some_and(|ip| owners.node(id).forwarded.contains(&ip)) {
                     continue;
                 }
+                let chassis = stated.value.strip_prefix("mac:").and_then(|mac| mac.parse().ok());
+                if let Some(other) = chassis.and_then(|mac| graph.find_link(mac)) {
+                    self.unite(id, other);
+                }
                 if stated.kind == IdentifierKind::Mac {
                     if let Some(other) = stated.value.parse().ok().and_then(|m| graph.find_link(m))
                     {
@@ -244,8 +248,9 @@ impl Group {
 
 fn group(kind: IdentifierKind, value: &Arc<str>) -> (Group, Arc<str>) {
     let group = match kind {
+        // PROFINET devices put their station name into LLDP as a locally assigned chassis id.
         IdentifierKind::Chassis | IdentifierKind::StationName => {
-            let name = value.rsplit_once("name:").map_or(&**value, |(_, name)| name);
+            let name = value.strip_prefix("local:").unwrap_or(value);
             return (Group::Chassis, Arc::from(name.to_lowercase()));
         }
         IdentifierKind::CipSerial => Group::CipSerial,
@@ -345,7 +350,7 @@ mod tests {
 
     #[test]
     fn station_and_chassis_names_are_one_kind() {
-        let (a, x) = group(IdentifierKind::Chassis, &Arc::from("name:Siemens-X208"));
+        let (a, x) = group(IdentifierKind::Chassis, &Arc::from("local:Siemens-X208"));
         let (b, y) = group(IdentifierKind::StationName, &Arc::from("siemens-x208"));
         assert_eq!((a, x), (b, y));
         assert!(group(IdentifierKind::HostKey, &Arc::from("x")).0.cloned());
