@@ -145,7 +145,10 @@ mod tests {
             let got = oid(&unhex(hex)).map(|arcs| dotted(&arcs));
             assert_eq!(got, expect.map(str::to_owned), "{hex}");
         };
-        check("2b 06 01 04 01 bf08 03 02 0a", Ok("1.3.6.1.4.1.8072.3.2.10"));
+        check(
+            "2b 06 01 04 01 bf08 03 02 0a",
+            Ok("1.3.6.1.4.1.8072.3.2.10"),
+        );
         check("28 c462 01", Ok("1.0.8802.1"));
         check("88 37 03", Ok("2.999.3"));
         check("", Ok(""));

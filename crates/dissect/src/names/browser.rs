@@ -126,7 +126,7 @@ mod tests {
             vec![opcode],
             unhex("00 60ea0000"),
             b"LINE4-HMI\0\0\0\0\0\0\0".to_vec(),
-            unhex("06 01  03920000  0f01 55aa"), // 6.1; workstation, server, unix, nt, potential
+            unhex("06 01  03900100  0f01 55aa"), // 6.1; workstation, server, NT, NT server, potential browser
             b"Panel PC 870\0".to_vec(),
         ]
         .concat();
@@ -168,7 +168,10 @@ mod tests {
                 sender says browser.comment = Panel PC 870"),
         );
         // A domain announcement names the group and its master.
-        check(&datagram("c0000201", 12), Ok("sender says nbns.name = LINE4-HMI"));
+        check(
+            &datagram("c0000201", 12),
+            Ok("sender says nbns.name = LINE4-HMI"),
+        );
         // Somebody else's datagram, forwarded.
         check(&datagram("c000024d", 1), Ok(""));
     }

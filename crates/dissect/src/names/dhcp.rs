@@ -405,8 +405,16 @@ mod tests {
     const CLIENT: &str = "001b1b358410";
 
     /// A message with these addresses and options (hex).
-    fn message(op: u8, ciaddr: &str, yiaddr: &str, giaddr: &str, chaddr: &str, options: &str) -> Vec<u8> {
-        let mut hex = format!("{op:02x} 01 06 00  3903f326 0000 0000 {ciaddr} {yiaddr} 00000000 {giaddr}");
+    fn message(
+        op: u8,
+        ciaddr: &str,
+        yiaddr: &str,
+        giaddr: &str,
+        chaddr: &str,
+        options: &str,
+    ) -> Vec<u8> {
+        let mut hex =
+            format!("{op:02x} 01 06 00  3903f326 0000 0000 {ciaddr} {yiaddr} 00000000 {giaddr}");
         hex += &format!("{chaddr} 00000000000000000000");
         hex += &"00".repeat(64 + 128);
         hex += &format!("63825363 {options} ff");
@@ -459,7 +467,11 @@ mod tests {
 
     #[test]
     fn client_identifiers() {
-        let own = run_from(&message(1, NONE, NONE, NONE, CLIENT, "3d 07 01 001b1b358410"), 68).1;
+        let own = run_from(
+            &message(1, NONE, NONE, NONE, CLIENT, "3d 07 01 001b1b358410"),
+            68,
+        )
+        .1;
         assert!(!own.contains("client_id"), "{own}");
         // RFC 4361: IAID, then DUID-LL.
         check_client(
@@ -474,8 +486,15 @@ mod tests {
             &["is Duid cisco-1 (dhcp.client_id)"],
         );
         let short = run_from(&message(1, NONE, NONE, NONE, CLIENT, "3d 02 00 31"), 68).1;
-        assert!(short.contains("dhcp.client_id = 1") && !short.contains("Duid"), "{short}");
-        let zero = run_from(&message(1, NONE, NONE, NONE, CLIENT, "3d 07 01 000000000000"), 68).1;
+        assert!(
+            short.contains("dhcp.client_id = 1") && !short.contains("Duid"),
+            "{short}"
+        );
+        let zero = run_from(
+            &message(1, NONE, NONE, NONE, CLIENT, "3d 07 01 000000000000"),
+            68,
+        )
+        .1;
         assert!(!zero.contains("client_id"), "{zero}");
         check_client(
             "61 11 00 00112233445566778899aabbccddeeff",
@@ -519,7 +538,10 @@ mod tests {
         let options = "0c 01 61 52 12 01 06 000400640205 02 08 0006020000000099";
         let (_, relayed) = run_from(&message(1, NONE, NONE, "c0000263", CLIENT, options), 67);
         assert!(relayed.contains("00:1b:1b:35:84:10 says dhcp.hostname = a"));
-        assert!(relayed.contains("192.0.2.99 sees 00:1b:1b:35:84:10 at 2/5 vlan 100"), "{relayed}");
+        assert!(
+            relayed.contains("192.0.2.99 sees 00:1b:1b:35:84:10 at 2/5 vlan 100"),
+            "{relayed}"
+        );
         assert!(!relayed.contains("sender"));
         let (_, snooped) = run_from(&message(1, NONE, NONE, NONE, CLIENT, options), 68);
         assert!(snooped.contains("02:00:00:00:00:99 sees 00:1b:1b:35:84:10 at 2/5 vlan 100"));
@@ -527,7 +549,14 @@ mod tests {
 
     #[test]
     fn a_server_binds_and_names() {
-        let ack = message(2, NONE, "c0000209", NONE, CLIENT, "35 01 05 36 04 c0000201 0c 01 78");
+        let ack = message(
+            2,
+            NONE,
+            "c0000209",
+            NONE,
+            CLIENT,
+            "35 01 05 36 04 c0000201 0c 01 78",
+        );
         assert_eq!(
             run_from(&ack, 67).1,
             "sender says dhcp.server = 192.0.2.1\n\
@@ -535,7 +564,10 @@ mod tests {
              00:1b:1b:35:84:10 uses 192.0.2.9 (Dhcp)"
         );
         let offer = message(2, NONE, "c0000209", NONE, CLIENT, "35 01 02 36 04 c0000263");
-        assert_eq!(run_from(&offer, 67).1, "192.0.2.99 says dhcp.server = 192.0.2.99");
+        assert_eq!(
+            run_from(&offer, 67).1,
+            "192.0.2.99 says dhcp.server = 192.0.2.99"
+        );
         let renewal = message(1, "c0000209", NONE, NONE, CLIENT, "35 01 03");
         assert!(run_from(&renewal, 68).1.contains("uses 192.0.2.9 (Dhcp)"));
         let release = message(1, "c0000209", NONE, NONE, CLIENT, "35 01 07");
@@ -544,15 +576,28 @@ mod tests {
 
     #[test]
     fn nobody_is_no_client() {
-        for chaddr in ["000000000000", "ffffffffffff", "01005e000001", "524153200001"] {
+        for chaddr in [
+            "000000000000",
+            "ffffffffffff",
+            "01005e000001",
+            "524153200001",
+        ] {
             let (outcome, text) = run_from(&message(1, NONE, NONE, NONE, chaddr, "0c 01 61"), 68);
-            assert_eq!((outcome, text.as_str()), (Err(Malformed::Invalid), ""), "{chaddr}");
+            assert_eq!(
+                (outcome, text.as_str()),
+                (Err(Malformed::Invalid), ""),
+                "{chaddr}"
+            );
         }
         assert_eq!(run_from(&unhex("07010600"), 68).0, Err(Malformed::NotMine));
         let whole = message(1, NONE, NONE, NONE, CLIENT, "0c 01 61 37 02 0103");
         for n in 0..236 {
             assert_eq!(run_from(&whole[..n], 68).0.is_err(), true, "{n}");
         }
-        assert!(run_from(&whole[..whole.len() - 2], 68).1.contains("hostname = a"));
+        assert!(
+            run_from(&whole[..whole.len() - 2], 68)
+                .1
+                .contains("hostname = a")
+        );
     }
 }

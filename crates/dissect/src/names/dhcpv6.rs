@@ -275,9 +275,17 @@ says dhcpv6.mud_url = http";
 
     #[test]
     fn relays_are_looked_through() {
-        check(&relay(SOLICIT, "", 1), 547, Ok(&said_by("00:1b:1b:35:84:10")));
+        check(
+            &relay(SOLICIT, "", 1),
+            547,
+            Ok(&said_by("00:1b:1b:35:84:10")),
+        );
         let link = "004f 0008 0001 0200000000aa";
-        check(&relay(SOLICIT, link, 3), 547, Ok(&said_by("02:00:00:00:00:aa")));
+        check(
+            &relay(SOLICIT, link, 3),
+            547,
+            Ok(&said_by("02:00:00:00:00:aa")),
+        );
         check(&relay(SOLICIT, "", 40), 547, Err(Malformed::Limit));
         // No link address anywhere, peer is link-local: nobody can be named.
         let nameless = "01 102030 0001 000a 0004 0123456789abcdef 0006 0002 0017";

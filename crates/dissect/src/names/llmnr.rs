@@ -31,7 +31,10 @@ pub(super) fn run(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
 }
 
 fn answer(message: &Message<'_>, ctx: &Ctx, sink: &mut dyn Sink) {
-    let answers = message.records.iter().filter(|r| r.section == Section::Answer);
+    let answers = message
+        .records
+        .iter()
+        .filter(|r| r.section == Section::Answer);
     let mut named = false;
     for record in answers {
         let name = record.name.text();
@@ -82,8 +85,16 @@ mod tests {
         check(&message(0x8000, &q, [&a, &[], &[]]), (50000, 5355), "");
         check(&message(0, &q, [&[], &[], &[]]), (50000, 5355), "");
         let claim = [question("kw-VLIPC", kind::ANY)];
-        check(&message(0, &claim, [&[], &[], &[]]), (50000, 5355), "sender says llmnr.claim = kw-VLIPC");
+        check(
+            &message(0, &claim, [&[], &[], &[]]),
+            (50000, 5355),
+            "sender says llmnr.claim = kw-VLIPC",
+        );
         let ptr = [record("1.2.0.192.in-addr.arpa", kind::PTR, &name("pc7"))];
-        check(&message(0x8000, &q, [&ptr, &[], &[]]), (5355, 50000), "sender says llmnr.name = pc7");
+        check(
+            &message(0x8000, &q, [&ptr, &[], &[]]),
+            (5355, 50000),
+            "sender says llmnr.name = pc7",
+        );
     }
 }

@@ -65,7 +65,8 @@ struct Service {
 impl Service {
     fn of(name: &Name<'_>) -> Option<Self> {
         let labels = name.local()?;
-        let transport = |l: &&[u8]| l.eq_ignore_ascii_case(b"_tcp") || l.eq_ignore_ascii_case(b"_udp");
+        let transport =
+            |l: &&[u8]| l.eq_ignore_ascii_case(b"_tcp") || l.eq_ignore_ascii_case(b"_udp");
         let at = labels.iter().rposition(transport)?;
         let (before, own) = labels.split_at_checked(at.checked_sub(1)?)?;
         let kind = join(own.get(..2)?).to_lowercase();
@@ -140,9 +141,7 @@ impl<'m, 'a> OwnRecords<'m, 'a> {
             _ => false,
         };
         match addresses.iter().find(comparable) {
-            Some(ip) if identity::is_host(*ip) => {
-                self.owner.map_or(About::Host(*ip), About::Mac)
-            }
+            Some(ip) if identity::is_host(*ip) => self.owner.map_or(About::Host(*ip), About::Mac),
             _ => About::Sender,
         }
     }
@@ -307,7 +306,11 @@ mod tests {
                 &[],
                 &[
                     record(instance, kind::SRV, &srv("Philips-hue.local")),
-                    record(instance, kind::TXT, &txt(&["md=BSB002", "id=AA:BB:CC:DD:EE:01"])),
+                    record(
+                        instance,
+                        kind::TXT,
+                        &txt(&["md=BSB002", "id=AA:BB:CC:DD:EE:01"]),
+                    ),
                     record("Philips-hue.local", kind::A, address),
                 ],
             ],
@@ -321,12 +324,16 @@ mod tests {
             "sender says mdns.service = _hap._tcp\n\
              sender says mdns.instance = Philips hue - 2476ff\n\
              sender says mdns.host = Philips-hue\n\
-             sender is VendorId hap:aa:bb:cc:dd:ee:01 (mdns.txt.id)\n\
              sender says mdns.txt.md = BSB002\n\
+             sender is VendorId hap:aa:bb:cc:dd:ee:01 (mdns.txt.id)\n\
              sender says mdns.txt.id = AA:BB:CC:DD:EE:01\n\
              sender resolves philips-hue.local = 192.0.2.1"
         );
-        assert_eq!(facts(&hue(&OWN), (40000, 5353)), "", "not from the mDNS port");
+        assert_eq!(
+            facts(&hue(&OWN), (40000, 5353)),
+            "",
+            "not from the mDNS port"
+        );
     }
 
     #[test]
@@ -350,9 +357,15 @@ mod tests {
         let awake = message(
             RESPONSE,
             &[],
-            [&[record("mac.local", kind::A, &OWN)], &[], &[record("", kind::OPT, &option)]],
+            [
+                &[record("mac.local", kind::A, &OWN)],
+                &[],
+                &[record("", kind::OPT, &option)],
+            ],
         );
-        assert!(facts(&awake, (5353, 5353)).ends_with("sender is Mac 02:00:00:00:00:aa (mdns.owner)"));
+        assert!(
+            facts(&awake, (5353, 5353)).ends_with("sender is Mac 02:00:00:00:00:aa (mdns.owner)")
+        );
     }
 
     #[test]
@@ -389,7 +402,15 @@ mod tests {
                 question("_universal._sub._ipp._tcp.local", kind::PTR),
                 question("Philips-hue.local", kind::A),
             ],
-            [&[record("_hap._tcp.local", kind::PTR, &name("x._hap._tcp.local"))], &[], &[]],
+            [
+                &[record(
+                    "_hap._tcp.local",
+                    kind::PTR,
+                    &name("x._hap._tcp.local"),
+                )],
+                &[],
+                &[],
+            ],
         );
         assert_eq!(
             facts(&query, (5353, 5353)),
@@ -412,7 +433,10 @@ mod tests {
         let mut bye = record("plug.local", kind::A, &OWN);
         let ttl = bye.len() - 4 - 2 - 4;
         bye[ttl..ttl + 4].fill(0);
-        assert_eq!(facts(&message(RESPONSE, &[], [&[bye], &[], &[]]), (5353, 5353)), "");
+        assert_eq!(
+            facts(&message(RESPONSE, &[], [&[bye], &[], &[]]), (5353, 5353)),
+            ""
+        );
         let info = record("pi.local", kind::HINFO, &txt(&["ARMV7L", "LINUX"]));
         assert_eq!(
             facts(&message(RESPONSE, &[], [&[info], &[], &[]]), (5353, 5353)),
@@ -426,7 +450,9 @@ mod tests {
             let bytes = name(text);
             let (name, _) = super::super::dns_message::name(&bytes, 0).unwrap();
             let got = Service::of(&name);
-            let got = got.as_ref().map(|s| (s.kind.as_str(), s.instance.as_deref()));
+            let got = got
+                .as_ref()
+                .map(|s| (s.kind.as_str(), s.instance.as_deref()));
             assert_eq!(got, expect, "{text}");
         };
         check("_HAP._tcp.local", Some(("_hap._tcp", None)));

@@ -43,7 +43,15 @@ pub(super) fn report(service: &str, data: &[u8], about: &About<'_>, sink: &mut d
 }
 
 fn is_printing(service: &str) -> bool {
-    let types = ["_ipp.", "_ipps.", "_printer.", "_pdl-datastream.", "_uscan.", "_uscans.", "_scanner."];
+    let types = [
+        "_ipp.",
+        "_ipps.",
+        "_printer.",
+        "_pdl-datastream.",
+        "_uscan.",
+        "_uscans.",
+        "_scanner.",
+    ];
     types.iter().any(|t| service.starts_with(t))
 }
 
@@ -57,7 +65,8 @@ fn items(data: &[u8]) -> Vec<(String, &[u8])> {
         let key = String::from_utf8_lossy(key).to_ascii_lowercase();
         let word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         let known = list.iter().any(|(k, _)| *k == key);
-        if list.len() < KEYS_MAX && (1..=32).contains(&key.len()) && key.chars().all(word) && !known {
+        if list.len() < KEYS_MAX && (1..=32).contains(&key.len()) && key.chars().all(word) && !known
+        {
             list.push((key, parts.next().unwrap_or_default()));
         }
     }
@@ -131,7 +140,13 @@ mod tests {
     fn keys_values_and_identifiers() {
         check(
             "_airplay._tcp",
-            &txt(&["deviceid=58:55:CA:1A:E2:88", "model=AppleTV3,2", "flag", "MODEL=second", "a b=1"]),
+            &txt(&[
+                "deviceid=58:55:CA:1A:E2:88",
+                "model=AppleTV3,2",
+                "flag",
+                "MODEL=second",
+                "a b=1",
+            ]),
             "sender is Mac 58:55:ca:1a:e2:88 (mdns.txt.deviceid)\n\
              sender says mdns.txt.deviceid = 58:55:CA:1A:E2:88\n\
              sender says mdns.txt.model = AppleTV3,2",
@@ -151,15 +166,35 @@ mod tests {
              sender says mdns.txt.uuid = 1C852A4D-B800-1F08-ABCD-0200000000AA",
         );
         // Damaged: the length promises more.
-        check("_x._tcp", &[3, b'a', b'=', b'1', 9, b'b'], "sender says mdns.txt.a = 1");
+        check(
+            "_x._tcp",
+            &[3, b'a', b'=', b'1', 9, b'b'],
+            "sender says mdns.txt.a = 1",
+        );
     }
 
     #[test]
     fn what_does_not_describe_the_responder_is_left_out() {
-        check("_googlecast._tcp", &txt(&["md=Google Cast Group", "fn=All"]), "");
-        check("_ipp._tcp", &txt(&["rp=printers/Office", "ty=HP LaserJet"]), "");
-        check("_ipp._tcp", &txt(&["rp=ipp/print", "printer-type=0x1046", "ty=HP LaserJet"]), "");
-        check("_raop._tcp", &txt(&["md=0,1,2", "am=AppleTV3,2"]), "sender says mdns.txt.am = AppleTV3,2");
+        check(
+            "_googlecast._tcp",
+            &txt(&["md=Google Cast Group", "fn=All"]),
+            "",
+        );
+        check(
+            "_ipp._tcp",
+            &txt(&["rp=printers/Office", "ty=HP LaserJet"]),
+            "",
+        );
+        check(
+            "_ipp._tcp",
+            &txt(&["rp=ipp/print", "printer-type=0x1046", "ty=HP LaserJet"]),
+            "",
+        );
+        check(
+            "_raop._tcp",
+            &txt(&["md=0,1,2", "am=AppleTV3,2"]),
+            "sender says mdns.txt.am = AppleTV3,2",
+        );
     }
 
     #[test]

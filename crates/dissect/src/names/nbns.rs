@@ -84,7 +84,10 @@ fn registration(message: &Message<'_>, sink: &mut dyn Sink) {
 }
 
 fn answer(message: &Message<'_>, ctx: &Ctx, sink: &mut dyn Sink) {
-    let answers = message.records.iter().filter(|r| r.section == Section::Answer);
+    let answers = message
+        .records
+        .iter()
+        .filter(|r| r.section == Section::Answer);
     for record in answers {
         match record.kind {
             kind::NB => name_query_answer(record, ctx, sink),
@@ -176,8 +179,14 @@ mod tests {
 
     #[test]
     fn registrations_name_host_and_workgroup() {
-        check(&registering("KW-VLIPC", 0, "0000"), Ok("sender says nbns.name = KW-VLIPC"));
-        check(&registering("WORKGROUP", 0, "8000"), Ok("sender says nbns.workgroup = WORKGROUP"));
+        check(
+            &registering("KW-VLIPC", 0, "0000"),
+            Ok("sender says nbns.name = KW-VLIPC"),
+        );
+        check(
+            &registering("WORKGROUP", 0, "8000"),
+            Ok("sender says nbns.workgroup = WORKGROUP"),
+        );
         check(&registering("JOHNDOE", 3, "0000"), Ok(""));
     }
 
@@ -212,7 +221,12 @@ mod tests {
     #[test]
     fn node_status_tells_names_and_address() {
         let entry = |name: &str, suffix: u8, flags: [u8; 2]| {
-            [format!("{name:<15}").into_bytes(), vec![suffix], flags.to_vec()].concat()
+            [
+                format!("{name:<15}").into_bytes(),
+                vec![suffix],
+                flags.to_vec(),
+            ]
+            .concat()
         };
         let data = [
             vec![2],

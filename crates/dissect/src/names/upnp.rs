@@ -160,7 +160,10 @@ mod tests {
     #[test]
     fn other_documents_and_placeholders() {
         check("<html><head><title>x</title></head></html>", "");
-        check("<root><device><serialNumber>12345678</serialNumber></device>", "sender says upnp.serial = 12345678");
+        check(
+            "<root><device><serialNumber>12345678</serialNumber></device>",
+            "sender says upnp.serial = 12345678",
+        );
         for text in ["", "none", "000000000", "123456789", "abcdef", "1212121212"] {
             assert!(!is_serial(text), "{text}");
         }

@@ -21,7 +21,10 @@ pub(super) fn probe(bytes: &[u8]) -> bool {
     let discovery = b"ws/2005/04/discovery";
     let oasis = b"ws-dd/ns/discovery";
     start.starts_with(b"<")
-        && (start.windows(discovery.len()).take(1024).any(|w| w == discovery)
+        && (start
+            .windows(discovery.len())
+            .take(1024)
+            .any(|w| w == discovery)
             || start.windows(oasis.len()).take(1024).any(|w| w == oasis))
 }
 
@@ -204,11 +207,14 @@ mod tests {
     #[test]
     fn a_camera_answers() {
         let body = endpoint("0200000000aa", "192.0.2.1");
-        let answer = envelope(&format!("<d:ProbeMatches><d:ProbeMatch>{body}</d:ProbeMatch></d:ProbeMatches>"));
+        let answer = envelope(&format!(
+            "<d:ProbeMatches><d:ProbeMatch>{body}</d:ProbeMatch></d:ProbeMatches>"
+        ));
         assert!(probe(answer.as_bytes()));
         check(
             &answer,
-            Ok("sender is Uuid 4d454930-0000-1000-8000-0200000000aa (wsd.endpoint)\n\
+            Ok(
+                "sender is Uuid 4d454930-0000-1000-8000-0200000000aa (wsd.endpoint)\n\
                 sender is Mac 02:00:00:00:00:aa (wsd.endpoint)\n\
                 sender says wsd.types = NetworkVideoTransmitter\n\
                 sender says wsd.types = Device\n\
@@ -216,22 +222,44 @@ mod tests {
                 sender says onvif.type = video_encoder\n\
                 sender says onvif.hardware = P3225-LV\n\
                 sender says onvif.name = AXIS P3225\n\
-                sender says wsd.scopes = http://example.com/x"),
+                sender says wsd.scopes = http://example.com/x",
+            ),
         );
     }
 
     #[test]
     fn a_hello_describes_its_sender_and_a_proxy_others() {
         let mut sink = Recorder::default();
-        let hello = envelope(&format!("<d:Hello>{}</d:Hello>", endpoint("0a0000000001", "192.0.2.1")));
+        let hello = envelope(&format!(
+            "<d:Hello>{}</d:Hello>",
+            endpoint("0a0000000001", "192.0.2.1")
+        ));
         run(hello.as_bytes(), &ctx(3702, 3702, Role::Unknown), &mut sink).unwrap();
-        assert!(sink.text().contains("sender says onvif.hardware = P3225-LV"));
-        let one = |n: u8| format!("<d:ProbeMatch>{}</d:ProbeMatch>", endpoint("0a0000000001", &format!("192.0.2.7{n}")));
-        let both = envelope(&format!("<d:ProbeMatches>{}{}</d:ProbeMatches>", one(1), one(2)));
+        assert!(
+            sink.text()
+                .contains("sender says onvif.hardware = P3225-LV")
+        );
+        let one = |n: u8| {
+            format!(
+                "<d:ProbeMatch>{}</d:ProbeMatch>",
+                endpoint("0a0000000001", &format!("192.0.2.7{n}"))
+            )
+        };
+        let both = envelope(&format!(
+            "<d:ProbeMatches>{}{}</d:ProbeMatches>",
+            one(1),
+            one(2)
+        ));
         let mut sink = Recorder::default();
         run(both.as_bytes(), &ctx(3702, 3702, Role::Unknown), &mut sink).unwrap();
-        assert!(sink.text().contains("192.0.2.71 says onvif.hardware = P3225-LV"));
-        assert!(sink.text().contains("192.0.2.72 says onvif.hardware = P3225-LV"));
+        assert!(
+            sink.text()
+                .contains("192.0.2.71 says onvif.hardware = P3225-LV")
+        );
+        assert!(
+            sink.text()
+                .contains("192.0.2.72 says onvif.hardware = P3225-LV")
+        );
         assert!(!sink.text().contains("sender"));
     }
 
@@ -240,7 +268,10 @@ mod tests {
         let resolve = "<d:Resolve><a:EndpointReference><a:Address>urn:uuid:4D454930-0000-1000-8000-0200000000aa\
                        </a:Address></a:EndpointReference></d:Resolve>";
         check(&envelope(resolve), Ok(""));
-        check(&envelope("<d:Probe><d:Types>dn:NetworkVideoTransmitter</d:Types></d:Probe>"), Ok(""));
+        check(
+            &envelope("<d:Probe><d:Types>dn:NetworkVideoTransmitter</d:Types></d:Probe>"),
+            Ok(""),
+        );
         check("<html><body/></html>", Err(Malformed::NotMine));
         check("", Err(Malformed::NotMine));
         assert!(!probe(b"<html>"));
