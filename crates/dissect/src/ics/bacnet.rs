@@ -7,34 +7,50 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::bacnet_apdu;
-use super::wire::{key, once_of};
+use super::bacnet_apdu::{self, Talker};
+use super::wire::digest;
 use crate::fields::{Field, field};
 use crate::{About, Ctx, Malformed, Outcome, Reader, Sink};
 
 pub(super) const FIELDS: &[Field] = &[
-    field("bacnet.role", "`client` or `server`, from requests and answers"),
+    field(
+        "bacnet.role",
+        "`client` or `server`, from requests and answers",
+    ),
     field("bacnet.instance", "device instance (clause 12.11)"),
     field("bacnet.vendor_id", "vendor identifier of ASHRAE"),
     field("bacnet.vendor", "name of the vendor, from its number"),
     field("bacnet.object_name", "object-name of the device object"),
     field("bacnet.vendor_name", "vendor-name of the device object"),
     field("bacnet.model_name", "model-name of the device object"),
-    field("bacnet.firmware_revision", "firmware-revision of the device object"),
-    field("bacnet.application_version", "application-software-version of the device object"),
+    field(
+        "bacnet.firmware_revision",
+        "firmware-revision of the device object",
+    ),
+    field(
+        "bacnet.application_version",
+        "application-software-version of the device object",
+    ),
     field("bacnet.description", "description of the device object"),
     field("bacnet.location", "location of the device object"),
     field("bacnet.serial_number", "serial-number of the device object"),
     field("bacnet.profile", "profile-name of the device object"),
-    field("bacnet.protocol_revision", "protocol-revision of the device object"),
-    field("bacnet.router_to", "a network number this router says it reaches"),
-    field("bacnet.network", "number of its own network, from Network-Number-Is"),
+    field(
+        "bacnet.protocol_revision",
+        "protocol-revision of the device object",
+    ),
+    field(
+        "bacnet.router_to",
+        "a network number this router says it reaches",
+    ),
+    field(
+        "bacnet.network",
+        "number of its own network, from Network-Number-Is",
+    ),
     field("bacnet.mstp_address", "MS/TP station address"),
 ];
 
 pub(super) const PORTS: &[u16] = &[47808];
-
-const MEMORY: u8 = b'b';
 
 /// BACnet/IP: the length in the header is that of the datagram.
 pub(super) fn probe(bytes: &[u8]) -> bool {
@@ -57,15 +73,23 @@ pub(super) fn datagram(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome 
     if length < 4 {
         return Err(Malformed::Invalid);
     }
+    // A broadcast address sends nothing: somebody repeats what others said.
+    if matches!(ctx.src.ip, Some(IpAddr::V4(ip)) if ip.octets()[3] == 255) {
+        return Ok(());
+    }
     let mut r = Reader::new(r.take_up_to(length - 4));
     match function {
         // Original unicast and broadcast; a foreign device's broadcast request.
-        0x09..=0x0b => network(r.rest(), About::Sender, sink),
+        0x09..=0x0b => network(r.rest(), About::Sender, ctx, sink),
         0x04 => {
             let ip = IpAddr::V4(Ipv4Addr::from(r.array::<4>()?));
             r.skip(2)?;
-            let origin = if ctx.src.ip == Some(ip) { About::Sender } else { About::Host(ip) };
-            network(r.rest(), origin, sink)
+            let origin = if ctx.src.ip == Some(ip) {
+                About::Sender
+            } else {
+                About::Host(ip)
+            };
+            network(r.rest(), origin, ctx, sink)
         }
         0x00..=0x0c => Ok(()),
         _ => Err(Malformed::NotMine),
@@ -73,13 +97,13 @@ pub(super) fn datagram(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome 
 }
 
 /// BACnet on LLC (SAP 0x82).
-pub(super) fn frame(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
-    network(payload, About::Sender, sink)
+pub(super) fn frame(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
+    network(payload, About::Sender, ctx, sink)
 }
 
 /// MS/TP frames in Ethernet, as Cimetrics' capture tools write them (SNAP 00-10-90, 1): the
 /// wrapper's link address ends in the station address; the rest of it is zero.
-pub(super) fn mstp(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
+pub(super) fn mstp(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     let mut r = Reader::new(payload);
     r.skip(3)?; // Timer and value of the capturing side.
     let kind = r.u8()?;
@@ -87,18 +111,16 @@ pub(super) fn mstp(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     let source = r.u8()?;
     let length = usize::from(r.u16_be()?);
     r.skip(1)?; // Header checksum.
-    if once_of(sink, key(MEMORY, b'm', u64::from(source >> 6)), source) {
-        sink.says("bacnet.mstp_address", source.to_string());
-    }
     // 5 and 6: BACnet data, expecting a reply or not; others pass the token or poll.
     if matches!(kind, 5 | 6) {
-        return network(r.take_up_to(length), About::Sender, sink);
+        sink.says("bacnet.mstp_address", source.to_string());
+        return network(r.take_up_to(length), About::Sender, ctx, sink);
     }
     Ok(())
 }
 
 /// Network layer (clause 6.2).
-fn network(npdu: &[u8], origin: About<'static>, sink: &mut dyn Sink) -> Outcome {
+fn network(npdu: &[u8], origin: About<'static>, ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     let mut r = Reader::new(npdu);
     if r.u8()? != 1 {
         return Err(Malformed::NotMine);
@@ -128,7 +150,8 @@ fn network(npdu: &[u8], origin: About<'static>, sink: &mut dyn Sink) -> Outcome 
     if control & 0x80 != 0 {
         return network_message(&mut r, about, sink);
     }
-    bacnet_apdu::run(r.rest(), about, sink)
+    let tag = digest(&ctx.src.mac.0) ^ u64::from(ctx.src.port);
+    bacnet_apdu::run(r.rest(), &Talker { about, tag }, sink)
 }
 
 /// A station's address as people write it: `114`, `192.0.2.1:47808`, or hex.
@@ -184,10 +207,12 @@ mod tests {
     fn routed_and_forwarded_messages_are_not_the_senders() {
         check(
             "810b 001c 0128ffff00 65910172 fe 1000 c402015062 2201e0 9103 2118",
-            Ok("sender/bacnet-network[26001:114] says bacnet.instance = 86114\n\
+            Ok(
+                "sender/bacnet-network[26001:114] says bacnet.instance = 86114\n\
                 sender/bacnet-network[26001:114] says bacnet.vendor_id = 24\n\
                 sender/bacnet-network[26001:114] says bacnet.vendor = Automated Logic\n\
-                sender/bacnet-network[26001:114] is BacnetInstance 24:86114 (bacnet.instance)"),
+                sender/bacnet-network[26001:114] is BacnetInstance 24:86114 (bacnet.instance)",
+            ),
         );
         check(
             "8104 0014 c6336407bac0 0100 1000 c402000801 22",
@@ -208,7 +233,20 @@ mod tests {
             "810b 000b 0180 01 0001 0003",
             Ok("sender says bacnet.router_to = 1\nsender says bacnet.router_to = 3"),
         );
-        check("810a 000a 0180 13 0005 01", Ok("sender says bacnet.network = 5"));
+        check(
+            "810a 000a 0180 13 0005 01",
+            Ok("sender says bacnet.network = 5"),
+        );
+    }
+
+    #[test]
+    fn a_broadcast_address_is_no_sender() {
+        let mut ctx = ctx(47808, 47808, Role::Unknown);
+        ctx.src.ip = Some(IpAddr::from([192, 0, 2, 255]));
+        let mut facts = Recorder::default();
+        let message = unhex("810b 0018 0120ffff00ff 1000 c402000801 2205c4 9103 2118");
+        assert_eq!(datagram(&message, &ctx, &mut facts), Ok(()));
+        assert_eq!(facts.text(), "");
     }
 
     #[test]
@@ -227,10 +265,7 @@ mod tests {
             let outcome = mstp(&unhex(hex), &ctx(0, 0, Role::Unknown), &mut facts);
             outcome.map(|()| facts.text())
         };
-        assert_eq!(
-            run("000080 00 01 72 0000 84"),
-            Ok("sender says bacnet.mstp_address = 114".to_owned())
-        );
+        assert_eq!(run("000080 00 01 72 0000 84"), Ok(String::new()));
         assert_eq!(
             run("000080 06 ff 72 0010 00 0100 1000 c402015062 2201e0 9103 2118 ffff")
                 .map(|facts| facts.lines().count()),

@@ -24,8 +24,42 @@ const CONTROL: &[(u8, &str)] = &[
     (20, "device restart"),
 ];
 
-/// Reads one APDU sent by `about`.
-pub(super) fn run(apdu: &[u8], about: About<'static>, sink: &mut dyn Sink) -> Outcome {
+/// Who sent an APDU.
+pub(super) struct Talker {
+    /// The sender, a host it speaks for, or a device behind it.
+    pub(super) about: About<'static>,
+    /// Tells senders of one conversation apart: broadcasts of all share one.
+    pub(super) tag: u64,
+}
+
+impl Talker {
+    /// Reports an instance, and says whom it names: a sender that says several, without a source
+    /// network, speaks for several devices (a simulator or proxy).
+    fn device(&self, instance: u32, sink: &mut dyn Sink) -> About<'static> {
+        let mut about = self.about.clone();
+        if instance == UNCONFIGURED {
+            return about;
+        }
+        if about == About::Sender {
+            let first = key(MEMORY, b'i', self.tag);
+            match sink.recall(first) {
+                None => sink.remember(first, u64::from(instance)),
+                Some(own) if own == u64::from(instance) => {}
+                Some(_) => {
+                    about = About::Child {
+                        via: "bacnet-network",
+                        key: Cow::Owned(format!("0:{instance}")),
+                    }
+                }
+            }
+        }
+        sink.about(about.clone(), "bacnet.instance", instance.to_string());
+        about
+    }
+}
+
+/// Reads one APDU.
+pub(super) fn run(apdu: &[u8], talker: &Talker, sink: &mut dyn Sink) -> Outcome {
     let mut r = Reader::new(apdu);
     let first = r.u8()?;
     match first >> 4 {
@@ -34,19 +68,19 @@ pub(super) fn run(apdu: &[u8], about: About<'static>, sink: &mut dyn Sink) -> Ou
             if first & 8 != 0 {
                 r.skip(2)?;
             }
-            confirmed_request(r.u8()?, about, sink);
+            confirmed_request(r.u8()?, &talker.about, sink);
             Ok(())
         }
-        1 => unconfirmed_request(&mut r, about, sink),
+        1 => unconfirmed_request(&mut r, talker, sink),
         3 => {
             r.skip(1)?;
             if first & 8 != 0 && r.u16_be()? >> 8 != 0 {
                 return Ok(()); // A later segment: it does not begin with a tag.
             }
-            say_role(&about, 1, sink);
+            say_role(&talker.about, 1, sink);
             match r.u8()? {
-                12 => read_property(&mut r, &about, sink),
-                14 => read_property_multiple(&mut r, &about, sink),
+                12 => read_property(&mut r, talker, sink),
+                14 => read_property_multiple(&mut r, talker, sink),
                 _ => Ok(()),
             }
         }
@@ -62,23 +96,27 @@ fn say_role(about: &About<'_>, which: u8, sink: &mut dyn Sink) {
     }
 }
 
-fn confirmed_request(service: u8, about: About<'static>, sink: &mut dyn Sink) {
-    say_role(&about, 0, sink);
+fn confirmed_request(service: u8, about: &About<'static>, sink: &mut dyn Sink) {
+    say_role(about, 0, sink);
     if let Some(what) = word(CONTROL, service)
         && once_of(sink, key(MEMORY, b'e', 0), service)
     {
-        sink.event(About::Receiver, EventKind::ControlWrite, format!("BACnet {what}"));
+        sink.event(
+            About::Receiver,
+            EventKind::ControlWrite,
+            format!("BACnet {what}"),
+        );
     }
 }
 
-fn unconfirmed_request(r: &mut Reader<'_>, about: About<'static>, sink: &mut dyn Sink) -> Outcome {
+fn unconfirmed_request(r: &mut Reader<'_>, talker: &Talker, sink: &mut dyn Sink) -> Outcome {
     match r.u8()? {
-        0 => i_am(r, about, sink),
+        0 => i_am(r, talker, sink),
         // I-Have: the device that has the object is the sender.
         1 => {
             let (kind, instance) = object(&tag(r)?)?;
             if kind == DEVICE {
-                say_instance(instance, &about, sink);
+                talker.device(instance, sink);
             }
             Ok(())
         }
@@ -88,14 +126,8 @@ fn unconfirmed_request(r: &mut Reader<'_>, about: About<'static>, sink: &mut dyn
     }
 }
 
-fn say_instance(instance: u32, about: &About<'static>, sink: &mut dyn Sink) {
-    if instance != UNCONFIGURED {
-        sink.about(about.clone(), "bacnet.instance", instance.to_string());
-    }
-}
-
 /// Clause 16.10: device identifier, largest APDU, segmentation, vendor.
-fn i_am(r: &mut Reader<'_>, about: About<'static>, sink: &mut dyn Sink) -> Outcome {
+fn i_am(r: &mut Reader<'_>, talker: &Talker, sink: &mut dyn Sink) -> Outcome {
     let (kind, instance) = object(&tag(r)?)?;
     if kind != DEVICE {
         return Err(Malformed::Invalid);
@@ -103,20 +135,29 @@ fn i_am(r: &mut Reader<'_>, about: About<'static>, sink: &mut dyn Sink) -> Outco
     tag(r)?;
     tag(r)?;
     let vendor = u16::try_from(unsigned(&tag(r)?)?).map_err(|_| Malformed::Invalid)?;
-    say_instance(instance, &about, sink);
+    let about = talker.device(instance, sink);
     sink.about(about.clone(), "bacnet.vendor_id", vendor.to_string());
-    sink.about(about.clone(), "bacnet.vendor", lookup(VENDORS, vendor).unwrap_or_default());
+    sink.about(
+        about.clone(),
+        "bacnet.vendor",
+        lookup(VENDORS, vendor).unwrap_or_default(),
+    );
     if instance != UNCONFIGURED {
         // Instances are unique in an internetwork, whatever network the device sits on; the
         // vendor keeps default instances of different makes apart.
         let kind = IdentifierKind::BacnetInstance;
-        sink.identifier(about, "bacnet.instance", kind, format!("{vendor}:{instance}"));
+        sink.identifier(
+            about,
+            "bacnet.instance",
+            kind,
+            format!("{vendor}:{instance}"),
+        );
     }
     Ok(())
 }
 
 /// ReadProperty-ACK (clause 15.5): object, property, perhaps an index, `{ value }`.
-fn read_property(r: &mut Reader<'_>, about: &About<'static>, sink: &mut dyn Sink) -> Outcome {
+fn read_property(r: &mut Reader<'_>, talker: &Talker, sink: &mut dyn Sink) -> Outcome {
     let (kind, instance) = object(&tag(r)?)?;
     let property = unsigned(&tag(r)?)?;
     let mut next = tag(r)?;
@@ -126,19 +167,15 @@ fn read_property(r: &mut Reader<'_>, about: &About<'static>, sink: &mut dyn Sink
     if kind != DEVICE || next.shape != Shape::Open {
         return Ok(());
     }
-    say_instance(instance, about, sink);
+    let about = talker.device(instance, sink);
     next = tag(r)?;
-    property_value(property, &next, about, sink);
+    property_value(property, &next, &about, sink);
     Ok(())
 }
 
 /// ReadPropertyMultiple-ACK (clause 15.7): objects with lists of property and value or error.
-fn read_property_multiple(
-    r: &mut Reader<'_>,
-    about: &About<'static>,
-    sink: &mut dyn Sink,
-) -> Outcome {
-    let mut device = false;
+fn read_property_multiple(r: &mut Reader<'_>, talker: &Talker, sink: &mut dyn Sink) -> Outcome {
+    let mut device = None;
     let mut property = 0;
     // A flat walk: tags at depth one are the list's, deeper ones belong to values.
     let mut depth = 0u8;
@@ -152,14 +189,13 @@ fn read_property_multiple(
             (Shape::Close, _) => depth = depth.saturating_sub(1),
             (Shape::Value, 0) => {
                 let (kind, instance) = object(&next)?;
-                device = kind == DEVICE;
-                if device {
-                    say_instance(instance, about, sink);
-                }
+                device = (kind == DEVICE).then(|| talker.device(instance, sink));
             }
             (Shape::Value, 1) if next.is_context(2) => property = unsigned(&next)?,
-            (Shape::Value, 2) if device && !next.context => {
-                property_value(property, &next, about, sink);
+            (Shape::Value, 2) if !next.context => {
+                if let Some(about) = &device {
+                    property_value(property, &next, about, sink);
+                }
             }
             _ => {}
         }
@@ -202,7 +238,9 @@ fn characters(body: &[u8]) -> Cow<'_, str> {
         Some((0 | 5, text)) => text::clean(text),
         // UCS-2, big-endian.
         Some((4, wide)) => {
-            let units = wide.chunks_exact(2).filter_map(|p| Some([*p.get(1)?, *p.first()?]));
+            let units = wide
+                .chunks_exact(2)
+                .filter_map(|p| Some([*p.get(1)?, *p.first()?]));
             let little: Vec<u8> = units.take(256).flatten().collect();
             Cow::Owned(text::utf16_le(&little))
         }
@@ -281,8 +319,15 @@ mod tests {
 
     fn check(hex: &str, expect: Result<&[&str], Malformed>) {
         let mut facts = Recorder::default();
-        let outcome = run(&unhex(hex), About::Sender, &mut facts);
-        assert_eq!(outcome.map(|()| facts.lines), expect.map(|e| e.iter().map(|s| s.to_string()).collect()));
+        let talker = Talker {
+            about: About::Sender,
+            tag: 1,
+        };
+        let outcome = run(&unhex(hex), &talker, &mut facts);
+        assert_eq!(
+            outcome.map(|()| facts.lines),
+            expect.map(|e| e.iter().map(|s| s.to_string()).collect())
+        );
     }
 
     #[test]
@@ -338,6 +383,28 @@ mod tests {
             ]),
         );
         check("10 08 09 07 19 07", Ok(&[]));
+    }
+
+    #[test]
+    fn one_sender_with_several_instances_speaks_for_several_devices() {
+        let mut facts = Recorder::default();
+        let talker = Talker {
+            about: About::Sender,
+            tag: 1,
+        };
+        for instance in ["07", "08", "07"] {
+            let i_am = unhex(&format!("10 00 c40200 00{instance} 2201e0 9103 22ffff"));
+            assert_eq!(run(&i_am, &talker, &mut facts), Ok(()));
+        }
+        facts
+            .lines
+            .retain(|line| line.contains("says bacnet.instance"));
+        let expect = [
+            "sender says bacnet.instance = 7",
+            "sender/bacnet-network[0:8] says bacnet.instance = 8",
+            "sender says bacnet.instance = 7",
+        ];
+        assert_eq!(facts.lines, expect);
     }
 
     #[test]

@@ -17,15 +17,30 @@ use crate::fields::{Field, field};
 use crate::{About, Malformed, Outcome, Reader, Sink, text};
 
 pub(super) const FIELDS: &[Field] = &[
-    field("cip.vendor_id", "Identity object attribute 1: number of the vendor"),
+    field(
+        "cip.vendor_id",
+        "Identity object attribute 1: number of the vendor",
+    ),
     field("cip.vendor", "name of the vendor, from its number"),
-    field("cip.device_type", "Identity object attribute 2, as `14 programmable logic controller`"),
+    field(
+        "cip.device_type",
+        "Identity object attribute 2, as `14 programmable logic controller`",
+    ),
     field("cip.product_code", "Identity object attribute 3"),
-    field("cip.revision", "Identity object attribute 4, as `4.7`: the firmware"),
-    field("cip.serial", "Identity object attribute 6: eight hex digits"),
+    field(
+        "cip.revision",
+        "Identity object attribute 4, as `4.7`: the firmware",
+    ),
+    field(
+        "cip.serial",
+        "Identity object attribute 6: eight hex digits",
+    ),
     field("cip.product_name", "Identity object attribute 7"),
     field("cip.state", "Identity object attribute 8 in words"),
-    field("cip.program", "name of the program in a Logix controller (class 0x64)"),
+    field(
+        "cip.name",
+        "name given to a Logix controller or module (class 0x64)",
+    ),
     field("cip.hostname", "TCP/IP Interface object attribute 6"),
     field("cip.mac", "Ethernet Link object attribute 3"),
 ];
@@ -36,7 +51,7 @@ const MULTIPLE_MAX: usize = 32;
 const CLASS_IDENTITY: u16 = 0x01;
 const CLASS_ROUTER: u16 = 0x02;
 const CLASS_CONNECTIONS: u16 = 0x06;
-const CLASS_PROGRAM: u16 = 0x64;
+const CLASS_NAME: u16 = 0x64;
 const CLASS_TCP_IP: u16 = 0xf5;
 const CLASS_ETHERNET: u16 = 0xf6;
 
@@ -101,7 +116,10 @@ pub(super) fn message(data: &[u8], carrier: Carrier, sink: &mut dyn Sink) -> Out
         Carrier::Connection { id, tag } => {
             let route = sink.recall(key(MEMORY, b'k', u64::from(id)));
             let route = route.and_then(|n| u16::try_from(n).ok());
-            (key(MEMORY, b's', tag), route.map_or(Route::Far, Route::unpack))
+            (
+                key(MEMORY, b's', tag),
+                route.map_or(Route::Far, Route::unpack),
+            )
         }
     };
     match data.first() {
@@ -128,9 +146,13 @@ fn request(data: &[u8], route: Route, tag: u64, depth: u8, sink: &mut dyn Sink) 
         (CLASS_CONNECTIONS, UNCONNECTED_SEND) if depth == 0 => {
             return unconnected_send(body, tag, sink);
         }
-        (CLASS_ROUTER, MULTIPLE) if depth < 2 => multiple(body, |part, index, sink| {
-            let _ = request(part, route, nested(tag, index), 2, sink);
-        }, sink)?,
+        (CLASS_ROUTER, MULTIPLE) if depth < 2 => multiple(
+            body,
+            |part, index, sink| {
+                let _ = request(part, route, nested(tag, index), 2, sink);
+            },
+            sink,
+        )?,
         (CLASS_CONNECTIONS, FORWARD_OPEN) => asked.route = forward_open(body, 35)?,
         (CLASS_CONNECTIONS, LARGE_FORWARD_OPEN) => asked.route = forward_open(body, 39)?,
         (pccc::CLASS, pccc::EXECUTE) => asked.attribute = pccc::function(body)?,
@@ -153,7 +175,7 @@ fn request(data: &[u8], route: Route, tag: u64, depth: u8, sink: &mut dyn Sink) 
 /// Requests whose answers say who somebody is, or where a connection goes.
 fn worth_remembering(asked: &Asked) -> bool {
     match asked.class {
-        CLASS_IDENTITY | CLASS_PROGRAM | CLASS_TCP_IP | CLASS_ETHERNET => {
+        CLASS_IDENTITY | CLASS_NAME | CLASS_TCP_IP | CLASS_ETHERNET => {
             matches!(asked.service, GET_ALL | GET_LIST | GET_SINGLE)
         }
         CLASS_ROUTER => asked.service == MULTIPLE,
@@ -209,8 +231,16 @@ fn multiple(
     let count = usize::from(r.u16_le()?).min(MULTIPLE_MAX);
     let mut start = usize::from(r.u16_le()?);
     for index in 0..count {
-        let end = if index + 1 < count { usize::from(r.u16_le()?) } else { body.len() };
-        each(body.get(start..end).ok_or(Malformed::Invalid)?, index as u64, sink);
+        let end = if index + 1 < count {
+            usize::from(r.u16_le()?)
+        } else {
+            body.len()
+        };
+        each(
+            body.get(start..end).ok_or(Malformed::Invalid)?,
+            index as u64,
+            sink,
+        );
         start = end;
     }
     Ok(())
@@ -324,7 +354,8 @@ fn note_own_slot(slot: u8, vendor: u16, serial: u32, product: &str, sink: &mut d
 /// `1734-AENTR`; and of controllers whose port is their own: `1769-L33ER`, `5069-L306ER`.
 fn is_ethernet_module(product: &str) -> bool {
     let kind = product.split_once('-').map_or("", |parts| parts.1);
-    let own_port = ["1769-L", "5069-L"].iter().any(|p| product.starts_with(p)) && kind.contains('E');
+    let own_port =
+        ["1769-L", "5069-L"].iter().any(|p| product.starts_with(p)) && kind.contains('E');
     own_port || ["EN", "EWEB", "AEN"].iter().any(|p| kind.starts_with(p))
 }
 
@@ -387,7 +418,11 @@ impl<'a> IdentityAttributes<'a> {
 
     fn report(&self, about: About<'_>, sink: &mut dyn Sink) {
         say_vendor(self.vendor, about.clone(), sink);
-        sink.about(about.clone(), "cip.device_type", device_type(self.device_type));
+        sink.about(
+            about.clone(),
+            "cip.device_type",
+            device_type(self.device_type),
+        );
         sink.about(about.clone(), "cip.product_code", self.code.to_string());
         let (major, minor) = self.revision;
         sink.about(about.clone(), "cip.revision", format!("{major}.{minor}"));
@@ -399,14 +434,23 @@ impl<'a> IdentityAttributes<'a> {
         sink.about(about.clone(), "cip.product_name", self.product.as_ref());
         if own {
             let kind = IdentifierKind::CipSerial;
-            sink.identifier(about, "cip.serial", kind, format!("{}:{serial}", self.vendor));
+            sink.identifier(
+                about,
+                "cip.serial",
+                kind,
+                format!("{}:{serial}", self.vendor),
+            );
         }
     }
 }
 
 fn say_vendor(vendor: u16, about: About<'_>, sink: &mut dyn Sink) {
     sink.about(about.clone(), "cip.vendor_id", vendor.to_string());
-    sink.about(about, "cip.vendor", lookup(VENDORS, vendor).unwrap_or_default());
+    sink.about(
+        about,
+        "cip.vendor",
+        lookup(VENDORS, vendor).unwrap_or_default(),
+    );
 }
 
 fn identity_answer(asked: &Asked, body: &[u8], sink: &mut dyn Sink) -> Outcome {
@@ -457,7 +501,11 @@ fn identity_attribute(
         6 => sink.about(about, "cip.serial", format!("{:08x}", r.u32_le()?)),
         7 => {
             let length = r.u8()?;
-            sink.about(about, "cip.product_name", text::clean(r.take_up_to(usize::from(length))));
+            sink.about(
+                about,
+                "cip.product_name",
+                text::clean(r.take_up_to(usize::from(length))),
+            );
         }
         _ => return Err(Malformed::Limit),
     }
@@ -470,9 +518,9 @@ fn object_answer(asked: &Asked, body: &[u8], sink: &mut dyn Sink) -> Outcome {
     };
     let mut r = Reader::new(body);
     match (asked.class, asked.service, asked.attribute) {
-        (CLASS_PROGRAM, GET_ALL, _) => {
+        (CLASS_NAME, GET_ALL, _) => {
             let length = r.u16_le()?;
-            sink.about(about, "cip.program", name(r.take(usize::from(length))?));
+            sink.about(about, "cip.name", name(r.take(usize::from(length))?));
         }
         (CLASS_TCP_IP, GET_SINGLE, 6) => {
             let length = r.u16_le()?;
@@ -505,10 +553,8 @@ fn object_answer(asked: &Asked, body: &[u8], sink: &mut dyn Sink) -> Outcome {
     Ok(())
 }
 
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::Role;
     use crate::ics::enip;
     use crate::ics::wire::tests::dialogue;
@@ -523,9 +569,12 @@ mod tests {
         let cip = unhex(cip);
         let mut items = match connection {
             None => unhex("0200 0000 0000 b200"),
-            Some((id, _)) => {
-                [unhex("0200 a100 0400"), id.to_le_bytes().to_vec(), unhex("b100")].concat()
-            }
+            Some((id, _)) => [
+                unhex("0200 a100 0400"),
+                id.to_le_bytes().to_vec(),
+                unhex("b100"),
+            ]
+            .concat(),
         };
         let sequence = connection.map_or(Vec::new(), |(_, n)| n.to_le_bytes().to_vec());
         items.extend(((cip.len() + sequence.len()) as u16).to_le_bytes());
@@ -545,7 +594,11 @@ mod tests {
         let facts = dialogue(enip::run, 44818, &turns);
         let facts: Vec<&str> = facts
             .lines()
-            .filter(|l| ["revision", "program", "host", "event", "is ", "pccc"].iter().any(|w| l.contains(w)))
+            .filter(|l| {
+                ["cip.revision", "hostname", "event", " is ", "pccc"]
+                    .iter()
+                    .any(|w| l.contains(w))
+            })
             .collect();
         assert_eq!(facts, expect);
     }
@@ -590,7 +643,11 @@ mod tests {
     #[test]
     fn a_known_server_decides_which_ethernet_module_is_itself() {
         let other = ENBT.replace("78563412", "99999999");
-        let turns = [asked(1, ASK, ENBT), asked(2, &routed(3), &other), asked(3, &routed(1), ENBT)];
+        let turns = [
+            asked(1, ASK, ENBT),
+            asked(2, &routed(3), &other),
+            asked(3, &routed(1), ENBT),
+        ];
         check(
             &turns.concat(),
             &[
@@ -625,7 +682,10 @@ mod tests {
         // Over a connection whose opening was not seen: nobody knows who answers.
         turns.push((Role::Client, wrap(0, Some((99, 8)), list)));
         turns.push((Role::Server, wrap(0, Some((98, 8)), listed)));
-        check(&turns, &["sender/cip-backplane[slot 0] says cip.revision = 16.20"]);
+        check(
+            &turns,
+            &["sender/cip-backplane[slot 0] says cip.revision = 16.20"],
+        );
     }
 
     #[test]
@@ -634,7 +694,10 @@ mod tests {
         let answer = "8a000000 0200 0600 0c00 8e000000 0407 8e000000 0300 706c63";
         check(
             &asked(1, request, answer),
-            &["sender says cip.revision = 4.7", "sender says cip.hostname = plc"],
+            &[
+                "sender says cip.revision = 4.7",
+                "sender says cip.hostname = plc",
+            ],
         );
     }
 
@@ -644,7 +707,10 @@ mod tests {
         let turns = [
             flash.clone(),
             flash,
-            (Role::Client, wrap(2, None, "52 02 2006 2401 069a 0600 0702208e 2401 0100 0104")),
+            (
+                Role::Client,
+                wrap(2, None, "52 02 2006 2401 069a 0600 0702208e 2401 0100 0104"),
+            ),
             (Role::Client, wrap(3, None, "10 03 20f5 2401 3005 0000")),
         ];
         check(

@@ -145,7 +145,10 @@ mod tests {
             (p.class, p.instance, p.attribute, p.route)
         };
         assert_eq!(path("2001 2401"), (Some(1), Some(1), None, Route::Direct));
-        assert_eq!(path("21008e00 25000100 3005"), (Some(0x8e), Some(1), Some(5), Route::Direct));
+        assert_eq!(
+            path("21008e00 25000100 3005"),
+            (Some(0x8e), Some(1), Some(5), Route::Direct)
+        );
         assert_eq!(path("0103 2001"), (Some(1), None, None, Route::Slot(3)));
         assert_eq!(path("0103 0202"), (None, None, None, Route::Far));
         // Port 2 with the link address "10.0.0.1".

@@ -7,11 +7,20 @@ use crate::{Ctx, Malformed, Outcome, Probe, Reader, Role, Sink, Step, text};
 
 pub(super) const FIELDS: &[Field] = &[
     field("codesys.role", "`client` or `server`"),
-    field("codesys.node_name", "node name in an answer of the V3 name service"),
+    field(
+        "codesys.node_name",
+        "node name in an answer of the V3 name service",
+    ),
     field("codesys.device_name", "device name in the same answer"),
     field("codesys.vendor_name", "vendor name in the same answer"),
-    field("codesys.os_name", "operating system in a V2 information answer"),
-    field("codesys.os_version", "its version or type in the same answer"),
+    field(
+        "codesys.os_name",
+        "operating system in a V2 information answer",
+    ),
+    field(
+        "codesys.os_version",
+        "its version or type in the same answer",
+    ),
     field("codesys.product", "product in the same answer"),
 ];
 
@@ -50,7 +59,11 @@ fn routed(bytes: &[u8], sink: &mut dyn Sink) -> Outcome {
     if found.len() < 2 {
         return Ok(());
     }
-    let fields = ["codesys.node_name", "codesys.device_name", "codesys.vendor_name"];
+    let fields = [
+        "codesys.node_name",
+        "codesys.device_name",
+        "codesys.vendor_name",
+    ];
     for (field, value) in fields.into_iter().zip(found) {
         sink.says(field, value);
     }
@@ -107,7 +120,11 @@ pub(super) fn v3(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
 
 /// V2 frames begin with 0xbb twice.
 pub(super) fn probe_v2(bytes: &[u8]) -> Probe {
-    if bytes.starts_with(&[0xbb, 0xbb]) { Probe::Maybe } else { Probe::No }
+    if bytes.starts_with(&[0xbb, 0xbb]) {
+        Probe::Maybe
+    } else {
+        Probe::No
+    }
 }
 
 /// Reads V2's information answer: three C strings at fixed places.
@@ -161,9 +178,15 @@ mod tests {
             answer[at..at + text.len()].copy_from_slice(text.as_bytes());
         }
         let mut facts = Recorder::default();
-        assert_eq!(v2(&answer, &ctx(2455, 1, Role::Server), &mut facts), Step::Consumed(160));
+        assert_eq!(
+            v2(&answer, &ctx(2455, 1, Role::Server), &mut facts),
+            Step::Consumed(160)
+        );
         assert_eq!(facts.lines.len(), 4);
-        assert_eq!(v2(b"SSH-", &ctx(2455, 1, Role::Server), &mut facts), Step::Resync);
+        assert_eq!(
+            v2(b"SSH-", &ctx(2455, 1, Role::Server), &mut facts),
+            Step::Resync
+        );
         assert_eq!(probe_v3(&[0, 1, 0x17, 0xe8, 9, 0, 0, 0]), Probe::Yes);
     }
 }

@@ -22,7 +22,9 @@ const DATA: u8 = 0xf0;
 /// A TPKT with a COTP header; certain when the payload is a protocol of this module.
 pub(super) fn probe(bytes: &[u8]) -> Probe {
     let [3, 0, high, low, rest @ ..] = bytes else {
-        return if bytes.len() < 4 && b"\x03\0".starts_with(bytes.get(..bytes.len().min(2)).unwrap_or_default()) {
+        return if bytes.len() < 4
+            && b"\x03\0".starts_with(bytes.get(..bytes.len().min(2)).unwrap_or_default())
+        {
             Probe::Maybe
         } else {
             Probe::No
@@ -42,7 +44,11 @@ pub(super) fn probe(bytes: &[u8]) -> Probe {
 /// Reads one TPKT.
 pub(super) fn run(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
     let [3, 0, high, low, ..] = bytes else {
-        return if bytes.len() < 4 { Step::NeedMore } else { Step::Resync };
+        return if bytes.len() < 4 {
+            Step::NeedMore
+        } else {
+            Step::Resync
+        };
     };
     let total = usize::from(u16::from_be_bytes([*high, *low]));
     if total < 7 {
@@ -67,9 +73,26 @@ fn transport(tpdu: &[u8], role: Role, sink: &mut dyn Sink) -> Result<(), Malform
             head.skip(5)?; // References, class.
             called(&mut head, kind == CONNECT_CONFIRM, sink)
         }
-        DATA => data(r.rest(), role, sink),
+        DATA => {
+            let last = head.u8()? & 0x80 != 0;
+            if r.is_empty() || continues(last, role, sink) {
+                return Ok(());
+            }
+            data(r.rest(), role, sink)
+        }
         _ => Ok(()),
     }
+}
+
+/// Whether a data TPDU continues the one before it (ISO 8073 §13.7: the end mark): only the first
+/// of several begins with a header of the protocol above.
+fn continues(last: bool, role: Role, sink: &mut dyn Sink) -> bool {
+    let open = key(MEMORY, b'f', if role == Role::Client { 0 } else { 1 });
+    let middle = sink.recall(open) == Some(1);
+    if last == middle {
+        sink.remember(open, u64::from(!last));
+    }
+    middle
 }
 
 /// Remembers the called selector (parameter 0xC2); what it means depends on the protocol above.
@@ -117,6 +140,21 @@ mod tests {
     use crate::testing::{Recorder, ctx, unhex};
 
     #[test]
+    fn only_the_first_part_of_a_message_has_a_header() {
+        // The second TPDU begins with 0x32, the third starts a new message.
+        let parts = "0300 0009 02f000 3207 0300 0009 02f080 3201 0300 0008 02f080 72";
+        let mut facts = Recorder::default();
+        let ctx = ctx(102, 1, Role::Server);
+        crate::testing::run_stream(run, &unhex(parts), &ctx, &mut facts);
+        assert_eq!(facts.text(), "");
+        let open = key(MEMORY, b'f', 1);
+        assert_eq!(facts.recall(open), Some(0));
+        assert!(!continues(false, Role::Server, &mut facts));
+        assert!(continues(true, Role::Server, &mut facts));
+        assert!(!continues(true, Role::Server, &mut facts));
+    }
+
+    #[test]
     fn probes_and_steps() {
         let tpkt = |hex| probe(&unhex(hex));
         assert_eq!(tpkt("0300 0019 02f080 32"), Probe::Yes);
@@ -124,7 +162,13 @@ mod tests {
         assert_eq!(tpkt("0300"), Probe::Maybe);
         assert_eq!(tpkt("0300 0003 02"), Probe::No);
         assert_eq!(tpkt("4745 5420"), Probe::No);
-        let step = |hex| run(&unhex(hex), &ctx(1, 102, Role::Client), &mut Recorder::default());
+        let step = |hex| {
+            run(
+                &unhex(hex),
+                &ctx(1, 102, Role::Client),
+                &mut Recorder::default(),
+            )
+        };
         assert_eq!(step("0300 0007 02f0"), Step::NeedMore);
         assert_eq!(step("0300 0007 02f000 0300"), Step::Consumed(7));
         assert_eq!(step("0300 0002 02f000"), Step::Resync);

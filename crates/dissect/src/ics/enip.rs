@@ -2,14 +2,20 @@
 
 use super::cip::{self, Carrier};
 use super::cip_names::state;
-use super::wire::{cut, key, once, runs, say_role, side};
+use super::wire::{cut, digest, key, once, runs, say_role, side};
 use crate::fields::{Field, field};
 use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Role, Sink, Step, text};
 
 pub(super) const FIELDS: &[Field] = &[
-    field("enip.role", "`client` or `server` of an encapsulation session"),
+    field(
+        "enip.role",
+        "`client` or `server` of an encapsulation session",
+    ),
     field("enip.services", "name in the answer to ListServices"),
-    field("enip.io", "`yes` for senders of class 0/1 connection data (UDP 2222)"),
+    field(
+        "enip.io",
+        "`yes` for senders of class 0/1 connection data (UDP 2222)",
+    ),
 ];
 
 pub(super) const PORTS: &[u16] = &[44818];
@@ -38,7 +44,10 @@ fn header(bytes: &[u8]) -> Result<Header, Malformed> {
         context: r.u64_be()?,
     };
     let options = r.u32_le()?;
-    let known = matches!(header.command, 0 | 1 | 4 | 0x63..=0x66 | 0x6f | 0x70 | 0x72 | 0x73);
+    let known = matches!(
+        header.command,
+        0 | 1 | 4 | 0x63..=0x66 | 0x6f | 0x70 | 0x72 | 0x73
+    );
     // Status codes are below 0x100 (Table 2-3.3); options shall be zero (§2-3.7).
     if known && options == 0 && header.status < 0x100 {
         Ok(header)
@@ -88,7 +97,7 @@ pub(super) fn datagram(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome 
 }
 
 /// Connected class 0/1 data on UDP 2222: sequenced address and data items, nothing before them.
-pub(super) fn io(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
+pub(super) fn io(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     let mut r = Reader::new(bytes);
     if r.u16_le()? != 2 || r.u16_le()? != 0x8002 || r.u16_le()? != 8 {
         return Err(Malformed::NotMine);
@@ -97,7 +106,8 @@ pub(super) fn io(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     if r.u16_le()? != 0x00b1 {
         return Err(Malformed::NotMine);
     }
-    if once(sink, key(MEMORY, b'i', 0)) {
+    // Both ends use the same port: each says it for itself.
+    if once(sink, key(MEMORY, b'i', digest(&ctx.src.mac.0))) {
         sink.says("enip.io", "yes");
     }
     Ok(())
@@ -108,18 +118,26 @@ fn command(head: &Header, body: &[u8], role: Role, sink: &mut dyn Sink) -> Outco
         return Ok(());
     }
     match head.command {
-        0x04 if !body.is_empty() && role != Role::Client => items(body, |kind, item, sink| {
-            if kind == 0x100 {
-                let name = item.get(4..).unwrap_or_default();
-                let name = runs(name, 4).next().unwrap_or_default();
-                sink.says("enip.services", text::clean_str(name));
-            }
-        }, sink),
-        0x63 if !body.is_empty() && role != Role::Client => items(body, |kind, item, sink| {
-            if kind == 0x0c {
-                let _ = list_identity(item, sink);
-            }
-        }, sink),
+        0x04 if !body.is_empty() && role != Role::Client => items(
+            body,
+            |kind, item, sink| {
+                if kind == 0x100 {
+                    let name = item.get(4..).unwrap_or_default();
+                    let name = runs(name, 4).next().unwrap_or_default();
+                    sink.says("enip.services", text::clean_str(name));
+                }
+            },
+            sink,
+        ),
+        0x63 if !body.is_empty() && role != Role::Client => items(
+            body,
+            |kind, item, sink| {
+                if kind == 0x0c {
+                    let _ = list_identity(item, sink);
+                }
+            },
+            sink,
+        ),
         0x6f | 0x70 => {
             let mut r = Reader::new(body);
             r.skip(6)?; // Interface handle and timeout.
@@ -210,7 +228,10 @@ mod tests {
         let facts = datagrams(datagram, 44818, &[(Role::Server, LIST_IDENTITY)]);
         assert_eq!(facts, Ok(expect.join("\n")));
         let request = "6300 0000 00000000 00000000 0000000000000000 00000000";
-        assert_eq!(datagrams(datagram, 44818, &[(Role::Client, request)]), Ok(String::new()));
+        assert_eq!(
+            datagrams(datagram, 44818, &[(Role::Client, request)]),
+            Ok(String::new())
+        );
     }
 
     #[test]
@@ -230,7 +251,13 @@ mod tests {
 
     #[test]
     fn foreign_and_short_bytes() {
-        let step = |hex| run(&unhex(hex), &ctx(1, 44818, Role::Client), &mut Recorder::default());
+        let step = |hex| {
+            run(
+                &unhex(hex),
+                &ctx(1, 44818, Role::Client),
+                &mut Recorder::default(),
+            )
+        };
         assert_eq!(step("6f00 0400"), Step::NeedMore);
         let cut = "6f00 0400 01000000 00000000 0000000000000000 00000000 00";
         assert_eq!(step(cut), Step::NeedMore);

@@ -6,15 +6,33 @@ use crate::fields::{Field, field};
 use crate::{Ctx, Malformed, Outcome, Probe, Reader, Role, Sink, Step, text};
 
 pub(super) const FIELDS: &[Field] = &[
-    field("crimson.manufacturer", "answer of Red Lion Crimson to register 0x12b"),
-    field("crimson.model", "answer of Red Lion Crimson to register 0x12a"),
+    field(
+        "crimson.manufacturer",
+        "answer of Red Lion Crimson to register 0x12b",
+    ),
+    field(
+        "crimson.model",
+        "answer of Red Lion Crimson to register 0x12a",
+    ),
     field("focas.role", "`client` or `server` of Fanuc FOCAS"),
     field("srtp.role", "`client` or `server` of GE SRTP"),
-    field("srtp.controller", "text in the answer to Return Controller Type and ID"),
+    field(
+        "srtp.controller",
+        "text in the answer to Return Controller Type and ID",
+    ),
     field("roc.role", "`client` or `server` of Emerson ROC"),
-    field("roc.address", "unit and group of the answering device, as `1/2`"),
-    field("atg.station", "station header of a Veeder-Root inventory report"),
-    field("ecom.role", "`client` or `server` of Host Engineering's HAP"),
+    field(
+        "roc.address",
+        "unit and group of the answering device, as `1/2`",
+    ),
+    field(
+        "atg.station",
+        "station header of a Veeder-Root inventory report",
+    ),
+    field(
+        "ecom.role",
+        "`client` or `server` of Host Engineering's HAP",
+    ),
 ];
 
 pub(super) const CRIMSON_PORTS: &[u16] = &[789];
@@ -45,7 +63,9 @@ pub(super) fn crimson(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
         Ok(whole) => whole,
         Err(step) => return step,
     };
-    if side(ctx, CRIMSON_PORTS) == Role::Server && let [_, _, 1, register, _, _, value @ ..] = message {
+    if side(ctx, CRIMSON_PORTS) == Role::Server
+        && let [_, _, 1, register, _, _, value @ ..] = message
+    {
         match register {
             0x2b => sink.says("crimson.manufacturer", name(value)),
             0x2a => sink.says("crimson.model", name(value)),
@@ -57,7 +77,11 @@ pub(super) fn crimson(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
 
 /// Four times 0xa0.
 pub(super) fn probe_focas(bytes: &[u8]) -> Probe {
-    if bytes.len() >= 4 && bytes.starts_with(&[0xa0; 4]) { Probe::Yes } else { Probe::No }
+    if bytes.len() >= 4 && bytes.starts_with(&[0xa0; 4]) {
+        Probe::Yes
+    } else {
+        Probe::No
+    }
 }
 
 /// FOCAS: presence only.
@@ -120,7 +144,11 @@ fn roc_length(bytes: &[u8]) -> Option<usize> {
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| {
         (0..8).fold(crc ^ u16::from(*byte), |crc, _| {
-            if crc & 1 == 1 { crc >> 1 ^ 0xa001 } else { crc >> 1 }
+            if crc & 1 == 1 {
+                crc >> 1 ^ 0xa001
+            } else {
+                crc >> 1
+            }
         })
     })
 }
@@ -222,11 +250,18 @@ mod tests {
         let facts = dialogue(
             crimson,
             789,
-            &[(Role::Client, "0004 012b 1b00"), (Role::Server, "000d 012b 1b00 526564204c696f6e00")],
+            &[
+                (Role::Client, "0004 012b 1b00"),
+                (Role::Server, "000d 012b 1b00 526564204c696f6e00"),
+            ],
         );
         assert_eq!(facts, "sender says crimson.manufacturer = Red Lion");
         assert_eq!(probe_crimson(b"HTTP"), Probe::No);
-        let facts = dialogue(focas, 8193, &[(Role::Server, "a0a0a0a0 0001 0102 0002 0000")]);
+        let facts = dialogue(
+            focas,
+            8193,
+            &[(Role::Server, "a0a0a0a0 0001 0102 0002 0000")],
+        );
         assert_eq!(facts, "sender says focas.role = server");
         assert_eq!(dialogue(focas, 8193, &[(Role::Server, "485454502f")]), "");
     }
@@ -234,14 +269,21 @@ mod tests {
     #[test]
     fn srtp_answers_are_read_with_their_question() {
         let frame = |kind: u8, length: u8, service: u8, body: &str| {
-            let mut head = vec![0u8; SRTP_HEADER];
+            let mut head = [0u8; SRTP_HEADER];
             (head[0], head[2], head[4], head[42]) = (kind, 5, length, service);
             let head: String = head.iter().map(|b| format!("{b:02x}")).collect();
             format!("{head}{body}")
         };
         let answer = frame(3, 8, 0, "0000 50414331 0000");
         assert_eq!(
-            dialogue(srtp, 18245, &[(Role::Client, &frame(2, 0, 0x43, "")), (Role::Server, &answer)]),
+            dialogue(
+                srtp,
+                18245,
+                &[
+                    (Role::Client, &frame(2, 0, 0x43, "")),
+                    (Role::Server, &answer)
+                ]
+            ),
             "sender says srtp.role = client\nsender says srtp.role = server\n\
              sender says srtp.controller = PAC1"
         );
@@ -260,14 +302,18 @@ mod tests {
             dialogue(roc, 4000, &[(Role::Server, &hex)]),
             "sender says roc.role = server\nsender says roc.address = 3/4"
         );
-        assert_eq!(dialogue(roc, 4000, &[(Role::Server, "0102 0304 07 00 0000")]), "");
+        assert_eq!(
+            dialogue(roc, 4000, &[(Role::Server, "0102 0304 07 00 0000")]),
+            ""
+        );
         // Check value of CRC-16/ARC.
         assert_eq!(crc16(b"123456789"), 0xbb3d);
     }
 
     #[test]
     fn tank_gauges_and_ecom() {
-        let report = b"\x01\r\nI20100\r\nJAN 01, 2020 10:00 AM\r\n\r\nACME FUEL 7\r\n1 MAIN ST\r\n\x03";
+        let report =
+            b"\x01\r\nI20100\r\nJAN 01, 2020 10:00 AM\r\n\r\nACME FUEL 7\r\n1 MAIN ST\r\n\x03";
         let hex: String = report.iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(
             dialogue(atg, 10001, &[(Role::Server, &hex)]),

@@ -213,12 +213,37 @@ pub(crate) const STREAMS: &[Stream] = &[
     stream("FINS", fins::PORTS, fins::probe, fins::run),
     stream("SLMP", slmp::PORTS, slmp::probe, slmp::run),
     stream("Niagara Fox", fox::PORTS, fox::probe, fox::run),
-    stream("PC Worx", phoenix::PCWORX_PORTS, phoenix::probe_pcworx, phoenix::pcworx),
-    stream("ProConOS", phoenix::PROCONOS_PORTS, phoenix::probe_proconos, phoenix::proconos),
+    stream(
+        "PC Worx",
+        phoenix::PCWORX_PORTS,
+        phoenix::probe_pcworx,
+        phoenix::pcworx,
+    ),
+    stream(
+        "ProConOS",
+        phoenix::PROCONOS_PORTS,
+        phoenix::probe_proconos,
+        phoenix::proconos,
+    ),
     stream("CODESYS", codesys::V3_PORTS, codesys::probe_v3, codesys::v3),
-    stream("CODESYS V2", codesys::V2_PORTS, codesys::probe_v2, codesys::v2),
-    stream("Crimson", makers::CRIMSON_PORTS, makers::probe_crimson, makers::crimson),
-    stream("FOCAS", makers::FOCAS_PORTS, makers::probe_focas, makers::focas),
+    stream(
+        "CODESYS V2",
+        codesys::V2_PORTS,
+        codesys::probe_v2,
+        codesys::v2,
+    ),
+    stream(
+        "Crimson",
+        makers::CRIMSON_PORTS,
+        makers::probe_crimson,
+        makers::crimson,
+    ),
+    stream(
+        "FOCAS",
+        makers::FOCAS_PORTS,
+        makers::probe_focas,
+        makers::focas,
+    ),
     stream("SRTP", makers::SRTP_PORTS, makers::probe_srtp, makers::srtp),
     stream("ROC", makers::ROC_PORTS, makers::probe_roc, makers::roc),
     stream("ATG", makers::ATG_PORTS, makers::probe_atg, makers::atg),
@@ -249,7 +274,10 @@ mod tests {
         for stream in STREAMS {
             let port = stream.ports[0];
             (stream.probe)(bytes);
-            for ctx in [ctx(50_000, port, Role::Client), ctx(port, 50_000, Role::Server)] {
+            for ctx in [
+                ctx(50_000, port, Role::Client),
+                ctx(port, 50_000, Role::Server),
+            ] {
                 let step = run_stream(stream.run, bytes, &ctx, &mut facts);
                 assert!(step != Step::Consumed(0), "{} stands still", stream.name);
             }

@@ -6,11 +6,20 @@ use crate::fields::{Field, field};
 use crate::{Ctx, Probe, Role, Sink, Step};
 
 pub(super) const FIELDS: &[Field] = &[
-    field("pcworx.plc_type", "PLC type in the answer to a type request, as `ILC 151 ETH`"),
+    field(
+        "pcworx.plc_type",
+        "PLC type in the answer to a type request, as `ILC 151 ETH`",
+    ),
     field("pcworx.firmware", "firmware version in the same answer"),
-    field("pcworx.firmware_date", "firmware date and time in the same answer"),
+    field(
+        "pcworx.firmware_date",
+        "firmware date and time in the same answer",
+    ),
     field("pcworx.model", "model number in the same answer"),
-    field("proconos.runtime", "ladder logic runtime in the answer to an information request"),
+    field(
+        "proconos.runtime",
+        "ladder logic runtime in the answer to an information request",
+    ),
     field("proconos.plc_type", "PLC type in the same answer"),
     field("proconos.project", "project name in the same answer"),
     field("proconos.boot_project", "boot project in the same answer"),
@@ -45,7 +54,13 @@ pub(super) fn pcworx(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
     };
     // The information answer is the only one this long with text at these places.
     if *kind == 0x81 && side(ctx, PCWORX_PORTS) == Role::Server && message.len() >= 153 {
-        let text = |at: usize, length: usize| name(message.get(at..).map_or(&[][..], |rest| rest.get(..length).unwrap_or(rest)));
+        let text = |at: usize, length: usize| {
+            name(
+                message
+                    .get(at..)
+                    .map_or(&[][..], |rest| rest.get(..length).unwrap_or(rest)),
+            )
+        };
         let (plc, firmware) = (text(30, 36), text(66, 13));
         if !plc.is_empty() && firmware.starts_with(|c: char| c.is_ascii_digit()) {
             sink.says("pcworx.plc_type", plc);
@@ -60,7 +75,11 @@ pub(super) fn pcworx(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
 
 /// Answers begin with 0xcc.
 pub(super) fn probe_proconos(bytes: &[u8]) -> Probe {
-    if bytes.starts_with(&[0xcc]) { Probe::Maybe } else { Probe::No }
+    if bytes.starts_with(&[0xcc]) {
+        Probe::Maybe
+    } else {
+        Probe::No
+    }
 }
 
 /// Reads an answer of ProConOS.
@@ -94,7 +113,13 @@ mod tests {
     fn pcworx_answers() {
         let mut answer = vec![0u8; 180];
         answer[..4].copy_from_slice(&[0x81, 6, 0, 180]);
-        for (at, text) in [(30, "ILC 151 ETH"), (66, "4.42"), (79, "May  3 2013"), (92, "12:00:00"), (152, "2700974")] {
+        for (at, text) in [
+            (30, "ILC 151 ETH"),
+            (66, "4.42"),
+            (79, "May  3 2013"),
+            (92, "12:00:00"),
+            (152, "2700974"),
+        ] {
             put(&mut answer, at, text);
         }
         let mut facts = Recorder::default();
@@ -107,7 +132,8 @@ mod tests {
             "sender says pcworx.model = 2700974",
         ];
         assert_eq!(facts.lines, expect);
-        let again = |bytes: &[u8]| pcworx(bytes, &ctx(1962, 1, Role::Server), &mut Recorder::default());
+        let again =
+            |bytes: &[u8]| pcworx(bytes, &ctx(1962, 1, Role::Server), &mut Recorder::default());
         assert_eq!(again(&answer[..50]), Step::NeedMore);
         assert_eq!(again(b"GET /"), Step::Resync);
     }

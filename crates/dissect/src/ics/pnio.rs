@@ -5,20 +5,35 @@ use std::borrow::Cow;
 
 use model::observation::{EventKind, IdentifierKind};
 
-use super::wire::{key, lookup, name, once, once_of};
+use super::wire::{key, lookup, name, once};
 use crate::fields::{Field, field};
 use crate::{About, Ctx, Malformed, Outcome, Reader, Sink};
 
 pub(super) const FIELDS: &[Field] = &[
-    field("pn_im.role", "`controller` or `device`, from the connect request and its answer"),
-    field("pn_im.station_name", "CMInitiatorStationName or the device's own in the answer"),
+    field(
+        "pn_im.role",
+        "`controller` or `device`, from the connect request and its answer",
+    ),
+    field(
+        "pn_im.station_name",
+        "CMInitiatorStationName or the device's own in the answer",
+    ),
     field("pn_im.vendor_id", "I&M0 vendor id, four hex digits"),
     field("pn_im.vendor", "name of the vendor, from its number"),
-    field("pn_im.order_id", "I&M0 order id, or that of the endpoint mapper's annotation"),
+    field(
+        "pn_im.order_id",
+        "I&M0 order id, or that of the endpoint mapper's annotation",
+    ),
     field("pn_im.serial", "I&M0 serial number"),
     field("pn_im.hardware_revision", "I&M0 hardware revision"),
-    field("pn_im.software_revision", "I&M0 software revision, as `V3.1.0`"),
-    field("pn_im.device_type", "device type in the endpoint mapper's annotation"),
+    field(
+        "pn_im.software_revision",
+        "I&M0 software revision, as `V3.1.0`",
+    ),
+    field(
+        "pn_im.device_type",
+        "device type in the endpoint mapper's annotation",
+    ),
     field("pn_im.tag_function", "I&M1 tag function"),
     field("pn_im.tag_location", "I&M1 tag location"),
     field("pn_im.descriptor", "I&M3 descriptor"),
@@ -114,7 +129,11 @@ pub(super) fn datagram(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome
         return Ok(());
     };
     if rpc.interface == ENDPOINT_MAPPER {
-        return if rpc.answer { endpoints(&rpc, sink) } else { Ok(()) };
+        return if rpc.answer {
+            endpoints(&rpc, sink)
+        } else {
+            Ok(())
+        };
     }
     let mut r = Reader::new(rpc.body);
     // Maximum or status, length, and the array's maximum, offset and count.
@@ -136,16 +155,20 @@ fn blocks(r: &mut Reader<'_>, rpc: &Rpc<'_>, sink: &mut dyn Sink) -> Outcome {
         let kind = r.u16_be()?;
         let length = usize::from(r.u16_be()?);
         r.skip(2)?;
-        let mut body = Reader::new(r.take_up_to(length.checked_sub(2).ok_or(Malformed::Invalid)?));
+        // Records of a user's own layout are no blocks: what follows a header may be anything.
+        let Some(length) = length.checked_sub(2) else {
+            break;
+        };
+        let mut body = Reader::new(r.take_up_to(length));
         match kind {
             0x0101 if !rpc.answer => connect_request(&mut body, sink)?,
-            0x8101 if rpc.answer => say_role("device", 1, sink),
+            0x8101 if rpc.answer => sink.says("pn_im.role", "device"),
             // ARServerBlock: the device's own name.
             0x8106 => {
                 let length = body.u16_be()?;
                 sink.says("pn_im.station_name", name(body.take(usize::from(length))?));
             }
-            0x0008 if !rpc.answer => write_request(&mut body, sink)?,
+            0x0008 if !rpc.answer => return write_request(&mut body, sink),
             // The header of a read answer says which slot; the record follows as a block.
             0x8009 => {
                 body.skip(2 + 16 + 4)?;
@@ -175,18 +198,12 @@ fn about(module: Option<(u16, u16)>) -> About<'static> {
     }
 }
 
-fn say_role(word: &'static str, which: u8, sink: &mut dyn Sink) {
-    if once_of(sink, key(MEMORY, b'r', 0), which) {
-        sink.says("pn_im.role", word);
-    }
-}
-
 /// ARBlockReq: the controller names itself.
 fn connect_request(body: &mut Reader<'_>, sink: &mut dyn Sink) -> Outcome {
     // Type, AR UUID, session key, MAC, object UUID, properties, time-out, port.
     body.skip(2 + 16 + 2 + 6 + 16 + 4 + 2 + 2)?;
     let length = body.u16_be()?;
-    say_role("controller", 0, sink);
+    sink.says("pn_im.role", "controller");
     sink.says("pn_im.station_name", name(body.take(usize::from(length))?));
     Ok(())
 }
@@ -197,7 +214,11 @@ fn write_request(body: &mut Reader<'_>, sink: &mut dyn Sink) -> Outcome {
     let index = body.u16_be()?;
     // I&M1 to I&M4 and factory reset are written by engineering tools, not by controllers.
     if (0xaff1..=0xaff4).contains(&index) && once(sink, key(MEMORY, b'e', 0)) {
-        sink.event(About::Receiver, EventKind::ControlWrite, "PROFINET I&M record write");
+        sink.event(
+            About::Receiver,
+            EventKind::ControlWrite,
+            "PROFINET I&M record write",
+        );
     }
     Ok(())
 }
@@ -213,14 +234,22 @@ fn im0(body: &mut Reader<'_>, about: &About<'static>, sink: &mut dyn Sink) -> Ou
     let maker = lookup(VENDORS, vendor).unwrap_or_default();
     sink.about(about.clone(), "pn_im.vendor", maker);
     sink.about(about.clone(), "pn_im.order_id", order);
-    sink.about(about.clone(), "pn_im.hardware_revision", hardware.to_string());
+    sink.about(
+        about.clone(),
+        "pn_im.hardware_revision",
+        hardware.to_string(),
+    );
     if prefix.is_ascii_alphabetic() {
         let version = format!("{}{major}.{minor}.{patch}", char::from(prefix));
         sink.about(about.clone(), "pn_im.software_revision", version);
     }
     if serial.len() >= 6 && serial.bytes().any(|b| b != b'0' && b != b' ') {
         // As S7 says it, so that one device found by both is one.
-        let scope = if vendor == 0x002a { "siemens".to_owned() } else { format!("pn:{vendor:04x}") };
+        let scope = if vendor == 0x002a {
+            "siemens".to_owned()
+        } else {
+            format!("pn:{vendor:04x}")
+        };
         sink.about(about.clone(), "pn_im.serial", serial.as_ref());
         let value = format!("{scope}:{serial}");
         sink.identifier(about.clone(), "pn_im.serial", IdentifierKind::Serial, value);
@@ -251,7 +280,10 @@ fn endpoints(rpc: &Rpc<'_>, sink: &mut dyn Sink) -> Outcome {
     let prefix = column(53, 54);
     let digits = |n: &Cow<'_, str>| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
     if numbers.iter().all(digits) && prefix.len() == 1 {
-        sink.says("pn_im.software_revision", format!("{prefix}{}", numbers.join(".")));
+        sink.says(
+            "pn_im.software_revision",
+            format!("{prefix}{}", numbers.join(".")),
+        );
     }
     Ok(())
 }
@@ -300,7 +332,11 @@ mod tests {
                 padded("S C-K5AF12345", 16),
             )
         };
-        let facts = datagrams(datagram, 34964, &[(Role::Server, &pdu(2, DEVICE, &record(0)))]);
+        let facts = datagrams(
+            datagram,
+            34964,
+            &[(Role::Server, &pdu(2, DEVICE, &record(0)))],
+        );
         let expect = [
             "sender says pn_im.vendor_id = 002a",
             "sender says pn_im.vendor = Siemens",
@@ -311,8 +347,17 @@ mod tests {
             "sender is Serial siemens:S C-K5AF12345 (pn_im.serial)",
         ];
         assert_eq!(facts, Ok(expect.join("\n")));
-        let facts = datagrams(datagram, 34964, &[(Role::Server, &pdu(2, DEVICE, &record(4)))]);
-        assert!(facts.unwrap().lines().all(|l| l.starts_with("sender/pn-slot[slot 4]")));
+        let facts = datagrams(
+            datagram,
+            34964,
+            &[(Role::Server, &pdu(2, DEVICE, &record(4)))],
+        );
+        assert!(
+            facts
+                .unwrap()
+                .lines()
+                .all(|l| l.starts_with("sender/pn-slot[slot 4]"))
+        );
     }
 
     #[test]

@@ -6,24 +6,54 @@ use model::observation::{EventKind, IdentifierKind};
 use super::cotp;
 use super::wire::{key, name, once, once_of, say_role, word};
 use crate::fields::{Field, field};
-use crate::{About, Outcome, Reader, Role, Sink};
+use crate::{About, Malformed, Outcome, Reader, Role, Sink};
 
 pub(super) const FIELDS: &[Field] = &[
     field("s7.role", "`client` or `server`"),
-    field("s7.function", "job function asked for or carried out, as `0x04 read variable`"),
-    field("s7.rack_slot", "rack and slot the server was called by, as `0/2`"),
-    field("s7.order_number", "SZL 0x0011 index 1, or S7comm-plus: order number (MLFB)"),
+    field(
+        "s7.function",
+        "job function asked for or carried out, as `0x04 read variable`",
+    ),
+    field(
+        "s7.rack_slot",
+        "rack and slot the server was called by, as `0/2`",
+    ),
+    field(
+        "s7.order_number",
+        "SZL 0x0011 index 1, or S7comm-plus: order number (MLFB)",
+    ),
     field("s7.hardware", "SZL 0x0011 index 1: hardware version"),
-    field("s7.firmware", "SZL 0x0011 index 7, or S7comm-plus: firmware, as `V3.2.6`"),
-    field("s7.plc_name", "SZL 0x001C index 1: name of the automation system"),
+    field(
+        "s7.firmware",
+        "SZL 0x0011 index 7, or S7comm-plus: firmware, as `V3.2.6`",
+    ),
+    field(
+        "s7.plc_name",
+        "SZL 0x001C index 1: name of the automation system",
+    ),
     field("s7.module_name", "SZL 0x001C index 2: name of the module"),
     field("s7.plant_id", "SZL 0x001C index 3: plant identification"),
-    field("s7.copyright", "SZL 0x001C index 4: copyright entry, tells clones"),
-    field("s7.serial", "SZL 0x001C index 5: serial number of the module"),
-    field("s7.module_type", "SZL 0x001C index 7: module type name, as `CPU 315-2 PN/DP`"),
-    field("s7.memory_card_serial", "SZL 0x001C index 8: serial number of the memory card"),
+    field(
+        "s7.copyright",
+        "SZL 0x001C index 4: copyright entry, tells clones",
+    ),
+    field(
+        "s7.serial",
+        "SZL 0x001C index 5: serial number of the module",
+    ),
+    field(
+        "s7.module_type",
+        "SZL 0x001C index 7: module type name, as `CPU 315-2 PN/DP`",
+    ),
+    field(
+        "s7.memory_card_serial",
+        "SZL 0x001C index 8: serial number of the memory card",
+    ),
     field("s7.location", "SZL 0x001C index 11: location designation"),
-    field("s7.plus", "`yes` for a server of S7comm-plus (S7-1200, S7-1500)"),
+    field(
+        "s7.plus",
+        "`yes` for a server of S7comm-plus (S7-1200, S7-1500)",
+    ),
 ];
 
 const MEMORY: u8 = b's';
@@ -52,7 +82,10 @@ pub(super) fn run(pdu: &[u8], role: Role, sink: &mut dyn Sink) -> Outcome {
     let mut r = Reader::new(pdu);
     r.skip(1)?;
     let kind = r.u8()?;
-    r.skip(4)?; // Reserved, reference.
+    if !matches!(kind, JOB | 2 | ACKNOWLEDGED | USERDATA) || r.u16_be()? != 0 {
+        return Err(Malformed::NotMine);
+    }
+    r.skip(2)?; // Reference.
     let parameters = usize::from(r.u16_be()?);
     let length = usize::from(r.u16_be()?);
     let mut error = 0;
@@ -186,7 +219,6 @@ fn component(entry: &[u8], sink: &mut dyn Sink) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Malformed;
     use crate::ics::wire::tests::dialogue;
     use crate::testing::unhex;
 
@@ -225,9 +257,8 @@ mod tests {
 
     #[test]
     fn module_identification() {
-        let order = |index, tail: &str| {
-            format!("{} 00c0 {tail}", text(index, "6ES7 315-2EH14-0AB0 ", 20))
-        };
+        let order =
+            |index, tail: &str| format!("{} 00c0 {tail}", text(index, "6ES7 315-2EH14-0AB0 ", 20));
         let list = szl(0x11, 28, &[order(1, "0005 0001"), order(7, "5603 0206")]);
         let connect = "0300 0016 11 d0 0007 0003 00 c0010a c1020100 c2020102".to_owned();
         check(
@@ -266,7 +297,11 @@ mod tests {
         let stop = tpkt("32 01 0000 0100 0010 0000 29 0000000000 09 505f50524f4752414d");
         let start = tpkt("32 01 0000 0100 0014 0000 28 000000000000fd 0000 09 505f50524f4752414d");
         check(
-            &[(Role::Client, stop.clone()), (Role::Client, start), (Role::Client, stop)],
+            &[
+                (Role::Client, stop.clone()),
+                (Role::Client, start),
+                (Role::Client, stop),
+            ],
             &[
                 "sender says s7.role = client",
                 "sender says s7.function = 0x29 PLC stop",
@@ -279,14 +314,15 @@ mod tests {
 
     #[test]
     fn a_failed_list_says_nothing_and_a_cut_one_what_it_has() {
-        let failed = tpkt(
-            "32 07 0000 0500 000c 0004 000112 08 12 84 01 01 00 00 d401 0a 00 0000",
-        );
+        let failed = tpkt("32 07 0000 0500 000c 0004 000112 08 12 84 01 01 00 00 d401 0a 00 0000");
         check(&[(Role::Server, failed)], &["sender says s7.role = server"]);
         let mut outcome = crate::testing::Recorder::default();
         let whole = unhex(&szl(0x1c, 34, &[text(1, "A", 32), text(2, "B", 32)]));
         let cut = whole.get(7..whole.len() - 4).unwrap();
-        assert_eq!(run(cut, Role::Server, &mut outcome), Err(Malformed::Truncated));
+        assert_eq!(
+            run(cut, Role::Server, &mut outcome),
+            Err(Malformed::Truncated)
+        );
         assert!(outcome.text().contains("s7.plc_name = A"));
     }
 }

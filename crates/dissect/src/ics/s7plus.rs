@@ -39,7 +39,10 @@ pub(super) fn run(pdu: &[u8], role: Role, sink: &mut dyn Sink) {
 /// `V4.2`, without what is printable behind the string by chance.
 fn firmware(text: &str) -> Option<&str> {
     let digits = text.strip_prefix('V')?;
-    let length = digits.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
+    let length = digits
+        .bytes()
+        .take_while(|b| b.is_ascii_digit() || *b == b'.')
+        .count();
     let version = text.get(..=length)?.trim_end_matches('.');
     (version.len() > 1).then_some(version)
 }
@@ -52,7 +55,8 @@ mod tests {
     #[test]
     fn only_a_server_names_its_firmware() {
         let said = |role| {
-            let mut pdu = b"\x72\x01\x00\x40\x32\x00\x15\x1a1;6ES7 212-1BE40-0XB0;V4.2\xa2\0".to_vec();
+            let mut pdu =
+                b"\x72\x01\x00\x40\x32\x00\x15\x1a1;6ES7 212-1BE40-0XB0;V4.2\xa2\0".to_vec();
             pdu.extend(b"\x72\x01\0\0");
             let mut facts = Recorder::default();
             run(&pdu, role, &mut facts);
