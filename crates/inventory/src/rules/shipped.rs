@@ -12,7 +12,15 @@ const PACKS: &[(&str, &str)] = &[
     pack!("chips.toml"),
     pack!("it.toml"),
     pack!("phones.toml"),
+    pack!("printers.toml"),
+    pack!("cameras.toml"),
     pack!("smarthome.toml"),
+    pack!("network.toml"),
+    pack!("ics.toml"),
+    pack!("building.toml"),
+    pack!("voip.toml"),
+    pack!("compute.toml"),
+    pack!("retail.toml"),
 ];
 
 /// Name and text of every shipped pack.
