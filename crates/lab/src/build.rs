@@ -431,8 +431,9 @@ impl Lab {
         let netns = &self.device(spec.name)?.netns;
         let Some(hostname) = spec.hostname else {
             let (ip_, prefix) = (spec.ip(), SUBNET.1);
-            let batch =
-                format!("addr add {ip_}/{prefix} dev eth0\nroute add default via {GATEWAY}\n");
+            let batch = format!(
+                "addr replace {ip_}/{prefix} dev eth0\nroute replace default via {GATEWAY}\n"
+            );
             return ip(netns, &batch);
         };
         let mut command = program("udhcpc");

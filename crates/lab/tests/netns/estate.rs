@@ -48,7 +48,7 @@ fn netns_a_flat_warehouse_works_and_is_wide_open() {
     assert!(kept.is_empty(), "{kept:#?}");
 
     let bytes = std::fs::read(&path).unwrap();
-    assert!(recorded.frames > 500, "{recorded:?}");
+    assert!(recorded.frames > 300, "{recorded:?}");
     assert_eq!(
         bytes.len() as u64,
         24 + 16 * recorded.frames + recorded.bytes

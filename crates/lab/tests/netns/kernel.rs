@@ -1,5 +1,6 @@
 //! The enforcer against the kernel, in one bare namespace.
 
+use enforcer::runner::Output;
 use enforcer::verify::Drift;
 use enforcer::{EnforceError, Fence, Options, Runner};
 use lab::{Lab, Netns};
@@ -35,6 +36,20 @@ fn bench() -> Bench {
         netns,
         ruleset,
         options,
+    }
+}
+
+/// Puts generation 6 in force whenever somebody is about to change rules.
+struct Meddler(Netns);
+
+impl Runner for Meddler {
+    fn run(&self, argv: &[&str], stdin: &str) -> std::io::Result<Output> {
+        if argv == ["nft", "-f", "-"] {
+            let other =
+                "delete chain inet ringfence generation_5\nadd chain inet ringfence generation_6\n";
+            assert_eq!(self.0.run(argv, other)?.code, 0);
+        }
+        self.0.run(argv, stdin)
     }
 }
 
@@ -189,15 +204,28 @@ fn netns_a_refused_transaction_changes_nothing_and_names_the_line() {
         return;
     }
     let mut bench = bench();
-    bench.nft("table inet other { chain c { type filter hook forward priority 0; } }");
+    bench.nft("table inet other {\nchain c {\ntype filter hook forward priority 0;\n}\n}");
     bench.fence.apply(&bench.ruleset, &bench.options).unwrap();
-    // Somebody else's chain holds on to one of ours: the kernel will not delete the table... but
-    // tables are deleted whole. What it does refuse is a set of more elements than its size.
-    let full = "delete set inet ringfence denied4";
-    let refused = bench.netns.run(&["nft", "-f", "-"], full).unwrap();
-    assert_ne!(refused.code, 0);
+    // Somebody changes the fence between our reading it and our replacing it.
+    let meddler = Fence::new(Meddler(bench.netns.clone()), "ringfence");
     bench.ruleset.generation = 7;
+    let error = meddler.apply(&bench.ruleset, &bench.options).unwrap_err();
+    let EnforceError::Refused {
+        line,
+        statement,
+        why,
+    } = &error
+    else {
+        panic!("{error}")
+    };
+    assert_eq!(
+        (*line, statement.as_str()),
+        (1, "delete chain inet ringfence generation_5")
+    );
+    assert!(why.contains("No such file or directory"), "{error}");
+    assert_eq!(bench.fence.read().unwrap().generation, Some(6));
     bench.fence.apply(&bench.ruleset, &bench.options).unwrap();
+    bench.verify().unwrap();
     bench.fence.remove().unwrap();
     bench.fence.remove().unwrap();
     let left = bench

@@ -1,9 +1,9 @@
 //! Nothing is left: no program, directory or namespace, after an orderly end, Ctrl-C or a kill.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use lab::{Lab, traffic, wait};
@@ -80,6 +80,8 @@ fn netns_a_kill_leaves_a_directory_that_the_next_lab_sweeps() {
 
 struct Held {
     child: Child,
+    /// Kept open: who prints to a closed pipe panics.
+    _lines: Lines<BufReader<ChildStdout>>,
     directory: String,
     pids: Vec<u32>,
     spaces: BTreeSet<String>,
@@ -98,14 +100,16 @@ impl Held {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = lines
+            .by_ref()
             .map_while(Result::ok)
             .find(|line| line.starts_with("ready "))
             .unwrap();
         let words: Vec<_> = line.split(' ').collect();
         Self {
             child,
+            _lines: lines,
             directory: words[1].to_owned(),
             pids: words[2]
                 .split(',')
