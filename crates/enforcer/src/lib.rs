@@ -24,7 +24,7 @@ mod json;
 pub mod plan;
 mod render;
 pub mod runner;
-mod verify;
+pub mod verify;
 
 pub use error::{EnforceError, Invalid};
 pub use fence::{Applied, Denial, Fence, InForce};

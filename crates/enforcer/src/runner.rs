@@ -59,7 +59,9 @@ impl Runner for Host {
                 enter
             }
         };
-        command.args(arguments).env("LC_ALL", "C");
+        // Ordinary users' PATH lacks the places where nft and ip are.
+        let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+        command.args(arguments).env("LC_ALL", "C").env("PATH", path);
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
