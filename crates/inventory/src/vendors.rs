@@ -93,7 +93,6 @@ const PLACEHOLDERS: &[&str] = &[
     "generic",
     "internet gateway device",
     "invalid",
-    "linux",
     "localhost",
     "manufacturer",
     "model",

@@ -26,7 +26,7 @@ mod template;
 pub use compile::RulePack;
 pub use engine::Rules;
 pub use format::{RuleError, Text};
-pub use shipped::shipped;
+pub use shipped::{OUI_GZ, shipped};
 
 /// One thing a device said, as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ macro_rules! pack {
 const PACKS: &[(&str, &str)] = &[
     pack!("conditions.toml"),
     pack!("direct.toml"),
+    pack!("discovery.toml"),
     pack!("chips.toml"),
     pack!("it.toml"),
     pack!("phones.toml"),
@@ -27,3 +28,7 @@ const PACKS: &[(&str, &str)] = &[
 pub fn shipped() -> &'static [(&'static str, &'static str)] {
     PACKS
 }
+
+/// The shipped table of address blocks for [`crate::oui::Oui::parse`], compressed with gzip: the
+/// caller decompresses, or brings a newer file.
+pub const OUI_GZ: &[u8] = include_bytes!("../../../../rules/oui.tsv.gz");
