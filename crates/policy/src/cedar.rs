@@ -57,16 +57,18 @@ pub fn validate(schema_text: &str, policies: &[(&str, &str)]) -> Result<(), Vec<
                 error.policy_id(),
                 error,
                 "not valid",
-                error.to_string(),
+                unnumbered(error),
             ));
         }
-        for warning in result.validation_warnings() {
-            faults.push(place(
-                warning.policy_id(),
-                warning,
-                "suspicious",
-                warning.to_string(),
-            ));
+        if faults.is_empty() {
+            for warning in result.validation_warnings() {
+                faults.push(place(
+                    warning.policy_id(),
+                    warning,
+                    "suspicious",
+                    unnumbered(warning),
+                ));
+            }
         }
     }
     faults.sort();
@@ -76,6 +78,15 @@ pub fn validate(schema_text: &str, policies: &[(&str, &str)]) -> Result<(), Vec<
     } else {
         Err(faults)
     }
+}
+
+/// Cedar's message without its number for the policy, which means nothing to a reader.
+fn unnumbered(message: &dyn std::fmt::Display) -> String {
+    let text = message.to_string();
+    let rest = text
+        .strip_prefix("for policy `")
+        .and_then(|rest| rest.split_once("`, "));
+    rest.map_or(text.clone(), |(_, rest)| rest.to_owned())
 }
 
 /// Reads policy files (name and text), in order. Every policy needs an `@id`.

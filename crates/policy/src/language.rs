@@ -523,6 +523,7 @@ struct Inner<'e>(&'e Expr);
 impl fmt::Display for Inner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
+            Expr::Binary(op, ..) if op.method().is_some() => write!(f, "{}", self.0),
             Expr::Binary(..) | Expr::If(..) | Expr::Is(..) | Expr::Like(..) | Expr::Has(..) => {
                 write!(f, "({})", self.0)
             }

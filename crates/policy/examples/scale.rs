@@ -1,0 +1,258 @@
+//! Drafts, compiles and measures the reach of an estate of N devices (default 100,000): shops with
+//! cameras, a recorder, tills, sensors, PLCs and a panel, one headquarters, some devices of their own ways.
+//! Prints counts; time it from outside.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use model::inspect::{
+    Attribute, Conduit, Device, Direction, PathEvidence, Proposal, Report, SCHEMA, Scope, Service,
+    Span,
+};
+use model::observation::Transport;
+use model::{Assurance, DeviceId, IdError, Mac, ServiceId, SiteId, Timestamp};
+use policy::draft::{DraftOptions, draft};
+use policy::lower::lower;
+use policy::{compile, reach};
+
+const SHOP: [(&str, u32); 6] = [
+    ("ip-camera", 40),
+    ("nvr", 2),
+    ("till", 20),
+    ("sensor", 30),
+    ("plc", 6),
+    ("hmi", 2),
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let devices: u32 = std::env::args().nth(1).map_or(Ok(100_000), |n| n.parse())?;
+    let until = std::env::args()
+        .nth(2)
+        .unwrap_or_else(|| "reach".to_owned());
+    let report = estate(devices)?;
+    println!(
+        "report: {} devices, {} services, {} conduits",
+        report.devices.len(),
+        report.services.len(),
+        report.conduits.len()
+    );
+    if until == "report" {
+        return Ok(());
+    }
+    let drafted = draft(&report, &DraftOptions::default());
+    println!(
+        "draft: {} policies, {} refused",
+        drafted.folder.policies.len(),
+        drafted.refused.len()
+    );
+    if until == "draft" {
+        return Ok(());
+    }
+    let lowered = lower(&drafted.folder);
+    println!("lowered: {} profiles", lowered.profiles.len());
+    if until == "lower" {
+        return Ok(());
+    }
+    if until == "compile" {
+        let ruleset = compile::ruleset_of(&drafted.folder, &lowered, 1, None)?;
+        println!(
+            "ruleset: {} classes, {} members, {} permits",
+            ruleset.classes.len(),
+            ruleset.members.len(),
+            ruleset.permits.len()
+        );
+        return Ok(());
+    }
+    let analysis = reach::analyse(&drafted.folder, &lowered);
+    let used = reach::used_pairs(&report, &drafted.folder);
+    let reach = reach::summary(&drafted.folder, &analysis, used);
+    println!(
+        "flat {:?}\ndraft {:?}\nunused {:.6}",
+        reach.flat, reach.draft, reach.unused_share
+    );
+    Ok(())
+}
+
+fn estate(devices: u32) -> Result<Report, IdError> {
+    let at = Timestamp::from_secs(1_900_000_000, 0);
+    let mut report = Report {
+        schema: SCHEMA.to_owned(),
+        inputs: Vec::new(),
+        span: Span {
+            first: at,
+            last: at,
+        },
+        devices: Vec::new(),
+        services: Vec::new(),
+        conduits: Vec::new(),
+        findings: Vec::new(),
+        reach: None,
+    };
+    let (mut n, mut shop) = (0u32, 0u32);
+    service(&mut report, None, "cloud", 443)?;
+    service(&mut report, None, "bank", 443)?;
+    while n < devices {
+        let first = report.devices.len();
+        for (kind, count) in SHOP {
+            for _ in 0..count {
+                if n < devices {
+                    report.devices.push(device(n, shop, kind, at)?);
+                    n = n.saturating_add(1);
+                }
+            }
+        }
+        let here: Vec<Device> = report.devices.iter().skip(first).cloned().collect();
+        paths(&mut report, &here, shop, at)?;
+        shop = shop.saturating_add(1);
+    }
+    Ok(report)
+}
+
+fn device(n: u32, shop: u32, kind: &str, at: Timestamp) -> Result<Device, IdError> {
+    let kind = Attribute {
+        value: kind.to_owned(),
+        confidence: 1.0,
+        evidence: Vec::new(),
+        contradicted_by: Vec::new(),
+    };
+    let [a, b, c, d] = n.to_be_bytes();
+    Ok(Device {
+        id: DeviceId::new(&format!("d{n}"))?,
+        aliases: Vec::new(),
+        site: SiteId::new(&format!("shop-{shop}"))?,
+        macs: vec![Mac([2, 0, a, b, c, d])],
+        ips: vec![IpAddr::V4(Ipv4Addr::from_bits(
+            0x0a00_0000 | (n / 200) << 8 | (n % 200 + 1),
+        ))],
+        vlans: Vec::new(),
+        hostnames: Vec::new(),
+        vendor: None,
+        model: None,
+        kind: Some(kind),
+        firmware: None,
+        hardware: None,
+        serial: None,
+        os: None,
+        chip_vendor: None,
+        role: None,
+        assurance: Assurance::Observed,
+        parent: None,
+        children: Vec::new(),
+        via: None,
+        identifiers: Vec::new(),
+        firmware_history: Vec::new(),
+        mud_url: None,
+        located_at: Vec::new(),
+        merge_suggestions: Vec::new(),
+        protocols: Vec::new(),
+        first_seen: at,
+        last_seen: at,
+        packets: 1,
+        bytes: 1,
+        packets_to_identity: None,
+    })
+}
+
+fn service(
+    report: &mut Report,
+    host: Option<&Device>,
+    name: &str,
+    port: u16,
+) -> Result<ServiceId, IdError> {
+    let id = ServiceId::new(&format!(
+        "{}{name}/{port}",
+        host.map_or("", |h| h.id.as_str())
+    ))?;
+    let outside =
+        Ipv4Addr::from_bits(0xcb00_7100 | u32::try_from(report.services.len() % 200).unwrap_or(1));
+    report.services.push(Service {
+        id: id.clone(),
+        name: name.to_owned(),
+        device: host.map(|h| h.id.clone()),
+        scope: if host.is_some() {
+            Scope::Estate
+        } else {
+            Scope::External
+        },
+        addresses: host.map_or_else(|| vec![outside.into()], |h| h.ips.clone()),
+        dns_names: if host.is_some() {
+            Vec::new()
+        } else {
+            vec![format!("{name}.example")]
+        },
+        transport: Transport::Tcp,
+        port,
+        protocol: None,
+    });
+    Ok(id)
+}
+
+fn paths(report: &mut Report, here: &[Device], shop: u32, at: Timestamp) -> Result<(), IdError> {
+    let of = |kind: &'static str| {
+        here.iter()
+            .filter(move |d| d.kind.as_ref().is_some_and(|k| k.value == kind))
+    };
+    let mut used: Vec<(DeviceId, ServiceId)> = Vec::new();
+    let cloud = ServiceId::new("cloud/443")?;
+    let bank = ServiceId::new("bank/443")?;
+    for camera in of("ip-camera") {
+        let rtsp = service(report, Some(camera), "rtsp", 554)?;
+        used.extend(of("nvr").map(|nvr| (nvr.id.clone(), rtsp.clone())));
+        used.push((camera.id.clone(), cloud.clone()));
+    }
+    for plc in of("plc") {
+        let modbus = service(report, Some(plc), "modbus", 502)?;
+        used.extend(of("hmi").map(|hmi| (hmi.id.clone(), modbus.clone())));
+    }
+    for hmi in of("hmi") {
+        let web = service(report, Some(hmi), "web", 443)?;
+        used.extend(of("plc").take(2).map(|plc| (plc.id.clone(), web.clone())));
+    }
+    for nvr in of("nvr") {
+        let ingest = service(report, Some(nvr), "ingest", 8443)?;
+        used.extend(
+            of("sensor")
+                .step_by(7)
+                .map(|s| (s.id.clone(), ingest.clone())),
+        );
+        used.extend(of("till").take(1).map(|t| (t.id.clone(), ingest.clone())));
+    }
+    used.extend(of("till").map(|till| (till.id.clone(), bank.clone())));
+    // A ring through all shops: hopping goes a long way.
+    if shop > 0 {
+        let before = report.services.iter().rev().nth(60).map(|s| s.id.clone());
+        used.extend(
+            of("hmi")
+                .take(1)
+                .zip(before)
+                .map(|(hmi, service)| (hmi.id.clone(), service)),
+        );
+    }
+    for (from, to) in used {
+        let port = to
+            .as_str()
+            .rsplit('/')
+            .next()
+            .and_then(|port| port.parse().ok())
+            .unwrap_or(0);
+        report.conduits.push(Conduit {
+            from,
+            to,
+            transport: Transport::Tcp,
+            port,
+            protocol: None,
+            direction: Direction::FromDevice,
+            dns_name: None,
+            first_seen: at,
+            last_seen: at,
+            flows: 1,
+            packets: 2,
+            bytes: 100,
+            evidence: PathEvidence {
+                input: "made".into(),
+                packet: 1,
+            },
+            proposal: Proposal::Allow,
+        });
+    }
+    Ok(())
+}
