@@ -1,15 +1,19 @@
 //! What the inventory believes with: the shipped rules and address blocks, and a site's own.
 
 use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use flate2::read::GzDecoder;
 use inventory::Knowledge;
 use inventory::oui::Oui;
 use inventory::rules::{RulePack, Rules, shipped};
 use miette::{Diagnostic, IntoDiagnostic, Result, WrapErr};
 
 /// The shipped table of address blocks.
-const BLOCKS: &[u8] = include_bytes!("../../../rules/oui.tsv");
+const BLOCKS: &[u8] = include_bytes!("../../../rules/oui.tsv.gz");
+/// Largest table read after decompression, in bytes.
+const BLOCKS_BYTES_MAX: u64 = 64 << 20;
 
 /// A file of rules or address blocks that cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -36,14 +40,25 @@ pub(crate) fn load(rules: Option<&Path>, oui: Option<&Path>) -> Result<Knowledge
     }
     let rules = Rules::new(packs).into_diagnostic()?;
     let oui = match oui {
-        None => Oui::parse(BLOCKS).into_diagnostic()?,
+        None => Oui::parse(&plain(BLOCKS).into_diagnostic()?).into_diagnostic()?,
         Some(path) => {
             let wrong = |why: String| Unusable { path: path.to_owned(), why };
-            let table = fs::read(path).map_err(|e| wrong(e.to_string()))?;
+            let table = fs::read(path).and_then(|t| plain(&t)).map_err(|e| wrong(e.to_string()))?;
             Oui::parse(&table).map_err(|e| wrong(e.to_string()))?
         }
     };
     Ok(Knowledge { rules, oui })
+}
+
+/// The table's text: as it is, or out of gzip.
+fn plain(table: &[u8]) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    if table.starts_with(&[0x1f, 0x8b]) {
+        GzDecoder::new(table).take(BLOCKS_BYTES_MAX).read_to_end(&mut text)?;
+    } else {
+        text.extend_from_slice(table);
+    }
+    Ok(text)
 }
 
 fn toml_files(folder: &Path) -> Result<Vec<PathBuf>> {
