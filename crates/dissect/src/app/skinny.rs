@@ -177,7 +177,7 @@ mod tests {
         body.extend(b"SCCP42.8-3-3S\0\0\0");
         let alarm = message(
             0x20,
-            b"\x02\0\0\025: Name=SEP001E7A267475 Load=8.3(3) Last=x\0",
+            b"\x02\0\0\x0025: Name=SEP001E7A267475 Load=8.3(3) Last=x\0",
         );
         check(
             &[message(1, &body), alarm, message(0, &[])].concat(),

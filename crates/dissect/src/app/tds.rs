@@ -74,27 +74,26 @@ fn header(bytes: &[u8]) -> Result<(u8, usize), Malformed> {
     }
 }
 
-/// PRELOGIN (§2.2.6.5): a table of options; option 0 is the version.
+/// PRELOGIN (§2.2.6.5): a table of options; the first is the version, six bytes long, right
+/// behind the table. Results of queries can begin with the same byte, so all of that is checked.
 fn prelogin(body: &[u8], from_server: bool, sink: &mut dyn Sink) -> Result<(), Malformed> {
     let mut table = Reader::new(body);
-    for _ in 0..16 {
-        let option = table.u8()?;
-        if option == 0xff {
-            break;
-        }
-        let offset = usize::from(table.u16_be()?);
-        let length = usize::from(table.u16_be()?);
-        if let (0, Some(&[major, minor, high, low, ..])) = (option, body.get(offset..))
-            && length >= 4
-        {
-            let build = u16::from_be_bytes([high, low]);
-            let field = if from_server {
-                "tds.version"
-            } else {
-                "tds.client_version"
-            };
-            sink.says(field, format!("{major}.{minor}.{build}"));
-        }
+    let [option, high, low, 0, 6] = table.array()? else {
+        return Err(Malformed::NotMine);
+    };
+    let offset = u16::from_be_bytes([high, low]);
+    let end = (0..16u16).find(|n| body.get(usize::from(*n) * 5) == Some(&0xff));
+    if option != 0 || end.is_none_or(|options| offset != options * 5 + 1) {
+        return Err(Malformed::NotMine);
+    }
+    if let Some([major, minor, high, low, ..]) = body.get(usize::from(offset)..) {
+        let build = u16::from_be_bytes([*high, *low]);
+        let field = if from_server {
+            "tds.version"
+        } else {
+            "tds.client_version"
+        };
+        sink.says(field, format!("{major}.{minor}.{build}"));
     }
     Ok(())
 }
