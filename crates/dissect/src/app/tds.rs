@@ -2,8 +2,8 @@
 
 use model::observation::EventKind;
 
-use crate::text::{hex, utf16_le};
-use crate::{About, Ctx, Malformed, Probe, Reader, Role, Sink, Step};
+use crate::text::{clean, hex, utf16_le};
+use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Role, Sink, Step};
 
 use super::{key, ntlm, tls};
 
@@ -72,6 +72,31 @@ fn header(bytes: &[u8]) -> Result<(u8, usize), Malformed> {
     } else {
         Err(Malformed::NotMine)
     }
+}
+
+/// SQL Server Browser (MC-SQLR §2.2.5), UDP 1434: an answer lists instances as `name;value;` pairs.
+pub(super) fn browser(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
+    let mut r = Reader::new(bytes);
+    match r.u8()? {
+        2..=4 if bytes.len() < 300 => return Ok(()),
+        5 => {}
+        _ => return Err(Malformed::NotMine),
+    }
+    let length = usize::from(r.u16_le()?);
+    let text = clean(r.take_up_to(length));
+    let words: Vec<&str> = text.split(';').take(64).collect();
+    if words.first() != Some(&"ServerName") {
+        return Err(Malformed::NotMine);
+    }
+    for pair in words.chunks_exact(2) {
+        match pair {
+            ["ServerName", name] => sink.says("tds.browser_name", *name),
+            ["InstanceName", name] => sink.says("tds.instance", *name),
+            ["Version", version] => sink.says("tds.version", *version),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// PRELOGIN (§2.2.6.5): a table of options; the first is the version, six bytes long, right
@@ -233,6 +258,27 @@ mod tests {
             ),
             "sender says tds.server = SQ 10.50.1600",
         );
+    }
+
+    #[test]
+    fn the_browser_lists_instances() {
+        let mut facts = Recorder::default();
+        let here = ctx(1434, 4000, Role::Unknown);
+        let list =
+            b"ServerName;SQL1;InstanceName;MES;IsClustered;No;Version;10.50.1600.1;tcp;1433;;";
+        let answer = [&[5, list.len().try_into().unwrap(), 0][..], list].concat();
+        browser(&answer, &here, &mut facts).unwrap();
+        assert_eq!(
+            facts.text(),
+            "sender says tds.browser_name = SQL1\nsender says tds.instance = MES\n\
+             sender says tds.version = 10.50.1600.1"
+        );
+        assert_eq!(
+            browser(b"\x05\x01\0x", &here, &mut facts),
+            Err(Malformed::NotMine)
+        );
+        assert_eq!(browser(b"\x04MES\0", &here, &mut facts), Ok(()));
+        assert_eq!(browser(b"", &here, &mut facts), Err(Malformed::Truncated));
     }
 
     #[test]
