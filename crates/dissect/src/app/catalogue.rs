@@ -239,6 +239,11 @@ pub(super) const FIELDS: &[Field] = &[
         "client id in an SQL login, mostly a link address",
     ),
     field("tds.server", "product and version in the answer to a login"),
+    field(
+        "tds.browser_name",
+        "server name an SQL Server Browser answers",
+    ),
+    field("tds.instance", "instance an SQL Server Browser answers"),
     field("smb.native_os", "operating system as SMB 1 says it"),
     field("smb.lanman", "LAN manager as SMB 1 says it"),
     field("smb.domain", "domain of an SMB 1 server"),

@@ -72,8 +72,8 @@ mod tests {
     use crate::testing::{Recorder, ctx, unhex};
 
     /// ClientHello with a cookie and one cipher suite (RFC 6347 §4.2.2).
-    const HELLO: &str = "16 fefd 0000 000000000000 0042  # handshake, epoch 0
-        01 000036 0000 000000 000036             # ClientHello, one fragment
+    const HELLO: &str = "16 fefd 0000 000000000000 0044  # handshake, epoch 0
+        01 000038 0000 000000 000038             # ClientHello, one fragment
         fefd
         000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f
         00                                       # session id

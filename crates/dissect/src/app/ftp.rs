@@ -9,11 +9,7 @@ use super::{key, lines, tls};
 
 /// A greeting that says FTP; any greeting or command on the registered port.
 pub(super) fn probe(bytes: &[u8]) -> Probe {
-    let line = bytes
-        .split(|b| *b == b'\n')
-        .next()
-        .unwrap_or_default()
-        .to_ascii_uppercase();
+    let line = lines::opening(bytes);
     if !bytes.starts_with(b"220") {
         let word = line
             .split(|b| *b == b' ')

@@ -147,12 +147,16 @@ impl Description {
     }
 
     /// Reports, when the sender is a host of the estate and said enough for a description of
-    /// itself: a model with firmware, serial, MAC or vendor beside it.
+    /// itself: a model with firmware, serial, MAC or vendor beside it. Recorders and controllers
+    /// describe the devices they manage in the same words: a foreign MAC gives them away, and
+    /// a serial number is no identifier here.
     pub(super) fn report(&self, ctx: &Ctx, sink: &mut dyn Sink) {
         let beside = ["firmware", "serial", "mac", "vendor", "hardware"];
         let whole = (self.get("model").is_some() || self.get("product").is_some())
             && beside.iter().any(|word| self.get(word).is_some());
-        if !whole || !super::is_local(ctx) {
+        let mac = self.get("mac").and_then(|text| text.parse::<Mac>().ok());
+        let foreign = mac.is_some_and(|mac| !is_sibling(mac, ctx.src.mac));
+        if !whole || foreign || !super::is_local(ctx) {
             return;
         }
         for (word, value) in &self.0 {
@@ -161,23 +165,26 @@ impl Description {
         if let Some(mac) = self.get("mac") {
             own_mac("http.api.mac", mac, sink);
         }
-        if let Some(serial) = self.get("serial").filter(|s| s.len() >= 5) {
-            sink.identifier(
-                About::Sender,
-                "http.api.serial",
-                IdentifierKind::Serial,
-                serial,
-            );
-        }
     }
+}
+
+/// Addresses that makers give to the interfaces of one device: near each other, or the same but
+/// for their block.
+pub(super) fn is_sibling(a: Mac, b: Mac) -> bool {
+    a.as_u64().abs_diff(b.as_u64()) <= 8 || (a.as_u64() ^ b.as_u64()) & 0xff_ffff == 0
 }
 
 /// A MAC address the sender says is its own.
 pub(super) fn own_mac(field: &'static str, text: &str, sink: &mut dyn Sink) {
+    mac_of(About::Sender, field, text, sink);
+}
+
+/// A MAC address that is said to belong to `about`.
+pub(super) fn mac_of(about: About<'_>, field: &'static str, text: &str, sink: &mut dyn Sink) {
     if let Ok(mac) = text.trim().parse::<Mac>()
         && mac.is_unicast()
     {
-        sink.identifier(About::Sender, field, IdentifierKind::Mac, mac.to_string());
+        sink.identifier(about, field, IdentifierKind::Mac, mac.to_string());
     }
 }
 
@@ -220,7 +227,8 @@ mod tests {
             ],
             2,
         );
-        check(&[("model", "X1"), ("mac", "00:1b:1b:35:84:10")], 3);
-        check(&[("model", "X1"), ("mac", "ff:ff:ff:ff:ff:ff")], 2);
+        check(&[("model", "X1"), ("mac", "02:00:00:00:00:02")], 3);
+        check(&[("model", "X1"), ("mac", "00:1b:1b:35:84:10")], 0);
+        check(&[("model", "X1"), ("mac", "ff:ff:ff:ff:ff:ff")], 0);
     }
 }

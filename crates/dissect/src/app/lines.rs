@@ -21,6 +21,19 @@ pub(super) fn line(bytes: &[u8]) -> Option<(&[u8], usize)> {
     Some((line.strip_suffix(b"\r").unwrap_or(line), end + 1))
 }
 
+/// The beginning of the first line in capitals, for probes: nothing when it is not text.
+pub(super) fn opening(bytes: &[u8]) -> Vec<u8> {
+    const OPENING_BYTES_MAX: usize = 256;
+    if !bytes.first().is_some_and(u8::is_ascii_graphic) {
+        return Vec::new();
+    }
+    let start = bytes
+        .iter()
+        .take(OPENING_BYTES_MAX)
+        .take_while(|b| **b != b'\n');
+    start.map(u8::to_ascii_uppercase).collect()
+}
+
 /// Length of the head with its blank line; `None` while that is missing.
 pub(super) fn head_length(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
@@ -113,10 +126,10 @@ pub(super) fn parameter<'a>(value: &'a str, name: &str) -> Option<&'a str> {
 pub(super) fn is_secret_name(name: &str) -> bool {
     const WORDS: &[&str] = &[
         "pass", "pwd", "psw", "token", "key", "auth", "secret", "session", "sid", "sign", "hash",
-        "cred", "code", "login", "user", "ticket", "nonce", "uuid", "email", "account",
+        "cred", "login", "user", "ticket", "nonce", "email", "account",
     ];
     let name = name.to_ascii_lowercase();
-    WORDS.iter().any(|word| name.contains(word))
+    name == "code" || WORDS.iter().any(|word| name.contains(word))
 }
 
 /// A name that stands for a password: seeing it with a value in clear text is a finding.
@@ -136,8 +149,8 @@ pub(super) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
-/// A request target without secrets: no user information, no values of secret names, no long
-/// opaque path segment behind `/api/`; at most `limit` bytes.
+/// A request target without secrets: no user information, no values of secret names, no opaque
+/// values, no opaque path segment behind `/api/`; at most `limit` bytes.
 pub(super) fn redact(target: &str, limit: usize) -> String {
     let (path, query) = match target.split_once('?') {
         Some((path, query)) => (path, Some(query)),
@@ -167,12 +180,22 @@ pub(super) fn redact(target: &str, limit: usize) -> String {
         text.push_str(name);
         if !value.is_empty() {
             text.push('=');
-            text.push_str(if is_secret_name(name) { "*" } else { value });
+            text.push_str(if is_secret_name(name) || is_opaque(value) {
+                "*"
+            } else {
+                value
+            });
         }
     }
     let end = text.floor_char_boundary(limit);
     text.truncate(end);
     text
+}
+
+/// A long run of what keys and cipher texts are written with. Names of products have separators.
+fn is_opaque(value: &str) -> bool {
+    let of_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '%' | '+' | '/' | '=');
+    value.split(|c| !of_key(c)).any(|run| run.len() >= 28)
 }
 
 /// Text in front of the first of `ends`.
@@ -262,6 +285,10 @@ mod tests {
         check(
             "/api/157510d26ae0c17b6187dd1c4dd151/config",
             "/api/*/config",
+        );
+        check(
+            "/u?sso=91c2b44e0cc2e21ed49576ab6732c15b5c8a86e5&v=1",
+            "/u?sso=*&v=1",
         );
         check("/api/config", "/api/config");
         check("rtsp://admin:12345@cam/ch1", "rtsp://cam/ch1");

@@ -9,11 +9,7 @@ use super::{lines, ntlm, tls};
 
 /// An SMTP greeting, or any reply on the port.
 pub(super) fn probe_smtp(bytes: &[u8]) -> Probe {
-    let line = bytes
-        .split(|b| *b == b'\n')
-        .next()
-        .unwrap_or_default()
-        .to_ascii_uppercase();
+    let line = lines::opening(bytes);
     let says = |word: &[u8]| lines::find(&line, word).is_some();
     if bytes.starts_with(b"220") {
         return if says(b"SMTP") {
@@ -30,11 +26,7 @@ pub(super) fn probe_smtp(bytes: &[u8]) -> Probe {
 
 /// An IMAP greeting or a tagged command.
 pub(super) fn probe_imap(bytes: &[u8]) -> Probe {
-    let line = bytes
-        .split(|b| *b == b'\n')
-        .next()
-        .unwrap_or_default()
-        .to_ascii_uppercase();
+    let line = lines::opening(bytes);
     let says = |word: &[u8]| lines::find(&line, word).is_some();
     match () {
         () if bytes.starts_with(b"* OK") && says(b"IMAP") => Probe::Yes,

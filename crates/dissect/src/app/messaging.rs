@@ -77,8 +77,7 @@ fn connection_start(bytes: &[u8], sink: &mut dyn Sink) -> Result<(), Malformed> 
 /// A stream header.
 pub(super) fn probe_xmpp(bytes: &[u8]) -> Probe {
     let head = bytes.get(..bytes.len().min(256)).unwrap_or(bytes);
-    let stream = lines::find(head, b"<stream:stream").is_some();
-    if stream && bytes.first() == Some(&b'<') {
+    if bytes.first() == Some(&b'<') && lines::find(head, b"<stream:stream").is_some() {
         Probe::Yes
     } else {
         Probe::No

@@ -75,6 +75,12 @@ pub(crate) const DATAGRAMS: &[Datagram] = &[
         probe: Some(stun::probe),
         run: stun::run,
     },
+    Datagram {
+        name: "sql-browser",
+        ports: &[1434],
+        probe: None,
+        run: tds::browser,
+    },
 ];
 
 type StreamProbe = fn(&[u8]) -> Probe;

@@ -1,11 +1,12 @@
 //! MQTT 3.1, 3.1.1 and 5: client ids, topics, and what devices publish about themselves.
 
+use model::Mac;
 use model::observation::{EventKind, IdentifierKind};
 
 use crate::text::{clean, is_name};
 use crate::{About, Ctx, Malformed, Probe, Reader, Role, Sink, Step};
 
-use super::identity::own_mac;
+use super::identity::{is_sibling, mac_of};
 use super::{direction, json, key};
 
 /// A CONNECT with the protocol's name, or packets whose header and length fit (§2.1).
@@ -136,7 +137,7 @@ fn packet(first: u8, body: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Result<(), 
                 r.skip(properties)?;
             }
             sink.says("mqtt.publish", clean(topic));
-            announcement(&clean(topic), r.rest(), sink);
+            announcement(&clean(topic), r.rest(), ctx, sink);
             Ok(())
         }
         8 => {
@@ -249,37 +250,59 @@ fn properties(bytes: &[u8], sink: &mut dyn Sink) {
 }
 
 /// Devices announce themselves to home automation in JSON under well-known topics.
-fn announcement(topic: &str, payload: &[u8], sink: &mut dyn Sink) {
-    let shelly = topic == "shellies/announce"
-        || topic.starts_with("shellies/") && topic.ends_with("/announce");
-    let tasmota = topic.starts_with("tasmota/discovery/") && topic.ends_with("/config");
-    let home_assistant = topic.starts_with("homeassistant/") && topic.ends_with("/config");
-    if !(shelly || tasmota || home_assistant) {
-        return;
-    }
-    let (entries, _) = json::flatten(payload);
+fn announcement(topic: &str, payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) {
+    let ends = |start: &str, end: &str| topic.starts_with(start) && topic.ends_with(end);
+    let (entries, _) = match topic {
+        _ if topic.len() > 256 => return,
+        "shellies/announce" => json::flatten(payload),
+        _ if ends("tasmota/discovery/", "/config") => json::flatten(payload),
+        _ if ends("homeassistant/", "/config") => json::flatten(payload),
+        _ => return,
+    };
     let of = |path: &str| json::get(&entries, path).unwrap_or_default();
-    if shelly {
-        sink.says("shelly.id", of("id"));
-        sink.says("shelly.type", of("model"));
-        sink.says("shelly.firmware", of("fw_ver"));
-        own_mac("shelly.mac", of("mac"), sink);
-    } else if tasmota {
-        sink.says("tasmota.name", of("dn"));
-        sink.says("tasmota.module", of("md"));
-        sink.says("tasmota.version", of("sw"));
-        sink.says("tasmota.hostname", of("hn"));
-        own_mac("tasmota.mac", of("mac"), sink);
+    let pairs: &[(&'static str, &str)] = if topic.starts_with("shellies/") {
+        &[
+            ("shelly.id", "id"),
+            ("shelly.type", "model"),
+            ("shelly.firmware", "fw_ver"),
+        ]
+    } else if topic.starts_with("tasmota/") {
+        &[
+            ("tasmota.name", "dn"),
+            ("tasmota.module", "md"),
+            ("tasmota.version", "sw"),
+            ("tasmota.hostname", "hn"),
+        ]
     } else {
-        let device = ["device", "dev"].into_iter().find(|root| {
-            ["name", "model", "mdl", "manufacturer", "mf"]
+        let names = ["name", "model", "mdl", "manufacturer", "mf"];
+        let root = ["device", "dev"].into_iter().find(|root| {
+            names
                 .iter()
                 .any(|leaf| !of(&format!("{root}.{leaf}")).is_empty())
         });
-        if let Some(root) = device {
-            described(root, &entries, sink);
-        }
+        return root.map_or((), |root| described(root, &entries, sink));
+    };
+    // A bridge between brokers repeats announcements of others.
+    let Ok(mac) = of("mac").parse::<Mac>() else {
+        return;
+    };
+    let mac_text = mac.to_string();
+    let about = || match is_sibling(mac, ctx.src.mac) {
+        true => About::Sender,
+        false => About::Child {
+            via: "mqtt",
+            key: mac_text.as_str().into(),
+        },
+    };
+    for (field, leaf) in pairs {
+        sink.about(about(), field, of(leaf));
     }
+    let field = if topic.starts_with("shellies/") {
+        "shelly.mac"
+    } else {
+        "tasmota.mac"
+    };
+    mac_of(about(), field, &mac_text, sink);
 }
 
 /// The device of a Home Assistant discovery message: one client may announce many (a Zigbee
@@ -447,11 +470,21 @@ mod tests {
             Role::Client,
             &publish(
                 "shellies/announce",
-                r#"{"id":"shelly1-B929CC","model":"SHSW-1","mac":"98F4ABB929CC","fw_ver":"v1.9"}"#,
+                r#"{"id":"shelly1-B929CC","model":"SHSW-1","mac":"020000000001","fw_ver":"v1.9"}"#,
             ),
             "sender says mqtt.publish = shellies/announce\n\
              sender says shelly.id = shelly1-B929CC\nsender says shelly.type = SHSW-1\n\
-             sender says shelly.firmware = v1.9\nsender is Mac 98:f4:ab:b9:29:cc (shelly.mac)",
+             sender says shelly.firmware = v1.9\nsender is Mac 02:00:00:00:00:01 (shelly.mac)",
+        );
+        check(
+            Role::Client,
+            &publish(
+                "tasmota/discovery/A/config",
+                r#"{"md":"Plug","mac":"98F4ABB929CC"}"#,
+            ),
+            "sender says mqtt.publish = tasmota/discovery/A/config\n\
+             sender/mqtt[98:f4:ab:b9:29:cc] says tasmota.module = Plug\n\
+             sender/mqtt[98:f4:ab:b9:29:cc] is Mac 98:f4:ab:b9:29:cc (tasmota.mac)",
         );
         check(
             Role::Client,

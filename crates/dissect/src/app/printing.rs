@@ -10,7 +10,7 @@ use super::{direction, key, lines};
 /// The universal exit with PJL behind it, or any PJL.
 pub(super) fn probe_pjl(bytes: &[u8]) -> Probe {
     let head = bytes.get(..bytes.len().min(64)).unwrap_or(bytes);
-    if lines::find(head, b"@PJL").is_some() {
+    if matches!(bytes, [0x1b | b'@', ..]) && lines::find(head, b"@PJL").is_some() {
         Probe::Yes
     } else if bytes.is_empty() {
         Probe::No

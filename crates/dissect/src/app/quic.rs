@@ -109,9 +109,18 @@ fn long(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
             Err(Malformed::NotMine)
         };
     };
-    sink.says("quic.version", version_name(version));
-    if first >> 4 & 3 != version.initial() || ctx.role == Role::Server || ctx.src.port == 443 {
-        return Ok(());
+    // On other ports only what can be read is believed.
+    let expected = ctx.src.port == 443 || ctx.dst.port == 443;
+    let initial = first >> 4 & 3 == version.initial();
+    if !initial || ctx.role == Role::Server || ctx.src.port == 443 {
+        if expected {
+            sink.says("quic.version", version_name(version));
+        }
+        return if expected {
+            Ok(())
+        } else {
+            Err(Malformed::NotMine)
+        };
     }
     let token = varint(&mut r)?;
     r.skip(token)?;
@@ -119,8 +128,15 @@ fn long(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     let header = bytes.len() - r.len();
     let protected = r.take_up_to(length);
     let payload = unprotect(bytes, header, protected, &Keys::of(version, dcid))?;
-    let crypto = crypto(&payload)?;
-    report(&crypto, sink)
+    match crypto(&payload) {
+        Ok(crypto) => {
+            sink.says("quic.version", version_name(version));
+            report(&crypto, sink)
+        }
+        // Acknowledgements only.
+        Err(_) if expected => Ok(()),
+        Err(_) => Err(Malformed::NotMine),
+    }
 }
 
 /// Reads the hello from the front, or, when this packet holds only its middle, the server's name

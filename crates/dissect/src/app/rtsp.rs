@@ -8,27 +8,32 @@ use crate::{About, Ctx, Fact, Probe, Sink, Step};
 use super::lines::{self, Start};
 use super::{direction, key};
 
-/// A start line of RTSP.
+/// A start line of RTSP, or the beginning of one.
 pub(super) fn probe(bytes: &[u8]) -> Probe {
-    const METHODS: &[&str] = &[
-        "OPTIONS",
-        "DESCRIBE",
-        "SETUP",
-        "PLAY",
-        "ANNOUNCE",
-        "GET_PARAMETER",
+    const BEGINNINGS: &[&str] = &[
+        "RTSP/",
+        "OPTIONS rtsp",
+        "OPTIONS *",
+        "DESCRIBE rtsp",
+        "SETUP rtsp",
+        "PLAY rtsp",
+        "PAUSE rtsp",
+        "TEARDOWN rtsp",
+        "ANNOUNCE rtsp",
+        "RECORD rtsp",
+        "GET_PARAMETER rtsp",
+        "SET_PARAMETER rtsp",
     ];
-    if bytes.starts_with(b"RTSP/") {
-        return Probe::Yes;
-    }
-    let rtsp = METHODS.iter().any(|method| {
-        bytes
-            .strip_prefix(method.as_bytes())
-            .is_some_and(|rest| rest.starts_with(b" rtsp") || rest.starts_with(b" *"))
-    });
     match lines::line(bytes) {
         Some((line, _)) if lines::start(line, "RTSP/").is_some() => Probe::Yes,
-        None if rtsp => Probe::Maybe,
+        None if bytes.starts_with(b"RTSP/") => Probe::Yes,
+        None if BEGINNINGS.iter().any(|text| {
+            let shared = text.len().min(bytes.len());
+            shared > 0 && text.as_bytes().get(..shared) == bytes.get(..shared)
+        }) =>
+        {
+            Probe::Maybe
+        }
         _ => Probe::No,
     }
 }

@@ -10,9 +10,16 @@ use super::{keyed, text_is_mac};
 
 /// A start line of SIP.
 pub(super) fn probe(bytes: &[u8]) -> bool {
-    let first = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
-    bytes.starts_with(b"SIP/2.0 ")
-        || first.trim_ascii_end().ends_with(b" SIP/2.0") && lines::start(first, "SIP/2.0").is_some()
+    if bytes.starts_with(b"SIP/2.0 ") {
+        return true;
+    }
+    // Datagrams of every kind come through here: most are told by their first byte.
+    if !bytes.first().is_some_and(u8::is_ascii_uppercase) {
+        return false;
+    }
+    lines::line(bytes).is_some_and(|(line, _)| {
+        line.ends_with(b" SIP/2.0") && lines::start(line, "SIP/2.0").is_some()
+    })
 }
 
 /// The same for streams.

@@ -9,8 +9,12 @@ const MESSAGE_BYTES_MAX: u32 = 4096;
 
 /// Length, header version and a known message, all little-endian.
 pub(super) fn probe(bytes: &[u8]) -> Probe {
-    match head(&mut Reader::new(bytes)) {
-        Ok((_, 0x0001 | 0x0020)) => Probe::Yes,
+    let mut r = Reader::new(bytes);
+    match head(&mut r) {
+        Ok((_, 0x0001)) if r.rest().iter().take(3).all(u8::is_ascii_uppercase) && r.len() > 16 => {
+            Probe::Yes
+        }
+        Ok((_, 0x0020)) if super::lines::find(r.rest(), b": Name=").is_some() => Probe::Yes,
         Ok(_) => Probe::Maybe,
         Err(_) => Probe::No,
     }
@@ -177,7 +181,7 @@ mod tests {
         body.extend(b"SCCP42.8-3-3S\0\0\0");
         let alarm = message(
             0x20,
-            b"\x02\0\0\025: Name=SEP001E7A267475 Load=8.3(3) Last=x\0",
+            b"\x02\0\0\x0025: Name=SEP001E7A267475 Load=8.3(3) Last=x\0",
         );
         check(
             &[message(1, &body), alarm, message(0, &[])].concat(),
@@ -200,6 +204,8 @@ mod tests {
         check(b"GET / HTTP/1.1\r\n\r\n", "");
         check(&message(1, b"SEP"), "");
         assert_eq!(probe(b"GET / HTTP/1.1"), Probe::No);
-        assert_eq!(probe(&message(0x20, &[0; 8])), Probe::Yes);
+        assert_eq!(probe(&message(0x20, &[0; 8])), Probe::Maybe);
+        assert_eq!(probe(&message(1, b"SEP001E7A267475\0")), Probe::Maybe);
+        assert_eq!(probe(&message(1, b"SEP001E7A267475\0\0")), Probe::Yes);
     }
 }

@@ -2,8 +2,8 @@
 
 use model::observation::EventKind;
 
-use crate::text::{hex, utf16_le};
-use crate::{About, Ctx, Malformed, Probe, Reader, Role, Sink, Step};
+use crate::text::{clean, hex, utf16_le};
+use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Role, Sink, Step};
 
 use super::{key, ntlm, tls};
 
@@ -74,27 +74,51 @@ fn header(bytes: &[u8]) -> Result<(u8, usize), Malformed> {
     }
 }
 
-/// PRELOGIN (§2.2.6.5): a table of options; option 0 is the version.
+/// SQL Server Browser (MC-SQLR §2.2.5), UDP 1434: an answer lists instances as `name;value;` pairs.
+pub(super) fn browser(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
+    let mut r = Reader::new(bytes);
+    match r.u8()? {
+        2..=4 if bytes.len() < 300 => return Ok(()),
+        5 => {}
+        _ => return Err(Malformed::NotMine),
+    }
+    let length = usize::from(r.u16_le()?);
+    let text = clean(r.take_up_to(length));
+    let words: Vec<&str> = text.split(';').take(64).collect();
+    if words.first() != Some(&"ServerName") {
+        return Err(Malformed::NotMine);
+    }
+    for pair in words.chunks_exact(2) {
+        match pair {
+            ["ServerName", name] => sink.says("tds.browser_name", *name),
+            ["InstanceName", name] => sink.says("tds.instance", *name),
+            ["Version", version] => sink.says("tds.version", *version),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// PRELOGIN (§2.2.6.5): a table of options; the first is the version, six bytes long, right
+/// behind the table. Results of queries can begin with the same byte, so all of that is checked.
 fn prelogin(body: &[u8], from_server: bool, sink: &mut dyn Sink) -> Result<(), Malformed> {
     let mut table = Reader::new(body);
-    for _ in 0..16 {
-        let option = table.u8()?;
-        if option == 0xff {
-            break;
-        }
-        let offset = usize::from(table.u16_be()?);
-        let length = usize::from(table.u16_be()?);
-        if let (0, Some(&[major, minor, high, low, ..])) = (option, body.get(offset..))
-            && length >= 4
-        {
-            let build = u16::from_be_bytes([high, low]);
-            let field = if from_server {
-                "tds.version"
-            } else {
-                "tds.client_version"
-            };
-            sink.says(field, format!("{major}.{minor}.{build}"));
-        }
+    let [option, high, low, 0, 6] = table.array()? else {
+        return Err(Malformed::NotMine);
+    };
+    let offset = u16::from_be_bytes([high, low]);
+    let end = (0..16u16).find(|n| body.get(usize::from(*n) * 5) == Some(&0xff));
+    if option != 0 || end.is_none_or(|options| offset != options * 5 + 1) {
+        return Err(Malformed::NotMine);
+    }
+    if let Some([major, minor, high, low, ..]) = body.get(usize::from(offset)..) {
+        let build = u16::from_be_bytes([*high, *low]);
+        let field = if from_server {
+            "tds.version"
+        } else {
+            "tds.client_version"
+        };
+        sink.says(field, format!("{major}.{minor}.{build}"));
     }
     Ok(())
 }
@@ -234,6 +258,27 @@ mod tests {
             ),
             "sender says tds.server = SQ 10.50.1600",
         );
+    }
+
+    #[test]
+    fn the_browser_lists_instances() {
+        let mut facts = Recorder::default();
+        let here = ctx(1434, 4000, Role::Unknown);
+        let list =
+            b"ServerName;SQL1;InstanceName;MES;IsClustered;No;Version;10.50.1600.1;tcp;1433;;";
+        let answer = [&[5, list.len().try_into().unwrap(), 0][..], list].concat();
+        browser(&answer, &here, &mut facts).unwrap();
+        assert_eq!(
+            facts.text(),
+            "sender says tds.browser_name = SQL1\nsender says tds.instance = MES\n\
+             sender says tds.version = 10.50.1600.1"
+        );
+        assert_eq!(
+            browser(b"\x05\x01\0x", &here, &mut facts),
+            Err(Malformed::NotMine)
+        );
+        assert_eq!(browser(b"\x04MES\0", &here, &mut facts), Ok(()));
+        assert_eq!(browser(b"", &here, &mut facts), Err(Malformed::Truncated));
     }
 
     #[test]

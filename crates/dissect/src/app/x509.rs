@@ -11,6 +11,7 @@ use crate::{About, Ctx, Malformed, Reader, Sink};
 use super::der::{self, Element, tag};
 
 const SANS_MAX: usize = 64;
+const SANS_SHOWN_MAX: usize = 24;
 const NAME_PARTS_MAX: usize = 32;
 
 /// Reports a certificate of the sender.
@@ -40,7 +41,12 @@ pub(super) fn report(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Result<(),
     if certificate.self_issued {
         sink.says("tls.cert.self_signed", "true");
     }
-    for san in &certificate.sans {
+    // Names of web services come in dozens; what says more about a device goes first.
+    let (services, own): (Vec<_>, Vec<_>) = certificate
+        .sans
+        .iter()
+        .partition(|san| san.starts_with("DNS:"));
+    for san in own.into_iter().chain(services).take(SANS_SHOWN_MAX) {
         sink.says("tls.cert.san", san.as_str());
     }
     sink.says(

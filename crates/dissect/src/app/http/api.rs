@@ -2,23 +2,19 @@
 //!
 //! An answer is about the one that gives it: a bridge about itself and its lights, a plug about
 //! its firmware. Cloud servers answer with other people's models, so what is not a known
-//! interface is believed from hosts of the estate only.
+//! interface is believed from hosts with private addresses only.
 
 use model::observation::IdentifierKind;
 
 use crate::{About, Ctx, Sink};
 
 use super::super::identity::{Description, own_mac};
-use super::super::is_local;
 use super::super::json::{self, Entry};
 
 const CHILDREN_MAX: usize = 128;
 
 /// A JSON body of a response.
 pub(super) fn json(content: &[u8], ctx: &Ctx, sink: &mut dyn Sink) {
-    if !is_local(ctx) {
-        return;
-    }
     let (entries, _) = json::flatten(content);
     let has = |path: &str| json::get(&entries, path).is_some();
     if hue(&entries, sink) {

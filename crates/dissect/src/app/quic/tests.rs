@@ -140,7 +140,10 @@ fn googles_own() {
     assert!(probe(&hello));
     check(
         &hello,
-        Ok("sender says quic.sni = www.x.examp\nsender asks for www.x.examp"),
+        Ok(
+            "sender says quic.sni = www.x.examp\nsender asks for www.x.examp\n\
+            sender says quic.version = Q043\nsender says quic.user_agent = Chrome/66",
+        ),
     );
 }
 
