@@ -64,10 +64,7 @@ pub fn streams_ics(input: &[u8]) {
 }
 
 fn datagrams(table: &[Datagram], input: &[u8]) {
-    for Datagram {
-        ports, probe, run, ..
-    } in table
-    {
+    for Datagram { ports, probe, run, .. } in table {
         if let Some(probe) = probe {
             probe(input.get(2..).unwrap_or_default());
         }
@@ -83,11 +80,8 @@ fn exchange(input: &[u8], port: u16, run: fn(&[u8], &Ctx, &mut dyn Sink) -> crat
     };
     let to_server = ctx(50_000, port, Role::Client);
     let to_client = ctx(port, 50_000, Role::Server);
-    let (first, second) = if flags & 1 == 0 {
-        (&to_server, &to_client)
-    } else {
-        (&to_client, &to_server)
-    };
+    let (first, second) =
+        if flags & 1 == 0 { (&to_server, &to_client) } else { (&to_client, &to_server) };
     let mut sink = Checking::default();
     if flags & 2 == 0 {
         let _ = run(message, first, &mut sink);
@@ -105,34 +99,14 @@ fn streams(table: &[Stream], input: &[u8]) {
     let Some(([flags, cut, seed], bytes)) = input.split_first_chunk() else {
         return;
     };
-    let cut = if flags & 2 == 0 {
-        bytes.len()
-    } else {
-        bytes.len() * usize::from(*cut) / 256
-    };
+    let cut = if flags & 2 == 0 { bytes.len() } else { bytes.len() * usize::from(*cut) / 256 };
     let (front, back) = bytes.split_at_checked(cut).unwrap_or((bytes, &[]));
-    let (client, server) = if flags & 1 == 0 {
-        (front, back)
-    } else {
-        (back, front)
-    };
+    let (client, server) = if flags & 1 == 0 { (front, back) } else { (back, front) };
     for stream in table {
         let port = stream.ports.first().copied().unwrap_or(9);
         let mut sink = Checking::default();
-        direction(
-            stream,
-            client,
-            *seed,
-            &ctx(50_000, port, Role::Client),
-            &mut sink,
-        );
-        direction(
-            stream,
-            server,
-            *seed,
-            &ctx(port, 50_000, Role::Server),
-            &mut sink,
-        );
+        direction(stream, client, *seed, &ctx(50_000, port, Role::Client), &mut sink);
+        direction(stream, server, *seed, &ctx(port, 50_000, Role::Server), &mut sink);
     }
 }
 
@@ -208,17 +182,11 @@ impl Sink for Checking {
     fn fact(&mut self, about: About<'_>, fact: Fact<'_>) {
         match &fact {
             Fact::Says { field, .. } | Fact::Identifier { field, .. } => {
-                assert!(
-                    fields::exists(field),
-                    "field `{field}` is not in the catalogue"
-                );
+                assert!(fields::exists(field), "field `{field}` is not in the catalogue");
             }
             Fact::SaysKeyed { field, .. } => {
                 let open = format!("{field}.x");
-                assert!(
-                    fields::exists(&open),
-                    "field `{field}.*` is not in the catalogue"
-                );
+                assert!(fields::exists(&open), "field `{field}.*` is not in the catalogue");
             }
             _ => {}
         }
@@ -243,18 +211,9 @@ mod tests {
     fn segments_cover_everything_and_end() {
         fn run(shown: &[u8], _: &Ctx, sink: &mut dyn Sink) -> Step {
             sink.remember(shown.len() as u64, 1);
-            if shown.len() < 5 {
-                Step::NeedMore
-            } else {
-                Step::Consumed(5)
-            }
+            if shown.len() < 5 { Step::NeedMore } else { Step::Consumed(5) }
         }
-        let stream = Stream {
-            name: "fives",
-            ports: &[5],
-            probe: |_| crate::Probe::Yes,
-            run,
-        };
+        let stream = Stream { name: "fives", ports: &[5], probe: |_| crate::Probe::Yes, run };
         for seed in 0..=255 {
             streams(&[stream], &[&[3, 100, seed][..], &[7; 9_000]].concat());
         }

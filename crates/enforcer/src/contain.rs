@@ -47,21 +47,14 @@ pub struct Isolated {
 pub fn ports(runner: &dyn Runner, bridge: &str) -> Result<Vec<String>, EnforceError> {
     let argv = ["ip", "-j", "link", "show", "master", bridge];
     let answer = must(runner, &argv, "")?;
-    let unreadable = |why: String| EnforceError::Unreadable {
-        command: argv.join(" "),
-        why,
-    };
+    let unreadable = |why: String| EnforceError::Unreadable { command: argv.join(" "), why };
     let empty = answer.trim().is_empty();
     let links: Vec<Value> = if empty {
         Vec::new()
     } else {
         serde_json::from_str(&answer).map_err(|error| unreadable(error.to_string()))?
     };
-    let name = |link: &Value| {
-        link.get("ifname")
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-    };
+    let name = |link: &Value| link.get("ifname").and_then(Value::as_str).map(str::to_owned);
     Ok(links.iter().filter_map(name).collect())
 }
 
@@ -83,12 +76,7 @@ pub fn isolate(
             (format!("net/ipv4/conf/{bridge}/forwarding"), "1"),
         ],
     };
-    let mut done = Isolated {
-        method,
-        bridge: bridge.to_owned(),
-        ports,
-        before: BTreeMap::new(),
-    };
+    let mut done = Isolated { method, bridge: bridge.to_owned(), ports, before: BTreeMap::new() };
     let changed = change(runner, &mut done, settings);
     if let Err(error) = changed {
         // Half a containment is worse than none: it looks like one.
@@ -103,10 +91,7 @@ pub fn release(runner: &dyn Runner, isolated: &Isolated) -> Result<(), EnforceEr
     if isolated.method == Method::IsolatedPorts {
         set_isolated(runner, &isolated.ports, "off")?;
     }
-    isolated
-        .before
-        .iter()
-        .try_for_each(|(key, value)| write(runner, key, value))
+    isolated.before.iter().try_for_each(|(key, value)| write(runner, key, value))
 }
 
 fn change(
@@ -139,17 +124,7 @@ fn change(
 
 fn set_isolated(runner: &dyn Runner, ports: &[String], state: &str) -> Result<(), EnforceError> {
     ports.iter().try_for_each(|port| {
-        let argv = [
-            "ip",
-            "link",
-            "set",
-            "dev",
-            port,
-            "type",
-            "bridge_slave",
-            "isolated",
-            state,
-        ];
+        let argv = ["ip", "link", "set", "dev", port, "type", "bridge_slave", "isolated", state];
         must(runner, &argv, "").map(|_| ())
     })
 }
@@ -163,9 +138,5 @@ fn write(runner: &dyn Runner, key: &str, value: &str) -> Result<(), EnforceError
     let file = path(key);
     let argv = ["tee", &file];
     let output = crate::runner::attempt(runner, &argv, value)?;
-    if output.code == 0 {
-        Ok(())
-    } else {
-        Err(failure(&argv, &output))
-    }
+    if output.code == 0 { Ok(()) } else { Err(failure(&argv, &output)) }
 }

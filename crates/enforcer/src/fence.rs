@@ -63,10 +63,7 @@ pub struct Denial {
 impl<R: Runner> Fence<R> {
     /// The fence named `table` that `runner` reaches.
     pub fn new(runner: R, table: &str) -> Self {
-        Self {
-            runner,
-            table: table.to_owned(),
-        }
+        Self { runner, table: table.to_owned() }
     }
 
     /// Replaces what is in force by `ruleset`, in one transaction: all of it or nothing.
@@ -74,21 +71,12 @@ impl<R: Runner> Fence<R> {
     /// Refuses a generation older than the one read back from the kernel. The same generation may
     /// be applied again: that repairs drift.
     pub fn apply(&self, ruleset: &Ruleset, options: &Options) -> Result<Applied, EnforceError> {
-        let options = Options {
-            table: self.table.clone(),
-            ..options.clone()
-        };
+        let options = Options { table: self.table.clone(), ..options.clone() };
         let plan = Plan::new(ruleset, &options)?;
         let standing = self.standing()?;
-        let replaced = standing
-            .iter()
-            .filter_map(|(_, _, generation)| *generation)
-            .max();
+        let replaced = standing.iter().filter_map(|(_, _, generation)| *generation).max();
         if let Some(in_force) = replaced.filter(|in_force| *in_force > plan.generation) {
-            return Err(EnforceError::Stale {
-                offered: plan.generation,
-                in_force,
-            });
+            return Err(EnforceError::Stale { offered: plan.generation, in_force });
         }
         let text = transaction(&plan, &standing);
         let argv = ["nft", "-f", "-"];
@@ -113,10 +101,7 @@ impl<R: Runner> Fence<R> {
         ruleset: &Ruleset,
         options: &Options,
     ) -> Result<Result<Verified, Vec<Difference>>, EnforceError> {
-        let options = Options {
-            table: self.table.clone(),
-            ..options.clone()
-        };
+        let options = Options { table: self.table.clone(), ..options.clone() };
         let plan = Plan::new(ruleset, &options)?;
         let reference = verify::reference(&self.runner, &plan)?;
         let mut held = BTreeMap::new();
@@ -150,15 +135,8 @@ impl<R: Runner> Fence<R> {
                 }
             }
         }
-        out.denials.sort_by_key(|d| {
-            (
-                std::cmp::Reverse(d.packets),
-                d.from,
-                d.to,
-                d.protocol,
-                d.port,
-            )
-        });
+        out.denials
+            .sort_by_key(|d| (std::cmp::Reverse(d.packets), d.from, d.to, d.protocol, d.port));
         Ok(out)
     }
 
@@ -168,9 +146,8 @@ impl<R: Runner> Fence<R> {
         if standing.is_empty() {
             return Ok(());
         }
-        let lines = standing
-            .iter()
-            .map(|(family, name, _)| format!("delete table {family} {name}\n"));
+        let lines =
+            standing.iter().map(|(family, name, _)| format!("delete table {family} {name}\n"));
         let text: String = lines.collect();
         crate::runner::must(&self.runner, &["nft", "-f", "-"], &text).map(|_| ())
     }
@@ -180,11 +157,7 @@ impl<R: Runner> Fence<R> {
         let mut out = Vec::new();
         for family in ["inet", "bridge"] {
             if let Some(listing) = self.list(family, &["-t"])? {
-                out.push((
-                    family.to_owned(),
-                    self.table.clone(),
-                    generation_of(&listing),
-                ));
+                out.push((family.to_owned(), self.table.clone(), generation_of(&listing)));
             }
         }
         Ok(out)
@@ -201,10 +174,7 @@ impl<R: Runner> Fence<R> {
         if output.code != 0 {
             return Err(failure(&argv, &output));
         }
-        let unreadable = |why| EnforceError::Unreadable {
-            command: argv.join(" "),
-            why,
-        };
+        let unreadable = |why| EnforceError::Unreadable { command: argv.join(" "), why };
         let mut tables = json::listing(&output.stdout).map_err(unreadable)?;
         Ok(Some(tables.remove(family).unwrap_or_default()))
     }
@@ -215,10 +185,8 @@ fn absent(output: &Output) -> bool {
 }
 
 fn generation_of(listing: &Listing) -> Option<u64> {
-    let numbers = listing
-        .chains
-        .keys()
-        .filter_map(|name| name.strip_prefix(GENERATION)?.parse().ok());
+    let numbers =
+        listing.chains.keys().filter_map(|name| name.strip_prefix(GENERATION)?.parse().ok());
     numbers.max()
 }
 
@@ -228,11 +196,5 @@ fn denial(key: &str, packets: u64) -> Option<Denial> {
     let to = parts.next()?.parse().ok()?;
     let protocol = parts.next()?.parse().ok()?;
     let port = parts.next().and_then(|port| port.parse().ok());
-    Some(Denial {
-        from,
-        to,
-        protocol,
-        port,
-        packets,
-    })
+    Some(Denial { from, to, protocol, port, packets })
 }

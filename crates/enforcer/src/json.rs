@@ -36,10 +36,7 @@ pub(crate) struct ListedElement {
 /// Every table that `text` lists, by family; `Err` says what is wrong with the answer.
 pub(crate) fn listing(text: &str) -> Result<BTreeMap<String, Listing>, String> {
     let root: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let items = root
-        .get("nftables")
-        .and_then(Value::as_array)
-        .ok_or("no `nftables` array")?;
+    let items = root.get("nftables").and_then(Value::as_array).ok_or("no `nftables` array")?;
     let mut out: BTreeMap<String, Listing> = BTreeMap::new();
     for item in items {
         let Some((kind, body)) = item.as_object().and_then(|object| object.iter().next()) else {
@@ -71,10 +68,7 @@ impl Listing {
             }
             ("rule", _) => {
                 let chain = field("chain").ok_or("a rule without a chain")?;
-                self.rules
-                    .entry(chain)
-                    .or_default()
-                    .push(uncounted(without(body, &["handle"])));
+                self.rules.entry(chain).or_default().push(uncounted(without(body, &["handle"])));
             }
             _ => {}
         }
@@ -107,12 +101,7 @@ fn uncounted(value: Value) -> Value {
 
 fn set(body: &Value) -> Result<ListedSet, String> {
     let mut elements = BTreeMap::new();
-    for item in body
-        .get("elem")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
+    for item in body.get("elem").and_then(Value::as_array).into_iter().flatten() {
         let (key, value) = match item.as_array().map(Vec::as_slice) {
             Some([key, value]) => (key, verdict(value)?),
             _ => (item, String::new()),
@@ -121,10 +110,7 @@ fn set(body: &Value) -> Result<ListedSet, String> {
         let about = |name: &str| inner.and_then(|inner| inner.get(name));
         let element = ListedElement {
             value,
-            comment: about("comment")
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned(),
+            comment: about("comment").and_then(Value::as_str).unwrap_or_default().to_owned(),
             packets: about("counter")
                 .and_then(|counter| counter.get("packets"))
                 .and_then(Value::as_u64)
@@ -133,10 +119,7 @@ fn set(body: &Value) -> Result<ListedSet, String> {
         };
         elements.insert(part(about("val").unwrap_or(key))?, element);
     }
-    Ok(ListedSet {
-        definition: without(body, &["handle", "elem"]),
-        elements,
-    })
+    Ok(ListedSet { definition: without(body, &["handle", "elem"]), elements })
 }
 
 fn verdict(value: &Value) -> Result<String, String> {
@@ -145,10 +128,7 @@ fn verdict(value: &Value) -> Result<String, String> {
     }
     let object = value.as_object().and_then(|object| object.iter().next());
     let (word, target) = object.ok_or_else(|| format!("a map value `{value}`"))?;
-    let target = target
-        .get("target")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let target = target.get("target").and_then(Value::as_str).unwrap_or_default();
     Ok(format!("{word} {target}").trim_end().to_owned())
 }
 
@@ -164,25 +144,14 @@ fn part(value: &Value) -> Result<String, String> {
         let parts: Result<Vec<_>, _> = parts.iter().map(part).collect();
         return Ok(parts?.join(" . "));
     }
-    if let Some([first, last]) = value
-        .get("range")
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-    {
+    if let Some([first, last]) = value.get("range").and_then(Value::as_array).map(Vec::as_slice) {
         return Ok(format!("{}-{}", part(first)?, part(last)?));
     }
     if let Some(prefix) = value.get("prefix") {
-        let ip = prefix
-            .get("addr")
-            .and_then(Value::as_str)
-            .and_then(|ip| ip.parse().ok());
-        let length = prefix
-            .get("len")
-            .and_then(Value::as_u64)
-            .and_then(|n| u8::try_from(n).ok());
-        let (ip, length): (IpAddr, u8) = ip
-            .zip(length)
-            .ok_or_else(|| format!("a prefix `{prefix}`"))?;
+        let ip = prefix.get("addr").and_then(Value::as_str).and_then(|ip| ip.parse().ok());
+        let length = prefix.get("len").and_then(Value::as_u64).and_then(|n| u8::try_from(n).ok());
+        let (ip, length): (IpAddr, u8) =
+            ip.zip(length).ok_or_else(|| format!("a prefix `{prefix}`"))?;
         let (first, last) = crate::plan::ends(ip, length);
         return Ok(format!("{first}-{last}"));
     }
@@ -191,8 +160,7 @@ fn part(value: &Value) -> Result<String, String> {
 
 /// Addresses in the spelling of the standard library, whatever nft's is.
 fn plain(text: &str) -> String {
-    text.parse::<IpAddr>()
-        .map_or_else(|_| text.to_ascii_lowercase(), |ip| ip.to_string())
+    text.parse::<IpAddr>().map_or_else(|_| text.to_ascii_lowercase(), |ip| ip.to_string())
 }
 
 #[cfg(test)]
@@ -205,18 +173,9 @@ mod tests {
             assert_eq!(part(&serde_json::from_str(json).unwrap()).unwrap(), expect);
         };
         check(r#""10.0.0.1""#, "10.0.0.1");
-        check(
-            r#"{"concat": ["AC:cc:8e:01:02:03", "10.77.0.5"]}"#,
-            "ac:cc:8e:01:02:03 . 10.77.0.5",
-        );
-        check(
-            r#"{"concat": [2, 6, {"range": [8000, 8010]}]}"#,
-            "2 . 6 . 8000-8010",
-        );
-        check(
-            r#"{"prefix": {"addr": "10.77.1.0", "len": 24}}"#,
-            "10.77.1.0-10.77.1.255",
-        );
+        check(r#"{"concat": ["AC:cc:8e:01:02:03", "10.77.0.5"]}"#, "ac:cc:8e:01:02:03 . 10.77.0.5");
+        check(r#"{"concat": [2, 6, {"range": [8000, 8010]}]}"#, "2 . 6 . 8000-8010");
+        check(r#"{"prefix": {"addr": "10.77.1.0", "len": 24}}"#, "10.77.1.0-10.77.1.255");
         check(
             r#"{"prefix": {"addr": "::", "len": 0}}"#,
             "::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
@@ -235,10 +194,6 @@ mod tests {
         ] {
             assert!(listing(text).is_err(), "{text}");
         }
-        assert!(
-            listing(r#"{"nftables": [{"metainfo": {}}, 4, {}]}"#)
-                .unwrap()
-                .is_empty()
-        );
+        assert!(listing(r#"{"nftables": [{"metainfo": {}}, 4, {}]}"#).unwrap().is_empty());
     }
 }

@@ -147,10 +147,7 @@ impl Plan {
             parent: ruleset.parent,
             stamp: if low == 0 { u32::MAX } else { low },
             shadow_only: !ruleset.classes.is_empty()
-                && ruleset
-                    .classes
-                    .values()
-                    .all(|class| class.mode == Mode::Shadow),
+                && ruleset.classes.values().all(|class| class.mode == Mode::Shadow),
             unsupported: Vec::new(),
             tables: Vec::new(),
         };
@@ -163,10 +160,7 @@ impl Plan {
         };
         plan.tables.push(inet);
         if options.ports.is_empty() {
-            let link = ruleset
-                .permits
-                .iter()
-                .filter(|p| p.transport == Transport::Link);
+            let link = ruleset.permits.iter().filter(|p| p.transport == Transport::Link);
             let told = |p: &Permit| format!("rule `{}`: no bridge port carries its frames", p.rule);
             plan.unsupported.extend(link.map(told));
         } else {
@@ -178,9 +172,7 @@ impl Plan {
 
     /// All sets with the family they are in.
     pub fn sets(&self) -> impl Iterator<Item = (&'static str, &Set)> {
-        self.tables
-            .iter()
-            .flat_map(|table| table.sets.iter().map(|set| (table.family, set)))
+        self.tables.iter().flat_map(|table| table.sets.iter().map(|set| (table.family, set)))
     }
 }
 
@@ -213,11 +205,7 @@ impl Set {
 pub(crate) fn comment_text(text: &str) -> String {
     let mut clean = String::new();
     for c in text.chars() {
-        let c = if matches!(c, '"' | '\\' | '\'') || c.is_control() {
-            '_'
-        } else {
-            c
-        };
+        let c = if matches!(c, '"' | '\\' | '\'') || c.is_control() { '_' } else { c };
         if clean.len() + c.len_utf8() > 120 {
             break;
         }
@@ -233,22 +221,14 @@ fn check_names(options: &Options) -> Result<(), Invalid> {
         if fits && name.chars().all(plain) {
             Ok(())
         } else {
-            Err(Invalid::Name {
-                what,
-                name: name.chars().take(64).collect(),
-                max,
-            })
+            Err(Invalid::Name { what, name: name.chars().take(64).collect(), max })
         }
     };
     check("a table name", &options.table, 31, "")?;
     let letter_first = options.table.starts_with(|c: char| c.is_ascii_alphabetic());
     if !letter_first || options.table.contains(['.', '-']) {
         let name = options.table.clone();
-        return Err(Invalid::Name {
-            what: "a table name",
-            name,
-            max: 31,
-        });
+        return Err(Invalid::Name { what: "a table name", name, max: 31 });
     }
     if options.interfaces.is_empty() {
         return Err(Invalid::NoInterface);
@@ -257,26 +237,14 @@ fn check_names(options: &Options) -> Result<(), Invalid> {
         check("an interface name", name, 15, "@")?;
     }
     for name in &options.ports {
-        check(
-            "a port name",
-            name.strip_suffix('*').unwrap_or(name),
-            15,
-            "@",
-        )?;
+        check("a port name", name.strip_suffix('*').unwrap_or(name), 15, "@")?;
     }
-    options
-        .site
-        .iter()
-        .try_for_each(|(ip, prefix)| check_prefix(*ip, *prefix))
+    options.site.iter().try_for_each(|(ip, prefix)| check_prefix(*ip, *prefix))
 }
 
 fn check_prefix(ip: IpAddr, prefix: u8) -> Result<(), Invalid> {
     let longest = if ip.is_ipv4() { 32 } else { 128 };
-    if prefix > longest {
-        Err(Invalid::Prefix { ip, prefix })
-    } else {
-        Ok(())
-    }
+    if prefix > longest { Err(Invalid::Prefix { ip, prefix }) } else { Ok(()) }
 }
 
 fn check_classes(ruleset: &Ruleset) -> Result<(), Invalid> {
@@ -287,29 +255,19 @@ fn check_classes(ruleset: &Ruleset) -> Result<(), Invalid> {
         if ruleset.classes.contains_key(&class) {
             Ok(())
         } else {
-            Err(Invalid::NoSuchClass {
-                by: by(),
-                class: class.0,
-            })
+            Err(Invalid::NoSuchClass { by: by(), class: class.0 })
         }
     };
     let mut class_of: BTreeMap<IpAddr, ClassId> = BTreeMap::new();
     for member in &ruleset.members {
         known(member.class, &|| format!("device {}", member.device))?;
         if !member.mac.is_unicast() {
-            return Err(Invalid::NotASender {
-                mac: member.mac,
-                ip: member.ip,
-            });
+            return Err(Invalid::NotASender { mac: member.mac, ip: member.ip });
         }
         let other = *class_of.entry(member.ip).or_insert(member.class);
         if other != member.class {
             let (one, other) = (other.0, member.class.0);
-            return Err(Invalid::TwoClasses {
-                ip: member.ip.to_string(),
-                one,
-                other,
-            });
+            return Err(Invalid::TwoClasses { ip: member.ip.to_string(), one, other });
         }
     }
     for peer in &ruleset.peers {
@@ -321,20 +279,12 @@ fn check_classes(ruleset: &Ruleset) -> Result<(), Invalid> {
         known(permit.to, &|| format!("rule `{}`", permit.rule))?;
         if permit.first_port > permit.last_port {
             let (first, last) = (permit.first_port, permit.last_port);
-            return Err(Invalid::Ports {
-                rule: permit.rule.clone(),
-                first,
-                last,
-            });
+            return Err(Invalid::Ports { rule: permit.rule.clone(), first, last });
         }
     }
     for e in &ruleset.exceptions {
         if e.from.is_ipv4() != e.to.is_ipv4() {
-            return Err(Invalid::Families {
-                name: e.name.clone(),
-                from: e.from,
-                to: e.to,
-            });
+            return Err(Invalid::Families { name: e.name.clone(), from: e.from, to: e.to });
         }
     }
     Ok(())
@@ -344,14 +294,8 @@ fn counters(ruleset: &Ruleset) -> Vec<(String, String)> {
     let fixed = [
         ("strangers", "packets whose source pair is no member's"),
         ("spoofed", "packets from outside with a member's address"),
-        (
-            "dhcp_to_neighbours",
-            "DHCP requests that stop here: only this machine is asked",
-        ),
-        (
-            "group",
-            "broadcasts and multicasts to this machine that need no answer",
-        ),
+        ("dhcp_to_neighbours", "DHCP requests that stop here: only this machine is asked"),
+        ("group", "broadcasts and multicasts to this machine that need no answer"),
     ];
     let fixed = fixed.map(|(name, what)| (name.to_owned(), what.to_owned()));
     let by_class = ruleset.classes.iter().map(|(id, class)| {
@@ -383,21 +327,15 @@ fn inet_sets(ruleset: &Ruleset, options: &Options) -> Result<Vec<Set>, Invalid> 
         let mut peer = Set::new(&named("peer"), address, Some("mark"));
         peer.flags = "interval";
         for (first, last, class) in disjoint(ruleset, options, v4)? {
-            let key = if first == last {
-                first.to_string()
-            } else {
-                format!("{first}-{last}")
-            };
+            let key = if first == last { first.to_string() } else { format!("{first}-{last}") };
             peer.insert(key, class.0.to_string(), "");
         }
         let full = pick(
             "ipv4_addr . ipv4_addr . inet_proto . inet_service",
             "ipv6_addr . ipv6_addr . inet_proto . inet_service",
         );
-        let portless = pick(
-            "ipv4_addr . ipv4_addr . inet_proto",
-            "ipv6_addr . ipv6_addr . inet_proto",
-        );
+        let portless =
+            pick("ipv4_addr . ipv4_addr . inet_proto", "ipv6_addr . ipv6_addr . inet_proto");
         let mut except = Set::new(&named("except"), full, Some("verdict"));
         let mut except_any = Set::new(&named("except_any"), portless, Some("verdict"));
         fill_exceptions(ruleset, options, v4, &mut except, &mut except_any);
@@ -501,11 +439,7 @@ fn permit_sets(id: ClassId, ruleset: &Ruleset) -> [Set; 3] {
         }
         for (first, last, rules) in united {
             for rule in rules {
-                range.insert(
-                    format!("{to} . {protocol} . {first}-{last}"),
-                    "goto allowed",
-                    rule,
-                );
+                range.insert(format!("{to} . {protocol} . {first}-{last}"), "goto allowed", rule);
             }
         }
     }
@@ -534,14 +468,9 @@ fn disjoint(
     v4: bool,
 ) -> Result<Vec<(IpAddr, IpAddr, ClassId)>, Invalid> {
     let nobody = ClassId(0);
-    let groups: &[(&str, u8)] = if v4 {
-        &[("224.0.0.0", 4), ("255.255.255.255", 32)]
-    } else {
-        &[("ff00::", 8)]
-    };
-    let groups = groups
-        .iter()
-        .filter_map(|(ip, prefix)| Some((ip.parse().ok()?, *prefix)));
+    let groups: &[(&str, u8)] =
+        if v4 { &[("224.0.0.0", 4), ("255.255.255.255", 32)] } else { &[("ff00::", 8)] };
+    let groups = groups.iter().filter_map(|(ip, prefix)| Some((ip.parse().ok()?, *prefix)));
     let mut spans: BTreeMap<(u128, u8), (u128, ClassId)> = BTreeMap::new();
     for (ip, prefix) in groups.chain(options.site.iter().copied()) {
         if ip.is_ipv4() == v4 {
@@ -554,11 +483,7 @@ fn disjoint(
         let before = spans.insert((first, peer.prefix), (last, peer.class));
         if let Some((_, other)) = before.filter(|(_, c)| *c != nobody && *c != peer.class) {
             let ip = format!("{}/{}", peer.ip, peer.prefix);
-            return Err(Invalid::TwoClasses {
-                ip,
-                one: other.0,
-                other: peer.class.0,
-            });
+            return Err(Invalid::TwoClasses { ip, one: other.0, other: peer.class.0 });
         }
     }
     // Prefixes nest or are apart, and come outer first: a stack of the open ones is enough.
@@ -629,53 +554,28 @@ fn inet_chains(ruleset: &Ruleset, options: &Options, plan: &Plan) -> Vec<Chain> 
         comment: comment.to_owned(),
         rules,
     };
-    let lines = |text: &str| {
-        text.lines()
-            .map(|l| l.trim().to_owned())
-            .filter(|l| !l.is_empty())
-            .collect()
-    };
-    let parent = plan
-        .parent
-        .map_or("none".to_owned(), |parent| parent.to_string());
+    let lines =
+        |text: &str| text.lines().map(|l| l.trim().to_owned()).filter(|l| !l.is_empty()).collect();
+    let parent = plan.parent.map_or("none".to_owned(), |parent| parent.to_string());
     let open = format!(
         "ct state established ct mark {stamp} accept
          ct state related meta l4proto {{ icmp, ipv6-icmp }} accept",
         stamp = plan.stamp
     );
     let mut chains = vec![
-        chain(
-            &format!("{GENERATION}{}", plan.generation),
-            &format!("parent {parent}"),
-            Vec::new(),
-        ),
+        chain(&format!("{GENERATION}{}", plan.generation), &format!("parent {parent}"), Vec::new()),
         chain(
             "allowed",
             "permitted by class",
             lines(&format!("ct mark set {} accept", plan.stamp)),
         ),
-        chain(
-            "granted",
-            "permitted by an exception; the flow ends with it",
-            lines("accept"),
-        ),
-        chain(
-            "peer_class",
-            "destination class to packet mark",
-            lines(&class_of("daddr")),
-        ),
-        chain(
-            "own_class",
-            "source class to packet mark",
-            lines(&class_of("saddr")),
-        ),
+        chain("granted", "permitted by an exception; the flow ends with it", lines("accept")),
+        chain("peer_class", "destination class to packet mark", lines(&class_of("daddr"))),
+        chain("own_class", "source class to packet mark", lines(&class_of("saddr"))),
         chain(
             "stranger",
             "source pair is no member's",
-            lines(&format!(
-                "{}\ncounter name \"strangers\" {bite}",
-                remember()
-            )),
+            lines(&format!("{}\ncounter name \"strangers\" {bite}", remember())),
         ),
         chain(
             "judge",
@@ -696,9 +596,7 @@ fn inet_chains(ruleset: &Ruleset, options: &Options, plan: &Plan) -> Vec<Chain> 
         chain(
             "known",
             "the source is who it says",
-            lines(&format!(
-                "{open}\nct direction reply goto answer\ngoto judge"
-            )),
+            lines(&format!("{open}\nct direction reply goto answer\ngoto judge")),
         ),
         chain(
             "inside",
@@ -751,10 +649,8 @@ fn inet_chains(ruleset: &Ruleset, options: &Options, plan: &Plan) -> Vec<Chain> 
         ));
         chains.push(base("input", format!("iifname {ours} goto local")));
     }
-    chains.push(base(
-        "forward",
-        format!("iifname {ours} goto inside\noifname {ours} goto outside"),
-    ));
+    chains
+        .push(base("forward", format!("iifname {ours} goto inside\noifname {ours} goto outside")));
     chains
 }
 
@@ -783,22 +679,11 @@ fn class_chains(id: ClassId, name: &str, mode: Mode) -> [Chain; 3] {
     [
         chain(
             format!("deny_{n}"),
-            format!(
-                "{name}: {}",
-                if end == "drop" { "enforce" } else { "shadow" }
-            ),
+            format!("{name}: {}", if end == "drop" { "enforce" } else { "shadow" }),
             split(format!("{}\ncounter name \"denied_{n}\" {end}", remember())),
         ),
-        chain(
-            format!("from_{n}"),
-            format!("from {name}"),
-            look("peer_class", "dport"),
-        ),
-        chain(
-            format!("back_{n}"),
-            format!("answers to {name}"),
-            look("own_class", "sport"),
-        ),
+        chain(format!("from_{n}"), format!("from {name}"), look("peer_class", "dport")),
+        chain(format!("back_{n}"), format!("answers to {name}"), look("own_class", "sport")),
     ]
 }
 
@@ -846,20 +731,12 @@ fn link_table(ruleset: &Ruleset, options: &Options, plan: &mut Plan) -> Table {
         if m.ip.is_ipv4() {
             bound.insert(format!("{} . {}", m.mac, m.ip), "", m.device.as_str());
         }
-        if ruleset
-            .classes
-            .get(&m.class)
-            .is_some_and(|class| class.mode == Mode::Shadow)
-        {
+        if ruleset.classes.get(&m.class).is_some_and(|class| class.mode == Mode::Shadow) {
             shadow.insert(m.mac.to_string(), "", m.device.as_str());
         }
     }
     let [pairs, groups] = link_sets(ruleset, plan);
-    let rules = |text: &str| {
-        text.lines()
-            .map(|l| l.trim().to_owned())
-            .collect::<Vec<_>>()
-    };
+    let rules = |text: &str| text.lines().map(|l| l.trim().to_owned()).collect::<Vec<_>>();
     let chain = |name: &str, hook, comment: &str, rules| Chain {
         name: name.to_owned(),
         hook,
@@ -867,28 +744,16 @@ fn link_table(ruleset: &Ruleset, options: &Options, plan: &mut Plan) -> Table {
         rules,
     };
     let per_port = |what: &str| {
-        options
-            .ports
-            .iter()
-            .map(|port| format!("iifname \"{port}\" {what}"))
-            .collect()
+        options.ports.iter().map(|port| format!("iifname \"{port}\" {what}")).collect()
     };
-    let parent = plan
-        .parent
-        .map_or("none".to_owned(), |parent| parent.to_string());
+    let parent = plan.parent.map_or("none".to_owned(), |parent| parent.to_string());
     let generation = format!("{GENERATION}{}", plan.generation);
     Table {
         family: "bridge",
         name: options.table.clone(),
         counters: vec![
-            (
-                "arp_spoofed".to_owned(),
-                "ARP whose sender pair is no member's".to_owned(),
-            ),
-            (
-                "frames".to_owned(),
-                "frames neither IP nor ARP nor permitted".to_owned(),
-            ),
+            ("arp_spoofed".to_owned(), "ARP whose sender pair is no member's".to_owned()),
+            ("frames".to_owned(), "frames neither IP nor ARP nor permitted".to_owned()),
         ],
         sets: vec![bound, shadow, pairs, groups],
         chains: vec![
@@ -916,12 +781,7 @@ fn link_table(ruleset: &Ruleset, options: &Options, plan: &mut Plan) -> Table {
                      counter name \"frames\" {bite}"
                 )),
             ),
-            chain(
-                "input",
-                Some("input"),
-                "",
-                per_port("ether type arp goto neighbours"),
-            ),
+            chain("input", Some("input"), "", per_port("ether type arp goto neighbours")),
             chain("forward", Some("forward"), "", per_port("goto between")),
         ],
     }
@@ -934,23 +794,10 @@ const ETHERTYPES_MAX: u16 = 16;
 fn link_sets(ruleset: &Ruleset, plan: &mut Plan) -> [Set; 2] {
     let mut pairs = Set::new("frame", "ether_addr . ether_addr . ether_type", None);
     let mut groups = Set::new("group", "ether_addr . ether_type", None);
-    let of = |class| {
-        ruleset
-            .members
-            .iter()
-            .filter(move |m| m.class == class)
-            .map(|m| m.mac)
-    };
-    for permit in ruleset
-        .permits
-        .iter()
-        .filter(|p| p.transport == Transport::Link)
-    {
+    let of = |class| ruleset.members.iter().filter(move |m| m.class == class).map(|m| m.mac);
+    for permit in ruleset.permits.iter().filter(|p| p.transport == Transport::Link) {
         if permit.last_port - permit.first_port >= ETHERTYPES_MAX {
-            let told = format!(
-                "rule `{}`: name single EtherTypes, not a range",
-                permit.rule
-            );
+            let told = format!("rule `{}`: name single EtherTypes, not a range", permit.rule);
             plan.unsupported.push(told);
             continue;
         }

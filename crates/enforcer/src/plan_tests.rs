@@ -13,21 +13,12 @@ fn ip(text: &str) -> IpAddr {
 
 fn member(device: &str, mac: &str, at: &str, class: u32) -> Member {
     let mac: Mac = mac.parse().unwrap();
-    Member {
-        device: DeviceId::new(device).unwrap(),
-        mac,
-        ip: ip(at),
-        class: ClassId(class),
-    }
+    Member { device: DeviceId::new(device).unwrap(), mac, ip: ip(at), class: ClassId(class) }
 }
 
 fn peer(net: &str, class: u32) -> Peer {
     let (at, prefix) = net.split_once('/').unwrap();
-    Peer {
-        ip: ip(at),
-        prefix: prefix.parse().unwrap(),
-        class: ClassId(class),
-    }
+    Peer { ip: ip(at), prefix: prefix.parse().unwrap(), class: ClassId(class) }
 }
 
 fn permit(from: u32, to: u32, transport: Transport, ports: (u16, u16), rule: &str) -> Permit {
@@ -42,10 +33,7 @@ fn permit(from: u32, to: u32, transport: Transport, ports: (u16, u16), rule: &st
 }
 
 fn class(name: &str, mode: Mode) -> Class {
-    Class {
-        name: name.to_owned(),
-        mode,
-    }
+    Class { name: name.to_owned(), mode }
 }
 
 fn at(seconds: i64) -> Timestamp {
@@ -67,11 +55,7 @@ fn sample() -> Ruleset {
             member("camera-1", "ac:cc:8e:01:02:03", "fd00::21", 1),
             member("nvr-1", "00:11:32:01:02:03", "10.77.0.31", 2),
         ],
-        peers: vec![
-            peer("0.0.0.0/0", 3),
-            peer("203.0.113.10/32", 2),
-            peer("2001:db8::/32", 3),
-        ],
+        peers: vec![peer("0.0.0.0/0", 3), peer("203.0.113.10/32", 2), peer("2001:db8::/32", 3)],
         permits: vec![
             permit(2, 1, Transport::Tcp, (554, 554), "nvr-pulls-rtsp"),
             permit(2, 1, Transport::Tcp, (80, 80), "nvr-pulls-stills"),
@@ -123,53 +107,20 @@ fn contradictions_are_refused_with_their_reason() {
         let said = Plan::new(&ruleset, &options).unwrap_err().to_string();
         assert!(said.contains(expect), "{said}");
     };
-    check(
-        &|_, o| o.table = "x; flush ruleset".into(),
-        "cannot be a table name",
-    );
+    check(&|_, o| o.table = "x; flush ruleset".into(), "cannot be a table name");
     check(&|_, o| o.table = "7up".into(), "cannot be a table name");
-    check(
-        &|_, o| o.interfaces = vec!["br0\" accept".into()],
-        "cannot be an interface name",
-    );
+    check(&|_, o| o.interfaces = vec!["br0\" accept".into()], "cannot be an interface name");
     check(&|_, o| o.interfaces.clear(), "no interface is named");
     check(&|_, o| o.ports = vec!["*".into()], "cannot be a port name");
-    check(
-        &|_, o| o.site = vec![(ip("10.0.0.0"), 33)],
-        "/33 is too long",
-    );
+    check(&|_, o| o.site = vec![(ip("10.0.0.0"), 33)], "/33 is too long");
     check(&|r, _| r.peers[0].prefix = 64, "/64 is too long");
-    check(
-        &|r, _| r.members[0].class = ClassId(9),
-        "device camera-1 refers to class 9",
-    );
-    check(
-        &|r, _| r.permits[0].to = ClassId(9),
-        "rule `nvr-pulls-rtsp` refers to class 9",
-    );
-    check(
-        &|r, _| r.permits[0].first_port = 555,
-        "the first is after the last",
-    );
-    check(
-        &|r, _| r.members[0].mac = Mac::BROADCAST,
-        "cannot be the link address",
-    );
-    check(
-        &|r, _| {
-            r.members
-                .push(member("x", "ac:cc:8e:01:02:03", "10.77.0.21", 2))
-        },
-        "one class",
-    );
-    check(
-        &|r, _| r.peers.push(peer("0.0.0.0/0", 1)),
-        "0.0.0.0/0 is in class 3 and in class 1",
-    );
-    check(
-        &|r, _| r.exceptions[0].to = ip("::1"),
-        "one is IPv4, the other IPv6",
-    );
+    check(&|r, _| r.members[0].class = ClassId(9), "device camera-1 refers to class 9");
+    check(&|r, _| r.permits[0].to = ClassId(9), "rule `nvr-pulls-rtsp` refers to class 9");
+    check(&|r, _| r.permits[0].first_port = 555, "the first is after the last");
+    check(&|r, _| r.members[0].mac = Mac::BROADCAST, "cannot be the link address");
+    check(&|r, _| r.members.push(member("x", "ac:cc:8e:01:02:03", "10.77.0.21", 2)), "one class");
+    check(&|r, _| r.peers.push(peer("0.0.0.0/0", 1)), "0.0.0.0/0 is in class 3 and in class 1");
+    check(&|r, _| r.exceptions[0].to = ip("::1"), "one is IPv4, the other IPv6");
     check(
         &|r, _| drop(r.classes.insert(ClassId(0), class("x", Mode::Enforce))),
         "class number 0 is reserved",
@@ -194,11 +145,7 @@ fn the_more_specific_prefix_wins_and_nobody_owns_groups_or_the_site() {
     check(&[("10.77.0.9/32", 1)], &["10.77.0.9=1"]);
     check(
         &[("0.0.0.0/0", 3)],
-        &[
-            "0.0.0.0-10.76.255.255=3",
-            "10.77.1.0-223.255.255.255=3",
-            "240.0.0.0-255.255.255.254=3",
-        ],
+        &["0.0.0.0-10.76.255.255=3", "10.77.1.0-223.255.255.255=3", "240.0.0.0-255.255.255.254=3"],
     );
     check(
         &[("10.0.0.0/8", 1), ("10.1.0.0/16", 2), ("10.1.255.0/24", 3)],
@@ -211,25 +158,14 @@ fn the_more_specific_prefix_wins_and_nobody_owns_groups_or_the_site() {
         ],
     );
     check(&[("224.0.0.251/32", 1)], &["224.0.0.251=1"]);
-    check(
-        &[("::/0", 3)],
-        &["::-feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff=3"],
-    );
+    check(&[("::/0", 3)], &["::-feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff=3"]);
 }
 
 #[test]
 fn what_cannot_be_carried_is_told() {
     let plan = Plan::new(&sample(), &Options::new("br0", at(0))).unwrap();
-    assert_eq!(
-        plan.unsupported,
-        ["rule `lldp`: no bridge port carries its frames"]
-    );
-    assert!(
-        Plan::new(&sample(), &options())
-            .unwrap()
-            .unsupported
-            .is_empty()
-    );
+    assert_eq!(plan.unsupported, ["rule `lldp`: no bridge port carries its frames"]);
+    assert!(Plan::new(&sample(), &options()).unwrap().unsupported.is_empty());
     let mut wide = sample();
     wide.permits = vec![permit(1, 2, Transport::Link, (0, u16::MAX), "all")];
     let told = Plan::new(&wide, &options()).unwrap().unsupported;

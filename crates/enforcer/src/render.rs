@@ -48,22 +48,10 @@ pub(crate) fn transaction(plan: &Plan, replaces: &[(String, String, Option<u64>)
 /// The line of `text` that an nft message is about.
 pub(crate) fn refused(text: &str, said: &str) -> EnforceError {
     // /dev/stdin:12:4-9: Error: Could not process rule: No such file or directory
-    let message = said
-        .lines()
-        .find(|line| line.contains("Error"))
-        .unwrap_or(said.trim());
-    let line = message
-        .split(':')
-        .nth(1)
-        .and_then(|n| n.parse::<usize>().ok())
-        .unwrap_or(0);
-    let statement = line
-        .checked_sub(1)
-        .and_then(|n| text.lines().nth(n))
-        .unwrap_or_default();
-    let why = message
-        .split_once("Error: ")
-        .map_or(message, |(_, why)| why);
+    let message = said.lines().find(|line| line.contains("Error")).unwrap_or(said.trim());
+    let line = message.split(':').nth(1).and_then(|n| n.parse::<usize>().ok()).unwrap_or(0);
+    let statement = line.checked_sub(1).and_then(|n| text.lines().nth(n)).unwrap_or_default();
+    let why = message.split_once("Error: ").map_or(message, |(_, why)| why);
     EnforceError::Refused {
         line,
         statement: statement.trim().chars().take(160).collect(),
@@ -74,14 +62,8 @@ pub(crate) fn refused(text: &str, said: &str) -> EnforceError {
 fn write_table(out: &mut String, plan: &Plan, table: &Table, elements: Elements) {
     // Writing to a String cannot fail.
     let _ = writeln!(out, "table {} {} {{", table.family, table.name);
-    let parent = plan
-        .parent
-        .map_or(String::new(), |parent| format!(" parent {parent}"));
-    let _ = writeln!(
-        out,
-        "\tcomment \"ringfence generation {}{parent}\"",
-        plan.generation
-    );
+    let parent = plan.parent.map_or(String::new(), |parent| format!(" parent {parent}"));
+    let _ = writeln!(out, "\tcomment \"ringfence generation {}{parent}\"", plan.generation);
     for (name, comment) in &table.counters {
         let _ = writeln!(out, "\tcounter {name} {{ comment \"{comment}\"; }}");
     }
@@ -137,10 +119,7 @@ fn write_chain(out: &mut String, chain: &Chain) {
         let _ = writeln!(out, "\t\tcomment \"{}\";", chain.comment);
     }
     if let Some(hook) = chain.hook {
-        let _ = writeln!(
-            out,
-            "\t\ttype filter hook {hook} priority filter; policy accept;"
-        );
+        let _ = writeln!(out, "\t\ttype filter hook {hook} priority filter; policy accept;");
     }
     for rule in &chain.rules {
         let _ = writeln!(out, "\t\t{rule}");

@@ -38,9 +38,7 @@ impl Host {
     /// The network namespace that `path` names (`/run/netns/x`, `/proc/PID/ns/net`,
     /// `/proc/PID/fd/N`); entered with `nsenter`.
     pub fn netns(path: &Path) -> Self {
-        Self {
-            netns: Some(path.to_owned()),
-        }
+        Self { netns: Some(path.to_owned()) }
     }
 }
 
@@ -52,20 +50,14 @@ impl Runner for Host {
             None => Command::new(program),
             Some(path) => {
                 let mut enter = Command::new("nsenter");
-                enter
-                    .arg(format!("--net={}", path.display()))
-                    .arg("--")
-                    .arg(program);
+                enter.arg(format!("--net={}", path.display())).arg("--").arg(program);
                 enter
             }
         };
         // Ordinary users' PATH lacks the places where nft and ip are.
         let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
         command.args(arguments).env("LC_ALL", "C").env("PATH", path);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let feed = child.stdin.take();
         let output = std::thread::scope(|scope| {
@@ -79,11 +71,7 @@ impl Runner for Host {
             return Err(io::Error::new(io::ErrorKind::NotFound, stderr));
         }
         let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-        Ok(Output {
-            code,
-            stdout,
-            stderr,
-        })
+        Ok(Output { code, stdout, stderr })
     }
 }
 
@@ -107,28 +95,19 @@ pub(crate) fn attempt(
     stdin: &str,
 ) -> Result<Output, EnforceError> {
     let program = argv.first().copied().unwrap_or_default();
-    runner
-        .run(argv, stdin)
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => EnforceError::Missing {
-                program: program.to_owned(),
-                package: package(program),
-                source,
-            },
-            _ => EnforceError::Io {
-                doing: format!("run `{program}`"),
-                source,
-            },
-        })
+    runner.run(argv, stdin).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => {
+            EnforceError::Missing { program: program.to_owned(), package: package(program), source }
+        }
+        _ => EnforceError::Io { doing: format!("run `{program}`"), source },
+    })
 }
 
 /// The error for a program that ran and failed.
 pub(crate) fn failure(argv: &[&str], output: &Output) -> EnforceError {
     let said = output.stderr.trim();
     if said.contains("Operation not permitted") || said.contains("Permission denied") {
-        return EnforceError::NotPermitted {
-            said: first_line(said).to_owned(),
-        };
+        return EnforceError::NotPermitted { said: first_line(said).to_owned() };
     }
     EnforceError::Failed {
         command: argv.join(" "),
@@ -157,27 +136,16 @@ mod tests {
     #[test]
     fn says_what_is_missing_and_where_to_get_it() {
         let error = must(&Host::here(), &["nft-that-is-not-there"], "").unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("cannot run `nft-that-is-not-there`"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("cannot run `nft-that-is-not-there`"), "{error}");
         let refused = Output {
             code: 1,
             stderr: "Error: Operation not permitted\n".into(),
             ..Output::default()
         };
         let error = failure(&["nft", "list"], &refused);
-        assert!(
-            matches!(error, EnforceError::NotPermitted { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, EnforceError::NotPermitted { .. }), "{error}");
         let error = must(&Host::here(), &["sh", "-c", "echo no >&2; exit 3"], "").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "`sh -c echo no >&2; exit 3` failed with code 3: no"
-        );
+        assert_eq!(error.to_string(), "`sh -c echo no >&2; exit 3` failed with code 3: no");
     }
 
     #[test]

@@ -58,11 +58,7 @@ impl fmt::Display for Difference {
         match what {
             Drift::Missing(key) => write!(f, "{place}: `{key}` is missing"),
             Drift::Extra(key) => write!(f, "{place}: `{key}` is there and was not intended"),
-            Drift::Changed {
-                key,
-                intended,
-                held,
-            } => {
+            Drift::Changed { key, intended, held } => {
                 write!(f, "{place}: `{key}` is `{held}` and should be `{intended}`")
             }
         }
@@ -74,19 +70,9 @@ pub(crate) fn reference(
     runner: &dyn Runner,
     plan: &Plan,
 ) -> Result<BTreeMap<String, Listing>, EnforceError> {
-    let argv = [
-        "unshare",
-        "--net",
-        "--",
-        "sh",
-        "-c",
-        "nft -f - && nft -j -n list ruleset",
-    ];
+    let argv = ["unshare", "--net", "--", "sh", "-c", "nft -f - && nft -j -n list ruleset"];
     let answer = must(runner, &argv, &text(plan, Elements::Structural))?;
-    json::listing(&answer).map_err(|why| EnforceError::Unreadable {
-        command: argv.join(" "),
-        why,
-    })
+    json::listing(&answer).map_err(|why| EnforceError::Unreadable { command: argv.join(" "), why })
 }
 
 pub(crate) fn compare(
@@ -95,33 +81,19 @@ pub(crate) fn compare(
     held: &BTreeMap<String, Listing>,
 ) -> Result<Verified, Vec<Difference>> {
     let mut differences = Vec::new();
-    let mut verified = Verified {
-        generation: plan.generation,
-        elements: 0,
-        rules: 0,
-    };
+    let mut verified = Verified { generation: plan.generation, elements: 0, rules: 0 };
     for table in &plan.tables {
         let family = table.family;
         let place = format!("{family} {}", table.name);
         let (Some(intended), Some(held)) = (reference.get(family), held.get(family)) else {
-            differences.push(Difference {
-                place,
-                what: Drift::Missing("the table".to_owned()),
-            });
+            differences.push(Difference { place, what: Drift::Missing("the table".to_owned()) });
             continue;
         };
         let mut tell = |name: &str, what| {
-            differences.push(Difference {
-                place: format!("{family} {name}"),
-                what,
-            });
+            differences.push(Difference { place: format!("{family} {name}"), what });
         };
         verified.rules += compare_chains(intended, held, &mut tell);
-        for name in held
-            .sets
-            .keys()
-            .filter(|name| !intended.sets.contains_key(*name))
-        {
+        for name in held.sets.keys().filter(|name| !intended.sets.contains_key(*name)) {
             tell(name, Drift::Extra("the set".to_owned()));
         }
         for set in &table.sets {
@@ -137,19 +109,11 @@ pub(crate) fn compare(
             verified.elements += compare_elements(set, &have.elements, &mut tell);
         }
     }
-    if differences.is_empty() {
-        Ok(verified)
-    } else {
-        Err(differences)
-    }
+    if differences.is_empty() { Ok(verified) } else { Err(differences) }
 }
 
 fn changed(key: &str, intended: &dyn fmt::Display, held: &dyn fmt::Display) -> Drift {
-    Drift::Changed {
-        key: key.to_owned(),
-        intended: intended.to_string(),
-        held: held.to_string(),
-    }
+    Drift::Changed { key: key.to_owned(), intended: intended.to_string(), held: held.to_string() }
 }
 
 fn compare_chains(intended: &Listing, held: &Listing, tell: &mut dyn FnMut(&str, Drift)) -> usize {
@@ -179,11 +143,7 @@ fn compare_chains(intended: &Listing, held: &Listing, tell: &mut dyn FnMut(&str,
             tell(name, Drift::Extra(rule.to_string()));
         }
     }
-    for name in held
-        .chains
-        .keys()
-        .filter(|name| !intended.chains.contains_key(*name))
-    {
+    for name in held.chains.keys().filter(|name| !intended.chains.contains_key(*name)) {
         tell(name, Drift::Extra("the chain".to_owned()));
     }
     compared
@@ -210,11 +170,8 @@ fn compare_elements(
             }
             Some(other) if other.has_timeout != element.timeout_s.is_some() => {
                 let word = |ends| if ends { "ends by itself" } else { "never ends" };
-                let what = changed(
-                    key,
-                    &word(element.timeout_s.is_some()),
-                    &word(other.has_timeout),
-                );
+                let what =
+                    changed(key, &word(element.timeout_s.is_some()), &word(other.has_timeout));
                 tell(&set.name, what);
             }
             Some(_) => {}

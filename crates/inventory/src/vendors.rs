@@ -484,9 +484,7 @@ mod tests {
         ] {
             assert!(is_placeholder(text), "`{text}`");
         }
-        for text in [
-            "7", "V4.02", "BSB002", "1", "12", "A", "11", "1.0.0", "2018",
-        ] {
+        for text in ["7", "V4.02", "BSB002", "1", "12", "A", "11", "1.0.0", "2018"] {
             assert!(!is_placeholder(text), "`{text}`");
         }
     }

@@ -33,19 +33,10 @@ fn run(time: Duration, capture: Option<PathBuf>) -> Result<(), LabError> {
     clock.lap("booted");
     for device in lab.devices() {
         let path = device.netns.path();
-        println!(
-            "{:12} {:15} nsenter --net={}",
-            device.name,
-            device.ip,
-            path.display()
-        );
+        println!("{:12} {:15} nsenter --net={}", device.name, device.ip, path.display());
     }
     let report = traffic::baseline(&lab, time)?;
-    println!(
-        "{} tasks done, {} kinds failed",
-        report.total(),
-        report.failed.len()
-    );
+    println!("{} tasks done, {} kinds failed", report.total(), report.failed.len());
     println!("{:?} in {}", recording.stop()?, path.display());
     clock.lap("worked");
     show(&attack::take_over(&lab, "camera")?);
@@ -64,9 +55,7 @@ fn run(time: Duration, capture: Option<PathBuf>) -> Result<(), LabError> {
     clock.lap("applied");
     match lab.fence().verify(&ruleset, &options)? {
         Ok(verified) => println!("{verified:?}"),
-        Err(differences) => differences
-            .iter()
-            .for_each(|difference| println!("{difference}")),
+        Err(differences) => differences.iter().for_each(|difference| println!("{difference}")),
     }
     clock.lap("verified");
     show(&attack::take_over(&lab, "camera")?);
@@ -98,9 +87,7 @@ fn show(report: &attack::Report) {
 
 fn now() -> Timestamp {
     #[expect(clippy::disallowed_methods, reason = "the edge of the process")]
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_secs(i64::try_from(since.as_secs()).unwrap_or(i64::MAX), 0)
 }
 
@@ -109,10 +96,7 @@ struct Clock(Instant);
 impl Clock {
     fn lap(&mut self, what: &str) {
         let now = wait::now();
-        println!(
-            "[{what}: {:.2} s]",
-            now.duration_since(self.0).as_secs_f64()
-        );
+        println!("[{what}: {:.2} s]", now.duration_since(self.0).as_secs_f64());
         self.0 = now;
     }
 }

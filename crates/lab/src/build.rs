@@ -111,15 +111,12 @@ impl Lab {
                 .iter()
                 .map(|spec| (spec, scope.spawn(|| self.address(spec, &script))))
                 .collect();
-            clients
-                .into_iter()
-                .try_for_each(|(spec, client)| match client.join() {
-                    Ok(result) => result,
-                    Err(_) => Err(LabError::failed(
-                        format!("boot {}", spec.name),
-                        "the thread panicked",
-                    )),
-                })
+            clients.into_iter().try_for_each(|(spec, client)| match client.join() {
+                Ok(result) => result,
+                Err(_) => {
+                    Err(LabError::failed(format!("boot {}", spec.name), "the thread panicked"))
+                }
+            })
         })
     }
 
@@ -178,30 +175,15 @@ impl Lab {
     /// A ruleset made by hand that permits exactly [`NEEDS`]: one class per machine.
     pub fn ruleset(&self, generation: u64, mode: Mode) -> Ruleset {
         let class = |name: &str| {
-            let at = self
-                .devices
-                .iter()
-                .position(|device| device.name == name)
-                .unwrap_or(0);
+            let at = self.devices.iter().position(|device| device.name == name).unwrap_or(0);
             ClassId(u32::try_from(at + 1).unwrap_or(u32::MAX))
         };
         let classes = self.devices.iter().map(|device| {
-            (
-                class(device.name),
-                Class {
-                    name: format!("device/{}", device.name),
-                    mode,
-                },
-            )
+            (class(device.name), Class { name: format!("device/{}", device.name), mode })
         });
         let member = |device: &Device| {
             let (mac, ip, class) = (device.mac, IpAddr::V4(device.ip), class(device.name));
-            DeviceId::new(device.name).ok().map(|device| Member {
-                device,
-                mac,
-                ip,
-                class,
-            })
+            DeviceId::new(device.name).ok().map(|device| Member { device, mac, ip, class })
         };
         let peer = |device: &Device| Peer {
             ip: IpAddr::V4(device.ip),
@@ -214,30 +196,14 @@ impl Lab {
             transport: need.transport,
             first_port: need.port,
             last_port: need.port,
-            rule: format!(
-                "{}-to-{}-{}-{}",
-                need.from,
-                need.to,
-                need.transport.word(),
-                need.port
-            ),
+            rule: format!("{}-to-{}-{}-{}", need.from, need.to, need.transport.word(), need.port),
         };
         Ruleset {
             generation,
             parent: generation.checked_sub(1),
             classes: classes.collect(),
-            members: self
-                .devices
-                .iter()
-                .filter(|d| d.fenced)
-                .filter_map(member)
-                .collect(),
-            peers: self
-                .devices
-                .iter()
-                .filter(|d| !d.fenced)
-                .map(peer)
-                .collect(),
+            members: self.devices.iter().filter(|d| d.fenced).filter_map(member).collect(),
+            peers: self.devices.iter().filter(|d| !d.fenced).map(peer).collect(),
             permits: NEEDS.iter().map(permit).collect(),
             exceptions: Vec::new(),
         }
@@ -246,9 +212,7 @@ impl Lab {
     /// Process ids of the programs that run for this lab.
     pub fn processes(&self) -> Vec<u32> {
         let processes = self.processes.lock();
-        processes
-            .map(|all| all.iter().map(Process::id).collect())
-            .unwrap_or_default()
+        processes.map(|all| all.iter().map(Process::id).collect()).unwrap_or_default()
     }
 
     /// Where the lab keeps its small files.
@@ -266,9 +230,7 @@ impl Lab {
         let Ok(mut processes) = self.processes.lock() else {
             return false;
         };
-        processes
-            .iter_mut()
-            .any(|process| process.name() == name && process.runs())
+        processes.iter_mut().any(|process| process.name() == name && process.runs())
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -312,11 +274,7 @@ impl Lab {
                 ("net/bridge/bridge-nf-call-ip6tables", "0"),
             ],
         )?;
-        for device in self
-            .devices
-            .iter()
-            .filter(|device| device.name != "gateway")
-        {
+        for device in self.devices.iter().filter(|device| device.name != "gateway") {
             let mut batch = "link set lo up\nlink set eth0 up\n".to_owned();
             if device.name == "payments" {
                 batch += &format!(
@@ -351,41 +309,22 @@ impl Lab {
             self.servers.push(server);
         }
         let clock = serve::udp(self.gateway(), "ntp", 123, &self.stop, serve::ntp::answer);
-        self.servers
-            .push(clock.map_err(|e| LabError::failed("serve NTP", e))?);
+        self.servers.push(clock.map_err(|e| LabError::failed("serve NTP", e))?);
         Ok(())
     }
 
     /// DHCP and DNS at the gateway.
     fn start_dnsmasq(&self) -> Result<(), LabError> {
         let mut command = program("dnsmasq");
-        command.args([
-            "--no-daemon",
-            "--conf-file=/dev/null",
-            "--no-resolv",
-            "--no-hosts",
-        ]);
-        command.args([
-            "--bind-interfaces",
-            "--no-ping",
-            "--dhcp-authoritative",
-            "--expand-hosts",
-        ]);
-        command
-            .arg(format!("--interface={BRIDGE}"))
-            .arg(format!("--domain={DOMAIN}"));
+        command.args(["--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts"]);
+        command.args(["--bind-interfaces", "--no-ping", "--dhcp-authoritative", "--expand-hosts"]);
+        command.arg(format!("--interface={BRIDGE}")).arg(format!("--domain={DOMAIN}"));
         command.arg(format!("--local=/{DOMAIN}/"));
         command.arg("--dhcp-range=10.77.0.100,10.77.0.200,255.255.255.0,12h");
         command.arg(format!("--dhcp-option=option:ntp-server,{GATEWAY}"));
-        command.arg(format!(
-            "--dhcp-leasefile={}",
-            self.file("leases").display()
-        ));
+        command.arg(format!("--dhcp-leasefile={}", self.file("leases").display()));
         command.arg(format!("--host-record=plc.{DOMAIN},10.77.0.30"));
-        command.arg(format!(
-            "--host-record={},{PAYMENTS}",
-            estate::PAYMENTS_NAME
-        ));
+        command.arg(format!("--host-record={},{PAYMENTS}", estate::PAYMENTS_NAME));
         for spec in DEVICES.iter().filter(|spec| spec.hostname.is_some()) {
             command.arg(format!("--dhcp-host={},{},12h", spec.mac, spec.ip()));
         }
@@ -439,10 +378,7 @@ impl Lab {
         let mut command = program("udhcpc");
         // Foreground, one lease, then quit; ten requests at most, one a second.
         command.args(["-f", "-q", "-n", "-t", "10", "-T", "1", "-i", "eth0"]);
-        command
-            .arg("-s")
-            .arg(script)
-            .args(["-V", spec.vendor_class]);
+        command.arg("-s").arg(script).args(["-V", spec.vendor_class]);
         command.args(["-x", &format!("hostname:{hostname}")]);
         if let Some(url) = spec.mud_url {
             let hex: String = url.bytes().map(|byte| format!("{byte:02x}")).collect();
@@ -523,20 +459,14 @@ fn ip(netns: &Netns, batch: &str) -> Result<(), LabError> {
     let doing = || format!("set up links of {}", netns.name());
     let output = netns.run(&["ip", "-batch", "-"], batch);
     let output = output.map_err(|error| LabError::failed(doing(), error))?;
-    if output.code == 0 {
-        Ok(())
-    } else {
-        Err(LabError::failed(doing(), output.stderr))
-    }
+    if output.code == 0 { Ok(()) } else { Err(LabError::failed(doing(), output.stderr)) }
 }
 
 /// Settings belong to the namespace of the thread that opens the file.
 fn settings(netns: &Netns, settings: &[(&str, &str)]) -> Result<(), LabError> {
     let write = |(key, value): &(&str, &str)| {
         let path = format!("/proc/sys/{key}");
-        let result = netns
-            .enter(|| fs::write(&path, value))
-            .and_then(|result| result);
+        let result = netns.enter(|| fs::write(&path, value)).and_then(|result| result);
         match result {
             // A kernel without the bridge filter has nothing to switch off.
             Err(error)
@@ -556,9 +486,7 @@ fn table_has_listener(port: u16) -> bool {
     // Local address in hex, then remote, then state 0A: listen.
     table.lines().any(|line| {
         let mut words = line.split_whitespace().skip(1);
-        let local = words
-            .next()
-            .is_some_and(|word| word.ends_with(&format!(":{port:04X}")));
+        let local = words.next().is_some_and(|word| word.ends_with(&format!(":{port:04X}")));
         local && words.nth(1) == Some("0A")
     })
 }
@@ -611,13 +539,9 @@ fn sweep() {
     };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let pid = name.to_str().and_then(|n| {
-            n.strip_prefix(PREFIX)?
-                .split('-')
-                .next()?
-                .parse::<u32>()
-                .ok()
-        });
+        let pid = name
+            .to_str()
+            .and_then(|n| n.strip_prefix(PREFIX)?.split('-').next()?.parse::<u32>().ok());
         if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -626,7 +550,5 @@ fn sweep() {
 
 /// The probes that [`NEEDS`] promises; what is left over is forbidden.
 pub(crate) fn needed(from: &str, to: &str, transport: Transport, port: u16) -> bool {
-    NEEDS
-        .iter()
-        .any(|n| n.from == from && n.to == to && n.transport == transport && n.port == port)
+    NEEDS.iter().any(|n| n.from == from && n.to == to && n.transport == transport && n.port == port)
 }

@@ -85,11 +85,8 @@ pub(crate) fn http(
     body: &str,
 ) -> io::Result<String> {
     let mut stream = open(to, port)?;
-    let length = if body.is_empty() {
-        String::new()
-    } else {
-        format!("Content-Length: {}\r\n", body.len())
-    };
+    let length =
+        if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
     let text = format!(
         "{request} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {agent}\r\nAccept: */*\r\n\
          {extra}{length}\r\n{body}"
@@ -126,16 +123,10 @@ pub(crate) fn rtsp(to: Ipv4Addr) -> io::Result<usize> {
     if !described.contains("m=video") {
         return Err(wrong("no video described"));
     }
-    ask(
-        "SETUP",
-        4,
-        "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n",
-    )?;
+    ask("SETUP", 4, "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n")?;
     let text = format!("PLAY {url} RTSP/1.0\r\nCSeq: 5\r\n{agent}Session: 4Kq1Z0\r\n\r\n");
     stream.write_all(text.as_bytes())?;
-    let video = read(&mut stream, |bytes| {
-        (bytes.len() > 2_000).then_some(bytes.len())
-    })?;
+    let video = read(&mut stream, |bytes| (bytes.len() > 2_000).then_some(bytes.len()))?;
     let text = format!("TEARDOWN {url} RTSP/1.0\r\nCSeq: 6\r\n{agent}Session: 4Kq1Z0\r\n\r\n");
     stream.write_all(text.as_bytes())?;
     Ok(video.len())
@@ -166,12 +157,8 @@ pub(crate) fn modbus(to: Ipv4Addr, requests: &[&[u8]]) -> io::Result<Vec<Vec<u8>
 pub(crate) fn print(to: Ipv4Addr, label: &str) -> io::Result<()> {
     let mut stream = open(to, 9100)?;
     stream.write_all(b"\x1b%-12345X@PJL INFO ID\r\n")?;
-    read(&mut stream, |bytes| {
-        bytes.contains(&0x0c).then_some(bytes.len())
-    })?;
+    read(&mut stream, |bytes| bytes.contains(&0x0c).then_some(bytes.len()))?;
     stream.write_all(b"~HI\r\n")?;
-    read(&mut stream, |bytes| {
-        bytes.contains(&3).then_some(bytes.len())
-    })?;
+    read(&mut stream, |bytes| bytes.contains(&3).then_some(bytes.len()))?;
     stream.write_all(format!("^XA^FO50,50^A0N,50,50^FD{label}^FS^XZ\r\n").as_bytes())
 }

@@ -203,21 +203,11 @@ pub struct Need {
 }
 
 const fn tcp(from: &'static str, to: &'static str, port: u16) -> Need {
-    Need {
-        from,
-        to,
-        transport: Transport::Tcp,
-        port,
-    }
+    Need { from, to, transport: Transport::Tcp, port }
 }
 
 const fn udp(from: &'static str, to: &'static str, port: u16) -> Need {
-    Need {
-        from,
-        to,
-        transport: Transport::Udp,
-        port,
-    }
+    Need { from, to, transport: Transport::Udp, port }
 }
 
 /// All of them; DHCP aside, which the gateway always answers.
@@ -257,11 +247,7 @@ mod tests {
         let hosts: BTreeSet<_> = DEVICES.iter().map(|spec| spec.host).collect();
         let macs: BTreeSet<_> = DEVICES.iter().map(|spec| spec.mac).collect();
         assert_eq!([names.len(), hosts.len(), macs.len()], [DEVICES.len(); 3]);
-        assert!(
-            DEVICES
-                .iter()
-                .all(|spec| spec.mac.is_unicast() && !spec.mac.is_local())
-        );
+        assert!(DEVICES.iter().all(|spec| spec.mac.is_unicast() && !spec.mac.is_local()));
         for need in NEEDS {
             assert!(names.contains(need.from), "{need:?}");
             match need.to {

@@ -83,9 +83,6 @@ pub enum LabError {
 
 impl LabError {
     pub(crate) fn failed(doing: impl Into<String>, why: impl ToString) -> Self {
-        Self::Failed {
-            doing: doing.into(),
-            why: why.to_string(),
-        }
+        Self::Failed { doing: doing.into(), why: why.to_string() }
     }
 }

@@ -64,7 +64,5 @@ pub(crate) fn name(text: &str) -> Vec<u8> {
 
 fn label(text: &str) -> Vec<u8> {
     let length = u8::try_from(text.len()).unwrap_or(u8::MAX);
-    std::iter::once(length)
-        .chain(text.bytes().take(usize::from(length)))
-        .collect()
+    std::iter::once(length).chain(text.bytes().take(usize::from(length))).collect()
 }

@@ -48,11 +48,7 @@ impl Netns {
             }
         })?;
         let fd = made.recv().map_err(io::Error::other)??;
-        Ok(Self(Arc::new(Inner {
-            name: name.to_owned(),
-            fd: Arc::new(fd),
-            jobs,
-        })))
+        Ok(Self(Arc::new(Inner { name: name.to_owned(), fd: Arc::new(fd), jobs })))
     }
 
     /// Its name, for people.
@@ -62,11 +58,7 @@ impl Netns {
 
     /// A path that names it while this process lives: for `nsenter --net=…` and `ip link … netns …`.
     pub fn path(&self) -> PathBuf {
-        PathBuf::from(format!(
-            "/proc/{}/fd/{}",
-            std::process::id(),
-            self.0.fd.as_raw_fd()
-        ))
+        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.0.fd.as_raw_fd()))
     }
 
     /// Runs `work` on a thread inside, and waits for it.
@@ -74,9 +66,7 @@ impl Netns {
         let fd = &self.0.fd;
         thread::scope(|scope| {
             let inside = scope.spawn(move || sys::set_netns(fd).map(|()| work()));
-            inside
-                .join()
-                .unwrap_or_else(|_| Err(io::Error::other("the work panicked")))
+            inside.join().unwrap_or_else(|_| Err(io::Error::other("the work panicked")))
         })
     }
 
@@ -104,10 +94,7 @@ impl Netns {
     /// Starts a program inside.
     pub fn spawn(&self, name: &str, command: Command) -> io::Result<Process> {
         let (answer, child) = mpsc::channel();
-        self.0
-            .jobs
-            .send((command, answer))
-            .map_err(io::Error::other)?;
+        self.0.jobs.send((command, answer)).map_err(io::Error::other)?;
         Ok(Process::new(name, child.recv().map_err(io::Error::other)??))
     }
 }

@@ -22,21 +22,13 @@ const INSIDE: &str = "RINGFENCE_IN_USER_NAMESPACE";
 
 /// May this process make network namespaces, and are all programs there?
 pub fn check() -> Result<(), LabError> {
-    let absent: Vec<_> = PROGRAMS
-        .iter()
-        .filter(|(name, _)| !installed(name))
-        .collect();
+    let absent: Vec<_> = PROGRAMS.iter().filter(|(name, _)| !installed(name)).collect();
     if !absent.is_empty() {
         let programs = absent.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let packages = absent
-            .iter()
-            .map(|(_, package)| (*package).to_owned())
-            .collect();
+        let packages = absent.iter().map(|(_, package)| (*package).to_owned()).collect();
         return Err(LabError::Missing { programs, packages });
     }
-    Netns::new("rf-check")
-        .map(drop)
-        .map_err(|source| LabError::NotPermitted { source })
+    Netns::new("rf-check").map(drop).map_err(|source| LabError::NotPermitted { source })
 }
 
 /// Where this process may not make network namespaces but may make a user namespace, starts the
@@ -102,8 +94,6 @@ fn installed(program: &str) -> bool {
 fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let more = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-    let mut places = std::env::split_paths(&path)
-        .chain(more)
-        .map(|dir| dir.join(program));
+    let mut places = std::env::split_paths(&path).chain(more).map(|dir| dir.join(program));
     places.find(|file| file.is_file())
 }

@@ -59,22 +59,12 @@ pub const TIMEOUT: Duration = Duration::from_millis(800);
 impl Probe {
     /// TCP.
     pub fn tcp(from: &str, to: &str, port: u16) -> Self {
-        Self {
-            from: from.to_owned(),
-            to: to.to_owned(),
-            transport: Transport::Tcp,
-            port,
-        }
+        Self { from: from.to_owned(), to: to.to_owned(), transport: Transport::Tcp, port }
     }
 
     /// UDP.
     pub fn udp(from: &str, to: &str, port: u16) -> Self {
-        Self {
-            from: from.to_owned(),
-            to: to.to_owned(),
-            transport: Transport::Udp,
-            port,
-        }
+        Self { from: from.to_owned(), to: to.to_owned(), transport: Transport::Udp, port }
     }
 
     /// The warehouse needs this path ([`crate::estate::NEEDS`]).
@@ -92,37 +82,18 @@ impl Outcome {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Probe {
-            from,
-            to,
-            transport,
-            port,
-        } = &self.probe;
-        write!(
-            f,
-            "{from} → {to} {}/{port}: {:?}",
-            transport.word(),
-            self.outcome
-        )
+        let Probe { from, to, transport, port } = &self.probe;
+        write!(f, "{from} → {to} {}/{port}: {:?}", transport.word(), self.outcome)
     }
 }
 
 /// Every device to every other machine: each TCP port anybody serves, and DNS and NTP.
 pub fn everything(lab: &Lab) -> Vec<Probe> {
-    let ports: BTreeSet<u16> = lab
-        .devices()
-        .iter()
-        .flat_map(|d| d.serves)
-        .copied()
-        .collect();
+    let ports: BTreeSet<u16> = lab.devices().iter().flat_map(|d| d.serves).copied().collect();
     let mut out = Vec::new();
     for from in lab.devices().iter().filter(|device| device.fenced) {
         for to in lab.devices().iter().filter(|to| to.name != from.name) {
-            out.extend(
-                ports
-                    .iter()
-                    .map(|port| Probe::tcp(from.name, to.name, *port)),
-            );
+            out.extend(ports.iter().map(|port| Probe::tcp(from.name, to.name, *port)));
             out.extend([53, 123].map(|port| Probe::udp(from.name, to.name, port)));
         }
     }
@@ -142,10 +113,7 @@ pub fn udp(lab: &Lab, from: &str, to: &str, port: u16) -> Result<Outcome, LabErr
 fn one(lab: &Lab, probe: Probe) -> Result<Outcome, LabError> {
     let verdicts = matrix(lab, &[probe])?;
     let missing = || LabError::failed("probe", "no verdict");
-    verdicts
-        .first()
-        .map(|verdict| verdict.outcome)
-        .ok_or_else(missing)
+    verdicts.first().map(|verdict| verdict.outcome).ok_or_else(missing)
 }
 
 /// All `probes`, in waves of a few hundred at once; verdicts in the same order.
@@ -172,14 +140,8 @@ fn wave(lab: &Lab, probes: &[Probe]) -> Result<Vec<Verdict>, LabError> {
             witnesses.insert(victim.name, Witness::start(victim)?);
         }
         let to = SocketAddrV4::new(victim.ip, probe.port);
-        let target = Target {
-            to,
-            transport: probe.transport,
-        };
-        by_source
-            .entry(&probe.from)
-            .or_default()
-            .push((number, target));
+        let target = Target { to, transport: probe.transport };
+        by_source.entry(&probe.from).or_default().push((number, target));
     }
     let mut ends: Vec<Option<End>> = probes.iter().map(|_| None).collect();
     thread::scope(|scope| {
@@ -190,9 +152,8 @@ fn wave(lab: &Lab, probes: &[Probe]) -> Result<Vec<Verdict>, LabError> {
         }
         for source in sources {
             let failed = |e: io::Error| LabError::failed("probe", e);
-            let result = source
-                .join()
-                .map_err(|_| LabError::failed("probe", "a thread panicked"))?;
+            let result =
+                source.join().map_err(|_| LabError::failed("probe", "a thread panicked"))?;
             for (number, end) in result.map_err(failed)? {
                 if let Some(slot) = ends.get_mut(number) {
                     *slot = Some(end);
@@ -201,24 +162,16 @@ fn wave(lab: &Lab, probes: &[Probe]) -> Result<Vec<Verdict>, LabError> {
         }
         Ok::<_, LabError>(())
     })?;
-    let seen: BTreeMap<_, _> = witnesses
-        .into_iter()
-        .map(|(name, witness)| (name, witness.stop()))
-        .collect();
+    let seen: BTreeMap<_, _> =
+        witnesses.into_iter().map(|(name, witness)| (name, witness.stop())).collect();
     let verdict = |(probe, end): (&Probe, Option<End>)| {
-        let end = end.unwrap_or(End {
-            source: None,
-            answer: Answer::None,
-        });
+        let end = end.unwrap_or(End { source: None, answer: Answer::None });
         let from = lab.device(&probe.from)?.ip;
         let arrived = seen.get(probe.to.as_str()).map(|seen| {
             let key = |port| (number(probe.transport), from, port, probe.port);
             end.source.is_some_and(|port| seen.contains(&key(port)))
         });
-        Ok(Verdict {
-            probe: probe.clone(),
-            outcome: judge(arrived, end.answer),
-        })
+        Ok(Verdict { probe: probe.clone(), outcome: judge(arrived, end.answer) })
     };
     probes.iter().zip(ends).map(verdict).collect()
 }
@@ -329,19 +282,10 @@ fn attempt(targets: &[(usize, Target)]) -> Vec<(usize, End)> {
     for (number, target) in targets {
         match Attempt::start(*target) {
             Ok(attempt) => {
-                let end = End {
-                    source: attempt.port(),
-                    answer: Answer::None,
-                };
+                let end = End { source: attempt.port(), answer: Answer::None };
                 open.push((*number, attempt, end));
             }
-            Err(_) => ends.push((
-                *number,
-                End {
-                    source: None,
-                    answer: Answer::None,
-                },
-            )),
+            Err(_) => ends.push((*number, End { source: None, answer: Answer::None })),
         }
     }
     let deadline = wait::now() + TIMEOUT;
@@ -361,11 +305,8 @@ fn settle(
 ) {
     loop {
         let mine = |attempt: &Attempt| matches!(attempt, Attempt::Tcp(_)) == write;
-        let fds: Vec<RawFd> = open
-            .iter()
-            .filter(|(_, a, _)| mine(a))
-            .map(|(_, a, _)| a.fd())
-            .collect();
+        let fds: Vec<RawFd> =
+            open.iter().filter(|(_, a, _)| mine(a)).map(|(_, a, _)| a.fd()).collect();
         let left = deadline.saturating_duration_since(wait::now());
         // UDP answers came in while TCP was waited for: look once even when time is up.
         if fds.is_empty() || (write && left.is_zero()) {
@@ -374,22 +315,12 @@ fn settle(
         let Ok(ready) = sys::poll(&fds, write, left) else {
             return;
         };
-        let ready: BTreeSet<RawFd> = fds
-            .iter()
-            .zip(ready)
-            .filter(|(_, ready)| *ready)
-            .map(|(fd, _)| *fd)
-            .collect();
+        let ready: BTreeSet<RawFd> =
+            fds.iter().zip(ready).filter(|(_, ready)| *ready).map(|(fd, _)| *fd).collect();
         open.retain(|(number, attempt, end)| {
             let told = ready.contains(&attempt.fd());
             if told {
-                ends.push((
-                    *number,
-                    End {
-                        answer: attempt.answer(),
-                        ..*end
-                    },
-                ));
+                ends.push((*number, End { answer: attempt.answer(), ..*end }));
             }
             !told
         });
@@ -403,17 +334,11 @@ fn settle(
 /// namespace.
 pub(crate) fn answering(addresses: impl Iterator<Item = Ipv4Addr>, port: u16) -> Vec<Ipv4Addr> {
     let addresses: Vec<_> = addresses.collect();
-    let target = |ip: &Ipv4Addr| Target {
-        to: SocketAddrV4::new(*ip, port),
-        transport: Transport::Tcp,
-    };
+    let target =
+        |ip: &Ipv4Addr| Target { to: SocketAddrV4::new(*ip, port), transport: Transport::Tcp };
     let targets: Vec<_> = addresses.iter().map(target).enumerate().collect();
-    let ends = attempt(&targets)
-        .into_iter()
-        .filter(|(_, end)| end.answer != Answer::None);
-    let mut found: Vec<_> = ends
-        .filter_map(|(number, _)| addresses.get(number).copied())
-        .collect();
+    let ends = attempt(&targets).into_iter().filter(|(_, end)| end.answer != Answer::None);
+    let mut found: Vec<_> = ends.filter_map(|(number, _)| addresses.get(number).copied()).collect();
     found.sort_unstable();
     found
 }
@@ -469,15 +394,9 @@ impl Witness {
 fn parse(frame: &[u8], victim: Ipv4Addr) -> Option<(u8, Ipv4Addr, u16, u16)> {
     let packet = frame.get(12..)?.strip_prefix(&[8, 0])?;
     let header = usize::from(packet.first()? & 15) * 4;
-    let ip = |at: usize| {
-        Some(Ipv4Addr::from(
-            <[u8; 4]>::try_from(packet.get(at..at + 4)?).ok()?,
-        ))
-    };
+    let ip = |at: usize| Some(Ipv4Addr::from(<[u8; 4]>::try_from(packet.get(at..at + 4)?).ok()?));
     let port = |at: usize| {
-        Some(u16::from_be_bytes(
-            packet.get(header + at..header + at + 2)?.try_into().ok()?,
-        ))
+        Some(u16::from_be_bytes(packet.get(header + at..header + at + 2)?.try_into().ok()?))
     };
     (ip(16)? == victim).then_some((*packet.get(9)?, ip(12)?, port(0)?, port(2)?))
 }
@@ -500,15 +419,10 @@ mod tests {
     #[test]
     fn the_witness_reads_addresses_and_ports() {
         let mut frame = vec![0u8; 12];
-        frame.extend([
-            8, 0, 0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
-        ]);
+        frame.extend([8, 0, 0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
         frame.extend([0x12, 0x34, 0, 53, 0, 8, 0, 0]);
         let to = Ipv4Addr::new(10, 0, 0, 2);
-        assert_eq!(
-            parse(&frame, to),
-            Some((17, Ipv4Addr::new(10, 0, 0, 1), 0x1234, 53))
-        );
+        assert_eq!(parse(&frame, to), Some((17, Ipv4Addr::new(10, 0, 0, 1), 0x1234, 53)));
         assert_eq!(parse(&frame, Ipv4Addr::LOCALHOST), None);
         for length in 0..frame.len() - 4 {
             assert_eq!(parse(&frame[..length], to), None, "{length}");

@@ -11,10 +11,7 @@ pub struct Process {
 
 impl Process {
     pub(crate) fn new(name: &str, child: Child) -> Self {
-        Self {
-            name: name.to_owned(),
-            child,
-        }
+        Self { name: name.to_owned(), child }
     }
 
     /// Process id.

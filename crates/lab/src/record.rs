@@ -38,13 +38,8 @@ pub fn start(lab: &Lab, path: &Path) -> Result<Recording, LabError> {
     let socket = File::from(socket.and_then(|socket| socket).map_err(failed)?);
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
-    let writer = lab
-        .gateway()
-        .thread("record", move || write(socket, file, &flag));
-    Ok(Recording {
-        stop,
-        writer: Some(writer.map_err(failed)?),
-    })
+    let writer = lab.gateway().thread("record", move || write(socket, file, &flag));
+    Ok(Recording { stop, writer: Some(writer.map_err(failed)?) })
 }
 
 /// Records for `time`.
@@ -59,15 +54,8 @@ impl Recording {
     pub fn stop(mut self) -> Result<Recorded, LabError> {
         self.stop.store(true, Ordering::SeqCst);
         let failed = |why: &dyn ToString| LabError::failed("write the recording", why.to_string());
-        let writer = self
-            .writer
-            .take()
-            .ok_or_else(|| failed(&"already stopped"))?;
-        let result = writer
-            .join()
-            .ok()
-            .flatten()
-            .ok_or_else(|| failed(&"the writer panicked"))?;
+        let writer = self.writer.take().ok_or_else(|| failed(&"already stopped"))?;
+        let result = writer.join().ok().flatten().ok_or_else(|| failed(&"the writer panicked"))?;
         result.map_err(|error| failed(&error))
     }
 }
@@ -86,11 +74,7 @@ fn write(mut socket: File, mut file: BufWriter<File>, stop: &AtomicBool) -> io::
     let mut out = Recorded::default();
     loop {
         let last = stop.load(Ordering::SeqCst);
-        let wait = if last {
-            Duration::ZERO
-        } else {
-            Duration::from_millis(50)
-        };
+        let wait = if last { Duration::ZERO } else { Duration::from_millis(50) };
         while sys::poll(&[socket.as_raw_fd()], false, wait)?.contains(&true) {
             let length = socket.read(&mut frame)?;
             let Some(bytes) = frame.get(..length) else {
@@ -100,9 +84,7 @@ fn write(mut socket: File, mut file: BufWriter<File>, stop: &AtomicBool) -> io::
                 clippy::disallowed_methods,
                 reason = "a capture carries the time of its packets"
             )]
-            let at = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default();
+            let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let seconds = u32::try_from(at.as_secs()).unwrap_or(u32::MAX);
             let size = u32::try_from(length).unwrap_or(u32::MAX);
             for field in [seconds, at.subsec_nanos(), size, size] {

@@ -1,9 +1,6 @@
 //! System calls that the standard library does not have. The only unsafe code of this crate.
 
-#![expect(
-    unsafe_code,
-    reason = "namespaces, signals and packet sockets are system calls"
-)]
+#![expect(unsafe_code, reason = "namespaces, signals and packet sockets are system calls")]
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket};
@@ -45,14 +42,8 @@ pub(crate) const SIGNALS: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP]
 /// Waits until one of `fds` is readable, writable (`write`) or failed. Returns which ones.
 pub(crate) fn poll(fds: &[RawFd], write: bool, timeout: Duration) -> io::Result<Vec<bool>> {
     let events = if write { libc::POLLOUT } else { libc::POLLIN };
-    let mut set: Vec<_> = fds
-        .iter()
-        .map(|fd| libc::pollfd {
-            fd: *fd,
-            events,
-            revents: 0,
-        })
-        .collect();
+    let mut set: Vec<_> =
+        fds.iter().map(|fd| libc::pollfd { fd: *fd, events, revents: 0 }).collect();
     let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     let count = libc::nfds_t::try_from(set.len()).unwrap_or(0);
     // SAFETY: the array and its length belong together.
@@ -70,11 +61,7 @@ pub(crate) fn connect_start(to: SocketAddrV4) -> io::Result<TcpStream> {
     let address = inet(to);
     // SAFETY: pointer and length describe one sockaddr_in that lives through the call.
     let result = check(unsafe {
-        libc::connect(
-            fd.as_raw_fd(),
-            (&raw const address).cast(),
-            size_of_val_u32(&address),
-        )
+        libc::connect(fd.as_raw_fd(), (&raw const address).cast(), size_of_val_u32(&address))
     });
     match result {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
@@ -89,11 +76,7 @@ pub(crate) fn udp_as(source: Ipv4Addr) -> io::Result<UdpSocket> {
     let address = inet(SocketAddrV4::new(source, 0));
     // SAFETY: pointer and length describe one sockaddr_in that lives through the call.
     check(unsafe {
-        libc::bind(
-            fd.as_raw_fd(),
-            (&raw const address).cast(),
-            size_of_val_u32(&address),
-        )
+        libc::bind(fd.as_raw_fd(), (&raw const address).cast(), size_of_val_u32(&address))
     })?;
     Ok(UdpSocket::from(fd))
 }
@@ -108,10 +91,8 @@ pub(crate) fn packet_socket(interface: &str, promiscuous: bool) -> io::Result<Ow
     let name = std::ffi::CString::new(interface)?;
     // SAFETY: a valid C string.
     let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
-    let index = i32::try_from(index)
-        .ok()
-        .filter(|i| *i > 0)
-        .ok_or_else(io::Error::last_os_error)?;
+    let index =
+        i32::try_from(index).ok().filter(|i| *i > 0).ok_or_else(io::Error::last_os_error)?;
     // SAFETY: all fields are integers; zero is valid for each.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
     address.sll_family = u16::try_from(libc::AF_PACKET).unwrap_or(17);
@@ -119,11 +100,7 @@ pub(crate) fn packet_socket(interface: &str, promiscuous: bool) -> io::Result<Ow
     address.sll_ifindex = index;
     // SAFETY: pointer and length describe one sockaddr_ll that lives through the call.
     check(unsafe {
-        libc::bind(
-            fd.as_raw_fd(),
-            (&raw const address).cast(),
-            size_of_val_u32(&address),
-        )
+        libc::bind(fd.as_raw_fd(), (&raw const address).cast(), size_of_val_u32(&address))
     })?;
     if promiscuous {
         // SAFETY: all fields are integers; zero is valid for each.
@@ -175,9 +152,5 @@ fn size_of_val_u32<T>(_: &T) -> u32 {
 }
 
 fn check(result: i32) -> io::Result<i32> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

@@ -66,12 +66,7 @@ const fn task(
     every_ms: u64,
     run: fn(&mut Turn<'_>) -> io::Result<()>,
 ) -> Task {
-    Task {
-        device,
-        what,
-        every_ms,
-        run,
-    }
+    Task { device, what, every_ms, run }
 }
 
 const TASKS: [Task; 15] = [
@@ -107,38 +102,17 @@ const TASKS: [Task; 15] = [
         let camera = client::resolve("axis-accc8e123440.warehouse.example")?;
         let agent = "Synology Surveillance Station";
         let request = "GET /axis-cgi/jpg/image.cgi";
-        client::http(
-            camera,
-            80,
-            request,
-            "axis-accc8e123440",
-            agent,
-            client::DIGEST,
-            "",
-        )
-        .map(|_| ())
+        client::http(camera, 80, request, "axis-accc8e123440", agent, client::DIGEST, "")
+            .map(|_| ())
     }),
     task("nvr", "asks the time", 5_000, |_| client::ntp()),
     task("camera", "asks the time", 4_000, |_| client::ntp()),
-    task("camera", "says hello", 8_000, |turn| {
-        mdns::hello_camera(turn.device.ip)
-    }),
-    task("printer", "announces itself", 5_000, |turn| {
-        mdns::announce_printer(turn.device.ip)
-    }),
+    task("camera", "says hello", 8_000, |turn| mdns::hello_camera(turn.device.ip)),
+    task("printer", "announces itself", 5_000, |turn| mdns::announce_printer(turn.device.ip)),
     task("scanner", "fetches orders", 2_500, |_| {
         let files = client::resolve("nas-office.warehouse.example")?;
         let agent = "okhttp/4.9.3 (Honeywell CT40; Android 11)";
-        client::http(
-            files,
-            8080,
-            "GET /orders/today.csv",
-            "nas-office",
-            agent,
-            "",
-            "",
-        )
-        .map(|_| ())
+        client::http(files, 8080, "GET /orders/today.csv", "nas-office", agent, "", "").map(|_| ())
     }),
     task("scanner", "prints a label", 2_000, |turn| {
         let printer = client::resolve("ZBR6A1050.warehouse.example")?;
@@ -146,22 +120,11 @@ const TASKS: [Task; 15] = [
     }),
     task("till", "authorises a payment", 1_500, |turn| {
         let payments = client::resolve(PAYMENTS_NAME)?;
-        let body = format!(
-            "{{\"terminal\":\"till-1\",\"amount\":{}}}",
-            turn.random.below(9_999)
-        );
+        let body = format!("{{\"terminal\":\"till-1\",\"amount\":{}}}", turn.random.below(9_999));
         let agent = "Verifone-Carbon/10.2";
         let kind = "Content-Type: application/json\r\n";
-        client::http(
-            payments,
-            8080,
-            "POST /v1/authorise",
-            PAYMENTS_NAME,
-            agent,
-            kind,
-            &body,
-        )
-        .map(|_| ())
+        client::http(payments, 8080, "POST /v1/authorise", PAYMENTS_NAME, agent, kind, &body)
+            .map(|_| ())
     }),
     task("laptop", "reads the PLC project", 4_000, |_| {
         let files = client::resolve("nas-office.warehouse.example")?;
@@ -179,16 +142,8 @@ const TASKS: [Task; 15] = [
     task("laptop", "looks at the camera", 5_000, |_| {
         let camera = client::resolve("axis-accc8e123440.warehouse.example")?;
         let request = "GET /axis-cgi/param.cgi?action=list";
-        client::http(
-            camera,
-            80,
-            request,
-            "axis-accc8e123440",
-            BROWSER,
-            client::DIGEST,
-            "",
-        )
-        .map(|_| ())
+        client::http(camera, 80, request, "axis-accc8e123440", BROWSER, client::DIGEST, "")
+            .map(|_| ())
     }),
 ];
 
@@ -203,10 +158,7 @@ fn work(
     let work = || {
         let mut random = Random(lab.seed() ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let start = wait::now();
-        let tasks: Vec<_> = TASKS
-            .iter()
-            .filter(|task| task.device == device.name)
-            .collect();
+        let tasks: Vec<_> = TASKS.iter().filter(|task| task.device == device.name).collect();
         // Due times in milliseconds from the start; the first round is spread over half a second.
         let mut due: Vec<_> = tasks.iter().map(|_| (random.below(500), 0u32)).collect();
         let mut report = Report::default();
@@ -220,21 +172,14 @@ fn work(
                 return Ok(report);
             }
             wait::until(when, || false)?;
-            let mut turn = Turn {
-                device,
-                round: *round,
-                random: Random(random.next()),
-            };
+            let mut turn = Turn { device, round: *round, random: Random(random.next()) };
             report.note(task, (task.run)(&mut turn));
             *round += 1;
             *at += task.every_ms + random.below(task.every_ms / 4 + 1);
         }
     };
     let doing = || format!("make traffic of {}", device.name);
-    device
-        .netns
-        .enter(work)
-        .map_err(|error| LabError::failed(doing(), error))?
+    device.netns.enter(work).map_err(|error| LabError::failed(doing(), error))?
 }
 
 impl Report {
@@ -257,12 +202,7 @@ impl Report {
 
 /// Publishes with the real program, from inside the calling thread's namespace.
 fn publish(client_id: &str, topic: &str, payload: &str) -> io::Result<()> {
-    publish_to(
-        client::resolve("mqtt01.warehouse.example")?,
-        client_id,
-        topic,
-        payload,
-    )
+    publish_to(client::resolve("mqtt01.warehouse.example")?, client_id, topic, payload)
 }
 
 pub(crate) fn publish_to(
@@ -290,11 +230,8 @@ pub(crate) fn publish_to(
 /// Runs a program for at most a moment; its failure is ours.
 pub(crate) fn run(mut command: Command) -> io::Result<()> {
     sys::die_with_parent(&mut command);
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let mut status = None;
     let ended = wait::until(wait::now() + client::PATIENCE, || {
         status = child.try_wait().ok().flatten();
@@ -317,22 +254,10 @@ fn subscribe(lab: &Lab) -> Result<(), LabError> {
         return Ok(());
     }
     let hmi = lab.device("hmi")?;
-    let broker = hmi
-        .netns
-        .enter(|| client::resolve("mqtt01.warehouse.example"));
-    let broker = broker
-        .and_then(|ip| ip)
-        .map_err(|e| LabError::failed("find the broker", e))?;
+    let broker = hmi.netns.enter(|| client::resolve("mqtt01.warehouse.example"));
+    let broker = broker.and_then(|ip| ip).map_err(|e| LabError::failed("find the broker", e))?;
     let mut command = program("mosquitto_sub");
-    command.args([
-        "-h",
-        &broker.to_string(),
-        "-i",
-        "hmi-packing-1",
-        "-k",
-        "5",
-        "-v",
-    ]);
+    command.args(["-h", &broker.to_string(), "-i", "hmi-packing-1", "-k", "5", "-v"]);
     command.args(["-t", "warehouse/#", "-t", "shellies/#"]);
     lab.start(&hmi.netns, SUBSCRIBER, command)
 }

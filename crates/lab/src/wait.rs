@@ -5,10 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{LabError, interrupt};
 
 /// Now; the lab is an edge of the process, so it may read the clock.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place of the lab that reads this clock"
-)]
+#[expect(clippy::disallowed_methods, reason = "the one place of the lab that reads this clock")]
 pub fn now() -> Instant {
     Instant::now()
 }
@@ -35,10 +32,7 @@ pub fn pass(time: Duration) -> Result<(), LabError> {
     until(now() + time, || false).map(|_| ())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the bounded step of a wait with a deadline"
-)]
+#[expect(clippy::disallowed_methods, reason = "the bounded step of a wait with a deadline")]
 fn pause(step: Duration) {
     std::thread::sleep(step);
 }

@@ -14,20 +14,12 @@ use policy::draft::{DraftOptions, draft};
 use policy::lower::lower;
 use policy::{compile, reach};
 
-const SHOP: [(&str, u32); 6] = [
-    ("ip-camera", 40),
-    ("nvr", 2),
-    ("till", 20),
-    ("sensor", 30),
-    ("plc", 6),
-    ("hmi", 2),
-];
+const SHOP: [(&str, u32); 6] =
+    [("ip-camera", 40), ("nvr", 2), ("till", 20), ("sensor", 30), ("plc", 6), ("hmi", 2)];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let devices: u32 = std::env::args().nth(1).map_or(Ok(100_000), |n| n.parse())?;
-    let until = std::env::args()
-        .nth(2)
-        .unwrap_or_else(|| "reach".to_owned());
+    let until = std::env::args().nth(2).unwrap_or_else(|| "reach".to_owned());
     let report = estate(devices)?;
     println!(
         "report: {} devices, {} services, {} conduits",
@@ -65,10 +57,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let analysis = reach::analyse(&drafted.folder, &lowered);
     let used = reach::used_pairs(&report, &drafted.folder);
     let reach = reach::summary(&drafted.folder, &analysis, used);
-    println!(
-        "flat {:?}\ndraft {:?}\nunused {:.6}",
-        reach.flat, reach.draft, reach.unused_share
-    );
+    println!("flat {:?}\ndraft {:?}\nunused {:.6}", reach.flat, reach.draft, reach.unused_share);
     Ok(())
 }
 
@@ -77,10 +66,7 @@ fn estate(devices: u32) -> Result<Report, IdError> {
     let mut report = Report {
         schema: SCHEMA.to_owned(),
         inputs: Vec::new(),
-        span: Span {
-            first: at,
-            last: at,
-        },
+        span: Span { first: at, last: at },
         devices: Vec::new(),
         services: Vec::new(),
         conduits: Vec::new(),
@@ -120,9 +106,7 @@ fn device(n: u32, shop: u32, kind: &str, at: Timestamp) -> Result<Device, IdErro
         aliases: Vec::new(),
         site: SiteId::new(&format!("shop-{shop}"))?,
         macs: vec![Mac([2, 0, a, b, c, d])],
-        ips: vec![IpAddr::V4(Ipv4Addr::from_bits(
-            0x0a00_0000 | (n / 200) << 8 | (n % 200 + 1),
-        ))],
+        ips: vec![IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 | (n / 200) << 8 | (n % 200 + 1)))],
         vlans: Vec::new(),
         hostnames: Vec::new(),
         vendor: None,
@@ -158,27 +142,16 @@ fn service(
     name: &str,
     port: u16,
 ) -> Result<ServiceId, IdError> {
-    let id = ServiceId::new(&format!(
-        "{}{name}/{port}",
-        host.map_or("", |h| h.id.as_str())
-    ))?;
+    let id = ServiceId::new(&format!("{}{name}/{port}", host.map_or("", |h| h.id.as_str())))?;
     let outside =
         Ipv4Addr::from_bits(0xcb00_7100 | u32::try_from(report.services.len() % 200).unwrap_or(1));
     report.services.push(Service {
         id: id.clone(),
         name: name.to_owned(),
         device: host.map(|h| h.id.clone()),
-        scope: if host.is_some() {
-            Scope::Estate
-        } else {
-            Scope::External
-        },
+        scope: if host.is_some() { Scope::Estate } else { Scope::External },
         addresses: host.map_or_else(|| vec![outside.into()], |h| h.ips.clone()),
-        dns_names: if host.is_some() {
-            Vec::new()
-        } else {
-            vec![format!("{name}.example")]
-        },
+        dns_names: if host.is_some() { Vec::new() } else { vec![format!("{name}.example")] },
         transport: Transport::Tcp,
         port,
         protocol: None,
@@ -188,8 +161,7 @@ fn service(
 
 fn paths(report: &mut Report, here: &[Device], shop: u32, at: Timestamp) -> Result<(), IdError> {
     let of = |kind: &'static str| {
-        here.iter()
-            .filter(move |d| d.kind.as_ref().is_some_and(|k| k.value == kind))
+        here.iter().filter(move |d| d.kind.as_ref().is_some_and(|k| k.value == kind))
     };
     let mut used: Vec<(DeviceId, ServiceId)> = Vec::new();
     let cloud = ServiceId::new("cloud/443")?;
@@ -209,31 +181,17 @@ fn paths(report: &mut Report, here: &[Device], shop: u32, at: Timestamp) -> Resu
     }
     for nvr in of("nvr") {
         let ingest = service(report, Some(nvr), "ingest", 8443)?;
-        used.extend(
-            of("sensor")
-                .step_by(7)
-                .map(|s| (s.id.clone(), ingest.clone())),
-        );
+        used.extend(of("sensor").step_by(7).map(|s| (s.id.clone(), ingest.clone())));
         used.extend(of("till").take(1).map(|t| (t.id.clone(), ingest.clone())));
     }
     used.extend(of("till").map(|till| (till.id.clone(), bank.clone())));
     // A ring through all shops: hopping goes a long way.
     if shop > 0 {
         let before = report.services.iter().rev().nth(60).map(|s| s.id.clone());
-        used.extend(
-            of("hmi")
-                .take(1)
-                .zip(before)
-                .map(|(hmi, service)| (hmi.id.clone(), service)),
-        );
+        used.extend(of("hmi").take(1).zip(before).map(|(hmi, service)| (hmi.id.clone(), service)));
     }
     for (from, to) in used {
-        let port = to
-            .as_str()
-            .rsplit('/')
-            .next()
-            .and_then(|port| port.parse().ok())
-            .unwrap_or(0);
+        let port = to.as_str().rsplit('/').next().and_then(|port| port.parse().ok()).unwrap_or(0);
         report.conduits.push(Conduit {
             from,
             to,
@@ -247,10 +205,7 @@ fn paths(report: &mut Report, here: &[Device], shop: u32, at: Timestamp) -> Resu
             flows: 1,
             packets: 2,
             bytes: 100,
-            evidence: PathEvidence {
-                input: "made".into(),
-                packet: 1,
-            },
+            evidence: PathEvidence { input: "made".into(), packet: 1 },
             proposal: Proposal::Allow,
         });
     }

@@ -44,48 +44,30 @@ pub fn validate(schema_text: &str, policies: &[(&str, &str)]) -> Result<(), Vec<
             let id: &str = id.as_ref();
             let found = id.parse::<usize>().ok().and_then(|i| pieces.get(i));
             let (file, text, offset) = found.copied().unwrap_or(("policies", "", 0));
-            let inside = diagnostic
-                .labels()
-                .and_then(|mut labels| labels.next())
-                .map_or(0, |l| l.offset());
+            let inside =
+                diagnostic.labels().and_then(|mut labels| labels.next()).map_or(0, |l| l.offset());
             let fault = Fault::at(file, text, offset.saturating_add(inside), what, why);
             let help = diagnostic.help().map(|h| h.to_string()).unwrap_or_default();
             fault.help(&help)
         };
         for error in result.validation_errors() {
-            faults.push(place(
-                error.policy_id(),
-                error,
-                "not valid",
-                unnumbered(error),
-            ));
+            faults.push(place(error.policy_id(), error, "not valid", unnumbered(error)));
         }
         if faults.is_empty() {
             for warning in result.validation_warnings() {
-                faults.push(place(
-                    warning.policy_id(),
-                    warning,
-                    "suspicious",
-                    unnumbered(warning),
-                ));
+                faults.push(place(warning.policy_id(), warning, "suspicious", unnumbered(warning)));
             }
         }
     }
     faults.sort();
     faults.dedup();
-    if faults.is_empty() {
-        Ok(())
-    } else {
-        Err(faults)
-    }
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
 /// Cedar's message without its number for the policy, which means nothing to a reader.
 fn unnumbered(message: &dyn std::fmt::Display) -> String {
     let text = message.to_string();
-    let rest = text
-        .strip_prefix("for policy `")
-        .and_then(|rest| rest.split_once("`, "));
+    let rest = text.strip_prefix("for policy `").and_then(|rest| rest.split_once("`, "));
     rest.map_or(text.clone(), |(_, rest)| rest.to_owned())
 }
 
@@ -100,26 +82,13 @@ pub fn read_all(files: &[(&str, &str)]) -> Result<Vec<Policy>, Vec<Fault>> {
             }
         }
     }
-    if faults.is_empty() {
-        Ok(policies)
-    } else {
-        Err(faults)
-    }
+    if faults.is_empty() { Ok(policies) } else { Err(faults) }
 }
 
 fn schema(text: &str) -> Result<Schema, Fault> {
     let (schema, _warnings) = Schema::from_cedarschema_str(text).map_err(|error| {
-        let at = error
-            .labels()
-            .and_then(|mut labels| labels.next())
-            .map_or(0, |l| l.offset());
-        Fault::at(
-            SCHEMA_FILE,
-            text,
-            at,
-            "schema not understood",
-            error.to_string(),
-        )
+        let at = error.labels().and_then(|mut labels| labels.next()).map_or(0, |l| l.offset());
+        Fault::at(SCHEMA_FILE, text, at, "schema not understood", error.to_string())
     })?;
     Ok(schema)
 }
@@ -168,10 +137,7 @@ fn syntax(file: &str, text: &str, offset: usize, errors: &cedar_policy::ParseErr
     errors
         .iter()
         .map(|error| {
-            let at = error
-                .labels()
-                .and_then(|mut labels| labels.next())
-                .map_or(0, |l| l.offset());
+            let at = error.labels().and_then(|mut labels| labels.next()).map_or(0, |l| l.offset());
             let why = error.to_string();
             Fault::at(file, text, offset.saturating_add(at), "not understood", why)
         })
@@ -182,21 +148,16 @@ fn read(file: &str, text: &str, offset: usize, piece: &str) -> Result<Policy, Ve
     let one = |what: &str, why: String| vec![Fault::at(file, text, offset, what, why)];
     let parsed =
         cedar_policy::Policy::parse(None, piece).map_err(|e| syntax(file, text, offset, &e))?;
-    let json = parsed
-        .to_json()
-        .map_err(|e| one("not understood", e.to_string()))?;
+    let json = parsed.to_json().map_err(|e| one("not understood", e.to_string()))?;
     let cannot = |what: String| one("cannot be compiled", what);
-    let mut annotations: std::collections::BTreeMap<String, String> = parsed
-        .annotations()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
+    let mut annotations: std::collections::BTreeMap<String, String> =
+        parsed.annotations().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let Some(id) = annotations.remove("id").filter(|id| !id.trim().is_empty()) else {
         let why = "verdicts name the policy that decided; start it with @id(\"…\")".to_owned();
         return Err(one("policy without a name", why));
     };
-    if let Some(mode) = annotations
-        .get("mode")
-        .filter(|m| !matches!(m.as_str(), "shadow" | "enforce"))
+    if let Some(mode) =
+        annotations.get("mode").filter(|m| !matches!(m.as_str(), "shadow" | "enforce"))
     {
         let why = format!("`{mode}` is neither \"shadow\" nor \"enforce\"");
         return Err(one("unknown @mode", why));
@@ -227,17 +188,12 @@ fn read(file: &str, text: &str, offset: usize, piece: &str) -> Result<Policy, Ve
 }
 
 fn text_of<'j>(json: &'j Json, key: &str) -> Result<&'j str, String> {
-    json.get(key)
-        .and_then(Json::as_str)
-        .ok_or_else(|| format!("`{key}` is missing in {json}"))
+    json.get(key).and_then(Json::as_str).ok_or_else(|| format!("`{key}` is missing in {json}"))
 }
 
 fn entity(json: &Json) -> Result<Entity, String> {
     let inner = json.get("__entity").unwrap_or(json);
-    Ok(Entity {
-        kind: text_of(inner, "type")?.to_owned(),
-        id: text_of(inner, "id")?.to_owned(),
-    })
+    Ok(Entity { kind: text_of(inner, "type")?.to_owned(), id: text_of(inner, "id")?.to_owned() })
 }
 
 fn scope(json: &Json) -> Result<Scope, String> {
@@ -250,10 +206,7 @@ fn scope(json: &Json) -> Result<Scope, String> {
             let kind = text_of(json, "entity_type")?.to_owned();
             match json.get("in") {
                 None => Ok(Scope::Is(kind)),
-                Some(of) => Ok(Scope::IsIn(
-                    kind,
-                    entity(of.get("entity").unwrap_or(&Json::Null))?,
-                )),
+                Some(of) => Ok(Scope::IsIn(kind, entity(of.get("entity").unwrap_or(&Json::Null))?)),
             }
         }
         op => Err(format!("scope `{op}`")),
@@ -265,24 +218,16 @@ fn actions(json: &Json) -> Result<Actions, String> {
     if text_of(json, "op")? == "All" {
         return Ok(Actions::All);
     }
-    match (
-        json.get("entity"),
-        json.get("entities").and_then(Json::as_array),
-    ) {
+    match (json.get("entity"), json.get("entities").and_then(Json::as_array)) {
         (Some(one), _) => Ok(Actions::These(vec![named(one)?])),
-        (None, Some(many)) => Ok(Actions::These(
-            many.iter().map(named).collect::<Result<_, _>>()?,
-        )),
+        (None, Some(many)) => Ok(Actions::These(many.iter().map(named).collect::<Result<_, _>>()?)),
         (None, None) => Err("the action".to_owned()),
     }
 }
 
 fn condition(json: &Json) -> Result<Condition, String> {
     let unless = text_of(json, "kind")? == "unless";
-    Ok(Condition {
-        unless,
-        body: expr(json.get("body").unwrap_or(&Json::Null))?,
-    })
+    Ok(Condition { unless, body: expr(json.get("body").unwrap_or(&Json::Null))? })
 }
 
 /// Cedar bounds the nesting of what it parses, so this recursion is bounded too.
@@ -291,10 +236,7 @@ fn expr(json: &Json) -> Result<Expr, String> {
         .as_object()
         .and_then(|object| object.iter().next())
         .ok_or_else(|| format!("expression {json}"))?;
-    let side = |key: &str| {
-        arg.get(key)
-            .ok_or_else(|| format!("`{op}` without `{key}`"))
-    };
+    let side = |key: &str| arg.get(key).ok_or_else(|| format!("`{op}` without `{key}`"));
     let boxed = |key: &str| side(key).and_then(expr).map(Box::new);
     let two = |op: Binary| Ok(Expr::Binary(op, boxed("left")?, boxed("right")?));
     match op.as_str() {
@@ -328,16 +270,11 @@ fn expr(json: &Json) -> Result<Expr, String> {
                 let why = "only known when a packet arrives; packet filters cannot tell it yet";
                 return Err(format!("`context.{attr}`: {why}"));
             }
-            Ok(if op == "." {
-                Expr::Get(left, attr)
-            } else {
-                Expr::Has(left, attr)
-            })
+            Ok(if op == "." { Expr::Get(left, attr) } else { Expr::Has(left, attr) })
         }
-        "is" if arg.get("in").is_none() => Ok(Expr::Is(
-            boxed("left")?,
-            text_of(arg, "entity_type")?.to_owned(),
-        )),
+        "is" if arg.get("in").is_none() => {
+            Ok(Expr::Is(boxed("left")?, text_of(arg, "entity_type")?.to_owned()))
+        }
         "is" => {
             let is = Expr::Is(boxed("left")?, text_of(arg, "entity_type")?.to_owned());
             Ok(Expr::binary(
@@ -348,23 +285,16 @@ fn expr(json: &Json) -> Result<Expr, String> {
         }
         "like" => Ok(Expr::Like(boxed("left")?, pattern(side("pattern")?))),
         "if-then-else" => Ok(Expr::If(boxed("if")?, boxed("then")?, boxed("else")?)),
-        other => Err(format!(
-            "`{other}` is not supported in compiled policies yet"
-        )),
+        other => Err(format!("`{other}` is not supported in compiled policies yet")),
     }
 }
 
 fn value(json: &Json) -> Result<Expr, String> {
     match json {
         Json::Bool(b) => Ok(Expr::Bool(*b)),
-        Json::Number(n) => n
-            .as_i64()
-            .map(Expr::Long)
-            .ok_or_else(|| format!("number {n}")),
+        Json::Number(n) => n.as_i64().map(Expr::Long).ok_or_else(|| format!("number {n}")),
         Json::String(text) => Ok(Expr::Text(text.clone())),
-        Json::Array(items) => Ok(Expr::Set(
-            items.iter().map(value).collect::<Result<_, _>>()?,
-        )),
+        Json::Array(items) => Ok(Expr::Set(items.iter().map(value).collect::<Result<_, _>>()?)),
         Json::Object(object) if object.contains_key("__entity") => entity(json).map(Expr::Entity),
         _ => Err(format!("value {json}")),
     }
@@ -375,10 +305,7 @@ fn pattern(json: &Json) -> Vec<String> {
     let mut parts = vec![String::new()];
     for element in json.as_array().into_iter().flatten() {
         match element.get("Literal").and_then(Json::as_str) {
-            Some(literal) => parts
-                .last_mut()
-                .into_iter()
-                .for_each(|part| part.push_str(literal)),
+            Some(literal) => parts.last_mut().into_iter().for_each(|part| part.push_str(literal)),
             None => parts.push(String::new()),
         }
     }
@@ -409,11 +336,7 @@ impl Oracle {
         let entities = Entities::from_json_value(entities(folder), Some(&schema)).map_err(|e| {
             Fault::of_file(crate::folder::ESTATE_FILE, "not accepted", format!("{e:?}"))
         })?;
-        Ok(Self {
-            policies,
-            entities,
-            schema,
-        })
+        Ok(Self { policies, entities, schema })
     }
 
     /// Cedar's answer for one device and service; an error of the request is a denial with a reason.
@@ -423,10 +346,7 @@ impl Oracle {
                 "protocol".to_owned(),
                 RestrictedExpression::new_string(service.transport.word().to_owned()),
             ),
-            (
-                "port".to_owned(),
-                RestrictedExpression::new_long(i64::from(service.port)),
-            ),
+            ("port".to_owned(), RestrictedExpression::new_long(i64::from(service.port))),
         ])
         .map_err(|e| e.to_string())?;
         let request = Request::new(
@@ -471,9 +391,7 @@ fn entities(folder: &Folder) -> Json {
     }
     for device in &estate.devices {
         let zone = zone_of(&device.zone);
-        let site = zone
-            .and_then(|z| z.site.as_ref())
-            .map_or("", |s| s.as_str());
+        let site = zone.and_then(|z| z.site.as_ref()).map_or("", |s| s.as_str());
         let owner = match zone {
             Some(zone) if device.owner.is_empty() => &zone.owner,
             _ => &device.owner,
@@ -497,11 +415,7 @@ fn entities(folder: &Folder) -> Json {
 fn service_entity(folder: &Folder, service: &Service) -> Json {
     let estate = &folder.estate;
     let uid = |kind: &str, id: &str| json!({"type": kind, "id": id});
-    let site = estate
-        .zones
-        .iter()
-        .find(|z| z.id == service.zone)
-        .and_then(|z| z.site.as_ref());
+    let site = estate.zones.iter().find(|z| z.id == service.zone).and_then(|z| z.site.as_ref());
     let mut attrs = json!({
         "zone": uid("Zone", &service.zone), "scope": crate::folder::write::scope_word(service.scope),
         "protocol": service.transport.word(), "port": service.port,
@@ -518,10 +432,7 @@ fn service_entity(folder: &Folder, service: &Service) -> Json {
             attrs.insert("device".to_owned(), uid("Device", device.as_str()));
         }
     }
-    let groups = estate
-        .groups
-        .iter()
-        .filter(|g| g.services.contains(&service.id));
+    let groups = estate.groups.iter().filter(|g| g.services.contains(&service.id));
     parents.extend(groups.map(|g| uid("ServiceGroup", &g.id)));
     json!({"uid": uid("Service", service.id.as_str()), "attrs": attrs, "parents": parents})
 }
@@ -546,9 +457,7 @@ mod tests {
     /// The first fault as text.
     fn fault(policies: &str) -> String {
         let files = [("policies/x.cedar", policies)];
-        let faults = validate(SCHEMA, &files)
-            .err()
-            .or_else(|| read_all(&files).err());
+        let faults = validate(SCHEMA, &files).err().or_else(|| read_all(&files).err());
         faults.map(|f| f[0].to_string()).unwrap_or_default()
     }
 
@@ -556,48 +465,25 @@ mod tests {
     fn faults_name_the_line() {
         let check = |policies: &str, place: &str, expect: &str| {
             let text = fault(policies);
-            assert!(
-                text.starts_with(place) && text.contains(expect),
-                "{policies}: {text}"
-            );
+            assert!(text.starts_with(place) && text.contains(expect), "{policies}: {text}");
         };
         let p = "@id(\"a\")\npermit (principal, action, resource)";
-        check(
-            &format!("{p} when {{ principal.nose == 1 }};"),
-            "policies/x.cedar:2:",
-            "nose",
-        );
+        check(&format!("{p} when {{ principal.nose == 1 }};"), "policies/x.cedar:2:", "nose");
         check(
             &format!("{p} when {{ principal.assurance > \"x\" }};"),
             "policies/x.cedar:2:",
             "String",
         );
         check("\n\npermit (principal, action);", "policies/x.cedar:3:", "");
-        check(
-            "permit (principal in Zoo::\"a\", action, resource);",
-            "policies/x.cedar:1:",
-            "Zoo",
-        );
-        check(
-            "permit (principal, action, resource);",
-            "policies/x.cedar:1:1",
-            "without a name",
-        );
-        check(
-            &format!("@mode(\"maybe\")\n{p};"),
-            "policies/x.cedar:1:1",
-            "maybe",
-        );
+        check("permit (principal in Zoo::\"a\", action, resource);", "policies/x.cedar:1:", "Zoo");
+        check("permit (principal, action, resource);", "policies/x.cedar:1:1", "without a name");
+        check(&format!("@mode(\"maybe\")\n{p};"), "policies/x.cedar:1:1", "maybe");
         check(
             &format!("{p} when {{ context has hour && context.hour > 3 }};"),
             "policies/x.cedar:1:1",
             "hour",
         );
-        check(
-            &format!("{p} when {{ context.port + 1 == 3 }};"),
-            "policies/x.cedar:1:1",
-            "`+`",
-        );
+        check(&format!("{p} when {{ context.port + 1 == 3 }};"), "policies/x.cedar:1:1", "`+`");
         assert_eq!(fault(&format!("{p};")), "");
         assert_eq!(validate("entity X", &[]).unwrap_err()[0].file, SCHEMA_FILE);
     }

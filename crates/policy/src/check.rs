@@ -15,38 +15,22 @@ pub fn run(folder: &Folder, lowered: &Lowered) -> Vec<Fault> {
     if !folder.tests.reach.is_empty() {
         broken.extend(reach(folder, &analyse(folder, lowered)));
     }
-    broken.extend(
-        folder
-            .claims
-            .iter()
-            .filter_map(|c| claim(folder, lowered, c)),
-    );
+    broken.extend(folder.claims.iter().filter_map(|c| claim(folder, lowered, c)));
     broken
 }
 
 fn paths(folder: &Folder, lowered: &Lowered) -> Vec<Fault> {
     let estate = &folder.estate;
-    let devices: HashMap<&str, usize> = estate
-        .devices
-        .iter()
-        .enumerate()
-        .map(|(i, d)| (d.id.as_str(), i))
-        .collect();
-    let services: HashMap<&str, usize> = estate
-        .services
-        .iter()
-        .enumerate()
-        .map(|(i, s)| (s.id.as_str(), i))
-        .collect();
+    let devices: HashMap<&str, usize> =
+        estate.devices.iter().enumerate().map(|(i, d)| (d.id.as_str(), i)).collect();
+    let services: HashMap<&str, usize> =
+        estate.services.iter().enumerate().map(|(i, s)| (s.id.as_str(), i)).collect();
     let allow = folder.tests.allow.iter().map(|test| (test, true));
     let deny = folder.tests.deny.iter().map(|test| (test, false));
     allow
         .chain(deny)
         .filter_map(|(test, expected)| {
-            let ends = (
-                devices.get(test.from.as_str()),
-                services.get(test.to.as_str()),
-            );
+            let ends = (devices.get(test.from.as_str()), services.get(test.to.as_str()));
             let grant = match ends {
                 (Some(device), Some(service)) => lowered.grant(*device, *service),
                 _ => None,
@@ -54,11 +38,7 @@ fn paths(folder: &Folder, lowered: &Lowered) -> Vec<Fault> {
             if grant.is_some() == expected {
                 return None;
             }
-            let word = if expected {
-                "must be allowed"
-            } else {
-                "must be denied"
-            };
+            let word = if expected { "must be allowed" } else { "must be denied" };
             let what = format!("{} to {} {word}", test.from, test.to);
             let why = match grant {
                 Some(grant) => granted_by(folder, grant.policy),
@@ -73,20 +53,13 @@ fn granted_by(folder: &Folder, policy: u32) -> String {
     folder
         .policies
         .get(index(policy))
-        .map_or(String::new(), |p| {
-            format!("`{}` grants it ({}:{})", p.id, p.file, p.line)
-        })
+        .map_or(String::new(), |p| format!("`{}` grants it ({}:{})", p.id, p.file, p.line))
 }
 
 fn reach(folder: &Folder, analysis: &Analysis) -> Vec<Fault> {
     let mut broken = Vec::new();
     for test in &folder.tests.reach {
-        let of_zone = folder
-            .estate
-            .devices
-            .iter()
-            .enumerate()
-            .filter(|(_, d)| d.zone == test.zone);
+        let of_zone = folder.estate.devices.iter().enumerate().filter(|(_, d)| d.zone == test.zone);
         for (i, device) in of_zone {
             for (got, max, what) in [
                 (&analysis.transitive_services, test.services_max, "services"),
@@ -107,25 +80,14 @@ fn reach(folder: &Folder, analysis: &Analysis) -> Vec<Fault> {
 /// Why a claim does not hold; `None` when it does.
 pub(crate) fn claim(folder: &Folder, lowered: &Lowered, claim: &Claim) -> Option<Fault> {
     let estate = &folder.estate;
-    let classes: HashMap<&str, &str> = estate
-        .zones
-        .iter()
-        .map(|z| (z.id.as_str(), z.class.as_str()))
-        .collect();
+    let classes: HashMap<&str, &str> =
+        estate.zones.iter().map(|z| (z.id.as_str(), z.class.as_str())).collect();
     let is = |zone: &str, class: &str| classes.get(zone) == Some(&class);
     let start: Vec<usize> = (0..estate.devices.len())
-        .filter(|i| {
-            estate
-                .devices
-                .get(*i)
-                .is_some_and(|d| is(&d.zone, &claim.from))
-        })
+        .filter(|i| estate.devices.get(*i).is_some_and(|d| is(&d.zone, &claim.from)))
         .collect();
-    let sources = if claim.hops {
-        closure(folder, lowered, &start).0.into_iter().collect()
-    } else {
-        start
-    };
+    let sources =
+        if claim.hops { closure(folder, lowered, &start).0.into_iter().collect() } else { start };
     let broken = sources.iter().find_map(|device| {
         let grant = lowered.grants(*device).iter().find(|grant| {
             let service = estate.services.get(index(grant.service));
@@ -137,24 +99,11 @@ pub(crate) fn claim(folder: &Folder, lowered: &Lowered, claim: &Claim) -> Option
         Some((*device, *grant))
     });
     let (device, grant) = broken?;
-    let (device, service) = (
-        estate.devices.get(device)?,
-        estate.services.get(index(grant.service))?,
-    );
-    let how = if is(&device.zone, &claim.from) {
-        ""
-    } else {
-        ", which it reaches by hopping,"
-    };
-    let what = format!(
-        "claim `{}`: {} never reach {}",
-        claim.id, claim.from, claim.never
-    );
-    let why = format!(
-        "{}{how} reaches {}: {}",
-        device.id,
-        service.id,
-        granted_by(folder, grant.policy)
-    );
+    let (device, service) =
+        (estate.devices.get(device)?, estate.services.get(index(grant.service))?);
+    let how = if is(&device.zone, &claim.from) { "" } else { ", which it reaches by hopping," };
+    let what = format!("claim `{}`: {} never reach {}", claim.id, claim.from, claim.never);
+    let why =
+        format!("{}{how} reaches {}: {}", device.id, service.id, granted_by(folder, grant.policy));
     Some(Fault::on_line(CLAIMS_FILE, claim.line, &what, why))
 }

@@ -19,31 +19,15 @@ struct Class {
 
 /// Earlier rows win: an `ip-camera-recorder` is a recorder, a `payment-terminal` a till.
 const CLASSES: &[Class] = &[
-    Class {
-        name: "recorders",
-        words: &["nvr", "dvr", "recorder", "vms"],
-    },
+    Class { name: "recorders", words: &["nvr", "dvr", "recorder", "vms"] },
     Class {
         name: "tills",
-        words: &[
-            "till", "pos", "payment", "cash", "checkout", "eftpos", "kiosk",
-        ],
+        words: &["till", "pos", "payment", "cash", "checkout", "eftpos", "kiosk"],
     },
-    Class {
-        name: "cameras",
-        words: &["camera", "cam", "webcam", "doorbell", "cctv"],
-    },
+    Class { name: "cameras", words: &["camera", "cam", "webcam", "doorbell", "cctv"] },
     Class {
         name: "hmi-scada",
-        words: &[
-            "hmi",
-            "scada",
-            "historian",
-            "engineering",
-            "operator",
-            "mes",
-            "opc",
-        ],
+        words: &["hmi", "scada", "historian", "engineering", "operator", "mes", "opc"],
     },
     Class {
         name: "plcs",
@@ -81,34 +65,16 @@ const CLASSES: &[Class] = &[
             "meter",
         ],
     },
-    Class {
-        name: "access-control",
-        words: &["door", "lock", "badge", "intercom", "alarm"],
-    },
-    Class {
-        name: "printers",
-        words: &["printer", "mfp", "label", "plotter", "print"],
-    },
-    Class {
-        name: "scanners",
-        words: &["scanner", "barcode", "handheld", "rfid", "pda"],
-    },
+    Class { name: "access-control", words: &["door", "lock", "badge", "intercom", "alarm"] },
+    Class { name: "printers", words: &["printer", "mfp", "label", "plotter", "print"] },
+    Class { name: "scanners", words: &["scanner", "barcode", "handheld", "rfid", "pda"] },
     Class {
         name: "sensors",
         words: &["sensor", "counter", "probe", "gauge", "beacon", "detector"],
     },
     Class {
         name: "lighting",
-        words: &[
-            "bulb",
-            "light",
-            "lamp",
-            "lighting",
-            "plug",
-            "switchable",
-            "outlet",
-            "dimmer",
-        ],
+        words: &["bulb", "light", "lamp", "lighting", "plug", "switchable", "outlet", "dimmer"],
     },
     Class {
         name: "media",
@@ -126,15 +92,7 @@ const CLASSES: &[Class] = &[
     },
     Class {
         name: "phones",
-        words: &[
-            "phone",
-            "voip",
-            "sip",
-            "smartphone",
-            "tablet",
-            "mobile",
-            "conference",
-        ],
+        words: &["phone", "voip", "sip", "smartphone", "tablet", "mobile", "conference"],
     },
     Class {
         name: "network",
@@ -145,45 +103,16 @@ const CLASSES: &[Class] = &[
     },
     Class {
         name: "servers",
-        words: &[
-            "server",
-            "nas",
-            "storage",
-            "hypervisor",
-            "broker",
-            "database",
-            "vm",
-            "service",
-        ],
+        words: &["server", "nas", "storage", "hypervisor", "broker", "database", "vm", "service"],
     },
     Class {
         name: "computers",
-        words: &[
-            "computer",
-            "pc",
-            "laptop",
-            "workstation",
-            "desktop",
-            "notebook",
-            "thin",
-            "host",
-        ],
+        words: &["computer", "pc", "laptop", "workstation", "desktop", "notebook", "thin", "host"],
     },
-    Class {
-        name: "medical",
-        words: &["medical", "infusion", "patient", "imaging", "scale"],
-    },
+    Class { name: "medical", words: &["medical", "infusion", "patient", "imaging", "scale"] },
     Class {
         name: "appliances",
-        words: &[
-            "appliance",
-            "vacuum",
-            "fridge",
-            "washer",
-            "oven",
-            "iot",
-            "smart",
-        ],
+        words: &["appliance", "vacuum", "fridge", "washer", "oven", "iot", "smart"],
     },
 ];
 
@@ -279,11 +208,7 @@ pub const CLAIMS: &[StandingClaim] = &[
         never: "plcs",
         because: "a phone has no business with control",
     },
-    StandingClaim {
-        from: "tills",
-        never: "plcs",
-        because: "a till has no business with control",
-    },
+    StandingClaim { from: "tills", never: "plcs", because: "a till has no business with control" },
     StandingClaim {
         from: "unknown",
         never: "plcs",
@@ -299,11 +224,7 @@ pub const CLAIMS: &[StandingClaim] = &[
         never: EXTERNAL,
         because: "control equipment stays off the Internet",
     },
-    StandingClaim {
-        from: "plcs",
-        never: "tills",
-        because: "control and payments are separate",
-    },
+    StandingClaim { from: "plcs", never: "tills", because: "control and payments are separate" },
 ];
 
 #[cfg(test)]
@@ -346,10 +267,6 @@ mod tests {
         let known = |name| {
             name == UNKNOWN || name == EXTERNAL || CLASSES.iter().any(|class| class.name == name)
         };
-        assert!(
-            CLAIMS
-                .iter()
-                .all(|claim| known(claim.from) && known(claim.never))
-        );
+        assert!(CLAIMS.iter().all(|claim| known(claim.from) && known(claim.never)));
     }
 }

@@ -93,15 +93,7 @@ pub fn ruleset_of(
     let permits = permits(folder, lowered, &classes, &sources);
     let exceptions = exceptions(folder)?;
     let classes = classes.named(folder);
-    Ok(Ruleset {
-        generation,
-        parent,
-        classes,
-        members,
-        peers,
-        permits,
-        exceptions,
-    })
+    Ok(Ruleset { generation, parent, classes, members, peers, permits, exceptions })
 }
 
 /// A device's link addresses: its own, else those of the device it sits behind.
@@ -152,10 +144,7 @@ pub fn limits(folder: &Folder, lowered: &Lowered) -> Vec<Limit> {
     let mut granted_to: BTreeMap<usize, BTreeSet<u32>> = BTreeMap::new();
     for (number, profile) in lowered.profiles.iter().enumerate() {
         for grant in profile {
-            granted_to
-                .entry(index(grant.service))
-                .or_default()
-                .insert(small(number));
+            granted_to.entry(index(grant.service)).or_default().insert(small(number));
         }
     }
     let devices = by_id(folder);
@@ -163,9 +152,7 @@ pub fn limits(folder: &Folder, lowered: &Lowered) -> Vec<Limit> {
     for (i, service) in folder.estate.services.iter().enumerate() {
         let addresses = addresses(folder, &devices, service);
         for ip in &addresses {
-            ends.entry((*ip, service.transport, service.port))
-                .or_default()
-                .push(i);
+            ends.entry((*ip, service.transport, service.port)).or_default().push(i);
         }
         if granted_to.contains_key(&i) {
             let service = service.id.to_string();
@@ -176,27 +163,14 @@ pub fn limits(folder: &Folder, lowered: &Lowered) -> Vec<Limit> {
             }
         }
     }
-    let name = |i: usize| {
-        folder
-            .estate
-            .services
-            .get(i)
-            .map_or(String::new(), |s| s.id.to_string())
-    };
+    let name = |i: usize| folder.estate.services.get(i).map_or(String::new(), |s| s.id.to_string());
     for ((address, ..), services) in &ends {
         for a in services {
             let granted = granted_to.get(a);
-            for b in services
-                .iter()
-                .filter(|b| *b != a && granted_to.get(b) != granted)
-            {
+            for b in services.iter().filter(|b| *b != a && granted_to.get(b) != granted) {
                 if granted.is_some_and(|g| !granted_to.get(b).is_some_and(|h| g.is_subset(h))) {
                     let (granted, other) = (name(*a), name(*b));
-                    limits.insert(Limit::SharedAddress {
-                        granted,
-                        other,
-                        address: *address,
-                    });
+                    limits.insert(Limit::SharedAddress { granted, other, address: *address });
                 }
             }
         }
@@ -205,21 +179,14 @@ pub fn limits(folder: &Folder, lowered: &Lowered) -> Vec<Limit> {
         let silent =
             own_addresses(device).next().is_none() || link_addresses(&devices, device).is_empty();
         if silent && !lowered.grants(i).is_empty() {
-            limits.insert(Limit::NoSource {
-                device: device.id.to_string(),
-            });
+            limits.insert(Limit::NoSource { device: device.id.to_string() });
         }
     }
     limits.into_iter().collect()
 }
 
 fn by_id(folder: &Folder) -> BTreeMap<&str, &Device> {
-    folder
-        .estate
-        .devices
-        .iter()
-        .map(|d| (d.id.as_str(), d))
-        .collect()
+    folder.estate.devices.iter().map(|d| (d.id.as_str(), d)).collect()
 }
 
 /// Usable destination addresses of a service.
@@ -231,16 +198,9 @@ fn addresses(
     if service.transport == Transport::Link {
         return BTreeSet::new();
     }
-    let device = service
-        .device
-        .as_ref()
-        .and_then(|d| devices.get(d.as_str()))
-        .copied();
+    let device = service.device.as_ref().and_then(|d| devices.get(d.as_str())).copied();
     let all = folder.estate.addresses(service, device);
-    all.iter()
-        .copied()
-        .filter(|ip| !ip.is_unspecified())
-        .collect()
+    all.iter().copied().filter(|ip| !ip.is_unspecified()).collect()
 }
 
 /// Addresses a device may send from.
@@ -257,12 +217,7 @@ struct Places {
 
 impl Places {
     fn of(folder: &Folder, lowered: &Lowered) -> Self {
-        let granted: BTreeSet<u32> = lowered
-            .profiles
-            .iter()
-            .flatten()
-            .map(|g| g.service)
-            .collect();
+        let granted: BTreeSet<u32> = lowered.profiles.iter().flatten().map(|g| g.service).collect();
         let devices = by_id(folder);
         let mut services_at: BTreeMap<IpAddr, Vec<u32>> = BTreeMap::new();
         for number in granted {
@@ -309,8 +264,7 @@ impl Classes {
             keys.len().saturating_sub(1)
         });
         if self.devices.len() <= number {
-            self.devices
-                .resize_with(number.saturating_add(1), BTreeSet::new);
+            self.devices.resize_with(number.saturating_add(1), BTreeSet::new);
         }
         if let (Some(of), Some(device)) = (self.devices.get_mut(number), device) {
             of.insert(device.to_owned());
@@ -350,13 +304,7 @@ impl Classes {
                 again = again.saturating_add(1);
                 name = format!("{base}/{again}");
             }
-            named.insert(
-                id(number),
-                Class {
-                    name,
-                    mode: key.mode,
-                },
-            );
+            named.insert(id(number), Class { name, mode: key.mode });
         }
         named
     }
@@ -369,13 +317,7 @@ fn id(number: usize) -> ClassId {
 fn peer_name(folder: &Folder, offers: &[u32]) -> String {
     let name = |number: &u32| {
         let service = folder.estate.services.get(index(*number));
-        service.map(|s| {
-            if slug(&s.name).is_empty() {
-                s.id.to_string()
-            } else {
-                slug(&s.name)
-            }
-        })
+        service.map(|s| if slug(&s.name).is_empty() { s.id.to_string() } else { slug(&s.name) })
     };
     let mut names: Vec<String> = offers.iter().filter_map(name).collect();
     names.dedup();
@@ -393,12 +335,8 @@ fn members(
     places: &Places,
     classes: &mut Classes,
 ) -> (Vec<Member>, BTreeMap<ClassId, u32>) {
-    let modes: BTreeMap<&str, Mode> = folder
-        .estate
-        .zones
-        .iter()
-        .map(|z| (z.id.as_str(), z.mode))
-        .collect();
+    let modes: BTreeMap<&str, Mode> =
+        folder.estate.zones.iter().map(|z| (z.id.as_str(), z.mode)).collect();
     let devices = by_id(folder);
     let mut members = Vec::new();
     let mut sources = BTreeMap::new();
@@ -417,12 +355,7 @@ fn members(
         };
         let mut add = |mac: Mac, ip: IpAddr, class: ClassId| {
             sources.insert(class, profile);
-            members.push(Member {
-                device: device.id.clone(),
-                mac,
-                ip,
-                class,
-            });
+            members.push(Member { device: device.id.clone(), mac, ip, class });
         };
         let ips: BTreeSet<IpAddr> = own_addresses(device).collect();
         let mut last = None;
@@ -460,23 +393,10 @@ fn peers(folder: &Folder, places: &Places, classes: &mut Classes) -> Vec<Peer> {
         }
     }
     let mut peers = Vec::new();
-    for (ip, offers) in places
-        .services_at
-        .iter()
-        .filter(|(ip, _)| !owned.contains(ip))
-    {
-        let key = Key {
-            zone: None,
-            mode: Mode::Enforce,
-            profile: None,
-            offers: offers.clone(),
-        };
+    for (ip, offers) in places.services_at.iter().filter(|(ip, _)| !owned.contains(ip)) {
+        let key = Key { zone: None, mode: Mode::Enforce, profile: None, offers: offers.clone() };
         let prefix = if ip.is_ipv4() { 32 } else { 128 };
-        peers.push(Peer {
-            ip: *ip,
-            prefix,
-            class: classes.number(key, None),
-        });
+        peers.push(Peer { ip: *ip, prefix, class: classes.number(key, None) });
     }
     peers
 }
@@ -503,9 +423,7 @@ fn permits(
                 continue;
             };
             for to in offered_by.get(&grant.service).into_iter().flatten() {
-                permits
-                    .entry((*from, *to, service.transport, service.port))
-                    .or_insert(&policy.id);
+                permits.entry((*from, *to, service.transport, service.port)).or_insert(&policy.id);
             }
         }
     }

@@ -145,31 +145,15 @@ impl<'r> Evaluator<'r> {
         }
         let mut permits: BTreeMap<_, Vec<&Permit>> = BTreeMap::new();
         for permit in &ruleset.permits {
-            permits
-                .entry((permit.from, permit.to))
-                .or_default()
-                .push(permit);
+            permits.entry((permit.from, permit.to)).or_default().push(permit);
         }
-        Self {
-            ruleset,
-            sources,
-            hosts,
-            prefixes,
-            permits,
-        }
+        Self { ruleset, sources, hosts, prefixes, permits }
     }
 
     /// Class of a destination address: a host's, else that of the longest prefix.
     pub fn destination(&self, to: IpAddr) -> Option<ClassId> {
-        let prefix = || {
-            self.prefixes
-                .iter()
-                .find(|(net, length, _)| covers(*net, *length, to))
-        };
-        self.hosts
-            .get(&to)
-            .copied()
-            .or_else(|| prefix().map(|(.., class)| *class))
+        let prefix = || self.prefixes.iter().find(|(net, length, _)| covers(*net, *length, to));
+        self.hosts.get(&to).copied().or_else(|| prefix().map(|(.., class)| *class))
     }
 
     /// What happens to a first packet.
@@ -182,36 +166,20 @@ impl<'r> Evaluator<'r> {
     ) -> Verdict {
         let Some(source) = self.sources.get(&from).copied() else {
             let known = self.ruleset.members.iter().any(|m| m.ip == from.1);
-            let differs = if known {
-                Field::SourceBinding
-            } else {
-                Field::UnknownSource
-            };
+            let differs = if known { Field::SourceBinding } else { Field::UnknownSource };
             return Verdict {
                 allowed: false,
                 mode: Mode::Enforce,
-                why: Why::Nearest {
-                    rule: None,
-                    differs,
-                },
+                why: Why::Nearest { rule: None, differs },
             };
         };
-        let mode = self
-            .ruleset
-            .classes
-            .get(&source)
-            .map(|c| c.mode)
-            .unwrap_or_default();
+        let mode = self.ruleset.classes.get(&source).map(|c| c.mode).unwrap_or_default();
         let exception =
             self.ruleset.exceptions.iter().find(|e| {
                 e.from == from.1 && e.to == to && e.transport == transport && e.port == port
             });
         if let Some(exception) = exception {
-            return Verdict {
-                allowed: true,
-                mode,
-                why: Why::Exception(exception.name.clone()),
-            };
+            return Verdict { allowed: true, mode, why: Why::Exception(exception.name.clone()) };
         }
         let covers =
             |p: &Permit| p.transport == transport && (p.first_port..=p.last_port).contains(&port);
@@ -220,18 +188,10 @@ impl<'r> Evaluator<'r> {
             .and_then(|to| self.permits.get(&(source, to)))
             .and_then(|permits| permits.iter().find(|p| covers(p)));
         match rule {
-            Some(permit) => Verdict {
-                allowed: true,
-                mode,
-                why: Why::Rule(permit.rule.clone()),
-            },
+            Some(permit) => Verdict { allowed: true, mode, why: Why::Rule(permit.rule.clone()) },
             None => {
                 let why = self.nearest(source, destination, transport, port);
-                Verdict {
-                    allowed: false,
-                    mode,
-                    why,
-                }
+                Verdict { allowed: false, mode, why }
             }
         }
     }
@@ -244,58 +204,30 @@ impl<'r> Evaluator<'r> {
         transport: Transport,
         port: u16,
     ) -> Why {
-        let here = to
-            .and_then(|to| self.permits.get(&(source, to)))
-            .into_iter()
-            .flatten();
+        let here = to.and_then(|to| self.permits.get(&(source, to))).into_iter().flatten();
         let same_path =
             |p: &&Permit| p.transport == transport && (p.first_port..=p.last_port).contains(&port);
-        let near = |p: &Permit, differs| Why::Nearest {
-            rule: Some(p.rule.clone()),
-            differs,
-        };
+        let near = |p: &Permit, differs| Why::Nearest { rule: Some(p.rule.clone()), differs };
         let mut here: Vec<&Permit> = here.copied().collect();
-        here.sort_by_key(|p| {
-            (
-                p.transport != transport,
-                p.first_port.abs_diff(port),
-                &p.rule,
-            )
-        });
+        here.sort_by_key(|p| (p.transport != transport, p.first_port.abs_diff(port), &p.rule));
         if let Some(permit) = here.first() {
             let same = permit.transport == transport;
             return near(permit, if same { Field::Port } else { Field::Transport });
         }
         let mut own = self.ruleset.permits.iter().filter(|p| p.from == source);
-        let unknown = if to.is_none() {
-            Field::UnknownDestination
-        } else {
-            Field::Destination
-        };
+        let unknown = if to.is_none() { Field::UnknownDestination } else { Field::Destination };
         if let Some(permit) = own.clone().find(same_path) {
             return near(permit, unknown);
         }
         let Some(to) = to else {
-            return Why::Nearest {
-                rule: None,
-                differs: Field::UnknownDestination,
-            };
+            return Why::Nearest { rule: None, differs: Field::UnknownDestination };
         };
-        if let Some(permit) = self
-            .ruleset
-            .permits
-            .iter()
-            .filter(|p| p.to == to)
-            .find(same_path)
-        {
+        if let Some(permit) = self.ruleset.permits.iter().filter(|p| p.to == to).find(same_path) {
             return near(permit, Field::Source);
         }
         match own.next() {
             Some(permit) => near(permit, Field::Destination),
-            None => Why::Nearest {
-                rule: None,
-                differs: Field::NoRule,
-            },
+            None => Why::Nearest { rule: None, differs: Field::NoRule },
         }
     }
 }
@@ -323,10 +255,7 @@ mod tests {
     use model::ruleset::{Class, Member, Peer};
 
     fn sample() -> Ruleset {
-        let class = |name: &str, mode| Class {
-            name: name.to_owned(),
-            mode,
-        };
+        let class = |name: &str, mode| Class { name: name.to_owned(), mode };
         let member = |n: u8, ip: &str, class| Member {
             device: DeviceId::new(&format!("d{n}")).unwrap(),
             mac: Mac([0, 0, 0, 0, 0, n]),
@@ -427,14 +356,7 @@ mod tests {
             123,
             &format!("{denied} source differs; nearest rule is nvr-ntp"),
         );
-        check(
-            1,
-            "0.0.0.0",
-            "203.0.113.7",
-            tcp,
-            443,
-            "allowed by cam-cloud",
-        );
+        check(1, "0.0.0.0", "203.0.113.7", tcp, 443, "allowed by cam-cloud");
         check(
             2,
             "10.0.0.1",
@@ -443,22 +365,8 @@ mod tests {
             554,
             &format!("{denied} source address belongs to another link address"),
         );
-        check(
-            9,
-            "10.0.0.9",
-            "10.0.0.2",
-            tcp,
-            554,
-            &format!("{denied} source is unknown"),
-        );
-        check(
-            2,
-            "10.0.0.2",
-            "203.0.113.250",
-            udp,
-            124,
-            "allowed by nvr-ntp",
-        );
+        check(9, "10.0.0.9", "10.0.0.2", tcp, 554, &format!("{denied} source is unknown"));
+        check(2, "10.0.0.2", "203.0.113.250", udp, 124, "allowed by nvr-ntp");
         check(2, "10.0.0.2", "2001:db8::9", udp, 123, "allowed by nvr-ntp");
         check(
             2,

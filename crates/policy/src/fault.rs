@@ -22,33 +22,18 @@ impl Fault {
     /// A fault at a byte offset of `text`.
     pub(crate) fn at(file: &str, text: &str, offset: usize, what: &str, why: String) -> Self {
         let (line, column) = position(text, offset);
-        Self {
-            line,
-            column,
-            ..Self::of_file(file, what, why)
-        }
+        Self { line, column, ..Self::of_file(file, what, why) }
     }
 
     /// A fault at a known line.
     pub(crate) fn on_line(file: &str, line: u32, what: &str, why: String) -> Self {
-        Self {
-            line,
-            column: u32::from(line > 0),
-            ..Self::of_file(file, what, why)
-        }
+        Self { line, column: u32::from(line > 0), ..Self::of_file(file, what, why) }
     }
 
     /// A fault of a whole file.
     pub(crate) fn of_file(file: &str, what: &str, why: String) -> Self {
         let (file, what) = (file.to_owned(), what.to_owned());
-        Self {
-            file,
-            line: 0,
-            column: 0,
-            what,
-            why,
-            help: String::new(),
-        }
+        Self { file, line: 0, column: 0, what, why, help: String::new() }
     }
 
     /// Adds what to do.
@@ -62,18 +47,8 @@ impl Fault {
 /// Line and column (from 1, in characters) of a byte offset.
 pub(crate) fn position(text: &str, offset: usize) -> (u32, u32) {
     let before = text.get(..offset.min(text.len())).unwrap_or(text);
-    let line = before
-        .bytes()
-        .filter(|b| *b == b'\n')
-        .count()
-        .saturating_add(1);
-    let column = before
-        .rsplit('\n')
-        .next()
-        .unwrap_or("")
-        .chars()
-        .count()
-        .saturating_add(1);
+    let line = before.bytes().filter(|b| *b == b'\n').count().saturating_add(1);
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count().saturating_add(1);
     let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     (small(line), small(column))
 }
@@ -90,18 +65,9 @@ mod tests {
 
     #[test]
     fn reads_as_one_line() {
-        let fault = Fault::at(
-            "a.toml",
-            "x\ny = 1",
-            2,
-            "unknown key `y`",
-            "not a key".into(),
-        );
+        let fault = Fault::at("a.toml", "x\ny = 1", 2, "unknown key `y`", "not a key".into());
         assert_eq!(fault.to_string(), "a.toml:2:1: unknown key `y`: not a key");
         let fault = fault.help("remove it");
-        assert_eq!(
-            fault.to_string(),
-            "a.toml:2:1: unknown key `y`: not a key (remove it)"
-        );
+        assert_eq!(fault.to_string(), "a.toml:2:1: unknown key `y`: not a key (remove it)");
     }
 }

@@ -197,21 +197,17 @@ impl Policy {
     pub(crate) fn looks_at_principal(&self) -> bool {
         let mut looks = false;
         for condition in &self.conditions {
-            condition
-                .body
-                .visit(&mut |e| looks |= matches!(e, Expr::Var(Var::Principal)));
+            condition.body.visit(&mut |e| looks |= matches!(e, Expr::Var(Var::Principal)));
         }
         looks
     }
 
     /// All conditions hold. A condition that errs does not (Cedar skips such a policy).
     pub fn applies<'a>(&'a self, request: &Request<'a>) -> bool {
-        self.conditions
-            .iter()
-            .all(|condition| match condition.body.eval(request) {
-                Some(Value::Bool(holds)) => holds != condition.unless,
-                _ => false,
-            })
+        self.conditions.iter().all(|condition| match condition.body.eval(request) {
+            Some(Value::Bool(holds)) => holds != condition.unless,
+            _ => false,
+        })
     }
 }
 
@@ -297,11 +293,7 @@ pub struct Request<'a> {
 
 impl fmt::Debug for Request<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} -> {} {}/{}",
-            self.device, self.service, self.protocol, self.port
-        )
+        write!(f, "{} -> {} {}/{}", self.device, self.service, self.protocol, self.port)
     }
 }
 
@@ -313,12 +305,9 @@ impl Expr {
             Self::Long(n) => Value::Long(*n),
             Self::Text(text) => Value::Text(text),
             Self::Entity(e) => Value::Entity(&e.kind, &e.id),
-            Self::Set(items) => Value::Set(
-                items
-                    .iter()
-                    .map(|e| e.eval(request))
-                    .collect::<Option<_>>()?,
-            ),
+            Self::Set(items) => {
+                Value::Set(items.iter().map(|e| e.eval(request)).collect::<Option<_>>()?)
+            }
             Self::Var(Var::Principal) => Value::Entity("Device", request.device),
             Self::Var(Var::Resource) => Value::Entity("Service", request.service),
             Self::Var(Var::Context) => Value::Context,
@@ -497,15 +486,10 @@ impl fmt::Display for Expr {
             Self::If(a, b, c) => write!(f, "if {a} then {b} else {c}"),
             Self::Is(e, kind) => write!(f, "{} is {kind}", Inner(e)),
             Self::Like(e, parts) => {
-                let parts: Vec<String> = parts
-                    .iter()
-                    .map(|p| cedar_string(p).replace('*', "\\*"))
-                    .collect();
-                let joined = parts
-                    .iter()
-                    .map(|p| p.trim_matches('"'))
-                    .collect::<Vec<_>>()
-                    .join("*");
+                let parts: Vec<String> =
+                    parts.iter().map(|p| cedar_string(p).replace('*', "\\*")).collect();
+                let joined =
+                    parts.iter().map(|p| p.trim_matches('"')).collect::<Vec<_>>().join("*");
                 write!(f, "{} like \"{joined}\"", Inner(e))
             }
             Self::Binary(Binary::And, a, b) => write!(f, "{} && {}", Conjunct(a), Conjunct(b)),

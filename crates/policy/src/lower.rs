@@ -29,19 +29,14 @@ pub struct Lowered {
 impl Lowered {
     /// Grants of a device by its index.
     pub fn grants(&self, device: usize) -> &[Grant] {
-        let profile = self
-            .profile_of
-            .get(device)
-            .and_then(|p| self.profiles.get(index(*p)));
+        let profile = self.profile_of.get(device).and_then(|p| self.profiles.get(index(*p)));
         profile.map_or(&[], Vec::as_slice)
     }
 
     /// The policy that grants a service to a device, by their indexes.
     pub fn grant(&self, device: usize, service: usize) -> Option<Grant> {
         let grants = self.grants(device);
-        let at = grants
-            .binary_search_by_key(&service, |g| index(g.service))
-            .ok()?;
+        let at = grants.binary_search_by_key(&service, |g| index(g.service)).ok()?;
         grants.get(at).copied()
     }
 }
@@ -63,10 +58,7 @@ pub fn lower(folder: &Folder) -> Lowered {
         let services = world.services_in(&policy.resource, folder, &candidates);
         let by_device = policy.looks_at_principal();
         let devices = candidates.groups(&policy.principal);
-        let first = devices
-            .first()
-            .and_then(|g| groups.get(*g))
-            .and_then(|g| g.first());
+        let first = devices.first().and_then(|g| groups.get(*g)).and_then(|g| g.first());
         let services: Vec<usize> = match (by_device, first) {
             // The condition is about the service alone: one evaluation does for all devices.
             (false, Some(first)) => services
@@ -84,10 +76,7 @@ pub fn lower(folder: &Folder) -> Lowered {
             };
             for service in &services {
                 if !by_device || world.applies(folder, policy, *device, *service) {
-                    grants.push(Grant {
-                        service: small(*service),
-                        policy: small(number),
-                    });
+                    grants.push(Grant { service: small(*service), policy: small(number) });
                 }
             }
         }
@@ -113,10 +102,7 @@ pub fn lower(folder: &Folder) -> Lowered {
             }
         }
     }
-    Lowered {
-        profile_of,
-        profiles,
-    }
+    Lowered { profile_of, profiles }
 }
 
 /// Policies that forbid a device (by index) a service (by index): what no exception may lift.
@@ -155,10 +141,7 @@ impl<'f> World<'f> {
         let mut groups_of: HashMap<&str, Vec<&str>> = HashMap::new();
         for group in &estate.groups {
             for service in &group.services {
-                groups_of
-                    .entry(service.as_str())
-                    .or_default()
-                    .push(&group.id);
+                groups_of.entry(service.as_str()).or_default().push(&group.id);
             }
         }
         Self {
@@ -180,10 +163,7 @@ impl<'f> World<'f> {
     }
 
     fn site_of(&self, zone: &str) -> Option<&'f str> {
-        self.zones
-            .get(zone)
-            .and_then(|z| z.site.as_ref())
-            .map(|s| s.as_str())
+        self.zones.get(zone).and_then(|z| z.site.as_ref()).map(|s| s.as_str())
     }
 
     /// Conditions of a policy hold for a device and a service, by index.
@@ -255,12 +235,9 @@ impl<'f> World<'f> {
                 }
             }
             Scope::IsIn(kind, _) if kind != "Service" => Vec::new(),
-            Scope::Eq(e) | Scope::In(e) | Scope::IsIn(_, e) if e.kind == "Service" => self
-                .services
-                .get(e.id.as_str())
-                .map(|(i, _)| *i)
-                .into_iter()
-                .collect(),
+            Scope::Eq(e) | Scope::In(e) | Scope::IsIn(_, e) if e.kind == "Service" => {
+                self.services.get(e.id.as_str()).map(|(i, _)| *i).into_iter().collect()
+            }
             Scope::Eq(_) => Vec::new(),
             Scope::In(e) | Scope::IsIn(_, e) => candidates
                 .services
@@ -421,28 +398,18 @@ impl<'f> Candidates<'f> {
             let Some(device) = members.first().and_then(|d| estate.devices.get(*d)) else {
                 continue;
             };
-            groups
-                .entry(("DeviceType", &device.kind))
-                .or_default()
-                .push(i);
+            groups.entry(("DeviceType", &device.kind)).or_default().push(i);
             groups.entry(("Zone", &device.zone)).or_default().push(i);
             if let Some(site) = sites.get(device.zone.as_str()) {
                 groups.entry(("Site", site)).or_default().push(i);
             }
             // Only a group of one can be meant by a device's own name.
             if let [_] = members.as_slice() {
-                groups
-                    .entry(("Device", device.id.as_str()))
-                    .or_default()
-                    .push(i);
+                groups.entry(("Device", device.id.as_str())).or_default().push(i);
             }
         }
-        let numbers: HashMap<&str, usize> = estate
-            .services
-            .iter()
-            .enumerate()
-            .map(|(i, s)| (s.id.as_str(), i))
-            .collect();
+        let numbers: HashMap<&str, usize> =
+            estate.services.iter().enumerate().map(|(i, s)| (s.id.as_str(), i)).collect();
         let mut services: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
         for (i, service) in estate.services.iter().enumerate() {
             services.entry(("Zone", &service.zone)).or_default().push(i);
@@ -451,29 +418,16 @@ impl<'f> Candidates<'f> {
             }
         }
         for group in &estate.groups {
-            let members = group
-                .services
-                .iter()
-                .filter_map(|s| numbers.get(s.as_str()).copied());
-            services
-                .entry(("ServiceGroup", &group.id))
-                .or_default()
-                .extend(members);
+            let members = group.services.iter().filter_map(|s| numbers.get(s.as_str()).copied());
+            services.entry(("ServiceGroup", &group.id)).or_default().extend(members);
         }
-        Self {
-            all: (0..alike.len()).collect(),
-            groups,
-            services,
-        }
+        Self { all: (0..alike.len()).collect(), groups, services }
     }
 
     /// Groups of devices that a principal scope selects.
     fn groups(&self, scope: &Scope) -> Vec<usize> {
         let of = |e: &Entity| {
-            self.groups
-                .get(&(e.kind.as_str(), e.id.as_str()))
-                .cloned()
-                .unwrap_or_default()
+            self.groups.get(&(e.kind.as_str(), e.id.as_str())).cloned().unwrap_or_default()
         };
         match scope {
             Scope::All => self.all.clone(),

@@ -45,12 +45,7 @@ pub fn reach(report: &Report, folder: &Folder) -> Reach {
 
 /// Different (device, service) pairs that a recorded conduit used; a device's own services left out.
 pub fn used_pairs(report: &Report, folder: &Folder) -> u64 {
-    let devices: BTreeSet<&str> = folder
-        .estate
-        .devices
-        .iter()
-        .map(|d| d.id.as_str())
-        .collect();
+    let devices: BTreeSet<&str> = folder.estate.devices.iter().map(|d| d.id.as_str()).collect();
     let hosts: HashMap<&str, Option<&str>> = folder
         .estate
         .services
@@ -81,10 +76,7 @@ pub fn summary(folder: &Folder, analysis: &Analysis, used_pairs: u64) -> Reach {
     };
     let flat = totals(&analysis.flat_services, &analysis.flat_services);
     let draft = totals(&analysis.direct_services, &analysis.transitive_services);
-    let unused_share = share(
-        flat.direct_pairs.saturating_sub(used_pairs),
-        flat.direct_pairs,
-    );
+    let unused_share = share(flat.direct_pairs.saturating_sub(used_pairs), flat.direct_pairs);
     let at = |of: &[u64], i: usize| of.get(i).copied().unwrap_or(0);
     let mut order: Vec<usize> = (0..devices.len()).collect();
     order.sort_by_key(|i| {
@@ -109,21 +101,12 @@ pub fn summary(folder: &Folder, analysis: &Analysis, used_pairs: u64) -> Reach {
             })
         })
         .collect();
-    Reach {
-        flat,
-        draft,
-        unused_share,
-        worst,
-    }
+    Reach { flat, draft, unused_share, worst }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share for people")]
 fn share(part: u64, of: u64) -> f64 {
-    if of == 0 {
-        0.0
-    } else {
-        part as f64 / of as f64
-    }
+    if of == 0 { 0.0 } else { part as f64 / of as f64 }
 }
 
 fn long(n: usize) -> u64 {
@@ -159,20 +142,10 @@ pub fn closure(
 
 /// Device (by index) that offers each service.
 fn hosts(folder: &Folder) -> Vec<Option<usize>> {
-    let numbers: HashMap<&str, usize> = folder
-        .estate
-        .devices
-        .iter()
-        .enumerate()
-        .map(|(i, d)| (d.id.as_str(), i))
-        .collect();
+    let numbers: HashMap<&str, usize> =
+        folder.estate.devices.iter().enumerate().map(|(i, d)| (d.id.as_str(), i)).collect();
     let host = |d: &model::DeviceId| numbers.get(d.as_str()).copied();
-    folder
-        .estate
-        .services
-        .iter()
-        .map(|s| s.device.as_ref().and_then(host))
-        .collect()
+    folder.estate.services.iter().map(|s| s.device.as_ref().and_then(host)).collect()
 }
 
 /// Direct and transitive reach of every device.
@@ -202,12 +175,7 @@ pub fn analyse(folder: &Folder, lowered: &Lowered) -> Analysis {
 
     let profile = |device: usize| lowered.profile_of.get(device).map_or(0, |p| index(*p));
     let mut direct_services: Vec<u64> = (0..device_count)
-        .map(|d| {
-            lowered
-                .profiles
-                .get(profile(d))
-                .map_or(0, |g| long(g.len()))
-        })
+        .map(|d| lowered.profiles.get(profile(d)).map_or(0, |g| long(g.len())))
         .collect();
     for (service, host) in hosts.iter().enumerate() {
         if let Some(host) = host.filter(|host| lowered.grant(*host, service).is_some()) {
@@ -234,10 +202,7 @@ pub fn analyse(folder: &Folder, lowered: &Lowered) -> Analysis {
         .collect();
     let condensed = Condensed::of(&next);
     let services = columns(
-        lowered
-            .profiles
-            .iter()
-            .map(|grants| grants.iter().map(|g| index(g.service)).collect()),
+        lowered.profiles.iter().map(|grants| grants.iter().map(|g| index(g.service)).collect()),
         |service| hosts.get(service).copied().flatten(),
     );
     let devices = columns(offered.into_iter(), Some);
@@ -278,10 +243,7 @@ fn columns(
     let mut columns: Vec<Column> = Vec::new();
     for (item, profiles) in profiles_of {
         let at = *known.entry(profiles).or_insert_with_key(|profiles| {
-            columns.push(Column {
-                profiles: profiles.clone(),
-                ..Column::default()
-            });
+            columns.push(Column { profiles: profiles.clone(), ..Column::default() });
             columns.len().saturating_sub(1)
         });
         if let Some(column) = columns.get_mut(at) {
@@ -302,19 +264,14 @@ struct Condensed {
 impl Condensed {
     fn of(graph: &[Vec<usize>]) -> Self {
         let component_of = components(graph);
-        let count = component_of
-            .iter()
-            .max()
-            .map_or(0, |max| max.saturating_add(1));
+        let count = component_of.iter().max().map_or(0, |max| max.saturating_add(1));
         let mut next: Vec<Vec<usize>> = vec![Vec::new(); count];
         for (node, successors) in graph.iter().enumerate() {
             let Some(component) = component_of.get(node).copied() else {
                 continue;
             };
             if let Some(of) = next.get_mut(component) {
-                let others = successors
-                    .iter()
-                    .filter_map(|s| component_of.get(*s).copied());
+                let others = successors.iter().filter_map(|s| component_of.get(*s).copied());
                 of.extend(others.filter(|c| *c != component));
             }
         }
@@ -361,9 +318,8 @@ impl Condensed {
             }
             for (bit, column) in block.iter().enumerate() {
                 for owner in &column.owners {
-                    let reached = rows
-                        .get(component(profile(*owner)))
-                        .is_some_and(|row| get(row, bit));
+                    let reached =
+                        rows.get(component(profile(*owner))).is_some_and(|row| get(row, bit));
                     if let Some(n) = own.get_mut(*owner).filter(|_| reached) {
                         *n = n.saturating_add(1);
                     }
@@ -372,11 +328,7 @@ impl Condensed {
         }
         (0..devices)
             .zip(own)
-            .map(|(d, own)| {
-                totals
-                    .get(component(profile(d)))
-                    .map_or(0, |t| t.saturating_sub(own))
-            })
+            .map(|(d, own)| totals.get(component(profile(d))).map_or(0, |t| t.saturating_sub(own)))
             .collect()
     }
 }
@@ -388,25 +340,16 @@ fn set(row: &mut [u64; BLOCK_WORDS], bit: usize) {
 }
 
 fn get(row: &[u64; BLOCK_WORDS], bit: usize) -> bool {
-    row.get(bit / 64)
-        .is_some_and(|word| word >> (bit % 64) & 1 == 1)
+    row.get(bit / 64).is_some_and(|word| word >> (bit % 64) & 1 == 1)
 }
 
 /// Weights by binary digit: `planes[k]` has the columns whose weight has digit `k`.
 fn planes(block: &[Column]) -> Vec<(u32, [u64; BLOCK_WORDS])> {
-    let digits = block
-        .iter()
-        .map(|c| u64::BITS - c.weight.leading_zeros())
-        .max()
-        .unwrap_or(0);
+    let digits = block.iter().map(|c| u64::BITS - c.weight.leading_zeros()).max().unwrap_or(0);
     (0..digits)
         .map(|digit| {
             let mut plane = [0; BLOCK_WORDS];
-            for (bit, _) in block
-                .iter()
-                .enumerate()
-                .filter(|(_, c)| c.weight >> digit & 1 == 1)
-            {
+            for (bit, _) in block.iter().enumerate().filter(|(_, c)| c.weight >> digit & 1 == 1) {
                 set(&mut plane, bit);
             }
             (digit, plane)
@@ -419,11 +362,8 @@ fn weigh(row: &[u64; BLOCK_WORDS], planes: &[(u32, [u64; BLOCK_WORDS])]) -> u64 
     planes
         .iter()
         .map(|(digit, plane)| {
-            let ones: u64 = row
-                .iter()
-                .zip(plane)
-                .map(|(a, b)| u64::from((a & b).count_ones()))
-                .sum();
+            let ones: u64 =
+                row.iter().zip(plane).map(|(a, b)| u64::from((a & b).count_ones())).sum();
             ones << digit
         })
         .sum()
@@ -502,10 +442,7 @@ mod tests {
 
     #[test]
     fn weights_are_summed_by_digit() {
-        let column = |weight| Column {
-            weight,
-            ..Column::default()
-        };
+        let column = |weight| Column { weight, ..Column::default() };
         let block = [column(1), column(5), column(1000)];
         let mut row = [0; BLOCK_WORDS];
         set(&mut row, 1);

@@ -88,11 +88,7 @@ pub(crate) fn list(items: impl IntoIterator<Item = String>, max: usize) -> Strin
     let more = items.len().saturating_sub(max);
     items.truncate(max);
     let text = items.join(", ");
-    if more == 0 {
-        text
-    } else {
-        format!("{text} and {more} more")
-    }
+    if more == 0 { text } else { format!("{text} and {more} more") }
 }
 
 #[cfg(test)]
@@ -123,9 +119,6 @@ mod tests {
         assert_eq!(count(1, "device"), "1 device");
         assert_eq!(count(0, "path"), "0 paths");
         assert_eq!(count(2, "policy"), "2 policies");
-        assert_eq!(
-            list(["a".into(), "b".into(), "c".into()], 2),
-            "a, b and 1 more"
-        );
+        assert_eq!(list(["a".into(), "b".into(), "c".into()], 2), "a, b and 1 more");
     }
 }

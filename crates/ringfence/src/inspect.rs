@@ -94,7 +94,7 @@ pub(crate) fn learn(
     let numbers: Vec<u16> = sources.iter().map(|s| sensor.input(&s.status().name)).collect();
     let mut packets = capture::merge(sources);
     let mut count = 0u64;
-    while let Some((source, packet)) = packets.next() {
+    while let Some((source, packet)) = packets.next_packet() {
         sensor.frame(&Frame {
             input: numbers.get(source).copied().unwrap_or_default(),
             number: packet.number,
@@ -241,12 +241,10 @@ fn present(args: &Inspect, learnt: &Learnt) -> Result<()> {
 }
 
 fn folder_is_free(folder: &Path) -> Result<()> {
-    match fs::read_dir(folder) {
-        Ok(mut entries) if entries.next().is_some() => {
-            Err(Fault::FolderInUse(folder.to_owned()).into())
-        }
-        _ => Ok(()),
+    if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Fault::FolderInUse(folder.to_owned()).into());
     }
+    Ok(())
 }
 
 fn write_folder(folder: &Path, draft: &Draft) -> Result<()> {

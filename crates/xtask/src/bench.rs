@@ -3,10 +3,7 @@
 //! Processor time (user and system) is compared, not wall time, so that other work on the machine
 //! counts less; the best of three runs is taken of each program.
 
-#![expect(
-    unsafe_code,
-    reason = "wait4 is the only call that tells what one finished child used"
-)]
+#![expect(unsafe_code, reason = "wait4 is the only call that tells what one finished child used")]
 
 use std::fs::File;
 use std::path::Path;
@@ -25,11 +22,7 @@ const RUNS: usize = 3;
 /// Measures and prints.
 pub(crate) fn run(captures: &Path, options: &Options) -> Result<bool, Stop> {
     let ringfence = crate::ringfence()?;
-    let folder = ringfence
-        .ancestors()
-        .nth(2)
-        .unwrap_or(Path::new("target"))
-        .join("bench");
+    let folder = ringfence.ancestors().nth(2).unwrap_or(Path::new("target")).join("bench");
     let file = folder.join("sensor.pcap");
     let report = folder.join("report.json");
     in_a_process_of_its_own(|| replay::write_replay(captures, &file, FILE_BYTES))?;
@@ -39,19 +32,12 @@ pub(crate) fn run(captures: &Path, options: &Options) -> Result<bool, Stop> {
 
     let inspect = |file: &Path| {
         let mut command = Command::new("taskset");
-        command
-            .args(["-c", "0"])
-            .arg(&ringfence)
-            .args(["inspect", "-o", "json"])
-            .arg(file);
+        command.args(["-c", "0"]).arg(&ringfence).args(["inspect", "-o", "json"]).arg(file);
         command
     };
     let peer = |program: &str, arguments: &[&str]| {
         let mut command = Command::new("taskset");
-        command
-            .args(["-c", "0", program])
-            .args(arguments)
-            .arg(&file);
+        command.args(["-c", "0", program]).args(arguments).arg(&file);
         command
     };
     // Side by side, in turns: what disturbs one disturbs the other.
@@ -94,9 +80,7 @@ pub(crate) fn run(captures: &Path, options: &Options) -> Result<bool, Stop> {
         Figure::new("packets", packets, "packet"),
         Figure::new("devices found", devices, "device"),
         speed("inspect").bar(Bar::AtLeast(5e6)),
-        speed("inspect beside ndpiReader")
-            .beside(rate(ndpi))
-            .bar(Bar::RatioAtLeast(2.5)),
+        speed("inspect beside ndpiReader").beside(rate(ndpi)).bar(Bar::RatioAtLeast(2.5)),
         speed("inspect beside p0f").beside(rate(p0f)),
         Figure::new("inspect, volume", bytes / 1e6 / own.cpu_secs, "MB/CPU s"),
         Figure::new("peak memory", own.peak_bytes / 1e6, "MB")
@@ -126,16 +110,11 @@ fn measure(mut command: Command, out: Option<&Path>) -> Result<Option<Used>, Sto
     let stdout = match out {
         Some(path) => {
             let file = File::create(path);
-            file.map_err(|e| Stop(format!("{} cannot be written: {e}", path.display())))?
-                .into()
+            file.map_err(|e| Stop(format!("{} cannot be written: {e}", path.display())))?.into()
         }
         None => Stdio::null(),
     };
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(stdout)
-        .stderr(Stdio::null())
-        .spawn();
+    let child = command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null()).spawn();
     let child = child.map_err(|e| Stop(format!("{command:?} cannot be run: {e}")))?;
     let pid = child.id().cast_signed();
     let mut status = 0;

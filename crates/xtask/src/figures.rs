@@ -31,15 +31,7 @@ pub(crate) enum Bar {
 
 impl Figure {
     pub(crate) fn new(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self {
-            name: name.into(),
-            value,
-            unit,
-            peer: None,
-            ratio: None,
-            bar: None,
-            met: None,
-        }
+        Self { name: name.into(), value, unit, peer: None, ratio: None, bar: None, met: None }
     }
 
     /// Compares with a peer's number.

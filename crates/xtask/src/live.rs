@@ -3,14 +3,8 @@
 //! The sender is a process of its own in a second network namespace; both ends of the virtual cable
 //! are real interfaces of this kernel. First the ring alone is measured, then the whole inventory.
 
-#![expect(
-    unsafe_code,
-    reason = "namespaces and sendmmsg are C; each block says why it is sound"
-)]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a bench sends at a rate of real time"
-)]
+#![expect(unsafe_code, reason = "namespaces and sendmmsg are C; each block says why it is sound")]
+#![expect(clippy::disallowed_methods, reason = "a bench sends at a rate of real time")]
 
 use std::ffi::CStr;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -35,14 +29,17 @@ pub(crate) fn run(options: &Options) -> Result<bool, Stop> {
     unshare()?;
     ip("link set lo up")?;
     let mut figures = Vec::new();
+    capture_alone(&mut figures)?;
+    let full = full_inventory(&mut figures);
+    let met = figures::print("bench live", &figures, options)?;
+    full.map(|()| met)
+}
 
-    let mut sender = Sender::start()?;
+fn capture_alone(figures: &mut Vec<Figure>) -> Result<(), Stop> {
+    let mut sender = Sender::start("far-a")?;
     let stop = Arc::new(AtomicBool::new(false));
-    let ring_options = RingOptions {
-        stop: Arc::clone(&stop),
-        ..RingOptions::default()
-    };
-    let mut ring = Ring::open("far", &ring_options).map_err(|e| Stop(e.to_string()))?;
+    let ring_options = RingOptions { stop: Arc::clone(&stop), ..RingOptions::default() };
+    let mut ring = Ring::open("far-a", &ring_options).map_err(|e| Stop(e.to_string()))?;
     sender.go()?;
     let mut received = 0_u64;
     let mut idle = 0;
@@ -59,29 +56,16 @@ pub(crate) fn run(options: &Options) -> Result<bool, Stop> {
     }
     stop.store(true, Ordering::Relaxed);
     let (sent, secs) = sender.end()?;
-    report(
-        &mut figures,
-        "capture alone",
-        sent,
-        secs,
-        received,
-        ring.status().dropped,
-    );
-    drop(ring);
-    ip("link delete far")?;
+    report(figures, "capture alone", sent, secs, received, ring.status().dropped);
+    Ok(())
+}
 
+fn full_inventory(figures: &mut Vec<Figure>) -> Result<(), Stop> {
     let ringfence = crate::ringfence()?;
-    let mut sender = Sender::start()?;
+    // The first cable goes with its sender, some time later.
+    let mut sender = Sender::start("far-b")?;
     let inspect = Command::new(&ringfence)
-        .args([
-            "inspect",
-            "-i",
-            "far",
-            "--for",
-            &format!("{}s", SECONDS + 3),
-            "-o",
-            "json",
-        ])
+        .args(["inspect", "-i", "far-b", "--for", &format!("{}s", SECONDS + 3), "-o", "json"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -90,22 +74,13 @@ pub(crate) fn run(options: &Options) -> Result<bool, Stop> {
     wait_for_a_packet_socket()?;
     sender.go()?;
     let (sent, secs) = sender.end()?;
-    let output = inspect
-        .wait_with_output()
-        .map_err(|e| Stop(format!("inspect is lost: {e}")))?;
+    let output = inspect.wait_with_output().map_err(|e| Stop(format!("inspect is lost: {e}")))?;
     let document: Report = serde_json::from_slice(&output.stdout)
         .map_err(|e| Stop(format!("the report is not understood: {e}")))?;
     let received = document.inputs.iter().map(|i| i.packets).sum();
     let dropped = document.inputs.iter().map(|i| i.dropped).sum();
-    report(
-        &mut figures,
-        "full inventory",
-        sent,
-        secs,
-        received,
-        dropped,
-    );
-    figures::print("bench live", &figures, options)
+    report(figures, "full inventory", sent, secs, received, dropped);
+    Ok(())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
@@ -139,31 +114,21 @@ struct Sender {
 
 impl Sender {
     /// Starts the sender in its own namespace and gives it one end of a new cable.
-    fn start() -> Result<Self, Stop> {
+    fn start(far: &str) -> Result<Self, Stop> {
         let program = std::env::current_exe().map_err(|e| Stop(format!("who am I: {e}")))?;
         let mut child = Command::new(program)
-            .args([
-                "bench",
-                "live-sender",
-                &SECONDS.to_string(),
-                &RATE_PER_SEC.to_string(),
-            ])
+            .args(["bench", "live-sender", &SECONDS.to_string(), &RATE_PER_SEC.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|e| Stop(format!("the sender cannot be started: {e}")))?;
-        let stdout = child
-            .stdout
-            .take()
-            .ok_or_else(|| Stop("no pipe".to_owned()))?;
-        let mut sender = Self {
-            child,
-            told: BufReader::new(stdout),
-        };
+        let stdout = child.stdout.take().ok_or_else(|| Stop("no pipe".to_owned()))?;
+        let mut sender = Self { child, told: BufReader::new(stdout) };
         sender.line()?;
-        ip("link add far type veth peer name near")?;
+        ip(&format!("link add {far} type veth peer name near"))?;
         ip(&format!("link set near netns {}", sender.child.id()))?;
-        ip("link set far up")?;
+        quiet(far);
+        ip(&format!("link set {far} up"))?;
         Ok(sender)
     }
 
@@ -177,14 +142,8 @@ impl Sender {
         let line = self.line()?;
         let mut numbers = line.split_whitespace();
         let bad = || Stop(format!("the sender said `{line}`"));
-        let sent = numbers
-            .next()
-            .and_then(|n| n.parse().ok())
-            .ok_or_else(bad)?;
-        let secs = numbers
-            .next()
-            .and_then(|n| n.parse().ok())
-            .ok_or_else(bad)?;
+        let sent = numbers.next().and_then(|n| n.parse().ok()).ok_or_else(bad)?;
+        let secs = numbers.next().and_then(|n| n.parse().ok()).ok_or_else(bad)?;
         Ok((sent, secs))
     }
 
@@ -207,15 +166,13 @@ impl Drop for Sender {
 
 /// The sender's process.
 pub(crate) fn send(seconds: &str, rate: &str) -> Result<bool, Stop> {
-    let number = |text: &str| {
-        text.parse::<u64>()
-            .map_err(|e| Stop(format!("`{text}`: {e}")))
-    };
+    let number = |text: &str| text.parse::<u64>().map_err(|e| Stop(format!("`{text}`: {e}")));
     let (seconds, rate) = (number(seconds)?, number(rate)?);
     unshare()?;
     say("ready");
     // Standard input closes when the cable is there and the receiver listens.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    quiet("near");
     ip("link set near up")?;
     let socket = socket(c"near")?;
     say("sending");
@@ -233,6 +190,8 @@ pub(crate) fn send(seconds: &str, rate: &str) -> Result<bool, Stop> {
         sent += send_batch(socket, &frames, sent, batch)?;
     }
     say(&format!("{sent} {}", begin.elapsed().as_secs_f64()));
+    // The cable goes with this process; the other side ends it when it has read everything.
+    std::thread::sleep(Duration::from_secs(60));
     Ok(true)
 }
 
@@ -243,10 +202,7 @@ fn send_batch(socket: i32, frames: &[Vec<u8>], from: u64, batch: usize) -> Resul
         .filter_map(|n| {
             let index = usize::try_from((from + n) % frames.len() as u64).ok()?;
             let frame = frames.get(index)?;
-            Some(libc::iovec {
-                iov_base: frame.as_ptr().cast_mut().cast(),
-                iov_len: frame.len(),
-            })
+            Some(libc::iovec { iov_base: frame.as_ptr().cast_mut().cast(), iov_len: frame.len() })
         })
         .collect();
     let mut messages: Vec<libc::mmsghdr> = pieces
@@ -278,9 +234,7 @@ fn send_batch(socket: i32, frames: &[Vec<u8>], from: u64, batch: usize) -> Resul
 fn frame(n: u8) -> Vec<u8> {
     let mut frame = [
         &[0x02, 0, 0, 0, 1, 1, 0x02, 0, 0, 0, 0, n][..],
-        &[
-            8, 0, 0x45, 0, 0, 216, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, n, 10, 0, 1, 1,
-        ],
+        &[8, 0, 0x45, 0, 0, 216, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, n, 10, 0, 1, 1],
         &[0xc0, n, 0x4e, 0x20, 0, 196, 0, 0],
     ]
     .concat();
@@ -308,10 +262,7 @@ fn socket(interface: &CStr) -> Result<i32, Stop> {
     if bound == 0 {
         Ok(socket)
     } else {
-        Err(Stop(format!(
-            "the sender's socket: {}",
-            std::io::Error::last_os_error()
-        )))
+        Err(Stop(format!("the sender's socket: {}", std::io::Error::last_os_error())))
     }
 }
 
@@ -330,10 +281,13 @@ fn ip(arguments: &str) -> Result<(), Stop> {
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(_) => Err(Stop(format!("`ip {arguments}` failed"))),
-        Err(error) => Err(Stop(format!(
-            "`ip` cannot be run: {error}; install iproute2"
-        ))),
+        Err(error) => Err(Stop(format!("`ip` cannot be run: {error}; install iproute2"))),
     }
+}
+
+/// Keeps the kernel's own neighbour discovery off the cable, so that counts are exact.
+fn quiet(interface: &str) {
+    let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"), "1");
 }
 
 /// A packet socket shows up in this namespace once the program under test listens.
@@ -346,9 +300,7 @@ fn wait_for_a_packet_socket() -> Result<(), Stop> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    Err(Stop(
-        "`ringfence inspect -i` did not begin to listen within 10 s".to_owned(),
-    ))
+    Err(Stop("`ringfence inspect -i` did not begin to listen within 10 s".to_owned()))
 }
 
 fn say(line: &str) {

@@ -175,19 +175,13 @@ pub(crate) fn same_version(truth: &str, answer: &str) -> bool {
             .collect()
     };
     let answer = versions(answer);
-    versions(truth)
-        .iter()
-        .any(|version| answer.contains(version))
+    versions(truth).iter().any(|version| answer.contains(version))
 }
 
 /// Whether two serial numbers or identifiers are the same, written any way.
 pub(crate) fn same_serial(truth: &str, answer: &str) -> bool {
-    let bare = |text: &str| {
-        squash(text)
-            .trim_start_matches("0x")
-            .trim_start_matches('0')
-            .to_owned()
-    };
+    let bare =
+        |text: &str| squash(text).trim_start_matches("0x").trim_start_matches('0').to_owned();
     !bare(truth).is_empty() && bare(truth) == bare(answer)
 }
 
@@ -201,8 +195,7 @@ pub(crate) fn on_the_wire(token: &str, capture: &[u8]) -> bool {
     };
     let standing = |start: usize, end: usize, step: usize| {
         let letter = |at: Option<usize>| {
-            at.and_then(|at| capture.get(at))
-                .is_some_and(u8::is_ascii_alphanumeric)
+            at.and_then(|at| capture.get(at)).is_some_and(u8::is_ascii_alphanumeric)
         };
         !is_word || !letter(start.checked_sub(step)) && !letter(Some(end))
     };
@@ -230,10 +223,7 @@ fn words(text: &str) -> Vec<String> {
 }
 
 fn squash(text: &str) -> String {
-    text.chars()
-        .filter(char::is_ascii_alphanumeric)
-        .collect::<String>()
-        .to_lowercase()
+    text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase()
 }
 
 #[cfg(test)]
@@ -247,11 +237,7 @@ mod tests {
             ("D-Link", "D-Link International", true),
             ("Hewlett Packard", "HP Inc.", true),
             ("Rockwell / Allen-Bradley", "Rockwell Automation", true),
-            (
-                "GE Intelligent Platforms",
-                "Honeywell Intelligent Systems",
-                false,
-            ),
+            ("GE Intelligent Platforms", "Honeywell Intelligent Systems", false),
             ("Schneider Electric (ELAU)", "Mitsubishi Electric", false),
             ("D-Link", "TP-Link", false),
             ("Philips (Signify)", "Signify Netherlands B.V.", true),
@@ -272,20 +258,11 @@ mod tests {
             ("1756-ENBT/A", "Acme", "1756-enbt/a", true),
             ("Mate Insight", "Acme", "Mate Insight", true),
             ("computer11,3", "Acme", "computer11,3", true),
-            (
-                "140 CPU 311 10 (Old Quantum)",
-                "Acme",
-                "140 CPU 311 10",
-                true,
-            ),
+            ("140 CPU 311 10 (Old Quantum)", "Acme", "140 CPU 311 10", true),
             ("J8762A Switch 2600-8-PWR", "Acme", "ProX J8762A", true),
         ] {
             let tokens = model_tokens(truth, Some(vendor));
-            assert_eq!(
-                same_model(&tokens, answer),
-                agree,
-                "{truth} and {answer}: {tokens:?}"
-            );
+            assert_eq!(same_model(&tokens, answer), agree, "{truth} and {answer}: {tokens:?}");
         }
         assert!(model_tokens("wireless LAN controller", None).is_empty());
         assert!(model_tokens("Acme home camera", Some("Acme Technology")).is_empty());

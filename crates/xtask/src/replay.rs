@@ -18,23 +18,18 @@ pub(crate) fn write_replay(dir: &Path, out: &Path, size_bytes: u64) -> Result<()
     let mut packets = load(dir)?;
     if packets.is_empty() {
         let help = "name a folder of Ethernet captures";
-        return Err(Stop(format!(
-            "{} has no Ethernet packets; {help}",
-            dir.display()
-        )));
+        return Err(Stop(format!("{} has no Ethernet packets; {help}", dir.display())));
     }
     packets.sort_by_key(|p| p.nanos);
-    let span = packets
-        .last()
-        .map_or(0, |p| p.nanos)
-        .saturating_add(1_000_000_000);
+    let span = packets.last().map_or(0, |p| p.nanos).saturating_add(1_000_000_000);
     let plan = Plan::of(&packets);
+    let places: Vec<_> = packets.iter().map(|p| plan.places(&p.data)).collect();
     let mut writer = Writer::new(out)?;
     let mut repeat = 0;
     while writer.bytes < size_bytes {
-        for packet in &packets {
+        for (packet, places) in packets.iter().zip(&places) {
             let mut data = packet.data.clone();
-            plan.rewrite(&mut data, repeat);
+            plan.rewrite(&mut data, places, repeat);
             let nanos = packet.nanos + i64::from(repeat) * span;
             writer.packet(nanos, &data, packet.wire_len)?;
         }
@@ -77,7 +72,7 @@ pub(crate) fn write_idle(out: &Path, devices: u32) -> Result<(), Stop> {
 }
 
 struct Loaded {
-    /// Since the first packet of its file.
+    /// Since the first packet of its file, without long silences.
     nanos: i64,
     data: Vec<u8>,
     wire_len: u32,
@@ -85,7 +80,7 @@ struct Loaded {
 
 fn load(dir: &Path) -> Result<Vec<Loaded>, Stop> {
     let entries = std::fs::read_dir(dir).map_err(|e| {
-        let help = "name a folder of captures";
+        let help = "name a folder of captures, or set RINGFENCE_CAPTURES";
         Stop(format!("{} cannot be read: {e}; {help}", dir.display()))
     })?;
     let mut paths: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
@@ -96,10 +91,11 @@ fn load(dir: &Path) -> Result<Vec<Loaded>, Stop> {
         let Ok(mut source) = capture::open(&path) else {
             continue;
         };
-        let mut first = None;
+        let (mut nanos, mut last) = (0, None);
         while let Some(packet) = source.next() {
             let at = packet.at.as_nanos();
-            let nanos = at.saturating_sub(*first.get_or_insert(at)).max(0);
+            let gap = at.saturating_sub(last.replace(at).unwrap_or(at));
+            nanos += gap.clamp(0, GAP_NANOS_MAX);
             if packet.link == 1 && packet.data.len() >= 14 {
                 packets.push(Loaded {
                     nanos,
@@ -112,6 +108,9 @@ fn load(dir: &Path) -> Result<Vec<Loaded>, Stop> {
     Ok(packets)
 }
 
+/// Longer silences are shortened: some captures span months, some have absurd clocks.
+const GAP_NANOS_MAX: i64 = 10_000_000_000;
+
 /// Which bytes of packets are addresses.
 struct Plan {
     macs: BTreeSet<[u8; 6]>,
@@ -121,10 +120,7 @@ struct Plan {
 
 impl Plan {
     fn of(packets: &[Loaded]) -> Self {
-        let mut plan = Self {
-            macs: BTreeSet::new(),
-            subnets: BTreeMap::new(),
-        };
+        let mut plan = Self { macs: BTreeSet::new(), subnets: BTreeMap::new() };
         for packet in packets {
             for at in [0, 6] {
                 if let Some(mac) = array::<6>(&packet.data, at)
@@ -146,7 +142,14 @@ impl Plan {
         plan
     }
 
-    fn rewrite(&self, data: &mut [u8], repeat: u32) {
+    /// Where link addresses are: in the header and wherever else they are carried (ARP, DHCP).
+    fn places(&self, data: &[u8]) -> Vec<usize> {
+        let known = |w: &[u8]| w.first_chunk().is_some_and(|w| self.macs.contains(w));
+        let windows = data.windows(6).take(400).enumerate();
+        windows.filter(|(_, w)| known(w)).map(|(at, _)| at).collect()
+    }
+
+    fn rewrite(&self, data: &mut [u8], places: &[usize], repeat: u32) {
         for at in ipv4_fields(data) {
             if let Some([a, b, c, _]) = array::<4>(data, at)
                 && let Some(subnet) = self.subnets.get(&[a, b, c])
@@ -173,14 +176,6 @@ impl Plan {
                 }
             }
         }
-        // Link addresses in the header and wherever else they are carried (ARP, DHCP).
-        let places: Vec<usize> = data
-            .windows(6)
-            .take(400)
-            .enumerate()
-            .filter(|(_, w)| w.first_chunk().is_some_and(|w| self.macs.contains(w)))
-            .map(|(at, _)| at)
-            .collect();
         for at in places {
             turn(data, at + 3);
         }
@@ -249,11 +244,8 @@ impl Writer {
             std::fs::create_dir_all(folder).map_err(|e| fail(folder, &e))?;
         }
         let file = File::create(path).map_err(|e| fail(path, &e))?;
-        let mut writer = Self {
-            out: BufWriter::with_capacity(1 << 20, file),
-            path: path.to_owned(),
-            bytes: 0,
-        };
+        let mut writer =
+            Self { out: BufWriter::with_capacity(1 << 20, file), path: path.to_owned(), bytes: 0 };
         let header = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, 1_u32];
         writer.write(&header.map(u32::to_le_bytes).concat())?;
         Ok(writer)
@@ -305,11 +297,7 @@ mod tests {
             let mac = array::<6>(packet.data, 6).unwrap();
             assert_eq!(mac[..3], [0x00, 0x1b, 0x1b], "the vendor block stays");
             if ether_type(packet.data).unwrap().0 == 0x0806 {
-                assert_eq!(
-                    array::<6>(packet.data, 22),
-                    Some(mac),
-                    "ARP says the same address"
-                );
+                assert_eq!(array::<6>(packet.data, 22), Some(mac), "ARP says the same address");
                 ips.insert(array::<4>(packet.data, 28).unwrap());
             }
             macs.insert(mac);
@@ -317,11 +305,7 @@ mod tests {
             last = packet.at.as_nanos();
         }
         assert_eq!(source.status().errors, Vec::<String>::new());
-        assert!(
-            macs.len() >= 100 && macs.len().is_multiple_of(50),
-            "{}",
-            macs.len()
-        );
+        assert!(macs.len() >= 100 && macs.len().is_multiple_of(50), "{}", macs.len());
         assert_eq!(ips.len(), macs.len());
         std::fs::remove_dir_all(&folder).unwrap();
     }

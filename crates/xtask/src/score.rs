@@ -43,12 +43,7 @@ pub(crate) fn run(dir: &Path, options: &Options) -> Result<bool, Stop> {
             Ok(report) => score(&capture, &report, &bytes, &mut tally),
             Err(e) => {
                 tally.failed += 1.0;
-                tally.miss(
-                    &capture,
-                    "report",
-                    &output.status.to_string(),
-                    &e.to_string(),
-                );
+                tally.miss(&capture, "report", &output.status.to_string(), &e.to_string());
             }
         }
     }
@@ -76,11 +71,7 @@ impl Share {
 
     /// Nothing to find is all found.
     fn value(self) -> f64 {
-        if self.of == 0.0 {
-            1.0
-        } else {
-            self.right / self.of
-        }
+        if self.of == 0.0 { 1.0 } else { self.right / self.of }
     }
 }
 
@@ -106,8 +97,7 @@ struct Tally {
 impl Tally {
     fn miss(&mut self, capture: &Capture, what: &str, expected: &str, said: &str) {
         let file = &capture.file;
-        self.misses
-            .push(format!("{file}: {what}: expected {expected}; said {said}"));
+        self.misses.push(format!("{file}: {what}: expected {expected}; said {said}"));
     }
 
     fn trap(&mut self, capture: &Capture, trap: &str, said: &str) {
@@ -123,11 +113,7 @@ impl Tally {
             0.0
         };
         let share = |name: &str, s: Share| {
-            Figure::new(
-                format!("{name} ({} of {})", s.right, s.of),
-                s.value(),
-                "share",
-            )
+            Figure::new(format!("{name} ({} of {})", s.right, s.of), s.value(), "share")
         };
         let count = |name: &str, n: f64| Figure::new(name, n, "count");
         vec![
@@ -151,11 +137,8 @@ impl Tally {
 }
 
 fn score(capture: &Capture, report: &Report, bytes: &[u8], tally: &mut Tally) {
-    let said: BTreeMap<Mac, &Device> = report
-        .devices
-        .iter()
-        .flat_map(|d| d.macs.iter().map(move |m| (*m, d)))
-        .collect();
+    let said: BTreeMap<Mac, &Device> =
+        report.devices.iter().flat_map(|d| d.macs.iter().map(move |m| (*m, d))).collect();
     score_devices(capture, report, &said, tally);
     for asset in &capture.assets {
         if let Some(device) = said.get(&asset.mac) {
@@ -181,24 +164,15 @@ fn score_devices(
         said.get(&asset.mac).map(|d| &d.id)
     };
     let rows_of = |id: &DeviceId| -> BTreeSet<usize> {
-        (0..capture.assets.len())
-            .filter(|row| id_of(*row) == Some(id))
-            .collect()
+        (0..capture.assets.len()).filter(|row| id_of(*row) == Some(id)).collect()
     };
     let macs = |rows: &[usize]| -> String {
         let macs = rows.iter().filter_map(|r| capture.assets.get(*r));
-        macs.map(|a| a.mac.to_string())
-            .collect::<Vec<_>>()
-            .join(" + ")
+        macs.map(|a| a.mac.to_string()).collect::<Vec<_>>().join(" + ")
     };
     let loose = capture.devices(true);
     for rows in capture.devices(false) {
-        let neutral = |r: &usize| {
-            capture
-                .assets
-                .get(*r)
-                .is_some_and(|a| capture.is_neutral(a))
-        };
+        let neutral = |r: &usize| capture.assets.get(*r).is_some_and(|a| capture.is_neutral(a));
         if rows.iter().all(neutral) {
             tally.neutral += 1.0;
             continue;
@@ -263,27 +237,15 @@ fn score_row(capture: &Capture, asset: &Asset, device: &Device, bytes: &[u8], ta
     let mac = asset.mac;
     if asset.chip_only() {
         if let Some(model) = &device.model {
-            tally.trap(
-                capture,
-                &format!("{mac}: only the chip can be seen"),
-                &model.value,
-            );
+            tally.trap(capture, &format!("{mac}: only the chip can be seen"), &model.value);
         }
         return;
     }
     if let Some(truth) = &asset.vendor {
-        let right = device
-            .vendor
-            .as_ref()
-            .is_some_and(|v| same_vendor(truth, &v.value));
+        let right = device.vendor.as_ref().is_some_and(|v| same_vendor(truth, &v.value));
         tally.vendor.count(right);
         if !right {
-            tally.miss(
-                capture,
-                &format!("{mac} vendor"),
-                truth,
-                text(device.vendor.as_ref()),
-            );
+            tally.miss(capture, &format!("{mac} vendor"), truth, text(device.vendor.as_ref()));
             if let (Some(trap), Some(said)) = (&asset.trap, &device.vendor) {
                 tally.trap(capture, &format!("{mac}: {trap}"), &said.value);
             }
@@ -298,10 +260,7 @@ fn score_row(capture: &Capture, asset: &Asset, device: &Device, bytes: &[u8], ta
     if let Some(truth) = &asset.model {
         let tokens = model_tokens(truth, asset.vendor.as_deref());
         if !tokens.is_empty() {
-            let right = device
-                .model
-                .as_ref()
-                .is_some_and(|m| same_model(&tokens, &m.value));
+            let right = device.model.as_ref().is_some_and(|m| same_model(&tokens, &m.value));
             let readable = tokens.iter().any(|t| on_the_wire(t, bytes));
             tally.model_recall_all.count(right);
             if readable {
@@ -311,48 +270,23 @@ fn score_row(capture: &Capture, asset: &Asset, device: &Device, bytes: &[u8], ta
                 tally.model_precision.count(right);
             }
             if !right {
-                let what = if readable {
-                    "model"
-                } else {
-                    "model (not on the wire)"
-                };
-                tally.miss(
-                    capture,
-                    &format!("{mac} {what}"),
-                    truth,
-                    text(device.model.as_ref()),
-                );
+                let what = if readable { "model" } else { "model (not on the wire)" };
+                tally.miss(capture, &format!("{mac} {what}"), truth, text(device.model.as_ref()));
             }
         }
     }
     if let Some(truth) = &asset.firmware {
-        let right = device
-            .firmware
-            .as_ref()
-            .is_some_and(|f| same_version(truth, &f.value));
+        let right = device.firmware.as_ref().is_some_and(|f| same_version(truth, &f.value));
         tally.firmware.count(right);
         if !right {
-            tally.miss(
-                capture,
-                &format!("{mac} firmware"),
-                truth,
-                text(device.firmware.as_ref()),
-            );
+            tally.miss(capture, &format!("{mac} firmware"), truth, text(device.firmware.as_ref()));
         }
     }
     if let Some(truth) = &asset.serial {
-        let right = device
-            .serial
-            .as_ref()
-            .is_some_and(|s| same_serial(truth, &s.value));
+        let right = device.serial.as_ref().is_some_and(|s| same_serial(truth, &s.value));
         tally.serial.count(right);
         if !right {
-            tally.miss(
-                capture,
-                &format!("{mac} serial"),
-                truth,
-                text(device.serial.as_ref()),
-            );
+            tally.miss(capture, &format!("{mac} serial"), truth, text(device.serial.as_ref()));
         }
     }
 }
@@ -396,10 +330,7 @@ fn score_hidden(capture: &Capture, hidden: &Hidden, report: &Report, tally: &mut
             .is_some_and(|h| d.hostnames.iter().any(|n| n.eq_ignore_ascii_case(h)))
     };
     let is_it = |d: &Device| {
-        let tokens = hidden
-            .model
-            .as_deref()
-            .map(|m| model_tokens(m, hidden.vendor.as_deref()));
+        let tokens = hidden.model.as_deref().map(|m| model_tokens(m, hidden.vendor.as_deref()));
         let serial = match (&hidden.serial, &d.serial) {
             (Some(truth), Some(said)) => Some(same_serial(truth, &said.value)),
             _ => None,
@@ -419,25 +350,15 @@ fn score_hidden(capture: &Capture, hidden: &Hidden, report: &Report, tally: &mut
     let what = format!(
         "{} {}",
         hidden.model.as_deref().unwrap_or("?"),
-        hidden
-            .serial
-            .as_deref()
-            .or(hidden.hostname.as_deref())
-            .unwrap_or_default()
+        hidden.serial.as_deref().or(hidden.hostname.as_deref()).unwrap_or_default()
     );
     if !found {
         tally.miss(capture, "device behind another", &what, "nothing");
     }
-    if let Some(carrier) = report
-        .devices
-        .iter()
-        .find(|d| named(d) && d.macs.iter().any(|m| is_row(capture, *m)))
+    if let Some(carrier) =
+        report.devices.iter().find(|d| named(d) && d.macs.iter().any(|m| is_row(capture, *m)))
     {
-        tally.trap(
-            capture,
-            &format!("{what} is not the device that carried it"),
-            &name(carrier),
-        );
+        tally.trap(capture, &format!("{what} is not the device that carried it"), &name(carrier));
     }
 }
 
@@ -448,32 +369,17 @@ fn score_phantoms(
     said: &BTreeMap<Mac, &Device>,
     tally: &mut Tally,
 ) {
-    let bodiless = report
-        .devices
-        .iter()
-        .filter(|d| d.macs.is_empty() && d.parent.is_none())
-        .count();
+    let bodiless =
+        report.devices.iter().filter(|d| d.macs.is_empty() && d.parent.is_none()).count();
     if !capture.traps.is_empty() && bodiless > 5.max(2 * capture.assets.len()) {
         let traps = capture.traps.join("; ");
-        tally.trap(
-            capture,
-            &traps,
-            &format!("{bodiless} devices without a link address"),
-        );
+        tally.trap(capture, &traps, &format!("{bodiless} devices without a link address"));
     }
-    let neutral: Vec<_> = capture
-        .assets
-        .iter()
-        .filter(|a| capture.is_neutral(a))
-        .collect();
+    let neutral: Vec<_> = capture.assets.iter().filter(|a| capture.is_neutral(a)).collect();
     let believed = neutral.iter().filter(|a| said.contains_key(&a.mac)).count();
     if 2 * believed > neutral.len() {
         let traps = capture.traps.join("; ");
-        tally.trap(
-            capture,
-            &traps,
-            &format!("{believed} devices from single frames"),
-        );
+        tally.trap(capture, &traps, &format!("{believed} devices from single frames"));
     }
 }
 
@@ -509,10 +415,8 @@ mod tests {
                     "packets": 1, "bytes": 60,
                 });
                 for (key, value) in given.as_object().unwrap() {
-                    let attribute = matches!(
-                        key.as_str(),
-                        "vendor" | "model" | "type" | "firmware" | "serial"
-                    );
+                    let attribute =
+                        matches!(key.as_str(), "vendor" | "model" | "type" | "firmware" | "serial");
                     device[key] = if attribute {
                         serde_json::json!({"value": value, "confidence": 1.0, "evidence": []})
                     } else {
@@ -552,36 +456,19 @@ mod tests {
                 {"mac": A}, {"mac": B, "same_asset_as": A}, {"mac": C},
             ]})
         };
-        let good = tally(
-            truth(),
-            &[json!({"macs": [A, B]}), json!({"macs": [C]})],
-            b"",
-        );
-        assert_eq!(
-            (good.devices_found, good.merges),
-            (share(2.0, 2.0), share(1.0, 1.0))
-        );
+        let good = tally(truth(), &[json!({"macs": [A, B]}), json!({"macs": [C]})], b"");
+        assert_eq!((good.devices_found, good.merges), (share(2.0, 2.0), share(1.0, 1.0)));
         assert!(good.misses.is_empty(), "{:?}", good.misses);
 
         let split = tally(
             truth(),
-            &[
-                json!({"macs": [A]}),
-                json!({"macs": [B]}),
-                json!({"macs": [C]}),
-            ],
+            &[json!({"macs": [A]}), json!({"macs": [B]}), json!({"macs": [C]})],
             b"",
         );
-        assert_eq!(
-            (split.devices_found, split.merges),
-            (share(1.0, 2.0), share(0.0, 1.0))
-        );
+        assert_eq!((split.devices_found, split.merges), (share(1.0, 2.0), share(0.0, 1.0)));
 
         let merged = tally(truth(), &[json!({"macs": [A, B, C]})], b"");
-        assert_eq!(
-            (merged.devices_found.right, merged.false_merges),
-            (0.0, 1.0)
-        );
+        assert_eq!((merged.devices_found.right, merged.false_merges), (0.0, 1.0));
 
         let strange = tally(
             truth(),
@@ -597,15 +484,11 @@ mod tests {
         let likely = json!({"file": "x", "assets": [
             {"mac": A}, {"mac": B, "same_asset_as": format!("{A} (likely)")},
         ]});
-        for answer in [
-            vec![json!({"macs": [A, B]})],
-            vec![json!({"macs": [A]}), json!({"macs": [B]})],
-        ] {
+        for answer in
+            [vec![json!({"macs": [A, B]})], vec![json!({"macs": [A]}), json!({"macs": [B]})]]
+        {
             let either = tally(likely.clone(), &answer, b"");
-            assert_eq!(
-                (either.devices_found, either.false_merges),
-                (share(2.0, 2.0), 0.0)
-            );
+            assert_eq!((either.devices_found, either.false_merges), (share(2.0, 2.0), 0.0));
             assert_eq!(either.merges, share(0.0, 0.0));
         }
     }
@@ -629,10 +512,7 @@ mod tests {
             (share(1.0, 2.0), share(1.0, 1.0), share(1.0, 1.0))
         );
         assert_eq!(t.model_recall, share(1.0, 1.0), "Z9000 is not on the wire");
-        assert_eq!(
-            (t.model_recall_all, t.model_precision),
-            (share(1.0, 2.0), share(1.0, 2.0))
-        );
+        assert_eq!((t.model_recall_all, t.model_precision), (share(1.0, 2.0), share(1.0, 2.0)));
         assert_eq!(t.traps, 1.0, "naming a chip-only device is a guess");
     }
 
@@ -651,23 +531,9 @@ mod tests {
             json!({"parent": "dev-0", "hostnames": ["my-tablet"]}),
         ];
         let t = tally(truth(), &good, b"");
-        assert_eq!(
-            (t.hidden, t.traps),
-            (share(2.0, 2.0), 0.0),
-            "{:?}",
-            t.misses
-        );
-        let t = tally(
-            truth(),
-            &[json!({"macs": [A], "hostnames": ["my-tablet"]})],
-            b"",
-        );
-        assert_eq!(
-            (t.hidden, t.traps),
-            (share(0.0, 2.0), 1.0),
-            "{:?}",
-            t.misses
-        );
+        assert_eq!((t.hidden, t.traps), (share(2.0, 2.0), 0.0), "{:?}", t.misses);
+        let t = tally(truth(), &[json!({"macs": [A], "hostnames": ["my-tablet"]})], b"");
+        assert_eq!((t.hidden, t.traps), (share(0.0, 2.0), 1.0), "{:?}", t.misses);
     }
 
     #[test]
@@ -677,15 +543,8 @@ mod tests {
             {"mac": A, "packets": 1}, {"mac": B, "packets": 9},
         ]});
         let t = tally(truth.clone(), &[json!({"macs": [B]})], b"");
-        assert_eq!(
-            (t.traps, t.neutral, t.devices_found),
-            (0.0, 1.0, share(1.0, 1.0))
-        );
-        let t = tally(
-            truth.clone(),
-            &[json!({"macs": [A]}), json!({"macs": [B]})],
-            b"",
-        );
+        assert_eq!((t.traps, t.neutral, t.devices_found), (0.0, 1.0, share(1.0, 1.0)));
+        let t = tally(truth.clone(), &[json!({"macs": [A]}), json!({"macs": [B]})], b"");
         assert_eq!((t.traps, t.devices_found), (1.0, share(1.0, 1.0)));
         let mut answers = vec![json!({"ips": ["192.0.2.7"]}); 6];
         answers.push(json!({"macs": [B]}));

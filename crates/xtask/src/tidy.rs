@@ -62,10 +62,7 @@ fn check_text(file: &str, text: &str, broken: &mut Vec<String>) {
     if !file.ends_with(".lock") {
         for (n, line) in text.lines().enumerate() {
             if let Some(path) = machine.split('|').find(|p| names_path(line, p)) {
-                broken.push(format!(
-                    "{file}:{}: names a path of one machine ({path})",
-                    n + 1
-                ));
+                broken.push(format!("{file}:{}: names a path of one machine ({path})", n + 1));
             }
             if is_rust && line.contains(&unfinished) {
                 broken.push(format!("{file}:{}: is not finished ({unfinished}…)", n + 1));
@@ -95,9 +92,7 @@ fn check_floors(packages: &[Package], broken: &mut Vec<String>) {
         let name = package.name.as_str();
         let floor = floors.get(name);
         if floor.is_none() && !TOOLS.contains(&name) {
-            broken.push(format!(
-                "crate {name} has no floor: add it to the table in xtask's tidy"
-            ));
+            broken.push(format!("crate {name} has no floor: add it to the table in xtask's tidy"));
         }
         for dependency in &package.dependencies {
             // Tests may use anything; only what ships has to stand on a lower floor.
@@ -112,9 +107,7 @@ fn check_floors(packages: &[Package], broken: &mut Vec<String>) {
                 (_, None) => false,
             };
             if !allowed {
-                broken.push(format!(
-                    "crate {name} may not depend on {below}: floors point down"
-                ));
+                broken.push(format!("crate {name} may not depend on {below}: floors point down"));
             }
         }
     }
@@ -139,13 +132,7 @@ fn packages(root: &Path) -> Result<Vec<Package>, Stop> {
     struct Metadata {
         packages: Vec<Package>,
     }
-    let arguments = [
-        "metadata",
-        "--no-deps",
-        "--offline",
-        "--format-version",
-        "1",
-    ];
+    let arguments = ["metadata", "--no-deps", "--offline", "--format-version", "1"];
     let text = output(Command::new("cargo").args(arguments).current_dir(root))?;
     serde_json::from_slice::<Metadata>(&text)
         .map(|m| m.packages)
@@ -154,27 +141,15 @@ fn packages(root: &Path) -> Result<Vec<Package>, Stop> {
 
 /// Files under version control, and new ones that will be.
 fn tracked(root: &Path) -> Result<Vec<String>, Stop> {
-    let arguments = [
-        "ls-files",
-        "-z",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-    ];
+    let arguments = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
     let text = output(Command::new("git").args(arguments).current_dir(root))?;
     let names = String::from_utf8_lossy(&text);
-    Ok(names
-        .split('\0')
-        .filter(|n| !n.is_empty())
-        .map(str::to_owned)
-        .collect())
+    Ok(names.split('\0').filter(|n| !n.is_empty()).map(str::to_owned).collect())
 }
 
 fn output(command: &mut Command) -> Result<Vec<u8>, Stop> {
     let name = format!("{command:?}");
-    let output = command
-        .output()
-        .map_err(|e| Stop(format!("{name} cannot be run: {e}")))?;
+    let output = command.output().map_err(|e| Stop(format!("{name} cannot be run: {e}")))?;
     if output.status.success() {
         Ok(output.stdout)
     } else {
@@ -202,17 +177,9 @@ mod tests {
         check("a.rs", &unfinished, &["a.rs:1: is not finished"]);
         check("a.md", &unfinished, &[]);
         let path = ["see `/wo", "rk/notes`"].concat();
-        check(
-            "README.md",
-            &format!("x\n{path}"),
-            &["README.md:2: names a path"],
-        );
+        check("README.md", &format!("x\n{path}"), &["README.md:2: names a path"]);
         check("Cargo.lock", &path, &[]);
-        check(
-            "a.md",
-            &["net", "/wo", "rk/x and ~/ro", "ot/y"].concat(),
-            &[],
-        );
+        check("a.md", &["net", "/wo", "rk/x and ~/ro", "ot/y"].concat(), &[]);
         let long = "line\n".repeat(LINES_MAX + 1);
         check("a.rs", &long, &["more than 800"]);
         check("a.rs", &format!("{EXCUSE} of its tables.\n{long}"), &[]);

@@ -63,12 +63,8 @@ impl Asset {
 impl Capture {
     /// Sets of rows that are one device: by required links only, and by all links.
     pub(crate) fn devices(&self, with_likely: bool) -> Vec<Vec<usize>> {
-        let index: BTreeMap<Mac, usize> = self
-            .assets
-            .iter()
-            .enumerate()
-            .map(|(n, a)| (a.mac, n))
-            .collect();
+        let index: BTreeMap<Mac, usize> =
+            self.assets.iter().enumerate().map(|(n, a)| (a.mac, n)).collect();
         let mut of: Vec<usize> = (0..self.assets.len()).collect();
         for (n, asset) in self.assets.iter().enumerate() {
             let Some((other, required)) = asset.same_as() else {

@@ -12,22 +12,14 @@ fn every_corpus_replays() {
 
     let listed = |folder: &str| -> Vec<String> {
         let entries = fs::read_dir(fuzz.join(folder)).expect("the folder exists");
-        let name = |e: fs::DirEntry| {
-            e.path()
-                .file_stem()
-                .map(|s| s.to_string_lossy().into_owned())
-        };
+        let name = |e: fs::DirEntry| e.path().file_stem().map(|s| s.to_string_lossy().into_owned());
         let mut names: Vec<_> = entries.filter_map(|e| name(e.ok()?)).collect();
         names.sort();
         names
     };
     let mut names: Vec<_> = targets.iter().map(|t| t.0.to_owned()).collect();
     names.sort();
-    assert_eq!(
-        listed("targets"),
-        names,
-        "fuzz/targets and the entry functions agree"
-    );
+    assert_eq!(listed("targets"), names, "fuzz/targets and the entry functions agree");
     assert_eq!(listed("corpus"), names, "every target has a corpus");
 
     for (name, run) in targets {

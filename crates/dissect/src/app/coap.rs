@@ -70,10 +70,7 @@ fn parse(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
         return Err(Malformed::NotMine);
     }
     r.skip(2)?;
-    let mut message = Message {
-        code,
-        ..Message::default()
-    };
+    let mut message = Message { code, ..Message::default() };
     for byte in r.take(token_length)? {
         message.token = message.token << 8 | u64::from(*byte);
     }
@@ -123,9 +120,7 @@ fn option<'a>(number: u16, value: &'a [u8], message: &mut Message<'a>) -> Result
         }
         11 => return Err(Malformed::Invalid),
         12 if value.len() <= 2 => {
-            let format = value
-                .iter()
-                .fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+            let format = value.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte));
             message.format = Some(format);
         }
         12 => return Err(Malformed::Invalid),
@@ -146,10 +141,7 @@ fn request(message: &Message<'_>, sink: &mut dyn Sink) {
         _ => "PATCH",
     };
     if !message.path.is_empty() {
-        sink.says(
-            "coap.path",
-            format!("{method} {}", lines::redact(&message.path, 200)),
-        );
+        sink.says("coap.path", format!("{method} {}", lines::redact(&message.path, 200)));
     }
     if let Some(name) = message.host.and_then(lines::host_name) {
         sink.fact(About::Sender, Fact::ServerName { name: name.into() });
@@ -157,9 +149,7 @@ fn request(message: &Message<'_>, sink: &mut dyn Sink) {
     if message.code == 2 && (message.path == "/rd" || message.path.starts_with("/rd/")) {
         registration(message, sink);
     }
-    let asked = ASKED_PATHS
-        .iter()
-        .position(|(path, _)| *path == message.path);
+    let asked = ASKED_PATHS.iter().position(|(path, _)| *path == message.path);
     if let Some(number) = asked.and_then(|position| u64::try_from(position + 1).ok()) {
         sink.remember(key(ASKED, message.token & 0xffff_ffff), number);
     }
@@ -204,12 +194,8 @@ fn response(message: &Message<'_>, sink: &mut dyn Sink) {
     if message.format == Some(LINK_FORMAT) {
         return links(message.payload, sink);
     }
-    let asked = sink
-        .recall(key(ASKED, message.token & 0xffff_ffff))
-        .unwrap_or_default();
-    let asked = usize::try_from(asked)
-        .ok()
-        .and_then(|n| ASKED_PATHS.get(n.checked_sub(1)?));
+    let asked = sink.recall(key(ASKED, message.token & 0xffff_ffff)).unwrap_or_default();
+    let asked = usize::try_from(asked).ok().and_then(|n| ASKED_PATHS.get(n.checked_sub(1)?));
     match asked {
         Some((_, "")) if message.format == Some(LWM2M_TLV) => {
             let _ = device_object(message.payload, sink);
@@ -229,11 +215,7 @@ fn device_object(payload: &[u8], sink: &mut dyn Sink) -> Result<(), Malformed> {
             break;
         }
         let head = r.u8()?;
-        let id = if head & 0x20 == 0 {
-            u16::from(r.u8()?)
-        } else {
-            r.u16_be()?
-        };
+        let id = if head & 0x20 == 0 { u16::from(r.u8()?) } else { r.u16_be()? };
         let length = match head >> 3 & 3 {
             0 => usize::from(head & 7),
             1 => usize::from(r.u8()?),
@@ -242,10 +224,7 @@ fn device_object(payload: &[u8], sink: &mut dyn Sink) -> Result<(), Malformed> {
         };
         let value = r.take(length)?;
         let path = format!("/3/0/{id}");
-        let field = ASKED_PATHS
-            .iter()
-            .find(|(p, _)| *p == path)
-            .map(|(_, field)| *field);
+        let field = ASKED_PATHS.iter().find(|(p, _)| *p == path).map(|(_, field)| *field);
         if let (0xc0, Some(field)) = (head & 0xc0, field) {
             sink.says(field, clean(value));
         }
@@ -270,9 +249,8 @@ fn links(payload: &[u8], sink: &mut dyn Sink) {
             quoted ^= *b == b'"';
             *b == b',' && !quoted
         });
-        let (attributes, tail) = behind
-            .split_at_checked(end.unwrap_or(behind.len()))
-            .unwrap_or_default();
+        let (attributes, tail) =
+            behind.split_at_checked(end.unwrap_or(behind.len())).unwrap_or_default();
         rest = tail;
         let attributes = clean(attributes);
         let mut text = clean(path).into_owned();
@@ -298,12 +276,7 @@ fn coiot(device: &[u8], sink: &mut dyn Sink) {
         own_mac("coap.coiot_device", id, sink);
     }
     let id = format!("{kind}#{id}").to_ascii_lowercase();
-    sink.identifier(
-        About::Sender,
-        "coap.coiot_device",
-        IdentifierKind::VendorId,
-        id,
-    );
+    sink.identifier(About::Sender, "coap.coiot_device", IdentifierKind::VendorId, id);
 }
 
 #[cfg(test)]
@@ -338,30 +311,13 @@ mod tests {
     #[test]
     fn lwm2m() {
         // POST /rd?ep=node-7&lwm2m=1.0
-        let register = [
-            &unhex("40 02 0001 b2")[..],
-            b"rd",
-            &[0x49],
-            b"ep=node-7",
-            &[0x09],
-            b"lwm2m=1.0",
-        ];
-        let ask = [
-            &unhex("41 01 0002 07 b1")[..],
-            b"3",
-            &[0x01],
-            b"0",
-            &[0x01],
-            b"3",
-        ]
-        .concat();
+        let register =
+            [&unhex("40 02 0001 b2")[..], b"rd", &[0x49], b"ep=node-7", &[0x09], b"lwm2m=1.0"];
+        let ask = [&unhex("41 01 0002 07 b1")[..], b"3", &[0x01], b"0", &[0x01], b"3"].concat();
         let answer = [&unhex("61 45 0002 07 ff")[..], b"2.1.0"].concat();
         let object = [&unhex("41 01 0003 08 b1")[..], b"3", &[0x01], b"0"].concat();
-        let values = [
-            &unhex("61 45 0003 08 c2 2d16 ff c8 00 09")[..],
-            b"Open Node",
-            &[0xc1, 1, b'M'],
-        ];
+        let values =
+            [&unhex("61 45 0003 08 c2 2d16 ff c8 00 09")[..], b"Open Node", &[0xc1, 1, b'M']];
         check(
             &[&register.concat(), &ask, &answer, &object, &values.concat()],
             "sender says coap.path = POST /rd\n\
@@ -379,11 +335,7 @@ mod tests {
     #[test]
     fn coiot_devices() {
         // Option 3332 = 269 + 3063, 22 bytes: 13 + 9.
-        let publish = [
-            &unhex("50 1e 0001 ed 0bf7 09")[..],
-            b"SHSW-25#98F4ABB929CC#1",
-        ]
-        .concat();
+        let publish = [&unhex("50 1e 0001 ed 0bf7 09")[..], b"SHSW-25#98F4ABB929CC#1"].concat();
         assert!(probe(&publish));
         check(
             &[&publish],

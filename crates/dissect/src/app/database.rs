@@ -28,17 +28,10 @@ pub(super) fn mysql(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
     match bytes {
         [_, _, _, 0, 10, rest @ ..] => {
             if !rest.contains(&0) {
-                return if rest.len() < 128 {
-                    Step::NeedMore
-                } else {
-                    Step::Done
-                };
+                return if rest.len() < 128 { Step::NeedMore } else { Step::Done };
             }
             let version = c_string(rest);
-            sink.says(
-                "mysql.version",
-                version.strip_prefix("5.5.5-").unwrap_or(&version),
-            );
+            sink.says("mysql.version", version.strip_prefix("5.5.5-").unwrap_or(&version));
             Step::Done
         }
         // The client's SSLRequest is 32 bytes long; TLS follows.
@@ -72,11 +65,7 @@ pub(super) fn postgres(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
     }
     let startup = bytes.first() == Some(&0);
     let mut r = Reader::new(bytes);
-    let kind = if startup {
-        0
-    } else {
-        r.u8().unwrap_or_default()
-    };
+    let kind = if startup { 0 } else { r.u8().unwrap_or_default() };
     let body = r.u32_be().and_then(|length| {
         let length = usize::try_from(length).map_err(|_| Malformed::Limit)?;
         match length.checked_sub(4) {
@@ -131,10 +120,7 @@ pub(super) fn probe_redis(bytes: &[u8]) -> Probe {
 /// Reads versions out of INFO and HELLO answers, and notes passwords of AUTH.
 pub(super) fn redis(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Step {
     let shown = bytes.get(..bytes.len().min(4096)).unwrap_or(bytes);
-    let upper = shown
-        .get(..shown.len().min(64))
-        .unwrap_or_default()
-        .to_ascii_uppercase();
+    let upper = shown.get(..shown.len().min(64)).unwrap_or_default().to_ascii_uppercase();
     if bytes.first() == Some(&b'*') && lines::find(&upper, b"\r\nAUTH\r\n").is_some() {
         let detail = "a Redis password crosses in clear text";
         sink.event(About::Sender, EventKind::CleartextCredential, detail);
@@ -162,11 +148,7 @@ mod tests {
     fn versions() {
         let greeting = [&[74, 0, 0, 0, 10][..], b"5.5.5-10.3.39-MariaDB\0\x01\0\0\0"].concat();
         assert_eq!(probe_mysql(&greeting), Probe::Yes);
-        check(
-            mysql,
-            &greeting,
-            "sender says mysql.version = 10.3.39-MariaDB",
-        );
+        check(mysql, &greeting, "sender says mysql.version = 10.3.39-MariaDB");
         check(mysql, &greeting[..9], "");
         check(
             postgres,

@@ -47,24 +47,13 @@ pub(super) fn next<'a>(r: &mut Reader<'a>) -> Result<Element<'a>, Malformed> {
 /// The next element, which must have this tag.
 pub(super) fn expect<'a>(r: &mut Reader<'a>, tag: u8) -> Result<Element<'a>, Malformed> {
     let element = next(r)?;
-    if element.tag == tag {
-        Ok(element)
-    } else {
-        Err(Malformed::Invalid)
-    }
+    if element.tag == tag { Ok(element) } else { Err(Malformed::Invalid) }
 }
 
 /// Elements of a constructed one, until its end or its first fault.
 pub(super) fn children(body: &[u8]) -> impl Iterator<Item = Element<'_>> {
     let mut r = Reader::new(body);
-    std::iter::from_fn(move || {
-        if r.is_empty() {
-            None
-        } else {
-            next(&mut r).ok()
-        }
-    })
-    .take(256)
+    std::iter::from_fn(move || if r.is_empty() { None } else { next(&mut r).ok() }).take(256)
 }
 
 #[cfg(test)]

@@ -9,11 +9,7 @@ use super::{lines, tls};
 
 /// `RFB 003.008\n`.
 pub(super) fn probe_rfb(bytes: &[u8]) -> Probe {
-    if bytes.starts_with(b"RFB 0") {
-        Probe::Yes
-    } else {
-        Probe::No
-    }
+    if bytes.starts_with(b"RFB 0") { Probe::Yes } else { Probe::No }
 }
 
 /// Reads the version and, without a password, the desktop's name.
@@ -49,11 +45,7 @@ pub(super) fn rdp(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
         _ => return Step::Done,
     };
     let Some(packet) = bytes.get(..length).filter(|packet| packet.len() > 6) else {
-        return if length > 6 {
-            Step::NeedMore
-        } else {
-            Step::Done
-        };
+        return if length > 6 { Step::NeedMore } else { Step::Done };
     };
     match packet.get(5) {
         Some(0xe0) => {
@@ -82,20 +74,10 @@ pub(super) fn probe_adb(bytes: &[u8]) -> Probe {
 /// Reads the banner: `device::ro.product.name=…;ro.product.model=…;ro.product.device=…;`.
 pub(super) fn adb(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Step {
     if probe_adb(bytes) == Probe::No {
-        return if bytes.len() < 24 {
-            Step::NeedMore
-        } else {
-            Step::Done
-        };
+        return if bytes.len() < 24 { Step::NeedMore } else { Step::Done };
     }
-    let length = bytes
-        .get(12..16)
-        .and_then(|b| b.try_into().ok())
-        .map(u32::from_le_bytes);
-    let length = length
-        .and_then(|n| usize::try_from(n).ok())
-        .unwrap_or_default()
-        .min(4096);
+    let length = bytes.get(12..16).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
+    let length = length.and_then(|n| usize::try_from(n).ok()).unwrap_or_default().min(4096);
     let Some(banner) = bytes.get(24..24 + length) else {
         return Step::NeedMore;
     };
@@ -136,10 +118,8 @@ mod tests {
     fn versions_and_cookies() {
         check(rfb, b"RFB 003.008\n", "sender says rfb.version = 003.008");
         check(rfb, b"RFB 00", "");
-        let request = [
-            &unhex("0300 0025 20 e0 0000 0000 00")[..],
-            b"Cookie: mstshash=hmi1\r\n\0\0",
-        ];
+        let request =
+            [&unhex("0300 0025 20 e0 0000 0000 00")[..], b"Cookie: mstshash=hmi1\r\n\0\0"];
         let mut request = request.concat();
         request[3] = request.len().try_into().unwrap();
         assert_eq!(probe_rdp(&request), Probe::Yes);

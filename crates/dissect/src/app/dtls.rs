@@ -12,10 +12,7 @@ pub(super) fn probe(bytes: &[u8]) -> bool {
     let [22, 0xfe, 0xfd | 0xff, 0, 0, rest @ ..] = bytes else {
         return false;
     };
-    let length = rest
-        .get(6..8)
-        .and_then(|b| b.try_into().ok())
-        .map(u16::from_be_bytes);
+    let length = rest.get(6..8).and_then(|b| b.try_into().ok()).map(u16::from_be_bytes);
     // ClientHello, ServerHello or HelloVerifyRequest with an own header inside the record.
     length.is_some_and(|n| (12..0x4000).contains(&n)) && matches!(rest.get(8), Some(1..=3))
 }
@@ -27,11 +24,7 @@ pub(super) fn run(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     while !r.is_empty() && records < 16 {
         let [kind, major, minor] = r.array()?;
         if !matches!((kind, major, minor), (20..=23, 0xfe, 0xfd | 0xff)) {
-            return if records == 0 {
-                Err(Malformed::NotMine)
-            } else {
-                Ok(())
-            };
+            return if records == 0 { Err(Malformed::NotMine) } else { Ok(()) };
         }
         let epoch = r.u16_be()?;
         r.skip(6)?;
@@ -88,28 +81,15 @@ mod tests {
         assert!(probe(&bytes));
         let mut facts = Recorder::default();
         run(&bytes, &ctx(5000, 5684, Role::Client), &mut facts).unwrap();
-        assert!(
-            facts.text().contains("sender says tls.sni = x"),
-            "{}",
-            facts.text()
-        );
-        assert!(
-            facts.text().contains("tls.ja4 = dd2d010100_"),
-            "{}",
-            facts.text()
-        );
+        assert!(facts.text().contains("sender says tls.sni = x"), "{}", facts.text());
+        assert!(facts.text().contains("tls.ja4 = dd2d010100_"), "{}", facts.text());
     }
 
     #[test]
     fn others_and_cuts() {
         assert!(!probe(b"\x16\x03\x01\0\0"));
-        let outcome = |bytes: &[u8]| {
-            run(
-                bytes,
-                &ctx(5000, 5684, Role::Client),
-                &mut Recorder::default(),
-            )
-        };
+        let outcome =
+            |bytes: &[u8]| run(bytes, &ctx(5000, 5684, Role::Client), &mut Recorder::default());
         assert_eq!(outcome(b"GET / HTTP"), Err(Malformed::NotMine));
         let bytes = unhex(HELLO);
         for end in 1..20 {

@@ -11,11 +11,7 @@ use super::{key, lines, tls};
 pub(super) fn probe(bytes: &[u8]) -> Probe {
     let line = lines::opening(bytes);
     if !bytes.starts_with(b"220") {
-        let word = line
-            .split(|b| *b == b' ')
-            .next()
-            .unwrap_or_default()
-            .trim_ascii();
+        let word = line.split(|b| *b == b' ').next().unwrap_or_default().trim_ascii();
         let command = [&b"USER"[..], b"AUTH", b"FEAT", b"SYST", b"QUIT"].contains(&word);
         return if command { Probe::Maybe } else { Probe::No };
     }
@@ -36,11 +32,7 @@ pub(super) fn run(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
         return tls::run(bytes, ctx, sink);
     }
     let Some((line, length)) = lines::line(bytes) else {
-        return if bytes.len() < LINE_BYTES_MAX {
-            Step::NeedMore
-        } else {
-            Step::Resync
-        };
+        return if bytes.len() < LINE_BYTES_MAX { Step::NeedMore } else { Step::Resync };
     };
     match line {
         [a @ b'1'..=b'5', b, c, b' ' | b'-', text @ ..] if ctx.role != Role::Client => {
@@ -113,11 +105,7 @@ mod tests {
             "sender event CleartextCredential: an FTP password crosses in clear text\n\
              receiver event FirmwareTransfer: FTP upload of fw.bin",
         );
-        check(
-            Role::Client,
-            "USER anonymous\r\nPASS a@b\r\nRETR x.txt\r\n",
-            "",
-        );
+        check(Role::Client, "USER anonymous\r\nPASS a@b\r\nRETR x.txt\r\n", "");
         check(Role::Client, "PASS cut", "");
     }
 

@@ -40,10 +40,7 @@ pub(super) struct ClientHello<'a> {
 /// Reads the body of a ClientHello; of a cut one, what is there.
 pub(super) fn parse(body: &[u8], carrier: Carrier) -> Result<ClientHello<'_>, Malformed> {
     let mut r = Reader::new(body);
-    let mut hello = ClientHello {
-        version: r.u16_be()?,
-        ..ClientHello::default()
-    };
+    let mut hello = ClientHello { version: r.u16_be()?, ..ClientHello::default() };
     let known = match carrier {
         Carrier::Dtls => matches!(hello.version, 0xfeff | 0xfefd | 0xfefc),
         Carrier::Tls | Carrier::Quic => matches!(hello.version, 0x0300..=0x0304),
@@ -152,17 +149,11 @@ impl ClientHello<'_> {
             0xfefc => "d3",
             _ => "00",
         };
-        let named = if self.extensions.contains(&0) {
-            'd'
-        } else {
-            'i'
-        };
+        let named = if self.extensions.contains(&0) { 'd' } else { 'i' };
         let mut ciphers: Vec<String> = plain(&self.ciphers).map(hex4).collect();
         let extension_count = plain(&self.extensions).count();
-        let mut extensions: Vec<String> = plain(&self.extensions)
-            .filter(|e| !matches!(e, 0x0000 | 0x0010))
-            .map(hex4)
-            .collect();
+        let mut extensions: Vec<String> =
+            plain(&self.extensions).filter(|e| !matches!(e, 0x0000 | 0x0010)).map(hex4).collect();
         ciphers.sort_unstable();
         extensions.sort_unstable();
         let signatures: Vec<String> = plain(&self.signatures).map(hex4).collect();
@@ -170,11 +161,7 @@ impl ClientHello<'_> {
         if !signatures.is_empty() {
             let _ = write!(listed, "_{}", signatures.join(","));
         }
-        let listed = if extensions.is_empty() {
-            String::new()
-        } else {
-            listed
-        };
+        let listed = if extensions.is_empty() { String::new() } else { listed };
         format!(
             "{letter}{version}{named}{:02}{:02}{}_{}_{}",
             ciphers.len().min(99),

@@ -9,26 +9,9 @@ use crate::{About, Ctx, Sink};
 const SPELLINGS: &[(&str, &[&str])] = &[
     (
         "model",
-        &[
-            "model",
-            "modelname",
-            "modelnumber",
-            "modelid",
-            "devicemodel",
-            "productmodel",
-            "prodnbr",
-        ],
+        &["model", "modelname", "modelnumber", "modelid", "devicemodel", "productmodel", "prodnbr"],
     ),
-    (
-        "product",
-        &[
-            "product",
-            "productname",
-            "prodfullname",
-            "devicetype",
-            "friendlymodelname",
-        ],
-    ),
+    ("product", &["product", "productname", "prodfullname", "devicetype", "friendlymodelname"]),
     (
         "firmware",
         &[
@@ -46,60 +29,11 @@ const SPELLINGS: &[(&str, &[&str])] = &[
             "osversion",
         ],
     ),
-    (
-        "hardware",
-        &[
-            "hardware",
-            "hwver",
-            "hwversion",
-            "hardwareversion",
-            "hardwareid",
-            "hwrev",
-        ],
-    ),
-    (
-        "serial",
-        &[
-            "serial",
-            "serialnumber",
-            "serialno",
-            "sn",
-            "serialnum",
-            "deviceserial",
-        ],
-    ),
-    (
-        "mac",
-        &[
-            "mac",
-            "macaddress",
-            "macaddr",
-            "hwaddr",
-            "wifimac",
-            "ethernetmac",
-        ],
-    ),
-    (
-        "vendor",
-        &[
-            "vendor",
-            "vendorname",
-            "manufacturer",
-            "manufacturername",
-            "brand",
-            "make",
-        ],
-    ),
-    (
-        "name",
-        &[
-            "devicename",
-            "friendlyname",
-            "userdevicename",
-            "hostname",
-            "friendlydevicename",
-        ],
-    ),
+    ("hardware", &["hardware", "hwver", "hwversion", "hardwareversion", "hardwareid", "hwrev"]),
+    ("serial", &["serial", "serialnumber", "serialno", "sn", "serialnum", "deviceserial"]),
+    ("mac", &["mac", "macaddress", "macaddr", "hwaddr", "wifimac", "ethernetmac"]),
+    ("vendor", &["vendor", "vendorname", "manufacturer", "manufacturername", "brand", "make"]),
+    ("name", &["devicename", "friendlyname", "userdevicename", "hostname", "friendlydevicename"]),
 ];
 
 /// The canonical word for a key of an interface.
@@ -107,14 +41,9 @@ pub(super) fn canonical(key: &str) -> Option<&'static str> {
     if key.len() > 40 {
         return None;
     }
-    let plain: String = key
-        .chars()
-        .filter(|c| c.is_ascii_alphanumeric())
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
-    let known = SPELLINGS
-        .iter()
-        .find(|(_, spellings)| spellings.contains(&plain.as_str()));
+    let plain: String =
+        key.chars().filter(|c| c.is_ascii_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect();
+    let known = SPELLINGS.iter().find(|(_, spellings)| spellings.contains(&plain.as_str()));
     known.map(|(word, _)| *word)
 }
 
@@ -128,10 +57,7 @@ impl Description {
         let value = value.trim();
         let plausible = (1..=128).contains(&value.len())
             && value.chars().any(char::is_alphanumeric)
-            && !matches!(
-                value,
-                "null" | "true" | "false" | "none" | "unknown" | "N/A"
-            );
+            && !matches!(value, "null" | "true" | "false" | "none" | "unknown" | "N/A");
         if let (true, Some(word)) = (plausible, canonical(key))
             && self.get(word).is_none()
         {
@@ -140,10 +66,7 @@ impl Description {
     }
 
     fn get(&self, word: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(w, _)| *w == word)
-            .map(|(_, value)| value.as_str())
+        self.0.iter().find(|(w, _)| *w == word).map(|(_, value)| value.as_str())
     }
 
     /// Reports, when the sender is a host of the estate and said enough for a description of
@@ -207,9 +130,7 @@ mod tests {
     fn half_a_description_is_none() {
         let check = |pairs: &[(&str, &str)], count| {
             let mut description = Description::default();
-            pairs
-                .iter()
-                .for_each(|(key, value)| description.add(key, value));
+            pairs.iter().for_each(|(key, value)| description.add(key, value));
             let mut facts = Recorder::default();
             let mut here = ctx(80, 4000, Role::Server);
             here.src.ip = Some("192.168.0.7".parse().unwrap());
@@ -218,15 +139,7 @@ mod tests {
         };
         check(&[("model", "X1")], 0);
         check(&[("serial", "12345"), ("firmware", "1.0")], 0);
-        check(
-            &[
-                ("model", "X1"),
-                ("fw_ver", "1.0"),
-                ("model", "X2"),
-                ("brand", "null"),
-            ],
-            2,
-        );
+        check(&[("model", "X1"), ("fw_ver", "1.0"), ("model", "X2"), ("brand", "null")], 2);
         check(&[("model", "X1"), ("mac", "02:00:00:00:00:02")], 3);
         check(&[("model", "X1"), ("mac", "00:1b:1b:35:84:10")], 0);
         check(&[("model", "X1"), ("mac", "ff:ff:ff:ff:ff:ff")], 0);

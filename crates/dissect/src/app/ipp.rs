@@ -49,12 +49,7 @@ pub(super) fn device_id(value: &[u8], sink: &mut dyn Sink) {
         let value = value.trim();
         match name.trim().to_ascii_uppercase().as_str() {
             "SN" | "SERN" | "SERIALNUMBER" if value.len() >= 5 => {
-                sink.identifier(
-                    About::Sender,
-                    "ipp.device_id",
-                    IdentifierKind::Serial,
-                    value,
-                );
+                sink.identifier(About::Sender, "ipp.device_id", IdentifierKind::Serial, value);
             }
             "FW" | "FWVER" | "FWV" => sink.says("ipp.firmware", value),
             _ => {}
@@ -100,10 +95,7 @@ fn without_language(tag: u8, value: &[u8]) -> &[u8] {
         return value;
     }
     let mut r = Reader::new(value);
-    let text = r
-        .u16_be()
-        .and_then(|n| r.skip(usize::from(n)))
-        .and_then(|()| r.u16_be());
+    let text = r.u16_be().and_then(|n| r.skip(usize::from(n))).and_then(|()| r.u16_be());
     match text {
         Ok(length) => r.take_up_to(usize::from(length)),
         Err(_) => value,
@@ -132,16 +124,8 @@ mod tests {
             vec![0x04],
             attribute(0x41, "printer-make-and-model", b"Example LaserPrint 3000"),
             attribute(0x35, "printer-info", b"\0\x02en\0\x05Front"),
-            attribute(
-                0x41,
-                "printer-device-id",
-                b"MFG:Example;MDL:LP3000;SN:ABC12345;FW:2.1;",
-            ),
-            attribute(
-                0x45,
-                "printer-uuid",
-                b"urn:uuid:4509A320-00A0-008F-00B6-002507510ECA",
-            ),
+            attribute(0x41, "printer-device-id", b"MFG:Example;MDL:LP3000;SN:ABC12345;FW:2.1;"),
+            attribute(0x45, "printer-uuid", b"urn:uuid:4509A320-00A0-008F-00B6-002507510ECA"),
             attribute(0x21, "printer-name", b"\0\0\0\x01"),
             vec![0x03],
         ]
@@ -167,10 +151,7 @@ mod tests {
     fn a_print_server_is_not_its_printers() {
         let mut facts = Recorder::default();
         queue(&answer(), &mut facts);
-        assert_eq!(
-            facts.text(),
-            "sender says ipp.queue = Example LaserPrint 3000"
-        );
+        assert_eq!(facts.text(), "sender says ipp.queue = Example LaserPrint 3000");
     }
 
     #[test]
@@ -181,9 +162,6 @@ mod tests {
             response(&whole[..end], &mut facts);
             assert!(facts.lines.len() <= 6);
         }
-        assert_eq!(
-            attributes(b"GET / HTTP/1.1", &mut |_, _| ()),
-            Err(Malformed::NotMine)
-        );
+        assert_eq!(attributes(b"GET / HTTP/1.1", &mut |_, _| ()), Err(Malformed::NotMine));
     }
 }

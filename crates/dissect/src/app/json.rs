@@ -20,22 +20,14 @@ pub(crate) struct Entry {
 
 /// All scalars of a document in order, up to the first fault, and whether the document ended.
 pub(crate) fn flatten(bytes: &[u8]) -> (Vec<Entry>, bool) {
-    let mut parser = Parser {
-        rest: bytes,
-        path: String::new(),
-        entries: Vec::new(),
-    };
+    let mut parser = Parser { rest: bytes, path: String::new(), entries: Vec::new() };
     let whole = parser.value(0).is_some();
     (parser.entries, whole)
 }
 
 /// The value at `path`, if it is there.
 pub(crate) fn get<'a>(entries: &'a [Entry], path: &str) -> Option<&'a str> {
-    entries
-        .iter()
-        .find(|e| e.path == path)
-        .map(|e| e.value.as_str())
-        .filter(|v| !v.is_empty())
+    entries.iter().find(|e| e.path == path).map(|e| e.value.as_str()).filter(|v| !v.is_empty())
 }
 
 struct Parser<'a> {
@@ -158,10 +150,7 @@ impl<'a> Parser<'a> {
             return None;
         }
         let value = value.to_owned();
-        self.entries.push(Entry {
-            path: self.path.clone(),
-            value,
-        });
+        self.entries.push(Entry { path: self.path.clone(), value });
         Some(())
     }
 
@@ -184,24 +173,14 @@ mod tests {
 
     fn check(text: &str, expect: &str, ends: bool) {
         let (entries, whole) = flatten(text.as_bytes());
-        let shown: Vec<String> = entries
-            .iter()
-            .map(|e| format!("{}={}", e.path, e.value))
-            .collect();
-        assert_eq!(
-            (shown.join(" "), whole),
-            (expect.to_owned(), ends),
-            "{text}"
-        );
+        let shown: Vec<String> =
+            entries.iter().map(|e| format!("{}={}", e.path, e.value)).collect();
+        assert_eq!((shown.join(" "), whole), (expect.to_owned(), ends), "{text}");
     }
 
     #[test]
     fn paths_and_scalars() {
-        check(
-            r#"{"a":{"b":[1,{"c":"x"}]}, "d" : true}"#,
-            "a.b.0=1 a.b.1.c=x d=true",
-            true,
-        );
+        check(r#"{"a":{"b":[1,{"c":"x"}]}, "d" : true}"#, "a.b.0=1 a.b.1.c=x d=true", true);
         check(r#" [] "#, "", true);
         check(r#"{"a":"q\"\u00e9\n\/"}"#, "a=q\"é /", true);
         check("17", "=17", true);

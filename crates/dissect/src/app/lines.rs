@@ -27,10 +27,7 @@ pub(super) fn opening(bytes: &[u8]) -> Vec<u8> {
     if !bytes.first().is_some_and(u8::is_ascii_graphic) {
         return Vec::new();
     }
-    let start = bytes
-        .iter()
-        .take(OPENING_BYTES_MAX)
-        .take_while(|b| **b != b'\n');
+    let start = bytes.iter().take(OPENING_BYTES_MAX).take_while(|b| **b != b'\n');
     start.map(u8::to_ascii_uppercase).collect()
 }
 
@@ -59,30 +56,24 @@ pub(super) fn start<'a>(line: &'a [u8], version: &str) -> Option<Start<'a>> {
     let tail = line.get(last + 1..)?;
     let method = std::str::from_utf8(line.get(..first)?).ok()?;
     let named = (2..=18).contains(&method.len())
-        && method
-            .bytes()
-            .all(|b| b.is_ascii_uppercase() || matches!(b, b'-' | b'_'));
+        && method.bytes().all(|b| b.is_ascii_uppercase() || matches!(b, b'-' | b'_'));
     (named && tail.starts_with(version.as_bytes())).then_some(Start::Request(method, target))
 }
 
 /// Header fields: name as written, value trimmed. Lines that are not fields are passed over.
 pub(super) fn headers(head: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
-    head.split(|b| *b == b'\n')
-        .take(HEADERS_MAX)
-        .filter_map(|line| {
-            let colon = line.iter().position(|b| *b == b':')?;
-            let name = std::str::from_utf8(line.get(..colon)?).ok()?.trim_end();
-            let token = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-            (!name.is_empty() && name.bytes().all(token))
-                .then(|| (name, line.get(colon + 1..).unwrap_or_default().trim_ascii()))
-        })
+    head.split(|b| *b == b'\n').take(HEADERS_MAX).filter_map(|line| {
+        let colon = line.iter().position(|b| *b == b':')?;
+        let name = std::str::from_utf8(line.get(..colon)?).ok()?.trim_end();
+        let token = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        (!name.is_empty() && name.bytes().all(token))
+            .then(|| (name, line.get(colon + 1..).unwrap_or_default().trim_ascii()))
+    })
 }
 
 /// The value of one header field.
 pub(super) fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    headers(head)
-        .find(|(n, _)| n.eq_ignore_ascii_case(name))
-        .map(|(_, v)| v)
+    headers(head).find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v)
 }
 
 /// Name of a host in `host[:port]`, in lower case: `None` for addresses, which name nobody.
@@ -91,11 +82,7 @@ pub(super) fn host_name(value: &[u8]) -> Option<String> {
     if text.starts_with('[') {
         return None;
     }
-    let name = text
-        .split(':')
-        .next()?
-        .trim_end_matches('.')
-        .to_ascii_lowercase();
+    let name = text.split(':').next()?.trim_end_matches('.').to_ascii_lowercase();
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     let label = name.bytes().any(|b| b.is_ascii_alphabetic());
     ((1..=253).contains(&name.len()) && label && name.bytes().all(legal)).then_some(name)
@@ -135,18 +122,12 @@ pub(super) fn is_secret_name(name: &str) -> bool {
 /// A name that stands for a password: seeing it with a value in clear text is a finding.
 pub(super) fn is_password_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    ["passw", "pwd", "passphrase", "psw"]
-        .iter()
-        .any(|word| name.contains(word))
-        || name == "pass"
+    ["passw", "pwd", "passphrase", "psw"].iter().any(|word| name.contains(word)) || name == "pass"
 }
 
 /// Name/value pairs of a query or form.
 pub(super) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
-    query
-        .split(['&', ';'])
-        .take(64)
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    query.split(['&', ';']).take(64).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
 /// A request target without secrets: no user information, no values of secret names, no opaque
@@ -164,14 +145,8 @@ pub(super) fn redact(target: &str, limit: usize) -> String {
         }
         let opaque = previous.eq_ignore_ascii_case("api")
             && segment.len() >= 16
-            && segment
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-        let segment_shown = if opaque {
-            "*"
-        } else {
-            segment.split('@').next_back().unwrap_or("")
-        };
+            && segment.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        let segment_shown = if opaque { "*" } else { segment.split('@').next_back().unwrap_or("") };
         text.push_str(segment_shown);
         previous = segment;
     }
@@ -180,11 +155,7 @@ pub(super) fn redact(target: &str, limit: usize) -> String {
         text.push_str(name);
         if !value.is_empty() {
             text.push('=');
-            text.push_str(if is_secret_name(name) || is_opaque(value) {
-                "*"
-            } else {
-                value
-            });
+            text.push_str(if is_secret_name(name) || is_opaque(value) { "*" } else { value });
         }
     }
     let end = text.floor_char_boundary(limit);
@@ -211,9 +182,7 @@ pub(super) fn is_firmware_path(path: &str) -> bool {
     ];
     let path = before(path, &['?', '#']).to_ascii_lowercase();
     SUFFIXES.iter().any(|suffix| path.ends_with(suffix))
-        || ["/firmware/", "/fota/", "/ota/"]
-            .iter()
-            .any(|folder| path.contains(folder))
+        || ["/firmware/", "/fota/", "/ota/"].iter().any(|folder| path.contains(folder))
 }
 
 /// Decodes standard base64 (RFC 4648 §4), at most 1 KiB of it; stops at the first foreign byte.
@@ -244,8 +213,7 @@ pub(super) fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
     if needle.is_empty() {
         return None;
     }
-    hay.windows(needle.len())
-        .position(|window| window == needle)
+    hay.windows(needle.len()).position(|window| window == needle)
 }
 
 #[cfg(test)]
@@ -270,10 +238,7 @@ mod tests {
         assert_eq!(head_length(b"A\r\nB: 1\r\n\r\nbody"), Some(11));
         assert_eq!(head_length(b"A\nB: 1\n\nbody"), Some(8));
         assert_eq!(head_length(b"A\r\nB: 1\r\n"), None);
-        assert_eq!(
-            header(b"A\r\nserver :  x \r\n\r\n", "Server"),
-            Some(&b"x"[..])
-        );
+        assert_eq!(header(b"A\r\nserver :  x \r\n\r\n", "Server"), Some(&b"x"[..]));
         assert_eq!(header(b"A\r\n: x\r\n\r\n", ""), None);
     }
 
@@ -282,14 +247,8 @@ mod tests {
         let check = |target: &str, expect: &str| assert_eq!(redact(target, 60), expect);
         check("/q?model=DCH_FW_0120", "/q?model=DCH_FW_0120");
         check("/cgi?user=admin&pwd=geheim&x", "/cgi?user=*&pwd=*&x");
-        check(
-            "/api/157510d26ae0c17b6187dd1c4dd151/config",
-            "/api/*/config",
-        );
-        check(
-            "/u?sso=91c2b44e0cc2e21ed49576ab6732c15b5c8a86e5&v=1",
-            "/u?sso=*&v=1",
-        );
+        check("/api/157510d26ae0c17b6187dd1c4dd151/config", "/api/*/config");
+        check("/u?sso=91c2b44e0cc2e21ed49576ab6732c15b5c8a86e5&v=1", "/u?sso=*&v=1");
         check("/api/config", "/api/config");
         check("rtsp://admin:12345@cam/ch1", "rtsp://cam/ch1");
         check(&"/".repeat(100), &"/".repeat(60));
@@ -310,10 +269,7 @@ mod tests {
 
     #[test]
     fn parameters_and_encodings() {
-        assert_eq!(
-            parameter(r#"Digest qop="a", realm="IP Cam""#, "realm"),
-            Some("IP Cam")
-        );
+        assert_eq!(parameter(r#"Digest qop="a", realm="IP Cam""#, "realm"), Some("IP Cam"));
         assert_eq!(parameter("Basic realm=x", "realm"), Some("x"));
         assert_eq!(parameter("Basic xrealm=x", "realm"), None);
         assert_eq!(base64_decoded(b"TlRMTVNTUAA="), b"NTLMSSP\0");

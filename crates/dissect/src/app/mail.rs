@@ -12,15 +12,9 @@ pub(super) fn probe_smtp(bytes: &[u8]) -> Probe {
     let line = lines::opening(bytes);
     let says = |word: &[u8]| lines::find(&line, word).is_some();
     if bytes.starts_with(b"220") {
-        return if says(b"SMTP") {
-            Probe::Yes
-        } else {
-            Probe::Maybe
-        };
+        return if says(b"SMTP") { Probe::Yes } else { Probe::Maybe };
     }
-    let hello = [&b"EHLO "[..], b"HELO "]
-        .iter()
-        .any(|word| line.starts_with(word));
+    let hello = [&b"EHLO "[..], b"HELO "].iter().any(|word| line.starts_with(word));
     if hello { Probe::Yes } else { Probe::No }
 }
 
@@ -39,11 +33,7 @@ pub(super) fn probe_imap(bytes: &[u8]) -> Probe {
 /// A POP3 greeting or command.
 pub(super) fn probe_pop(bytes: &[u8]) -> Probe {
     let known = [&b"+OK"[..], b"USER ", b"CAPA", b"APOP ", b"AUTH"];
-    if known.iter().any(|word| bytes.starts_with(word)) {
-        Probe::Maybe
-    } else {
-        Probe::No
-    }
+    if known.iter().any(|word| bytes.starts_with(word)) { Probe::Maybe } else { Probe::No }
 }
 
 /// Reads SMTP line by line.
@@ -58,10 +48,7 @@ pub(super) fn smtp(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
                 sink.says("smtp.banner", clean(line.get(4..).unwrap_or_default()));
             }
             _ if line.starts_with(b"334 ") => {
-                ntlm::find(
-                    &lines::base64_decoded(line.get(4..).unwrap_or_default()),
-                    sink,
-                );
+                ntlm::find(&lines::base64_decoded(line.get(4..).unwrap_or_default()), sink);
             }
             "X-MAI" | "USER-" => {
                 if let Some((_, value)) = text.split_once(':') {
@@ -94,20 +81,13 @@ pub(super) fn imap(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
 pub(super) fn pop(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
     if bytes.starts_with(b"+OK") && ctx.role != Role::Client {
         let Some((line, _)) = lines::line(bytes) else {
-            return if bytes.len() < LINE_BYTES_MAX {
-                Step::NeedMore
-            } else {
-                Step::Done
-            };
+            return if bytes.len() < LINE_BYTES_MAX { Step::NeedMore } else { Step::Done };
         };
         sink.says("pop.banner", clean(line.get(3..).unwrap_or_default()));
         return Step::Done;
     }
     by_line(bytes, ctx, sink, |line, _, sink| {
-        if line
-            .get(..5)
-            .is_some_and(|word| word.eq_ignore_ascii_case(b"PASS "))
-        {
+        if line.get(..5).is_some_and(|word| word.eq_ignore_ascii_case(b"PASS ")) {
             credential("AUTH PLAIN", "POP3", sink);
         }
     })
@@ -161,16 +141,8 @@ mod tests {
             "220 mail.example ESMTP Postfix (Debian)\r\n250 ok\r\n",
             "sender says smtp.banner = mail.example ESMTP Postfix (Debian)",
         );
-        check(
-            imap,
-            "* OK Dovecot ready.\r\n",
-            "sender says imap.banner = Dovecot ready.",
-        );
-        check(
-            pop,
-            "+OK Dovecot ready.\r\nFrom: x",
-            "sender says pop.banner = Dovecot ready.",
-        );
+        check(imap, "* OK Dovecot ready.\r\n", "sender says imap.banner = Dovecot ready.");
+        check(pop, "+OK Dovecot ready.\r\nFrom: x", "sender says pop.banner = Dovecot ready.");
         check(smtp, "220 cut", "");
     }
 

@@ -87,9 +87,7 @@ pub(super) fn probe_xmpp(bytes: &[u8]) -> Probe {
 /// Reads whom a client asks for.
 pub(super) fn xmpp(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Step {
     let text = clean(bytes);
-    let to = text
-        .split_once(" to=")
-        .map(|(_, rest)| rest.trim_start_matches(['"', '\'']));
+    let to = text.split_once(" to=").map(|(_, rest)| rest.trim_start_matches(['"', '\'']));
     let name = to.map(|to| lines::before(to, &['"', '\'', '>']));
     if let Some(name) = name.and_then(|name| lines::host_name(name.as_bytes())) {
         sink.says("xmpp.to", name.as_str());
@@ -100,18 +98,8 @@ pub(super) fn xmpp(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Step {
 
 /// A first frame of STOMP.
 pub(super) fn probe_stomp(bytes: &[u8]) -> Probe {
-    let frames = [
-        &b"CONNECT\n"[..],
-        b"CONNECT\r\n",
-        b"STOMP\n",
-        b"CONNECTED\n",
-        b"CONNECTED\r\n",
-    ];
-    if frames.iter().any(|frame| bytes.starts_with(frame)) {
-        Probe::Yes
-    } else {
-        Probe::No
-    }
+    let frames = [&b"CONNECT\n"[..], b"CONNECT\r\n", b"STOMP\n", b"CONNECTED\n", b"CONNECTED\r\n"];
+    if frames.iter().any(|frame| bytes.starts_with(frame)) { Probe::Yes } else { Probe::No }
 }
 
 /// Reads the server's header of the first frame.
@@ -155,20 +143,12 @@ mod tests {
              00000000",
         );
         check(amqp, &start, "sender says amqp.product = RabbitMQ");
-        check(
-            amqp,
-            b"AMQP\0\0\x09\x01",
-            "sender says amqp.version = 0-9-1",
-        );
+        check(amqp, b"AMQP\0\0\x09\x01", "sender says amqp.version = 0-9-1");
         check(amqp, b"AMQP\0", "");
         let header =
             b"<?xml version='1.0'?><stream:stream to='chat.example' xmlns='jabber:client'>";
         assert_eq!(probe_xmpp(header), Probe::Yes);
-        check(
-            xmpp,
-            header,
-            "sender says xmpp.to = chat.example\nsender asks for chat.example",
-        );
+        check(xmpp, header, "sender says xmpp.to = chat.example\nsender asks for chat.example");
         check(
             stomp,
             b"CONNECTED\nserver:ActiveMQ/5.15\n\n\0",

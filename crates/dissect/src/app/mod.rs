@@ -45,42 +45,12 @@ pub(crate) const FIELDS: &[Field] = catalogue::FIELDS;
 
 /// Datagram protocols of this group.
 pub(crate) const DATAGRAMS: &[Datagram] = &[
-    Datagram {
-        name: "quic",
-        ports: &[443],
-        probe: Some(quic::probe),
-        run: quic::run,
-    },
-    Datagram {
-        name: "dtls",
-        ports: &[5684, 4433],
-        probe: Some(dtls::probe),
-        run: dtls::run,
-    },
-    Datagram {
-        name: "coap",
-        ports: &[5683],
-        probe: Some(coap::probe),
-        run: coap::run,
-    },
-    Datagram {
-        name: "sip",
-        ports: &[5060],
-        probe: Some(sip::probe),
-        run: sip::run,
-    },
-    Datagram {
-        name: "stun",
-        ports: &[3478, 19302],
-        probe: Some(stun::probe),
-        run: stun::run,
-    },
-    Datagram {
-        name: "sql-browser",
-        ports: &[1434],
-        probe: None,
-        run: tds::browser,
-    },
+    Datagram { name: "quic", ports: &[443], probe: Some(quic::probe), run: quic::run },
+    Datagram { name: "dtls", ports: &[5684, 4433], probe: Some(dtls::probe), run: dtls::run },
+    Datagram { name: "coap", ports: &[5683], probe: Some(coap::probe), run: coap::run },
+    Datagram { name: "sip", ports: &[5060], probe: Some(sip::probe), run: sip::run },
+    Datagram { name: "stun", ports: &[3478, 19302], probe: Some(stun::probe), run: stun::run },
+    Datagram { name: "sql-browser", ports: &[1434], probe: None, run: tds::browser },
 ];
 
 type StreamProbe = fn(&[u8]) -> Probe;
@@ -92,12 +62,7 @@ const fn stream(
     probe: StreamProbe,
     run: StreamRun,
 ) -> Stream {
-    Stream {
-        name,
-        ports,
-        probe,
-        run,
-    }
+    Stream { name, ports, probe, run }
 }
 
 /// Ports where plain web servers of devices are usual.
@@ -129,27 +94,12 @@ pub(crate) const STREAMS: &[Stream] = &[
     stream("rfb", &[5900, 5901], desktop::probe_rfb, desktop::rfb),
     stream("adb", &[5555], desktop::probe_adb, desktop::adb),
     stream("mysql", &[3306], database::probe_mysql, database::mysql),
-    stream(
-        "postgresql",
-        &[5432],
-        database::probe_postgres,
-        database::postgres,
-    ),
+    stream("postgresql", &[5432], database::probe_postgres, database::postgres),
     stream("redis", &[6379], database::probe_redis, database::redis),
     stream("amqp", &[5672], messaging::probe_amqp, messaging::amqp),
-    stream(
-        "xmpp",
-        &[5222, 5269],
-        messaging::probe_xmpp,
-        messaging::xmpp,
-    ),
+    stream("xmpp", &[5222, 5269], messaging::probe_xmpp, messaging::xmpp),
     stream("stomp", &[61613], messaging::probe_stomp, messaging::stomp),
-    stream(
-        "pjl",
-        &[9100, 9101, 9102],
-        printing::probe_pjl,
-        printing::pjl,
-    ),
+    stream("pjl", &[9100, 9101, 9102], printing::probe_pjl, printing::pjl),
     stream("lpd", &[515], printing::probe_lpd, printing::lpd),
     stream("dcerpc", &[135], presence::probe_dcerpc, presence::dcerpc),
     stream("weave", &[11_095], presence::probe_weave, presence::nothing),
@@ -176,14 +126,7 @@ fn is_local(ctx: &Ctx) -> bool {
 /// A value of an open-ended field. Empty values are not facts.
 fn keyed(sink: &mut dyn Sink, about: About<'_>, field: &'static str, key: &str, value: &str) {
     if !value.is_empty() {
-        sink.fact(
-            about,
-            Fact::SaysKeyed {
-                field,
-                key: key.into(),
-                value: value.into(),
-            },
-        );
+        sink.fact(about, Fact::SaysKeyed { field, key: key.into(), value: value.into() });
     }
 }
 

@@ -15,11 +15,7 @@ pub(super) fn probe(bytes: &[u8]) -> Probe {
     match header(&mut r) {
         Ok((0x10, _)) => {
             let name = r.u16_be().and_then(|n| r.take(usize::from(n)));
-            if matches!(name, Ok(b"MQTT" | b"MQIsdp")) {
-                Probe::Yes
-            } else {
-                Probe::No
-            }
+            if matches!(name, Ok(b"MQTT" | b"MQIsdp")) { Probe::Yes } else { Probe::No }
         }
         // A pair of bytes that nothing else is made of.
         Ok((0xc0 | 0xd0, 0)) if r.is_empty() => Probe::Yes,
@@ -63,10 +59,7 @@ pub(super) fn run(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
         Err(_) if r.len() < 512 => return Step::NeedMore,
         Err(_) => {
             let body = r.take_up_to(length);
-            sink.remember(
-                skip_key,
-                u64::try_from(length - body.len()).unwrap_or_default(),
-            );
+            sink.remember(skip_key, u64::try_from(length - body.len()).unwrap_or_default());
             body
         }
     };
@@ -99,11 +92,7 @@ fn header(r: &mut Reader<'_>) -> Result<(u8, usize), Malformed> {
                 12 | 13 => length == 0,
                 _ => length < 4096,
             };
-            return if plausible {
-                Ok((first, length))
-            } else {
-                Err(Malformed::NotMine)
-            };
+            return if plausible { Ok((first, length)) } else { Err(Malformed::NotMine) };
         }
     }
     Err(Malformed::NotMine)
@@ -261,11 +250,7 @@ fn announcement(topic: &str, payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) {
     };
     let of = |path: &str| json::get(&entries, path).unwrap_or_default();
     let pairs: &[(&'static str, &str)] = if topic.starts_with("shellies/") {
-        &[
-            ("shelly.id", "id"),
-            ("shelly.type", "model"),
-            ("shelly.firmware", "fw_ver"),
-        ]
+        &[("shelly.id", "id"), ("shelly.type", "model"), ("shelly.firmware", "fw_ver")]
     } else if topic.starts_with("tasmota/") {
         &[
             ("tasmota.name", "dn"),
@@ -275,11 +260,9 @@ fn announcement(topic: &str, payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) {
         ]
     } else {
         let names = ["name", "model", "mdl", "manufacturer", "mf"];
-        let root = ["device", "dev"].into_iter().find(|root| {
-            names
-                .iter()
-                .any(|leaf| !of(&format!("{root}.{leaf}")).is_empty())
-        });
+        let root = ["device", "dev"]
+            .into_iter()
+            .find(|root| names.iter().any(|leaf| !of(&format!("{root}.{leaf}")).is_empty()));
         return root.map_or((), |root| described(root, &entries, sink));
     };
     // A bridge between brokers repeats announcements of others.
@@ -289,19 +272,12 @@ fn announcement(topic: &str, payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) {
     let mac_text = mac.to_string();
     let about = || match is_sibling(mac, ctx.src.mac) {
         true => About::Sender,
-        false => About::Child {
-            via: "mqtt",
-            key: mac_text.as_str().into(),
-        },
+        false => About::Child { via: "mqtt", key: mac_text.as_str().into() },
     };
     for (field, leaf) in pairs {
         sink.about(about(), field, of(leaf));
     }
-    let field = if topic.starts_with("shellies/") {
-        "shelly.mac"
-    } else {
-        "tasmota.mac"
-    };
+    let field = if topic.starts_with("shellies/") { "shelly.mac" } else { "tasmota.mac" };
     mac_of(about(), field, &mac_text, sink);
 }
 
@@ -312,44 +288,17 @@ fn described(root: &str, entries: &[json::Entry], sink: &mut dyn Sink) {
         let value = |leaf: &&str| json::get(entries, &format!("{root}.{leaf}"));
         leaves.iter().find_map(value).unwrap_or_default().to_owned()
     };
-    let id = first(&[
-        "identifiers.0",
-        "ids.0",
-        "identifiers",
-        "ids",
-        "connections.0.1",
-        "cns.0.1",
-    ]);
+    let id = first(&["identifiers.0", "ids.0", "identifiers", "ids", "connections.0.1", "cns.0.1"]);
     if !is_name(&id) {
         return;
     }
-    let child = || About::Child {
-        via: "mqtt",
-        key: id.as_str().into(),
-    };
-    sink.identifier(
-        child(),
-        "mqtt.device_id",
-        IdentifierKind::VendorId,
-        id.as_str(),
-    );
+    let child = || About::Child { via: "mqtt", key: id.as_str().into() };
+    sink.identifier(child(), "mqtt.device_id", IdentifierKind::VendorId, id.as_str());
     sink.about(child(), "mqtt.device_name", first(&["name"]));
     sink.about(child(), "mqtt.device_model", first(&["model", "mdl"]));
-    sink.about(
-        child(),
-        "mqtt.device_vendor",
-        first(&["manufacturer", "mf"]),
-    );
-    sink.about(
-        child(),
-        "mqtt.device_firmware",
-        first(&["sw_version", "sw"]),
-    );
-    sink.about(
-        child(),
-        "mqtt.device_hardware",
-        first(&["hw_version", "hw"]),
-    );
+    sink.about(child(), "mqtt.device_vendor", first(&["manufacturer", "mf"]));
+    sink.about(child(), "mqtt.device_firmware", first(&["sw_version", "sw"]));
+    sink.about(child(), "mqtt.device_hardware", first(&["hw_version", "hw"]));
 }
 
 fn string<'a>(r: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
@@ -375,11 +324,7 @@ mod tests {
     use crate::testing::{Recorder, ctx, run_stream};
 
     fn text(value: &str) -> Vec<u8> {
-        [
-            &u16::try_from(value.len()).unwrap().to_be_bytes()[..],
-            value.as_bytes(),
-        ]
-        .concat()
+        [&u16::try_from(value.len()).unwrap().to_be_bytes()[..], value.as_bytes()].concat()
     }
 
     fn packet_of(first: u8, parts: &[&[u8]]) -> Vec<u8> {
@@ -416,10 +361,7 @@ mod tests {
         );
         assert_eq!(probe(&connect), Probe::Yes);
         let publish = packet_of(0x32, &[&text("meters/7/kwh"), &[0, 1], b"17"]);
-        let subscribe = packet_of(
-            0x82,
-            &[&[0, 2], &text("cmd/7"), &[1], &text("cmd/all"), &[0]],
-        );
+        let subscribe = packet_of(0x82, &[&[0, 2], &text("cmd/7"), &[1], &text("cmd/all"), &[0]]);
         check(
             Role::Unknown,
             &[connect, publish, subscribe].concat(),
@@ -438,16 +380,8 @@ mod tests {
     fn version_5_and_the_server() {
         let properties = [&[0x21, 0, 9, 0x26][..], &text("fw"), &text("1.2")].concat();
         let length = [u8::try_from(properties.len()).unwrap()];
-        let connect = packet_of(
-            0x10,
-            &[
-                &text("MQTT"),
-                &[5, 2, 0, 60],
-                &length,
-                &properties,
-                &text("id5"),
-            ],
-        );
+        let connect =
+            packet_of(0x10, &[&text("MQTT"), &[5, 2, 0, 60], &length, &properties, &text("id5")]);
         let publish = packet_of(0x30, &[&text("a/b"), &[0], b"x"]);
         check(
             Role::Client,
@@ -478,10 +412,7 @@ mod tests {
         );
         check(
             Role::Client,
-            &publish(
-                "tasmota/discovery/A/config",
-                r#"{"md":"Plug","mac":"98F4ABB929CC"}"#,
-            ),
+            &publish("tasmota/discovery/A/config", r#"{"md":"Plug","mac":"98F4ABB929CC"}"#),
             "sender says mqtt.publish = tasmota/discovery/A/config\n\
              sender/mqtt[98:f4:ab:b9:29:cc] says tasmota.module = Plug\n\
              sender/mqtt[98:f4:ab:b9:29:cc] is Mac 98:f4:ab:b9:29:cc (tasmota.mac)",

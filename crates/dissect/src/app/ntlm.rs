@@ -13,9 +13,7 @@ const VERSION: u32 = 0x0200_0000;
 
 /// Looks for a token and reports what its sender says about itself.
 pub(super) fn find(bytes: &[u8], sink: &mut dyn Sink) {
-    let head = bytes
-        .get(..bytes.len().min(SEARCH_BYTES_MAX))
-        .unwrap_or(bytes);
+    let head = bytes.get(..bytes.len().min(SEARCH_BYTES_MAX)).unwrap_or(bytes);
     if let Some(at) = lines::find(head, SIGNATURE) {
         let _ = token(bytes.get(at..).unwrap_or_default(), sink);
     }
@@ -91,11 +89,7 @@ fn field<'a>(token: &'a [u8], r: &mut Reader<'_>) -> Result<&'a [u8], Malformed>
 }
 
 fn text(bytes: &[u8], flags: u32) -> String {
-    if flags & UNICODE != 0 {
-        utf16_le(bytes)
-    } else {
-        clean(bytes).into_owned()
-    }
+    if flags & UNICODE != 0 { utf16_le(bytes) } else { clean(bytes).into_owned() }
 }
 
 /// VERSION (§2.2.2.10): major, minor, build.

@@ -51,19 +51,11 @@ pub(super) fn dcerpc(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Step {
     }
     if matches!(bytes.get(2), Some(11..=16)) {
         let Some(packet) = bytes.get(..length) else {
-            return if length < 8192 {
-                Step::NeedMore
-            } else {
-                Step::Resync
-            };
+            return if length < 8192 { Step::NeedMore } else { Step::Resync };
         };
         ntlm::find(packet, sink);
     }
-    if bytes.len() < length {
-        Step::Resync
-    } else {
-        Step::Consumed(length)
-    }
+    if bytes.len() < length { Step::Resync } else { Step::Consumed(length) }
 }
 
 /// Nothing to read.
@@ -82,10 +74,7 @@ mod tests {
         assert_eq!(probe_weave(&unhex("1102 0013 08030000")), Probe::Maybe);
         assert_eq!(probe_weave(b"GET / HTTP"), Probe::No);
         assert_eq!(probe_rtmp(&[3; 100]), Probe::No);
-        assert_eq!(
-            probe_dcerpc(&unhex("05 00 0b 03 10000000 4800 0000")),
-            Probe::Yes
-        );
+        assert_eq!(probe_dcerpc(&unhex("05 00 0b 03 10000000 4800 0000")), Probe::Yes);
         assert_eq!(probe_dcerpc(b"\x05\0"), Probe::No);
     }
 

@@ -91,11 +91,7 @@ mod tests {
     #[test]
     fn identities_come_from_answers_only() {
         let answer = b"@PJL INFO ID\r\n\"Example LaserPrint 3000\"\r\n\x0c";
-        check(
-            Role::Server,
-            answer,
-            "sender says pjl.id = Example LaserPrint 3000",
-        );
+        check(Role::Server, answer, "sender says pjl.id = Example LaserPrint 3000");
         check(Role::Client, b"\x1b%-12345X@PJL INFO ID\r\n\"x\"\r\n", "");
         check(Role::Server, b"@PJL INFO STATUS\r\nCODE=10001\r\n", "");
     }

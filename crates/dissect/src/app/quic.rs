@@ -103,11 +103,7 @@ fn long(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     r.skip(length)?;
     // Version negotiation (RFC 9000 §17.2.1) and versions to come.
     let Some(version) = Version::of(number) else {
-        return if number == 0 && ctx.src.port == 443 {
-            Ok(())
-        } else {
-            Err(Malformed::NotMine)
-        };
+        return if number == 0 && ctx.src.port == 443 { Ok(()) } else { Err(Malformed::NotMine) };
     };
     // On other ports only what can be read is believed.
     let expected = ctx.src.port == 443 || ctx.dst.port == 443;
@@ -116,11 +112,7 @@ fn long(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
         if expected {
             sink.says("quic.version", version_name(version));
         }
-        return if expected {
-            Ok(())
-        } else {
-            Err(Malformed::NotMine)
-        };
+        return if expected { Ok(()) } else { Err(Malformed::NotMine) };
     }
     let token = varint(&mut r)?;
     r.skip(token)?;
@@ -151,10 +143,7 @@ fn report(crypto: &Crypto, sink: &mut dyn Sink) -> Outcome {
             return Ok(());
         }
     }
-    let found = crypto
-        .pieces
-        .iter()
-        .find_map(|(_, piece)| stray_name(piece));
+    let found = crypto.pieces.iter().find_map(|(_, piece)| stray_name(piece));
     if let Some(name) = found.and_then(lines::host_name) {
         sink.says("quic.sni", name.as_str());
         sink.fact(About::Sender, Fact::ServerName { name: name.into() });
@@ -204,16 +193,7 @@ fn first<const N: usize>(bytes: &[u8; 32]) -> [u8; N] {
 /// HKDF-Expand-Label (RFC 8446 §7.1) for at most one block of output.
 fn expand(secret: &[u8; 32], label: &str, length: u8) -> [u8; 32] {
     let label_length = u8::try_from(label.len() + 6).unwrap_or_default();
-    hmac(
-        secret,
-        &[
-            &[0, length, label_length],
-            b"tls13 ",
-            label.as_bytes(),
-            &[0],
-            &[1],
-        ],
-    )
+    hmac(secret, &[&[0, length, label_length], b"tls13 ", label.as_bytes(), &[0], &[1]])
 }
 
 /// HMAC-SHA256 (RFC 2104) with a key of at most one block.
@@ -245,10 +225,8 @@ fn unprotect(
     protected: &[u8],
     keys: &Keys,
 ) -> Result<Vec<u8>, Malformed> {
-    let sample = protected
-        .get(4..20)
-        .and_then(|s| s.try_into().ok())
-        .ok_or(Malformed::Truncated)?;
+    let sample =
+        protected.get(4..20).and_then(|s| s.try_into().ok()).ok_or(Malformed::Truncated)?;
     let [first_mask, masks @ ..] = block(&Aes128::new(&keys.protection.into()), sample);
     let first = *bytes.first().ok_or(Malformed::Truncated)? ^ first_mask & 0x0f;
     let number_length = usize::from(first & 3) + 1;
@@ -270,10 +248,7 @@ fn unprotect(
     for chunk in plain.chunks_mut(16) {
         count = count.wrapping_add(1);
         let stream = block(&cipher, count.to_be_bytes());
-        chunk
-            .iter_mut()
-            .zip(stream)
-            .for_each(|(byte, key)| *byte ^= key);
+        chunk.iter_mut().zip(stream).for_each(|(byte, key)| *byte ^= key);
     }
     Ok(plain)
 }
@@ -297,8 +272,7 @@ impl Crypto {
             let Some(skip) = self.joined.len().checked_sub(*offset) else {
                 break;
             };
-            self.joined
-                .extend_from_slice(piece.get(skip..).unwrap_or_default());
+            self.joined.extend_from_slice(piece.get(skip..).unwrap_or_default());
         }
     }
 }
@@ -331,11 +305,7 @@ fn crypto(plain: &[u8]) -> Result<Crypto, Malformed> {
         }
     }
     crypto.join();
-    if crypto.pieces.is_empty() {
-        Err(Malformed::Invalid)
-    } else {
-        Ok(crypto)
-    }
+    if crypto.pieces.is_empty() { Err(Malformed::Invalid) } else { Ok(crypto) }
 }
 
 /// RFC 9000 §16.

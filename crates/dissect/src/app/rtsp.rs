@@ -66,10 +66,7 @@ pub(super) fn run(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
     if is_sdp {
         sdp(body.get(..there).unwrap_or_default(), sink);
     }
-    sink.remember(
-        memory,
-        u64::try_from(body_length - there).unwrap_or_default(),
-    );
+    sink.remember(memory, u64::try_from(body_length - there).unwrap_or_default());
     Step::Consumed(length + there)
 }
 
@@ -96,27 +93,18 @@ fn between(bytes: &[u8], memory: u64, sink: &mut dyn Sink) -> Step {
 }
 
 fn wait(bytes: &[u8]) -> Step {
-    if bytes.len() < lines::HEAD_BYTES_MAX {
-        Step::NeedMore
-    } else {
-        Step::Resync
-    }
+    if bytes.len() < lines::HEAD_BYTES_MAX { Step::NeedMore } else { Step::Resync }
 }
 
 fn report(start: Start<'_>, head: &[u8], sink: &mut dyn Sink) {
     if let Start::Request(_, target) = start {
         let target = clean(target);
         let path = target.split_once("://").map_or(&*target, |(_, rest)| rest);
-        let host = lines::before(path, &['/'])
-            .split('@')
-            .next_back()
-            .unwrap_or_default();
+        let host = lines::before(path, &['/']).split('@').next_back().unwrap_or_default();
         if let Some(name) = lines::host_name(host.as_bytes()) {
             sink.fact(About::Sender, Fact::ServerName { name: name.into() });
         }
-        let shown = path
-            .split_once('/')
-            .map(|(_, path)| lines::redact(path, 200));
+        let shown = path.split_once('/').map(|(_, path)| lines::redact(path, 200));
         sink.says("rtsp.path", shown.unwrap_or_default());
     }
     for (name, value) in lines::headers(head) {
@@ -125,10 +113,7 @@ fn report(start: Start<'_>, head: &[u8], sink: &mut dyn Sink) {
             "user-agent" => sink.says("rtsp.user_agent", clean(value)),
             "www-authenticate" => {
                 let text = clean(value);
-                sink.says(
-                    "rtsp.realm",
-                    lines::parameter(&text, "realm").unwrap_or_default(),
-                );
+                sink.says("rtsp.realm", lines::parameter(&text, "realm").unwrap_or_default());
             }
             "content-base" => {
                 let text = clean(value);
@@ -204,11 +189,7 @@ mod tests {
 
     #[test]
     fn cuts() {
-        check(
-            Role::Client,
-            b"OPTIONS rtsp://x/ RTSP/1.0\r\nUser-Agent: cut",
-            "",
-        );
+        check(Role::Client, b"OPTIONS rtsp://x/ RTSP/1.0\r\nUser-Agent: cut", "");
         assert_eq!(probe(b"OPTIONS * RTSP/1.0\r\n"), Probe::Yes);
         assert_eq!(probe(b"OPTIONS * HTTP/1.1\r\n"), Probe::No);
         assert_eq!(probe(b"OPTIONS rtsp://"), Probe::Maybe);

@@ -42,18 +42,11 @@ pub(super) fn run(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
 
 /// Reads messages of a connection.
 pub(super) fn run_stream(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Step {
-    let blank = bytes
-        .iter()
-        .take_while(|b| matches!(b, b'\r' | b'\n'))
-        .count();
+    let blank = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
     if blank > 0 {
         return Step::Consumed(blank);
     }
-    let wait = if bytes.len() < lines::HEAD_BYTES_MAX {
-        Step::NeedMore
-    } else {
-        Step::Resync
-    };
+    let wait = if bytes.len() < lines::HEAD_BYTES_MAX { Step::NeedMore } else { Step::Resync };
     let Some((line, first)) = lines::line(bytes) else {
         return wait;
     };
@@ -113,10 +106,7 @@ fn report(start: Start<'_>, head: &[u8], sink: &mut dyn Sink) {
             }
             "www-authenticate" | "proxy-authenticate" => {
                 let text = clean(value);
-                sink.says(
-                    "sip.realm",
-                    lines::parameter(&text, "realm").unwrap_or_default(),
-                );
+                sink.says("sip.realm", lines::parameter(&text, "realm").unwrap_or_default());
             }
             "authorization" if value.to_ascii_lowercase().starts_with(b"basic") => {
                 let detail = "SIP Basic credentials cross in clear text";
@@ -159,11 +149,7 @@ fn contact(text: &str, registering: bool, sink: &mut dyn Sink) {
             sink.identifier(About::Sender, "sip.instance", IdentifierKind::Uuid, uuid);
         }
         if uuid.starts_with("00000000-0000-") {
-            own_mac(
-                "sip.instance",
-                uuid.rsplit('-').next().unwrap_or_default(),
-                sink,
-            );
+            own_mac("sip.instance", uuid.rsplit('-').next().unwrap_or_default(), sink);
         }
     }
     if let Some((_, model)) = lower.split_once("+u.sip!model.ccm.cisco.com=\"") {
@@ -208,15 +194,8 @@ mod tests {
             sender is Mac 00:15:65:aa:bb:cc (sip.user_agent)";
         assert_eq!(facts(REGISTER), expect);
         let mut stream = Recorder::default();
-        let step = run_stream(
-            REGISTER.as_bytes(),
-            &ctx(5060, 5060, Role::Client),
-            &mut stream,
-        );
-        assert_eq!(
-            (stream.text().as_str(), step),
-            (expect, Step::Consumed(REGISTER.len()))
-        );
+        let step = run_stream(REGISTER.as_bytes(), &ctx(5060, 5060, Role::Client), &mut stream);
+        assert_eq!((stream.text().as_str(), step), (expect, Step::Consumed(REGISTER.len())));
     }
 
     #[test]
@@ -225,21 +204,12 @@ mod tests {
         assert_eq!(facts(&forwarded), "sender asks for pbx.example");
         let answer = "SIP/2.0 200 OK\r\nVia: x\r\nCSeq: 1 INVITE\r\nServer: PBX 1\r\n\r\n";
         assert_eq!(facts(answer), "");
-        assert_eq!(
-            facts(&answer.replace("INVITE", "OPTIONS")),
-            "sender says sip.server = PBX 1"
-        );
+        assert_eq!(facts(&answer.replace("INVITE", "OPTIONS")), "sender says sip.server = PBX 1");
     }
 
     #[test]
     fn others() {
-        let outcome = |bytes| {
-            run(
-                bytes,
-                &ctx(5060, 5060, Role::Unknown),
-                &mut Recorder::default(),
-            )
-        };
+        let outcome = |bytes| run(bytes, &ctx(5060, 5060, Role::Unknown), &mut Recorder::default());
         assert_eq!(outcome(b"HTTP/1.1 200 OK\r\n\r\n"), Err(Malformed::NotMine));
         assert_eq!(outcome(b"\r\n\r\n"), Ok(()));
         assert_eq!(outcome(b"\0\0\0\0\0"), Err(Malformed::NotMine));

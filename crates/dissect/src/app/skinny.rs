@@ -46,11 +46,7 @@ fn head(r: &mut Reader<'_>) -> Result<(usize, u32), Malformed> {
     let message = r.u32_le()?;
     let plain = (4..=MESSAGE_BYTES_MAX).contains(&length) && version <= 0x20 && message <= 0x0160;
     let body = usize::try_from(length.saturating_sub(4)).map_err(|_| Malformed::Limit)?;
-    if plain {
-        Ok((body, message))
-    } else {
-        Err(Malformed::NotMine)
-    }
+    if plain { Ok((body, message)) } else { Err(Malformed::NotMine) }
 }
 
 /// RegisterMessage: name, user, instance, address, device type, and firmware in later versions.
@@ -64,10 +60,7 @@ fn register(body: &[u8], sink: &mut dyn Sink) -> Result<(), Malformed> {
     sink.says("skinny.device_model", name.unwrap_or_default());
     // Streams, conferences, protocol version, line count, then the load of newer phones.
     let tail = r.rest();
-    let load = tail
-        .split(|b| *b == 0)
-        .map(c_string)
-        .find(|text| is_load(text));
+    let load = tail.split(|b| *b == 0).map(c_string).find(|text| is_load(text));
     sink.says("skinny.load", load.unwrap_or_default());
     Ok(())
 }
@@ -75,11 +68,8 @@ fn register(body: &[u8], sink: &mut dyn Sink) -> Result<(), Malformed> {
 /// AlarmMessage: severity, then `25: Name=SEP001E7A267475 Load=8.3(3) Last=…`.
 fn alarm(body: &[u8], sink: &mut dyn Sink) {
     let text = c_string(body.get(4..).unwrap_or_default());
-    let value = |name: &str| {
-        text.split(' ')
-            .find_map(|word| word.strip_prefix(name))
-            .map(str::to_owned)
-    };
+    let value =
+        |name: &str| text.split(' ').find_map(|word| word.strip_prefix(name)).map(str::to_owned);
     if let Some(name) = value("Name=") {
         device_name(&name, sink);
     }
@@ -94,12 +84,7 @@ fn device_name(name: &str, sink: &mut dyn Sink) {
     sink.says("skinny.device", name);
     if let Some(mac) = name.strip_prefix("SEP").filter(|mac| mac.len() == 12) {
         super::identity::own_mac("skinny.device", mac, sink);
-        sink.identifier(
-            About::Sender,
-            "skinny.device",
-            IdentifierKind::VendorId,
-            name,
-        );
+        sink.identifier(About::Sender, "skinny.device", IdentifierKind::VendorId, name);
     }
 }
 
@@ -179,10 +164,7 @@ mod tests {
         body.extend(434u32.to_le_bytes());
         body.extend([0; 24]);
         body.extend(b"SCCP42.8-3-3S\0\0\0");
-        let alarm = message(
-            0x20,
-            b"\x02\0\0\x0025: Name=SEP001E7A267475 Load=8.3(3) Last=x\0",
-        );
+        let alarm = message(0x20, b"\x02\0\0\x0025: Name=SEP001E7A267475 Load=8.3(3) Last=x\0");
         check(
             &[message(1, &body), alarm, message(0, &[])].concat(),
             "sender says skinny.device = SEP001E7A267475\n\

@@ -39,11 +39,7 @@ pub(super) fn run(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Step {
             let known = matches!(r.rest(), [0xff | 0xfe, b'S', b'M', b'B', ..]);
             if !known {
                 // Encrypted, or the middle of a file.
-                return if r.len() < 4 {
-                    Step::NeedMore
-                } else {
-                    Step::Resync
-                };
+                return if r.len() < 4 { Step::NeedMore } else { Step::Resync };
             }
             if r.len() < length.min(WANTED_BYTES_MAX) {
                 return Step::NeedMore;
@@ -67,14 +63,9 @@ fn session_request(names: &[u8], sink: &mut dyn Sink) {
     };
     let decoded: Vec<u8> = encoded
         .chunks_exact(2)
-        .map(|pair| {
-            pair.iter()
-                .fold(0u8, |byte, c| byte << 4 | c.wrapping_sub(b'A') & 0xf)
-        })
+        .map(|pair| pair.iter().fold(0u8, |byte, c| byte << 4 | c.wrapping_sub(b'A') & 0xf))
         .collect();
-    let name = decoded
-        .get(..15)
-        .map(|name| clean(name).trim_end().to_owned());
+    let name = decoded.get(..15).map(|name| clean(name).trim_end().to_owned());
     sink.says("smb.netbios_name", name.unwrap_or_default());
 }
 
@@ -145,21 +136,14 @@ fn system(mut names: impl Iterator<Item = String>, sink: &mut dyn Sink) {
 
 /// Strings with terminator from `skip` on; UTF-16 is aligned to the packet, not to the data.
 fn strings(data: &[u8], skip: usize, start: usize, unicode: bool) -> impl Iterator<Item = String> {
-    let aligned = if unicode {
-        skip + (start + skip) % 2
-    } else {
-        skip
-    };
+    let aligned = if unicode { skip + (start + skip) % 2 } else { skip };
     let mut rest = data.get(aligned..).unwrap_or_default();
     std::iter::from_fn(move || {
         if rest.is_empty() {
             return None;
         }
         let (text, used) = if unicode {
-            let units = rest
-                .chunks_exact(2)
-                .take_while(|unit| *unit != [0, 0])
-                .count();
+            let units = rest.chunks_exact(2).take_while(|unit| *unit != [0, 0]).count();
             (utf16_le(rest.get(..units * 2)?), units * 2 + 2)
         } else {
             let end = rest.iter().position(|b| *b == 0).unwrap_or(rest.len());
@@ -243,10 +227,7 @@ mod tests {
     }
 
     fn utf16(text: &str) -> Vec<u8> {
-        text.encode_utf16()
-            .chain([0])
-            .flat_map(u16::to_le_bytes)
-            .collect()
+        text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
     }
 
     fn check(bytes: &[u8], expect: &str) {
@@ -258,13 +239,7 @@ mod tests {
     #[test]
     fn session_setup_says_the_system() {
         // Response without extended security: three words, strings aligned behind one pad byte.
-        let data = [
-            &[0][..],
-            &utf16("Windows 5.1"),
-            &utf16("LM 5.1"),
-            &utf16("DOM"),
-        ]
-        .concat();
+        let data = [&[0][..], &utf16("Windows 5.1"), &utf16("LM 5.1"), &utf16("DOM")].concat();
         let expect = "sender says smb.native_os = Windows 5.1\n\
             sender says smb.lanman = LM 5.1\nsender says smb.domain = DOM";
         check(&framed(&smb1_packet(0x73, true, &[0; 6], &data)), expect);
@@ -281,9 +256,7 @@ mod tests {
     fn smb2_negotiation() {
         let mut packet = unhex("fe534d42 4000 0000 00000000 0000 0100 01000000");
         packet.resize(64, 0);
-        packet.extend(unhex(
-            "4100 0100 1103 0000 00112233445566778899aabbccddeeff",
-        ));
+        packet.extend(unhex("4100 0100 1103 0000 00112233445566778899aabbccddeeff"));
         check(
             &framed(&packet),
             "sender says smb.dialect = 3.1.1\n\
@@ -295,9 +268,7 @@ mod tests {
     fn netbios_session_request() {
         let name = |text: &str| {
             let padded = format!("{text:<15}\0");
-            let coded = padded
-                .bytes()
-                .flat_map(|b| [b'A' + (b >> 4), b'A' + (b & 15)]);
+            let coded = padded.bytes().flat_map(|b| [b'A' + (b >> 4), b'A' + (b & 15)]);
             [vec![0x20], coded.collect(), vec![0]].concat()
         };
         let body = [name("SERVER"), name("PC-17")].concat();

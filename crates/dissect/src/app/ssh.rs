@@ -66,10 +66,7 @@ fn packet<'a>(r: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
     }
     let body = r.take(length)?;
     let padding = usize::from(*body.first().ok_or(Malformed::Truncated)?);
-    let end = length
-        .checked_sub(padding)
-        .filter(|end| *end > 1)
-        .ok_or(Malformed::NotMine)?;
+    let end = length.checked_sub(padding).filter(|end| *end > 1).ok_or(Malformed::NotMine)?;
     let payload = body.get(1..end).ok_or(Malformed::NotMine)?;
     // Transport, key exchange (§12); user authentication is always encrypted.
     match payload.first() {
@@ -87,20 +84,12 @@ fn host_key(reply: &[u8], sink: &mut dyn Sink) -> bool {
     let Some(kind) = string(&mut Reader::new(key)) else {
         return false;
     };
-    if !["ssh-", "ecdsa-", "rsa-", "sk-"]
-        .iter()
-        .any(|name| kind.starts_with(name.as_bytes()))
-    {
+    if !["ssh-", "ecdsa-", "rsa-", "sk-"].iter().any(|name| kind.starts_with(name.as_bytes())) {
         return false;
     }
     sink.says("ssh.host_key_type", clean(kind));
     let fingerprint = format!("SHA256:{}", base64(&Sha256::digest(key)));
-    sink.identifier(
-        About::Sender,
-        "ssh.host_key",
-        IdentifierKind::HostKey,
-        fingerprint,
-    );
+    sink.identifier(About::Sender, "ssh.host_key", IdentifierKind::HostKey, fingerprint);
     true
 }
 

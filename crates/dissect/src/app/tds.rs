@@ -63,10 +63,7 @@ fn header(bytes: &[u8]) -> Result<(u8, usize), Malformed> {
     let length = usize::from(r.u16_be()?);
     r.skip(3)?;
     let window = r.u8()?;
-    let known = matches!(
-        kind,
-        1 | 2 | 3 | RESPONSE | 6 | 7 | 14 | LOGIN7 | 0x11 | PRELOGIN
-    );
+    let known = matches!(kind, 1 | 2 | 3 | RESPONSE | 6 | 7 | 14 | LOGIN7 | 0x11 | PRELOGIN);
     if known && status & !0x1f == 0 && (8..=32_768).contains(&length) && window == 0 {
         Ok((kind, length))
     } else {
@@ -113,11 +110,7 @@ fn prelogin(body: &[u8], from_server: bool, sink: &mut dyn Sink) -> Result<(), M
     }
     if let Some([major, minor, high, low, ..]) = body.get(usize::from(offset)..) {
         let build = u16::from_be_bytes([*high, *low]);
-        let field = if from_server {
-            "tds.version"
-        } else {
-            "tds.client_version"
-        };
+        let field = if from_server { "tds.version" } else { "tds.client_version" };
         sink.says(field, format!("{major}.{minor}.{build}"));
     }
     Ok(())
@@ -127,15 +120,7 @@ fn prelogin(body: &[u8], from_server: bool, sink: &mut dyn Sink) -> Result<(), M
 fn login(body: &[u8], sink: &mut dyn Sink) -> Result<(), Malformed> {
     let mut r = Reader::new(body);
     r.skip(36)?;
-    for field in [
-        "tds.hostname",
-        "",
-        "password",
-        "tds.app",
-        "tds.server_name",
-        "",
-        "tds.library",
-    ] {
+    for field in ["tds.hostname", "", "password", "tds.app", "tds.server_name", "", "tds.library"] {
         let offset = usize::from(r.u16_le()?);
         let length = usize::from(r.u16_le()?) * 2;
         let text = body.get(offset..offset + length).unwrap_or_default();
@@ -211,25 +196,16 @@ mod tests {
         // Version at 11, encryption at 17; from MS-TDS §4.2 shortened.
         let body = unhex("00 000b 0006 01 0011 0001 ff 0a320640 0000 00");
         assert_eq!(probe(&packet(0x12, &body)), Probe::Yes);
-        check(
-            Role::Client,
-            &packet(0x12, &body),
-            "sender says tds.client_version = 10.50.1600",
-        );
-        check(
-            Role::Server,
-            &packet(0x04, &body),
-            "sender says tds.version = 10.50.1600",
-        );
+        check(Role::Client, &packet(0x12, &body), "sender says tds.client_version = 10.50.1600");
+        check(Role::Server, &packet(0x04, &body), "sender says tds.version = 10.50.1600");
     }
 
     #[test]
     fn login_and_its_answer() {
         let mut body = vec![0; 94];
         let mut names = Vec::new();
-        for (index, text) in ["HMI-3", "sa", "pw", "InTouch", "SQL1", "", "OLEDB"]
-            .iter()
-            .enumerate()
+        for (index, text) in
+            ["HMI-3", "sa", "pw", "InTouch", "SQL1", "", "OLEDB"].iter().enumerate()
         {
             let offset = u16::try_from(94 + names.len()).unwrap().to_le_bytes();
             let length = u16::try_from(text.len()).unwrap().to_le_bytes();
@@ -252,10 +228,7 @@ mod tests {
         );
         check(
             Role::Server,
-            &packet(
-                4,
-                &unhex("ab 0200 0000 ad 0e00 01 74000004 02 53005100 0a320640"),
-            ),
+            &packet(4, &unhex("ab 0200 0000 ad 0e00 01 74000004 02 53005100 0a320640")),
             "sender says tds.server = SQ 10.50.1600",
         );
     }
@@ -273,10 +246,7 @@ mod tests {
             "sender says tds.browser_name = SQL1\nsender says tds.instance = MES\n\
              sender says tds.version = 10.50.1600.1"
         );
-        assert_eq!(
-            browser(b"\x05\x01\0x", &here, &mut facts),
-            Err(Malformed::NotMine)
-        );
+        assert_eq!(browser(b"\x05\x01\0x", &here, &mut facts), Err(Malformed::NotMine));
         assert_eq!(browser(b"\x04MES\0", &here, &mut facts), Ok(()));
         assert_eq!(browser(b"", &here, &mut facts), Err(Malformed::Truncated));
     }

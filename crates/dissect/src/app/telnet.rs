@@ -72,11 +72,7 @@ fn print(text: &[u8], mut asked: u64, ctx: &Ctx, sink: &mut dyn Sink) -> u64 {
         let detail = "asks for a login over Telnet";
         sink.event(About::Sender, EventKind::CleartextAdmin, detail);
     }
-    if has(b"password:") {
-        asked | PASSWORD
-    } else {
-        asked
-    }
+    if has(b"password:") { asked | PASSWORD } else { asked }
 }
 
 /// Text without IAC commands and terminal escapes (RFC 854, RFC 855; ECMA-48).
@@ -130,10 +126,7 @@ mod tests {
 
     #[test]
     fn commands_are_not_text() {
-        assert_eq!(
-            without_commands(b"\xff\xfa\x18\x00x\xff\xf0a\xff"),
-            b"a\xff"
-        );
+        assert_eq!(without_commands(b"\xff\xfa\x18\x00x\xff\xf0a\xff"), b"a\xff");
         assert_eq!(without_commands(b"\xff\xfa\x18\x00x"), b"");
         assert_eq!(probe(b"\xff\xfd\x18\xff\xfb\x01"), Probe::Yes);
         assert_eq!(probe(b""), Probe::No);

@@ -73,11 +73,8 @@ fn reported_fields_are_in_the_catalogue() {
 #[test]
 fn signatures_belong_to_one_protocol() {
     for seed in SEEDS {
-        let sure: Vec<&str> = STREAMS
-            .iter()
-            .filter(|s| (s.probe)(seed) == Probe::Yes)
-            .map(|s| s.name)
-            .collect();
+        let sure: Vec<&str> =
+            STREAMS.iter().filter(|s| (s.probe)(seed) == Probe::Yes).map(|s| s.name).collect();
         assert!(sure.len() <= 1, "{sure:?}");
     }
 }

@@ -65,11 +65,7 @@ pub(super) fn run(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
     if done != handled {
         sink.remember(memory, done);
     }
-    if end == End::Limit {
-        Step::Done
-    } else {
-        Step::NeedMore
-    }
+    if end == End::Limit { Step::Done } else { Step::NeedMore }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,11 +133,7 @@ fn handshake(kind: u8, body: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Progress 
         2 => match server_hello(body) {
             Ok(version) => {
                 sink.says("tls.version", version_name(version));
-                if version == 0x0304 {
-                    Progress::Finished
-                } else {
-                    Progress::More
-                }
+                if version == 0x0304 { Progress::Finished } else { Progress::More }
             }
             Err(_) => Progress::More,
         },
@@ -201,11 +193,7 @@ pub(super) fn version_name(version: u16) -> String {
 
 /// A hello that the capture may have cut still names its server, once.
 fn cut_hello(bytes: &[u8], rest: Reader<'_>, ctx: &Ctx, sink: &mut dyn Sink) {
-    let partial = if rest.is_empty() {
-        bytes.get(5..).unwrap_or_default()
-    } else {
-        rest.rest()
-    };
+    let partial = if rest.is_empty() { bytes.get(5..).unwrap_or_default() } else { rest.rest() };
     if let [1, _, _, _, body @ ..] = partial
         && let Ok(hello) = hello::parse(body, Carrier::Tls)
         && hello.names_server()

@@ -29,10 +29,9 @@ pub(super) fn report(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Result<(),
     }
     sink.says("tls.cert.subject", shown(&certificate.subject));
     sink.says("tls.cert.issuer", shown(&certificate.issuer));
-    for (part, field) in [
-        (Part::CommonName, "tls.cert.issuer_cn"),
-        (Part::Organization, "tls.cert.issuer_o"),
-    ] {
+    for (part, field) in
+        [(Part::CommonName, "tls.cert.issuer_cn"), (Part::Organization, "tls.cert.issuer_o")]
+    {
         sink.says(field, first(&certificate.issuer, part));
     }
     sink.says("tls.cert.serial", hex(certificate.serial));
@@ -42,17 +41,12 @@ pub(super) fn report(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Result<(),
         sink.says("tls.cert.self_signed", "true");
     }
     // Names of web services come in dozens; what says more about a device goes first.
-    let (services, own): (Vec<_>, Vec<_>) = certificate
-        .sans
-        .iter()
-        .partition(|san| san.starts_with("DNS:"));
+    let (services, own): (Vec<_>, Vec<_>) =
+        certificate.sans.iter().partition(|san| san.starts_with("DNS:"));
     for san in own.into_iter().chain(services).take(SANS_SHOWN_MAX) {
         sink.says("tls.cert.san", san.as_str());
     }
-    sink.says(
-        "tls.cert.hardware_serial",
-        certificate.hardware_serial.as_str(),
-    );
+    sink.says("tls.cert.hardware_serial", certificate.hardware_serial.as_str());
     sink.says("tls.cert.mud_url", certificate.mud_url.as_str());
     let fingerprint = hex(&Sha256::digest(bytes));
     sink.says("tls.cert.fingerprint", fingerprint.as_str());
@@ -187,9 +181,7 @@ fn parse(bytes: &[u8]) -> Result<Certificate<'_>, Malformed> {
     certificate.not_after = times.next().unwrap_or_default();
     for element in der::children(r.rest()).filter(|e| e.tag == 0xa3) {
         for list in der::children(element.body) {
-            der::children(list.body)
-                .take(64)
-                .for_each(|e| extension(e.body, &mut certificate));
+            der::children(list.body).take(64).for_each(|e| extension(e.body, &mut certificate));
         }
     }
     Ok(certificate)
@@ -243,10 +235,7 @@ fn general_name(name: &Element<'_>) -> Option<General> {
             };
             format!("IP:{ip}")
         }
-        0xa4 => format!(
-            "DN:{}",
-            shown(&self::name(der::children(name.body).next()?.body))
-        ),
+        0xa4 => format!("DN:{}", shown(&self::name(der::children(name.body).next()?.body))),
         0xa0 => return hardware_module(name.body).map(General::Hardware),
         _ => return None,
     }))
@@ -260,19 +249,12 @@ fn hardware_module(other_name: &[u8]) -> Option<String> {
     let module = der::children(parts.next()?.body).next()?;
     let serial = der::children(module.body).nth(1)?;
     let printable = serial.body.iter().all(|b| b.is_ascii_graphic());
-    Some(if printable {
-        clean(serial.body).into_owned()
-    } else {
-        hex(serial.body)
-    })
+    Some(if printable { clean(serial.body).into_owned() } else { hex(serial.body) })
 }
 
 fn name(body: &[u8]) -> Vec<(Part, String)> {
     let mut parts = Vec::new();
-    for set in der::children(body)
-        .filter(|e| e.tag == tag::SET)
-        .take(NAME_PARTS_MAX)
-    {
+    for set in der::children(body).filter(|e| e.tag == tag::SET).take(NAME_PARTS_MAX) {
         for pair in der::children(set.body).take(4) {
             let mut halves = der::children(pair.body);
             if let (Some(oid), Some(value)) = (halves.next(), halves.next()) {
@@ -290,27 +272,19 @@ fn name(body: &[u8]) -> Vec<(Part, String)> {
 }
 
 fn utf16_be(bytes: &[u8]) -> String {
-    let swapped: Vec<u8> = bytes
-        .chunks_exact(2)
-        .take(512)
-        .flat_map(|pair| pair.iter().rev().copied())
-        .collect();
+    let swapped: Vec<u8> =
+        bytes.chunks_exact(2).take(512).flat_map(|pair| pair.iter().rev().copied()).collect();
     crate::text::utf16_le(&swapped)
 }
 
 fn first(name: &[(Part, String)], part: Part) -> String {
-    name.iter()
-        .find(|(p, _)| *p == part)
-        .map(|(_, value)| value.clone())
-        .unwrap_or_default()
+    name.iter().find(|(p, _)| *p == part).map(|(_, value)| value.clone()).unwrap_or_default()
 }
 
 /// `CN=a, O=b`, in the order of the certificate.
 fn shown(name: &[(Part, String)]) -> String {
-    let parts: Vec<String> = name
-        .iter()
-        .map(|(part, value)| format!("{}={value}", part.word()))
-        .collect();
+    let parts: Vec<String> =
+        name.iter().map(|(part, value)| format!("{}={value}", part.word())).collect();
     let mut text = parts.join(", ");
     text.truncate(text.floor_char_boundary(500));
     text
@@ -358,10 +332,7 @@ pub(super) mod tests {
     }
 
     fn rdn(last: u8, text: &str) -> Vec<u8> {
-        let pair = der(
-            0x30,
-            &[&der(6, &[&[0x55, 4, last]]), &der(0x0c, &[text.as_bytes()])],
-        );
+        let pair = der(0x30, &[&der(6, &[&[0x55, 4, last]]), &der(0x0c, &[text.as_bytes()])]);
         der(0x31, &[&pair])
     }
 
@@ -373,21 +344,10 @@ pub(super) mod tests {
     pub(in super::super) fn sample() -> Vec<u8> {
         let algorithm = der(0x30, &[&der(6, &[&[0x2a, 3]])]);
         let issuer = der(0x30, &[&rdn(3, "Example Root"), &rdn(10, "Example Corp")]);
-        let subject = der(
-            0x30,
-            &[
-                &rdn(3, "34-7E-5C-00-00-01:9"),
-                &rdn(11, "model 20.3"),
-                &rdn(5, "SN77"),
-            ],
-        );
-        let validity = der(
-            0x30,
-            &[
-                &der(0x17, &[b"180102030405Z"]),
-                &der(0x18, &[b"20510607080910Z"]),
-            ],
-        );
+        let subject =
+            der(0x30, &[&rdn(3, "34-7E-5C-00-00-01:9"), &rdn(11, "model 20.3"), &rdn(5, "SN77")]);
+        let validity =
+            der(0x30, &[&der(0x17, &[b"180102030405Z"]), &der(0x18, &[b"20510607080910Z"])]);
         let module = der(0x30, &[&der(6, &[&[0x2a, 9]]), &der(4, &[b"HW-123"])]);
         let oid = der(6, &[&[0x2b, 6, 1, 5, 5, 7, 8, 4]]);
         let sans = der(
@@ -462,19 +422,10 @@ pub(super) mod tests {
     fn cuts_and_nonsense_are_refused() {
         let whole = sample();
         for end in 0..whole.len() {
-            let outcome = report(
-                &whole[..end],
-                &ctx(1, 2, Role::Server),
-                &mut Recorder::default(),
-            );
+            let outcome = report(&whole[..end], &ctx(1, 2, Role::Server), &mut Recorder::default());
             assert!(outcome.is_err(), "{end}");
         }
-        for nonsense in [
-            &b""[..],
-            b"\x30\x00",
-            b"\x30\x02\x30\x00",
-            b"HTTP/1.1 200 OK",
-        ] {
+        for nonsense in [&b""[..], b"\x30\x00", b"\x30\x02\x30\x00", b"HTTP/1.1 200 OK"] {
             assert!(parse(nonsense).is_err());
         }
     }

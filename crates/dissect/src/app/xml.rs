@@ -7,9 +7,7 @@ const ELEMENTS_MAX: usize = 2048;
 
 /// The text of the first element with this local name (`Model` finds `<tds:Model>`).
 pub(super) fn text<'a>(xml: &'a [u8], local_name: &str) -> Option<&'a [u8]> {
-    leaves(xml)
-        .find(|(name, _)| *name == local_name.as_bytes())
-        .map(|(_, text)| text)
+    leaves(xml).find(|(name, _)| *name == local_name.as_bytes()).map(|(_, text)| text)
 }
 
 /// All elements that hold text only: local name and trimmed text.
@@ -34,15 +32,9 @@ pub(super) fn decoded(text: &[u8]) -> String {
     if !text.contains('&') {
         return text;
     }
-    [
-        ("&lt;", "<"),
-        ("&gt;", ">"),
-        ("&quot;", "\""),
-        ("&apos;", "'"),
-        ("&amp;", "&"),
-    ]
-    .into_iter()
-    .fold(text, |text, (entity, plain)| text.replace(entity, plain))
+    [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")]
+        .into_iter()
+        .fold(text, |text, (entity, plain)| text.replace(entity, plain))
 }
 
 /// Opening tags: local name, and everything behind the tag.

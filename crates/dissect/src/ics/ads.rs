@@ -9,35 +9,14 @@ use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Role, Sink, Step, tex
 
 pub(super) const FIELDS: &[Field] = &[
     field("ads.role", "`client` or `server`"),
-    field(
-        "ads.net_id",
-        "AMS NetId of the sender, as `5.13.117.96.1.1`",
-    ),
-    field(
-        "ads.device_name",
-        "name in an answer to ReadDeviceInfo, as `PLC Server`",
-    ),
-    field(
-        "ads.version",
-        "version of the server named in an answer to ReadDeviceInfo",
-    ),
-    field(
-        "ads.release",
-        "TwinCAT release of ReadDeviceInfo, as `2.11`: one for all its servers",
-    ),
-    field(
-        "ads.target_type",
-        "TargetType of the target description, as `CX1020-CE`",
-    ),
-    field(
-        "ads.twincat_version",
-        "TwinCAT version of target description or discovery",
-    ),
+    field("ads.net_id", "AMS NetId of the sender, as `5.13.117.96.1.1`"),
+    field("ads.device_name", "name in an answer to ReadDeviceInfo, as `PLC Server`"),
+    field("ads.version", "version of the server named in an answer to ReadDeviceInfo"),
+    field("ads.release", "TwinCAT release of ReadDeviceInfo, as `2.11`: one for all its servers"),
+    field("ads.target_type", "TargetType of the target description, as `CX1020-CE`"),
+    field("ads.twincat_version", "TwinCAT version of target description or discovery"),
     field("ads.hostname", "host name in a discovery answer"),
-    field(
-        "ads.os_version",
-        "operating system in a discovery answer, as `Windows 10.0.17763`",
-    ),
+    field("ads.os_version", "operating system in a discovery answer, as `Windows 10.0.17763`"),
 ];
 
 pub(super) const PORTS: &[u16] = &[48898];
@@ -71,9 +50,7 @@ fn length(bytes: &[u8]) -> Result<usize, Malformed> {
     if command > 9 || flags & 0x0004 == 0 || ams.checked_add(32) != Some(tcp) || tcp > 0x10_0000 {
         return Err(Malformed::NotMine);
     }
-    usize::try_from(tcp)
-        .map(|n| n + 6)
-        .map_err(|_| Malformed::Limit)
+    usize::try_from(tcp).map(|n| n + 6).map_err(|_| Malformed::Limit)
 }
 
 /// Two lengths that agree are signature enough.
@@ -121,11 +98,7 @@ fn header(message: &[u8]) -> Result<Ams<'_>, Malformed> {
 }
 
 fn ads(ams: &Ams<'_>, sink: &mut dyn Sink) -> Outcome {
-    let role = if ams.answer {
-        Role::Server
-    } else {
-        Role::Client
-    };
+    let role = if ams.answer { Role::Server } else { Role::Client };
     say_role(sink, "ads.role", MEMORY, role);
     say_net_id(ams.source, u8::from(ams.answer), sink);
     if !ams.answer || ams.error != 0 {
@@ -239,10 +212,7 @@ fn os_version(value: &[u8], sink: &mut dyn Sink) -> Outcome {
         3 => "Windows CE",
         _ => return Ok(()),
     };
-    sink.says(
-        "ads.os_version",
-        format!("{family} {major}.{minor}.{build}"),
-    );
+    sink.says("ads.os_version", format!("{family} {major}.{minor}.{build}"));
     Ok(())
 }
 
@@ -268,19 +238,12 @@ mod tests {
 
     #[test]
     fn device_info_and_target_description() {
-        let info = message(
-            "050d00010101",
-            1,
-            5,
-            "00000000 02 0b 3708 504c4320536572766572000000000000",
-        );
+        let info =
+            message("050d00010101", 1, 5, "00000000 02 0b 3708 504c4320536572766572000000000000");
         let xml = "<TcTargetDesc><TargetType>CX9-CE</TargetType><TargetVersion><Version>2</Version>\
                    <Revision>11</Revision><Build>2228</Build></TargetVersion>";
-        let read = format!(
-            "00000000 {} {}",
-            hex(&(xml.len() as u32).to_le_bytes()),
-            hex(xml.as_bytes())
-        );
+        let read =
+            format!("00000000 {} {}", hex(&(xml.len() as u32).to_le_bytes()), hex(xml.as_bytes()));
         let facts = dialogue(
             run,
             48898,
@@ -319,29 +282,17 @@ mod tests {
             sender says ads.os_version = Windows CE 6.0.0\n\
             sender says ads.twincat_version = 3.1.4022";
         assert_eq!(facts, Ok(expect.to_owned()));
-        let other = datagrams(
-            discovery,
-            48899,
-            &[(Role::Client, "48462d413131415353495354")],
-        );
+        let other = datagrams(discovery, 48899, &[(Role::Client, "48462d413131415353495354")]);
         assert_eq!(other, Err(Malformed::NotMine));
     }
 
     #[test]
     fn foreign_and_short_bytes() {
-        let step = |hex: &str| {
-            run(
-                &unhex(hex),
-                &ctx(1, 48898, Role::Client),
-                &mut Recorder::default(),
-            )
-        };
+        let step =
+            |hex: &str| run(&unhex(hex), &ctx(1, 48898, Role::Client), &mut Recorder::default());
         assert_eq!(step("0000 20000000"), Step::NeedMore);
         assert_eq!(step(&"00".repeat(40)), Step::Resync);
         assert_eq!(probe(b"GET / HTTP/1.1"), Probe::No);
-        assert_eq!(
-            probe(&unhex(&message("050d00010101", 1, 5, ""))),
-            Probe::Yes
-        );
+        assert_eq!(probe(&unhex(&message("050d00010101", 1, 5, ""))), Probe::Yes);
     }
 }

@@ -13,40 +13,22 @@ use crate::fields::{Field, field};
 use crate::{About, Ctx, Malformed, Outcome, Reader, Sink};
 
 pub(super) const FIELDS: &[Field] = &[
-    field(
-        "bacnet.role",
-        "`client` or `server`, from requests and answers",
-    ),
+    field("bacnet.role", "`client` or `server`, from requests and answers"),
     field("bacnet.instance", "device instance (clause 12.11)"),
     field("bacnet.vendor_id", "vendor identifier of ASHRAE"),
     field("bacnet.vendor", "name of the vendor, from its number"),
     field("bacnet.object_name", "object-name of the device object"),
     field("bacnet.vendor_name", "vendor-name of the device object"),
     field("bacnet.model_name", "model-name of the device object"),
-    field(
-        "bacnet.firmware_revision",
-        "firmware-revision of the device object",
-    ),
-    field(
-        "bacnet.application_version",
-        "application-software-version of the device object",
-    ),
+    field("bacnet.firmware_revision", "firmware-revision of the device object"),
+    field("bacnet.application_version", "application-software-version of the device object"),
     field("bacnet.description", "description of the device object"),
     field("bacnet.location", "location of the device object"),
     field("bacnet.serial_number", "serial-number of the device object"),
     field("bacnet.profile", "profile-name of the device object"),
-    field(
-        "bacnet.protocol_revision",
-        "protocol-revision of the device object",
-    ),
-    field(
-        "bacnet.router_to",
-        "a network number this router says it reaches",
-    ),
-    field(
-        "bacnet.network",
-        "number of its own network, from Network-Number-Is",
-    ),
+    field("bacnet.protocol_revision", "protocol-revision of the device object"),
+    field("bacnet.router_to", "a network number this router says it reaches"),
+    field("bacnet.network", "number of its own network, from Network-Number-Is"),
     field("bacnet.mstp_address", "MS/TP station address"),
 ];
 
@@ -84,11 +66,7 @@ pub(super) fn datagram(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome 
         0x04 => {
             let ip = IpAddr::V4(Ipv4Addr::from(r.array::<4>()?));
             r.skip(2)?;
-            let origin = if ctx.src.ip == Some(ip) {
-                About::Sender
-            } else {
-                About::Host(ip)
-            };
+            let origin = if ctx.src.ip == Some(ip) { About::Sender } else { About::Host(ip) };
             network(r.rest(), origin, ctx, sink)
         }
         0x00..=0x0c => Ok(()),
@@ -207,17 +185,12 @@ mod tests {
     fn routed_and_forwarded_messages_are_not_the_senders() {
         check(
             "810b 001c 0128ffff00 65910172 fe 1000 c402015062 2201e0 9103 2118",
-            Ok(
-                "sender/bacnet-network[26001:114] says bacnet.instance = 86114\n\
+            Ok("sender/bacnet-network[26001:114] says bacnet.instance = 86114\n\
                 sender/bacnet-network[26001:114] says bacnet.vendor_id = 24\n\
                 sender/bacnet-network[26001:114] says bacnet.vendor = Automated Logic\n\
-                sender/bacnet-network[26001:114] is BacnetInstance 24:86114 (bacnet.instance)",
-            ),
+                sender/bacnet-network[26001:114] is BacnetInstance 24:86114 (bacnet.instance)"),
         );
-        check(
-            "8104 0014 c6336407bac0 0100 1000 c402000801 22",
-            Err(Malformed::Truncated),
-        );
+        check("8104 0014 c6336407bac0 0100 1000 c402000801 22", Err(Malformed::Truncated));
         check(
             "8104 001a c6336407bac0 0100 1000 c402000801 2205c4 9103 2118",
             Ok("198.51.100.7 says bacnet.instance = 2049\n\
@@ -233,10 +206,7 @@ mod tests {
             "810b 000b 0180 01 0001 0003",
             Ok("sender says bacnet.router_to = 1\nsender says bacnet.router_to = 3"),
         );
-        check(
-            "810a 000a 0180 13 0005 01",
-            Ok("sender says bacnet.network = 5"),
-        );
+        check("810a 000a 0180 13 0005 01", Ok("sender says bacnet.network = 5"));
     }
 
     #[test]

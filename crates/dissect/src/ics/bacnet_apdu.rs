@@ -101,11 +101,7 @@ fn confirmed_request(service: u8, about: &About<'static>, sink: &mut dyn Sink) {
     if let Some(what) = word(CONTROL, service)
         && once_of(sink, key(MEMORY, b'e', 0), service)
     {
-        sink.event(
-            About::Receiver,
-            EventKind::ControlWrite,
-            format!("BACnet {what}"),
-        );
+        sink.event(About::Receiver, EventKind::ControlWrite, format!("BACnet {what}"));
     }
 }
 
@@ -137,21 +133,12 @@ fn i_am(r: &mut Reader<'_>, talker: &Talker, sink: &mut dyn Sink) -> Outcome {
     let vendor = u16::try_from(unsigned(&tag(r)?)?).map_err(|_| Malformed::Invalid)?;
     let about = talker.device(instance, sink);
     sink.about(about.clone(), "bacnet.vendor_id", vendor.to_string());
-    sink.about(
-        about.clone(),
-        "bacnet.vendor",
-        lookup(VENDORS, vendor).unwrap_or_default(),
-    );
+    sink.about(about.clone(), "bacnet.vendor", lookup(VENDORS, vendor).unwrap_or_default());
     if instance != UNCONFIGURED {
         // Instances are unique in an internetwork, whatever network the device sits on; the
         // vendor keeps default instances of different makes apart.
         let kind = IdentifierKind::BacnetInstance;
-        sink.identifier(
-            about,
-            "bacnet.instance",
-            kind,
-            format!("{vendor}:{instance}"),
-        );
+        sink.identifier(about, "bacnet.instance", kind, format!("{vendor}:{instance}"));
     }
     Ok(())
 }
@@ -238,9 +225,7 @@ fn characters(body: &[u8]) -> Cow<'_, str> {
         Some((0 | 5, text)) => text::clean(text),
         // UCS-2, big-endian.
         Some((4, wide)) => {
-            let units = wide
-                .chunks_exact(2)
-                .filter_map(|p| Some([*p.get(1)?, *p.first()?]));
+            let units = wide.chunks_exact(2).filter_map(|p| Some([*p.get(1)?, *p.first()?]));
             let little: Vec<u8> = units.take(256).flatten().collect();
             Cow::Owned(text::utf16_le(&little))
         }
@@ -289,12 +274,7 @@ fn tag<'a>(r: &mut Reader<'a>) -> Result<Tag<'a>, Malformed> {
         length @ 0..=4 => (Shape::Value, usize::from(length)),
         _ => return Err(Malformed::Invalid),
     };
-    Ok(Tag {
-        number,
-        context,
-        shape,
-        body: r.take(length)?,
-    })
+    Ok(Tag { number, context, shape, body: r.take(length)? })
 }
 
 fn unsigned(tag: &Tag<'_>) -> Result<u32, Malformed> {
@@ -319,10 +299,7 @@ mod tests {
 
     fn check(hex: &str, expect: Result<&[&str], Malformed>) {
         let mut facts = Recorder::default();
-        let talker = Talker {
-            about: About::Sender,
-            tag: 1,
-        };
+        let talker = Talker { about: About::Sender, tag: 1 };
         let outcome = run(&unhex(hex), &talker, &mut facts);
         assert_eq!(
             outcome.map(|()| facts.lines),
@@ -371,10 +348,7 @@ mod tests {
 
     #[test]
     fn requests_say_that_the_sender_is_a_client_and_control_is_an_event() {
-        check(
-            "00 04 05 0c 0c 02000007 19 4d",
-            Ok(&["sender says bacnet.role = client"]),
-        );
+        check("00 04 05 0c 0c 02000007 19 4d", Ok(&["sender says bacnet.role = client"]));
         check(
             "00 04 05 14 09 00",
             Ok(&[
@@ -388,17 +362,12 @@ mod tests {
     #[test]
     fn one_sender_with_several_instances_speaks_for_several_devices() {
         let mut facts = Recorder::default();
-        let talker = Talker {
-            about: About::Sender,
-            tag: 1,
-        };
+        let talker = Talker { about: About::Sender, tag: 1 };
         for instance in ["07", "08", "07"] {
             let i_am = unhex(&format!("10 00 c40200 00{instance} 2201e0 9103 22ffff"));
             assert_eq!(run(&i_am, &talker, &mut facts), Ok(()));
         }
-        facts
-            .lines
-            .retain(|line| line.contains("says bacnet.instance"));
+        facts.lines.retain(|line| line.contains("says bacnet.instance"));
         let expect = [
             "sender says bacnet.instance = 7",
             "sender/bacnet-network[0:8] says bacnet.instance = 8",

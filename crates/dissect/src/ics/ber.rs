@@ -19,10 +19,9 @@ pub(super) fn element<'a>(r: &mut Reader<'a>) -> Result<(u32, &'a [u8]), Malform
     }
     let length = match r.u8()? {
         short @ 0..=0x7f => usize::from(short),
-        long @ 0x81..=0x84 => r
-            .take(usize::from(long & 0x7f))?
-            .iter()
-            .fold(0usize, |n, b| n << 8 | usize::from(*b)),
+        long @ 0x81..=0x84 => {
+            r.take(usize::from(long & 0x7f))?.iter().fold(0usize, |n, b| n << 8 | usize::from(*b))
+        }
         _ => return Err(Malformed::Invalid),
     };
     Ok((tag, r.take_up_to(length)))

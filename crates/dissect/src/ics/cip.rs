@@ -17,30 +17,15 @@ use crate::fields::{Field, field};
 use crate::{About, Malformed, Outcome, Reader, Sink, text};
 
 pub(super) const FIELDS: &[Field] = &[
-    field(
-        "cip.vendor_id",
-        "Identity object attribute 1: number of the vendor",
-    ),
+    field("cip.vendor_id", "Identity object attribute 1: number of the vendor"),
     field("cip.vendor", "name of the vendor, from its number"),
-    field(
-        "cip.device_type",
-        "Identity object attribute 2, as `14 programmable logic controller`",
-    ),
+    field("cip.device_type", "Identity object attribute 2, as `14 programmable logic controller`"),
     field("cip.product_code", "Identity object attribute 3"),
-    field(
-        "cip.revision",
-        "Identity object attribute 4, as `4.7`: the firmware",
-    ),
-    field(
-        "cip.serial",
-        "Identity object attribute 6: eight hex digits",
-    ),
+    field("cip.revision", "Identity object attribute 4, as `4.7`: the firmware"),
+    field("cip.serial", "Identity object attribute 6: eight hex digits"),
     field("cip.product_name", "Identity object attribute 7"),
     field("cip.state", "Identity object attribute 8 in words"),
-    field(
-        "cip.name",
-        "name given to a Logix controller or module (class 0x64)",
-    ),
+    field("cip.name", "name given to a Logix controller or module (class 0x64)"),
     field("cip.hostname", "TCP/IP Interface object attribute 6"),
     field("cip.mac", "Ethernet Link object attribute 3"),
 ];
@@ -116,10 +101,7 @@ pub(super) fn message(data: &[u8], carrier: Carrier, sink: &mut dyn Sink) -> Out
         Carrier::Connection { id, tag } => {
             let route = sink.recall(key(MEMORY, b'k', u64::from(id)));
             let route = route.and_then(|n| u16::try_from(n).ok());
-            (
-                key(MEMORY, b's', tag),
-                route.map_or(Route::Far, Route::unpack),
-            )
+            (key(MEMORY, b's', tag), route.map_or(Route::Far, Route::unpack))
         }
     };
     match data.first() {
@@ -136,12 +118,7 @@ fn request(data: &[u8], route: Route, tag: u64, depth: u8, sink: &mut dyn Sink) 
     let path = Path::parse(r.take(usize::from(words) * 2)?);
     let body = r.rest();
     let class = path.class.unwrap_or(0);
-    let mut asked = Asked {
-        service,
-        class,
-        attribute: path.attribute.unwrap_or(0),
-        route,
-    };
+    let mut asked = Asked { service, class, attribute: path.attribute.unwrap_or(0), route };
     match (class, service) {
         (CLASS_CONNECTIONS, UNCONNECTED_SEND) if depth == 0 => {
             return unconnected_send(body, tag, sink);
@@ -231,16 +208,8 @@ fn multiple(
     let count = usize::from(r.u16_le()?).min(MULTIPLE_MAX);
     let mut start = usize::from(r.u16_le()?);
     for index in 0..count {
-        let end = if index + 1 < count {
-            usize::from(r.u16_le()?)
-        } else {
-            body.len()
-        };
-        each(
-            body.get(start..end).ok_or(Malformed::Invalid)?,
-            index as u64,
-            sink,
-        );
+        let end = if index + 1 < count { usize::from(r.u16_le()?) } else { body.len() };
+        each(body.get(start..end).ok_or(Malformed::Invalid)?, index as u64, sink);
         start = end;
     }
     Ok(())
@@ -292,10 +261,9 @@ fn answer(data: &[u8], tag: u64, depth: u8, sink: &mut dyn Sink) -> Outcome {
 /// Whom a request goes to.
 fn target(route: Route, sink: &mut dyn Sink) -> About<'static> {
     match route {
-        Route::Slot(slot) if !is_own_slot(slot, sink) => About::ChildOfReceiver {
-            via: "cip-backplane",
-            key: slot_name(slot),
-        },
+        Route::Slot(slot) if !is_own_slot(slot, sink) => {
+            About::ChildOfReceiver { via: "cip-backplane", key: slot_name(slot) }
+        }
         _ => About::Receiver,
     }
 }
@@ -305,10 +273,7 @@ fn origin(route: Route, sink: &mut dyn Sink) -> Option<About<'static>> {
     match route {
         Route::Direct => Some(About::Sender),
         Route::Slot(slot) if is_own_slot(slot, sink) => Some(About::Sender),
-        Route::Slot(slot) => Some(About::Child {
-            via: "cip-backplane",
-            key: slot_name(slot),
-        }),
+        Route::Slot(slot) => Some(About::Child { via: "cip-backplane", key: slot_name(slot) }),
         Route::Far => None,
     }
 }
@@ -374,11 +339,7 @@ pub(super) fn identity<'a>(
 ) -> Result<Identity<'a>, Malformed> {
     let (attributes, rest) = IdentityAttributes::parse(data)?;
     attributes.report(about, sink);
-    Ok(Identity {
-        vendor: attributes.vendor,
-        serial: attributes.serial,
-        rest,
-    })
+    Ok(Identity { vendor: attributes.vendor, serial: attributes.serial, rest })
 }
 
 struct IdentityAttributes<'a> {
@@ -405,24 +366,13 @@ impl<'a> IdentityAttributes<'a> {
         if vendor == 0 {
             return Err(Malformed::Invalid);
         }
-        let attributes = Self {
-            vendor,
-            device_type,
-            code,
-            revision,
-            serial,
-            product,
-        };
+        let attributes = Self { vendor, device_type, code, revision, serial, product };
         Ok((attributes, r.rest()))
     }
 
     fn report(&self, about: About<'_>, sink: &mut dyn Sink) {
         say_vendor(self.vendor, about.clone(), sink);
-        sink.about(
-            about.clone(),
-            "cip.device_type",
-            device_type(self.device_type),
-        );
+        sink.about(about.clone(), "cip.device_type", device_type(self.device_type));
         sink.about(about.clone(), "cip.product_code", self.code.to_string());
         let (major, minor) = self.revision;
         sink.about(about.clone(), "cip.revision", format!("{major}.{minor}"));
@@ -434,23 +384,14 @@ impl<'a> IdentityAttributes<'a> {
         sink.about(about.clone(), "cip.product_name", self.product.as_ref());
         if own {
             let kind = IdentifierKind::CipSerial;
-            sink.identifier(
-                about,
-                "cip.serial",
-                kind,
-                format!("{}:{serial}", self.vendor),
-            );
+            sink.identifier(about, "cip.serial", kind, format!("{}:{serial}", self.vendor));
         }
     }
 }
 
 fn say_vendor(vendor: u16, about: About<'_>, sink: &mut dyn Sink) {
     sink.about(about.clone(), "cip.vendor_id", vendor.to_string());
-    sink.about(
-        about,
-        "cip.vendor",
-        lookup(VENDORS, vendor).unwrap_or_default(),
-    );
+    sink.about(about, "cip.vendor", lookup(VENDORS, vendor).unwrap_or_default());
 }
 
 fn identity_answer(asked: &Asked, body: &[u8], sink: &mut dyn Sink) -> Outcome {
@@ -501,11 +442,7 @@ fn identity_attribute(
         6 => sink.about(about, "cip.serial", format!("{:08x}", r.u32_le()?)),
         7 => {
             let length = r.u8()?;
-            sink.about(
-                about,
-                "cip.product_name",
-                text::clean(r.take_up_to(usize::from(length))),
-            );
+            sink.about(about, "cip.product_name", text::clean(r.take_up_to(usize::from(length))));
         }
         _ => return Err(Malformed::Limit),
     }
@@ -569,12 +506,9 @@ mod tests {
         let cip = unhex(cip);
         let mut items = match connection {
             None => unhex("0200 0000 0000 b200"),
-            Some((id, _)) => [
-                unhex("0200 a100 0400"),
-                id.to_le_bytes().to_vec(),
-                unhex("b100"),
-            ]
-            .concat(),
+            Some((id, _)) => {
+                [unhex("0200 a100 0400"), id.to_le_bytes().to_vec(), unhex("b100")].concat()
+            }
         };
         let sequence = connection.map_or(Vec::new(), |(_, n)| n.to_le_bytes().to_vec());
         items.extend(((cip.len() + sequence.len()) as u16).to_le_bytes());
@@ -595,9 +529,7 @@ mod tests {
         let facts: Vec<&str> = facts
             .lines()
             .filter(|l| {
-                ["cip.revision", "hostname", "event", " is ", "pccc"]
-                    .iter()
-                    .any(|w| l.contains(w))
+                ["cip.revision", "hostname", "event", " is ", "pccc"].iter().any(|w| l.contains(w))
             })
             .collect();
         assert_eq!(facts, expect);
@@ -613,20 +545,14 @@ mod tests {
     }
 
     fn asked(context: u8, request: &str, answer: &str) -> [(Role, String); 2] {
-        [
-            (Role::Client, wrap(context, None, request)),
-            (Role::Server, wrap(context, None, answer)),
-        ]
+        [(Role::Client, wrap(context, None, request)), (Role::Server, wrap(context, None, answer))]
     }
 
     #[test]
     fn modules_behind_the_backplane_are_children_and_the_own_slot_is_not() {
-        let turns = [
-            asked(1, &routed(0), CPU),
-            asked(2, &routed(1), ENBT),
-            asked(3, &routed(2), MVI),
-        ]
-        .concat();
+        let turns =
+            [asked(1, &routed(0), CPU), asked(2, &routed(1), ENBT), asked(3, &routed(2), MVI)]
+                .concat();
         check(
             &turns,
             &[
@@ -643,11 +569,7 @@ mod tests {
     #[test]
     fn a_known_server_decides_which_ethernet_module_is_itself() {
         let other = ENBT.replace("78563412", "99999999");
-        let turns = [
-            asked(1, ASK, ENBT),
-            asked(2, &routed(3), &other),
-            asked(3, &routed(1), ENBT),
-        ];
+        let turns = [asked(1, ASK, ENBT), asked(2, &routed(3), &other), asked(3, &routed(1), ENBT)];
         check(
             &turns.concat(),
             &[
@@ -682,10 +604,7 @@ mod tests {
         // Over a connection whose opening was not seen: nobody knows who answers.
         turns.push((Role::Client, wrap(0, Some((99, 8)), list)));
         turns.push((Role::Server, wrap(0, Some((98, 8)), listed)));
-        check(
-            &turns,
-            &["sender/cip-backplane[slot 0] says cip.revision = 16.20"],
-        );
+        check(&turns, &["sender/cip-backplane[slot 0] says cip.revision = 16.20"]);
     }
 
     #[test]
@@ -694,10 +613,7 @@ mod tests {
         let answer = "8a000000 0200 0600 0c00 8e000000 0407 8e000000 0300 706c63";
         check(
             &asked(1, request, answer),
-            &[
-                "sender says cip.revision = 4.7",
-                "sender says cip.hostname = plc",
-            ],
+            &["sender says cip.revision = 4.7", "sender says cip.hostname = plc"],
         );
     }
 
@@ -707,10 +623,7 @@ mod tests {
         let turns = [
             flash.clone(),
             flash,
-            (
-                Role::Client,
-                wrap(2, None, "52 02 2006 2401 069a 0600 0702208e 2401 0100 0104"),
-            ),
+            (Role::Client, wrap(2, None, "52 02 2006 2401 069a 0600 0702208e 2401 0100 0104")),
             (Role::Client, wrap(3, None, "10 03 20f5 2401 3005 0000")),
         ];
         check(

@@ -44,12 +44,7 @@ pub(super) struct Path {
 impl Path {
     /// Reads padded segments; stops at the first that cannot be one.
     pub(super) fn parse(bytes: &[u8]) -> Self {
-        let mut path = Self {
-            class: None,
-            instance: None,
-            attribute: None,
-            route: Route::Direct,
-        };
+        let mut path = Self { class: None, instance: None, attribute: None, route: Route::Direct };
         let mut r = Reader::new(bytes);
         // Every segment takes at least one byte; a path has at most 255 words.
         while !r.is_empty() {
@@ -145,10 +140,7 @@ mod tests {
             (p.class, p.instance, p.attribute, p.route)
         };
         assert_eq!(path("2001 2401"), (Some(1), Some(1), None, Route::Direct));
-        assert_eq!(
-            path("21008e00 25000100 3005"),
-            (Some(0x8e), Some(1), Some(5), Route::Direct)
-        );
+        assert_eq!(path("21008e00 25000100 3005"), (Some(0x8e), Some(1), Some(5), Route::Direct));
         assert_eq!(path("0103 2001"), (Some(1), None, None, Route::Slot(3)));
         assert_eq!(path("0103 0202"), (None, None, None, Route::Far));
         // Port 2 with the link address "10.0.0.1".

@@ -7,20 +7,11 @@ use crate::{Ctx, Malformed, Outcome, Probe, Reader, Role, Sink, Step, text};
 
 pub(super) const FIELDS: &[Field] = &[
     field("codesys.role", "`client` or `server`"),
-    field(
-        "codesys.node_name",
-        "node name in an answer of the V3 name service",
-    ),
+    field("codesys.node_name", "node name in an answer of the V3 name service"),
     field("codesys.device_name", "device name in the same answer"),
     field("codesys.vendor_name", "vendor name in the same answer"),
-    field(
-        "codesys.os_name",
-        "operating system in a V2 information answer",
-    ),
-    field(
-        "codesys.os_version",
-        "its version or type in the same answer",
-    ),
+    field("codesys.os_name", "operating system in a V2 information answer"),
+    field("codesys.os_version", "its version or type in the same answer"),
     field("codesys.product", "product in the same answer"),
 ];
 
@@ -59,11 +50,7 @@ fn routed(bytes: &[u8], sink: &mut dyn Sink) -> Outcome {
     if found.len() < 2 {
         return Ok(());
     }
-    let fields = [
-        "codesys.node_name",
-        "codesys.device_name",
-        "codesys.vendor_name",
-    ];
+    let fields = ["codesys.node_name", "codesys.device_name", "codesys.vendor_name"];
     for (field, value) in fields.into_iter().zip(found) {
         sink.says(field, value);
     }
@@ -75,10 +62,7 @@ fn wide_strings(bytes: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
     let mut rest = bytes;
     while found.len() < 3 && rest.len() >= 6 {
-        let run = rest
-            .chunks_exact(2)
-            .take_while(|pair| matches!(pair, [0x20..=0x7e, 0]))
-            .count();
+        let run = rest.chunks_exact(2).take_while(|pair| matches!(pair, [0x20..=0x7e, 0])).count();
         let step = if run >= 3 {
             found.push(text::utf16_le(rest.get(..run * 2).unwrap_or_default()));
             run * 2
@@ -92,11 +76,7 @@ fn wide_strings(bytes: &[u8]) -> Vec<String> {
 
 /// V3's block driver has a magic number.
 pub(super) fn probe_v3(bytes: &[u8]) -> Probe {
-    if bytes.len() >= 4 && bytes.starts_with(&BLOCK) {
-        Probe::Yes
-    } else {
-        Probe::No
-    }
+    if bytes.len() >= 4 && bytes.starts_with(&BLOCK) { Probe::Yes } else { Probe::No }
 }
 
 /// Reads one block of V3 over TCP.
@@ -120,11 +100,7 @@ pub(super) fn v3(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
 
 /// V2 frames begin with 0xbb twice.
 pub(super) fn probe_v2(bytes: &[u8]) -> Probe {
-    if bytes.starts_with(&[0xbb, 0xbb]) {
-        Probe::Maybe
-    } else {
-        Probe::No
-    }
+    if bytes.starts_with(&[0xbb, 0xbb]) { Probe::Maybe } else { Probe::No }
 }
 
 /// Reads V2's information answer: three C strings at fixed places.
@@ -135,11 +111,9 @@ pub(super) fn v2(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
     let role = side(ctx, V2_PORTS);
     say_role(sink, "codesys.role", MEMORY, role);
     if role == Role::Server && bytes.len() > 130 && once(sink, key(MEMORY, b'2', 0)) {
-        for (at, field) in [
-            (64, "codesys.os_name"),
-            (96, "codesys.os_version"),
-            (128, "codesys.product"),
-        ] {
+        for (at, field) in
+            [(64, "codesys.os_name"), (96, "codesys.os_version"), (128, "codesys.product")]
+        {
             let value = bytes.get(at..).unwrap_or_default();
             sink.says(field, name(value.get(..32).unwrap_or(value)));
         }
@@ -178,15 +152,9 @@ mod tests {
             answer[at..at + text.len()].copy_from_slice(text.as_bytes());
         }
         let mut facts = Recorder::default();
-        assert_eq!(
-            v2(&answer, &ctx(2455, 1, Role::Server), &mut facts),
-            Step::Consumed(160)
-        );
+        assert_eq!(v2(&answer, &ctx(2455, 1, Role::Server), &mut facts), Step::Consumed(160));
         assert_eq!(facts.lines.len(), 4);
-        assert_eq!(
-            v2(b"SSH-", &ctx(2455, 1, Role::Server), &mut facts),
-            Step::Resync
-        );
+        assert_eq!(v2(b"SSH-", &ctx(2455, 1, Role::Server), &mut facts), Step::Resync);
         assert_eq!(probe_v3(&[0, 1, 0x17, 0xe8, 9, 0, 0, 0]), Probe::Yes);
     }
 }

@@ -44,11 +44,7 @@ pub(super) fn probe(bytes: &[u8]) -> Probe {
 /// Reads one TPKT.
 pub(super) fn run(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
     let [3, 0, high, low, ..] = bytes else {
-        return if bytes.len() < 4 {
-            Step::NeedMore
-        } else {
-            Step::Resync
-        };
+        return if bytes.len() < 4 { Step::NeedMore } else { Step::Resync };
     };
     let total = usize::from(u16::from_be_bytes([*high, *low]));
     if total < 7 {
@@ -162,13 +158,7 @@ mod tests {
         assert_eq!(tpkt("0300"), Probe::Maybe);
         assert_eq!(tpkt("0300 0003 02"), Probe::No);
         assert_eq!(tpkt("4745 5420"), Probe::No);
-        let step = |hex| {
-            run(
-                &unhex(hex),
-                &ctx(1, 102, Role::Client),
-                &mut Recorder::default(),
-            )
-        };
+        let step = |hex| run(&unhex(hex), &ctx(1, 102, Role::Client), &mut Recorder::default());
         assert_eq!(step("0300 0007 02f0"), Step::NeedMore);
         assert_eq!(step("0300 0007 02f000 0300"), Step::Consumed(7));
         assert_eq!(step("0300 0002 02f000"), Step::Resync);

@@ -7,24 +7,15 @@ use crate::fields::{Field, field};
 use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Role, Sink, Step};
 
 pub(super) const FIELDS: &[Field] = &[
-    field(
-        "dnp3.role",
-        "`client` (master) or `server` (outstation), from the DIR bit",
-    ),
+    field("dnp3.role", "`client` (master) or `server` (outstation), from the DIR bit"),
     field("dnp3.address", "data link address of the sender"),
     field("dnp3.manufacturer", "device attribute 252"),
-    field(
-        "dnp3.product",
-        "device attribute 250: product name and model",
-    ),
+    field("dnp3.product", "device attribute 250: product name and model"),
     field("dnp3.serial", "device attribute 248"),
     field("dnp3.hardware_version", "device attribute 243"),
     field("dnp3.software_version", "device attribute 242"),
     field("dnp3.location", "device attribute 245"),
-    field(
-        "dnp3.device_id",
-        "device attribute 246: id code assigned by the user",
-    ),
+    field("dnp3.device_id", "device attribute 246: id code assigned by the user"),
     field("dnp3.device_name", "device attribute 247"),
 ];
 
@@ -38,9 +29,7 @@ fn length(bytes: &[u8]) -> Result<usize, Malformed> {
     if r.u16_be()? != 0x0564 {
         return Err(Malformed::NotMine);
     }
-    let user = usize::from(r.u8()?)
-        .checked_sub(5)
-        .ok_or(Malformed::Invalid)?;
+    let user = usize::from(r.u8()?).checked_sub(5).ok_or(Malformed::Invalid)?;
     Ok(10 + user + user.div_ceil(16) * 2)
 }
 
@@ -62,13 +51,12 @@ pub(super) fn probe_datagram(bytes: &[u8]) -> bool {
 /// CRC-16/DNP (clause 9.2.4.3).
 fn crc(bytes: &[u8]) -> u16 {
     !bytes.iter().fold(0u16, |crc, byte| {
-        (0..8).fold(crc ^ u16::from(*byte), |crc, _| {
-            if crc & 1 == 1 {
-                crc >> 1 ^ 0xa6bc
-            } else {
-                crc >> 1
-            }
-        })
+        (0..8).fold(
+            crc ^ u16::from(*byte),
+            |crc, _| {
+                if crc & 1 == 1 { crc >> 1 ^ 0xa6bc } else { crc >> 1 }
+            },
+        )
     })
 }
 
@@ -83,11 +71,7 @@ pub(super) fn run(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Step {
         Ok(whole) => whole,
         Err(step) => return step,
     };
-    if link(message, sink).is_err() {
-        Step::Resync
-    } else {
-        step
-    }
+    if link(message, sink).is_err() { Step::Resync } else { step }
 }
 
 /// Reads the link frames of a datagram.
@@ -114,11 +98,7 @@ fn link(frame: &[u8], sink: &mut dyn Sink) -> Outcome {
     let control = h.u8()?;
     h.skip(2)?;
     let source = h.u16_le()?;
-    let role = if control & 0x80 != 0 {
-        Role::Client
-    } else {
-        Role::Server
-    };
+    let role = if control & 0x80 != 0 { Role::Client } else { Role::Server };
     say_role(sink, "dnp3.role", MEMORY, role);
     // 0xfff0 and above: broadcast, self address, reserved.
     if source < 0xfff0 && once(sink, key(MEMORY, b'a', u64::from(source))) {
@@ -231,11 +211,7 @@ mod tests {
             "c0 c0 81 0000 00fc000000 01 04 41434d45 00fa000000 01 05 5254552d31 00f2000000 01 03 332e31",
         );
         let restart = frame(0xc4, "c1 c1 0d");
-        let facts = dialogue(
-            run,
-            20000,
-            &[(Role::Client, &restart), (Role::Server, &answer)],
-        );
+        let facts = dialogue(run, 20000, &[(Role::Client, &restart), (Role::Server, &answer)]);
         let expect = [
             "sender says dnp3.role = client",
             "sender says dnp3.address = 10",

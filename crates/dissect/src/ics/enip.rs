@@ -7,15 +7,9 @@ use crate::fields::{Field, field};
 use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Role, Sink, Step, text};
 
 pub(super) const FIELDS: &[Field] = &[
-    field(
-        "enip.role",
-        "`client` or `server` of an encapsulation session",
-    ),
+    field("enip.role", "`client` or `server` of an encapsulation session"),
     field("enip.services", "name in the answer to ListServices"),
-    field(
-        "enip.io",
-        "`yes` for senders of class 0/1 connection data (UDP 2222)",
-    ),
+    field("enip.io", "`yes` for senders of class 0/1 connection data (UDP 2222)"),
 ];
 
 pub(super) const PORTS: &[u16] = &[44818];
@@ -44,10 +38,7 @@ fn header(bytes: &[u8]) -> Result<Header, Malformed> {
         context: r.u64_be()?,
     };
     let options = r.u32_le()?;
-    let known = matches!(
-        header.command,
-        0 | 1 | 4 | 0x63..=0x66 | 0x6f | 0x70 | 0x72 | 0x73
-    );
+    let known = matches!(header.command, 0 | 1 | 4 | 0x63..=0x66 | 0x6f | 0x70 | 0x72 | 0x73);
     // Status codes are below 0x100 (Table 2-3.3); options shall be zero (§2-3.7).
     if known && options == 0 && header.status < 0x100 {
         Ok(header)
@@ -228,10 +219,7 @@ mod tests {
         let facts = datagrams(datagram, 44818, &[(Role::Server, LIST_IDENTITY)]);
         assert_eq!(facts, Ok(expect.join("\n")));
         let request = "6300 0000 00000000 00000000 0000000000000000 00000000";
-        assert_eq!(
-            datagrams(datagram, 44818, &[(Role::Client, request)]),
-            Ok(String::new())
-        );
+        assert_eq!(datagrams(datagram, 44818, &[(Role::Client, request)]), Ok(String::new()));
     }
 
     #[test]
@@ -251,13 +239,7 @@ mod tests {
 
     #[test]
     fn foreign_and_short_bytes() {
-        let step = |hex| {
-            run(
-                &unhex(hex),
-                &ctx(1, 44818, Role::Client),
-                &mut Recorder::default(),
-            )
-        };
+        let step = |hex| run(&unhex(hex), &ctx(1, 44818, Role::Client), &mut Recorder::default());
         assert_eq!(step("6f00 0400"), Step::NeedMore);
         let cut = "6f00 0400 01000000 00000000 0000000000000000 00000000 00";
         assert_eq!(step(cut), Step::NeedMore);

@@ -8,30 +8,12 @@ use crate::{About, Ctx, Malformed, Outcome, Reader, Sink};
 
 pub(super) const FIELDS: &[Field] = &[
     field("ethercat.present", "`yes` for a sender of EtherCAT frames"),
-    field(
-        "powerlink.node",
-        "node id of the sender; 240 is the managing node",
-    ),
-    field(
-        "powerlink.vendor_id",
-        "vendor id of an identification answer, eight hex digits",
-    ),
-    field(
-        "powerlink.product_code",
-        "product code of an identification answer, eight hex digits",
-    ),
-    field(
-        "powerlink.revision",
-        "revision of an identification answer, eight hex digits",
-    ),
-    field(
-        "powerlink.serial",
-        "serial number of an identification answer, eight hex digits",
-    ),
-    field(
-        "powerlink.hostname",
-        "host name of an identification answer",
-    ),
+    field("powerlink.node", "node id of the sender; 240 is the managing node"),
+    field("powerlink.vendor_id", "vendor id of an identification answer, eight hex digits"),
+    field("powerlink.product_code", "product code of an identification answer, eight hex digits"),
+    field("powerlink.revision", "revision of an identification answer, eight hex digits"),
+    field("powerlink.serial", "serial number of an identification answer, eight hex digits"),
+    field("powerlink.hostname", "host name of an identification answer"),
 ];
 
 const MEMORY: u8 = b'F';
@@ -112,11 +94,7 @@ mod tests {
 
     #[test]
     fn ethercat_frames() {
-        check(
-            ethercat,
-            "0e10 0800 0000",
-            Ok(&["sender says ethercat.present = yes"]),
-        );
+        check(ethercat, "0e10 0800 0000", Ok(&["sender says ethercat.present = yes"]));
         check(ethercat, "0e20 0800 0000", Err(Malformed::NotMine));
         check(ethercat, "0e", Err(Malformed::Truncated));
     }
@@ -141,11 +119,7 @@ mod tests {
                 "sender says powerlink.hostname = Plc7",
             ]),
         );
-        check(
-            powerlink,
-            "01 ff f0",
-            Ok(&["sender says powerlink.node = 240"]),
-        );
+        check(powerlink, "01 ff f0", Ok(&["sender says powerlink.node = 240"]));
         check(powerlink, "0b ff f0", Err(Malformed::NotMine));
     }
 }

@@ -8,10 +8,7 @@ use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Role, Sink, Step};
 
 pub(super) const FIELDS: &[Field] = &[
     field("fins.role", "`client` or `server`"),
-    field(
-        "fins.model",
-        "controller model in the answer to Controller Data Read, as `CJ2M-CPU33`",
-    ),
+    field("fins.model", "controller model in the answer to Controller Data Read, as `CJ2M-CPU33`"),
     field("fins.version", "controller version in the same answer"),
 ];
 
@@ -26,11 +23,7 @@ pub(super) fn datagram(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome
 
 /// FINS/TCP begins with its name.
 pub(super) fn probe(bytes: &[u8]) -> Probe {
-    if bytes.len() >= 4 && bytes.starts_with(b"FINS") {
-        Probe::Yes
-    } else {
-        Probe::No
-    }
+    if bytes.len() >= 4 && bytes.starts_with(b"FINS") { Probe::Yes } else { Probe::No }
 }
 
 /// Reads one FINS/TCP message.
@@ -69,12 +62,7 @@ fn frame(bytes: &[u8], sink: &mut dyn Sink) -> Outcome {
         return Err(Malformed::NotMine);
     }
     let answer = icf & 0x40 != 0;
-    say_role(
-        sink,
-        "fins.role",
-        MEMORY,
-        if answer { Role::Server } else { Role::Client },
-    );
+    say_role(sink, "fins.role", MEMORY, if answer { Role::Server } else { Role::Client });
     if answer {
         // The upper bits of the end code are relay and CPU error flags.
         if command == 0x0501 && r.u16_be()? & 0x7f3f == 0 {
@@ -107,38 +95,20 @@ mod tests {
             let bytes = s.bytes().chain(std::iter::repeat(b' ')).take(20);
             bytes.map(|b| format!("{b:02x}")).collect()
         };
-        format!(
-            "c00002000a0000010000 0501 0000 {} {}",
-            text("CJ2M-CPU33"),
-            text("02.01")
-        )
+        format!("c00002000a0000010000 0501 0000 {} {}", text("CJ2M-CPU33"), text("02.01"))
     }
 
     #[test]
     fn controllers_name_themselves() {
         let ask = "800002000100000a0000 0501 00";
-        let facts = datagrams(
-            datagram,
-            9600,
-            &[(Role::Client, ask), (Role::Server, &data())],
-        );
+        let facts = datagrams(datagram, 9600, &[(Role::Client, ask), (Role::Server, &data())]);
         let expect = "sender says fins.role = client\nsender says fins.role = server\n\
             sender says fins.model = CJ2M-CPU33\nsender says fins.version = 02.01";
         assert_eq!(facts, Ok(expect.to_owned()));
         let tcp = format!("46494e53 0000003e 00000002 00000000 {}", data());
-        assert_eq!(
-            dialogue(run, 9600, &[(Role::Server, &tcp)]).lines().count(),
-            3
-        );
-        let stop = datagrams(
-            datagram,
-            9600,
-            &[(Role::Client, "800002000100000a0000 0402 ffff")],
-        );
-        assert!(
-            stop.unwrap()
-                .ends_with("receiver event ControlWrite: FINS stop")
-        );
+        assert_eq!(dialogue(run, 9600, &[(Role::Server, &tcp)]).lines().count(), 3);
+        let stop = datagrams(datagram, 9600, &[(Role::Client, "800002000100000a0000 0402 ffff")]);
+        assert!(stop.unwrap().ends_with("receiver event ControlWrite: FINS stop"));
     }
 
     #[test]

@@ -7,14 +7,8 @@ use crate::{Ctx, Probe, Role, Sink, Step, text};
 pub(super) const FIELDS: &[Field] = &[
     field("fox.role", "`client` or `server`"),
     field("fox.hostname", "hostName of the hello"),
-    field(
-        "fox.application",
-        "app.name of the hello: `Station` or `Workbench`",
-    ),
-    field(
-        "fox.version",
-        "app.version of the hello: the Niagara version",
-    ),
+    field("fox.application", "app.name of the hello: `Station` or `Workbench`"),
+    field("fox.version", "app.version of the hello: the Niagara version"),
     field("fox.vm", "vm.name and vm.version of the hello"),
     field("fox.os", "os.name and os.version of the hello"),
     field("fox.station_name", "station.name of the hello"),
@@ -42,11 +36,7 @@ pub(super) fn probe(bytes: &[u8]) -> Probe {
 /// Reads the hello; later frames are the session's own business.
 pub(super) fn run(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
     if !bytes.starts_with(START) {
-        return if START.starts_with(bytes) {
-            Step::NeedMore
-        } else {
-            Step::Done
-        };
+        return if START.starts_with(bytes) { Step::NeedMore } else { Step::Done };
     }
     let Some(end) = bytes.windows(END.len()).position(|w| w == END) else {
         return Step::NeedMore;
@@ -56,10 +46,7 @@ pub(super) fn run(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
     let role = side(ctx, PORTS);
     say_role(sink, "fox.role", MEMORY, role);
     let which = if role == Role::Client { 0 } else { 1 };
-    if text
-        .lines()
-        .next()
-        .is_some_and(|line| line.contains(" fox hello"))
+    if text.lines().next().is_some_and(|line| line.contains(" fox hello"))
         && once(sink, key(MEMORY, b'h', which))
     {
         hello(&text, sink);
@@ -90,10 +77,9 @@ fn hello(message: &str, sink: &mut dyn Sink) {
     ] {
         sink.says(field, value(key));
     }
-    for (name, version, field) in [
-        ("vm.name", "vm.version", "fox.vm"),
-        ("os.name", "os.version", "fox.os"),
-    ] {
+    for (name, version, field) in
+        [("vm.name", "vm.version", "fox.vm"), ("os.name", "os.version", "fox.os")]
+    {
         let both = format!("{} {}", value(name), value(version));
         sink.says(field, both.trim());
     }
@@ -110,10 +96,7 @@ mod tests {
             app.name=s:Station\napp.version=s:3.8.41\nvm.name=s:J9\nvm.version=s:2.4\n\
             os.name=s:QNX\nos.version=s:6.5.0\nhostId=s:Qnx-NPM6-0000\nbrandId=s:vykon\n};;\n";
         let mut facts = Recorder::default();
-        assert_eq!(
-            run(hello, &ctx(1911, 1, Role::Server), &mut facts),
-            Step::Done
-        );
+        assert_eq!(run(hello, &ctx(1911, 1, Role::Server), &mut facts), Step::Done);
         let expect = [
             "sender says fox.role = server",
             "sender says fox.hostname = jace-7",
@@ -126,14 +109,8 @@ mod tests {
         ];
         assert_eq!(facts.lines, expect);
         let cut = hello.get(..40).unwrap();
-        assert_eq!(
-            run(cut, &ctx(1911, 1, Role::Server), &mut facts),
-            Step::NeedMore
-        );
-        assert_eq!(
-            run(b"\x16\x03\x01", &ctx(1911, 1, Role::Server), &mut facts),
-            Step::Done
-        );
+        assert_eq!(run(cut, &ctx(1911, 1, Role::Server), &mut facts), Step::NeedMore);
+        assert_eq!(run(b"\x16\x03\x01", &ctx(1911, 1, Role::Server), &mut facts), Step::Done);
         assert_eq!(probe(b"fo"), Probe::Maybe);
         assert_eq!(probe(b"ssh"), Probe::No);
     }

@@ -13,29 +13,14 @@ use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Role, Sink, Step, tex
 
 pub(super) const FIELDS: &[Field] = &[
     field("hart.role", "`client` or `server` of a HART-IP session"),
-    field(
-        "hart.manufacturer_id",
-        "manufacturer of command 0, as four hex digits",
-    ),
-    field(
-        "hart.manufacturer",
-        "name of the manufacturer, from its number",
-    ),
-    field(
-        "hart.device_type",
-        "expanded device type of command 0, as four hex digits",
-    ),
-    field(
-        "hart.device_id",
-        "device number of command 0, six hex digits",
-    ),
+    field("hart.manufacturer_id", "manufacturer of command 0, as four hex digits"),
+    field("hart.manufacturer", "name of the manufacturer, from its number"),
+    field("hart.device_type", "expanded device type of command 0, as four hex digits"),
+    field("hart.device_id", "device number of command 0, six hex digits"),
     field("hart.device_revision", "device revision of command 0"),
     field("hart.software_revision", "software revision of command 0"),
     field("hart.hardware_revision", "hardware revision of command 0"),
-    field(
-        "hart.universal_revision",
-        "major revision of the HART protocol",
-    ),
+    field("hart.universal_revision", "major revision of the HART protocol"),
     field("hart.long_tag", "long tag, command 20 or 22"),
     field("hart.tag", "short tag, command 13"),
     field("hart.descriptor", "descriptor, command 13"),
@@ -208,10 +193,7 @@ fn subject(address: Option<&[u8]>, sink: &mut dyn Sink) -> About<'static> {
 }
 
 fn behind(key: &str) -> About<'static> {
-    About::Child {
-        via: "hart",
-        key: Cow::Owned(key.to_owned()),
-    }
+    About::Child { via: "hart", key: Cow::Owned(key.to_owned()) }
 }
 
 /// Identity commands: the layout of command 0.
@@ -226,11 +208,8 @@ fn identity(r: &mut Reader<'_>, about: About<'static>, own: bool, sink: &mut dyn
     r.skip(1)?; // Flags.
     let id: [u8; 3] = r.array()?;
     // From HART 7 on the manufacturer is a field of its own; before, half of the device type.
-    let manufacturer = if universal >= 7 && r.skip(5).is_ok() {
-        r.u16_be()?
-    } else {
-        u16::from(device_type[0])
-    };
+    let manufacturer =
+        if universal >= 7 && r.skip(5).is_ok() { r.u16_be()? } else { u16::from(device_type[0]) };
     if own {
         let [a, b] = device_type;
         let [c, d, e] = id;
@@ -238,17 +217,9 @@ fn identity(r: &mut Reader<'_>, about: About<'static>, own: bool, sink: &mut dyn
         sink.remember(OWN, unique.iter().fold(0, |n, b| n << 8 | u64::from(*b)));
     }
     say_maker(manufacturer, device_type, id, &about, sink);
-    sink.about(
-        about.clone(),
-        "hart.universal_revision",
-        universal.to_string(),
-    );
+    sink.about(about.clone(), "hart.universal_revision", universal.to_string());
     sink.about(about.clone(), "hart.device_revision", device.to_string());
-    sink.about(
-        about.clone(),
-        "hart.software_revision",
-        software.to_string(),
-    );
+    sink.about(about.clone(), "hart.software_revision", software.to_string());
     sink.about(about, "hart.hardware_revision", (hardware >> 3).to_string());
     Ok(())
 }
@@ -260,11 +231,7 @@ fn say_maker(
     about: &About<'static>,
     sink: &mut dyn Sink,
 ) {
-    sink.about(
-        about.clone(),
-        "hart.manufacturer_id",
-        format!("{manufacturer:04x}"),
-    );
+    sink.about(about.clone(), "hart.manufacturer_id", format!("{manufacturer:04x}"));
     let maker = lookup(MANUFACTURERS, manufacturer).unwrap_or_default();
     sink.about(about.clone(), "hart.manufacturer", maker);
     let device_type = text::hex(&device_type);
@@ -286,9 +253,7 @@ fn sub_device(r: &mut Reader<'_>, sink: &mut dyn Sink) -> Outcome {
     let device_type: [u8; 2] = r.array()?;
     let id: [u8; 3] = r.array()?;
     r.skip(1)?;
-    let about = behind(&text::hex(
-        &[&[device_type[0] & 0x3f, device_type[1]][..], &id].concat(),
-    ));
+    let about = behind(&text::hex(&[&[device_type[0] & 0x3f, device_type[1]][..], &id].concat()));
     say_maker(manufacturer, device_type, id, &about, sink);
     sink.about(about, "hart.long_tag", text::c_string(r.take_up_to(32)));
     Ok(())
@@ -369,21 +334,11 @@ mod tests {
 
     #[test]
     fn errors_say_nothing() {
-        let facts = datagrams(
-            datagram,
-            5094,
-            &[(Role::Server, &answer("06 00 00 02 40 00 00"))],
-        );
+        let facts = datagrams(datagram, 5094, &[(Role::Server, &answer("06 00 00 02 40 00 00"))]);
         assert_eq!(facts, Ok("sender says hart.role = server".to_owned()));
         let foreign = datagrams(datagram, 5094, &[(Role::Server, "0101030000010009 00 00")]);
         assert_eq!(foreign, Err(Malformed::NotMine));
-        let step = |hex| {
-            run(
-                &unhex(hex),
-                &ctx(1, 5094, Role::Client),
-                &mut Recorder::default(),
-            )
-        };
+        let step = |hex| run(&unhex(hex), &ctx(1, 5094, Role::Client), &mut Recorder::default());
         assert_eq!(step("01 00 03 00 0001 000d 02"), Step::NeedMore);
         assert_eq!(step("47 45 54 20 2f 20 48 54"), Step::Resync);
     }

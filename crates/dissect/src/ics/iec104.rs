@@ -7,18 +7,9 @@ use crate::fields::{Field, field};
 use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Role, Sink, Step};
 
 pub(super) const FIELDS: &[Field] = &[
-    field(
-        "iec104.role",
-        "`client` (controlling) or `server` (controlled station)",
-    ),
-    field(
-        "iec104.common_address",
-        "common address of ASDU of the controlled station",
-    ),
-    field(
-        "iec104.command",
-        "command the controlling station sent, as `45 single command`",
-    ),
+    field("iec104.role", "`client` (controlling) or `server` (controlled station)"),
+    field("iec104.common_address", "common address of ASDU of the controlled station"),
+    field("iec104.command", "command the controlling station sent, as `45 single command`"),
 ];
 
 pub(super) const PORTS: &[u16] = &[2404];
@@ -60,11 +51,7 @@ fn length(bytes: &[u8]) -> Result<usize, Malformed> {
         1 => length == 4 && first == 1 && second == 0 && third & 1 == 0,
         _ => (10..=253).contains(&length) && third & 1 == 0,
     };
-    if fits {
-        Ok(length + 2)
-    } else {
-        Err(Malformed::NotMine)
-    }
+    if fits { Ok(length + 2) } else { Err(Malformed::NotMine) }
 }
 
 /// A U frame is a signature; others are believed on the port.
@@ -144,10 +131,7 @@ mod tests {
             2404,
             &[
                 (Role::Client, "6804 07000000"),
-                (
-                    Role::Server,
-                    &format!("6804 0b000000 {measured} {measured}"),
-                ),
+                (Role::Server, &format!("6804 0b000000 {measured} {measured}")),
                 (Role::Client, &format!("{command}{command}{reset}")),
             ],
         );
@@ -163,13 +147,7 @@ mod tests {
 
     #[test]
     fn foreign_and_short_bytes() {
-        let step = |hex| {
-            run(
-                &unhex(hex),
-                &ctx(1, 2404, Role::Client),
-                &mut Recorder::default(),
-            )
-        };
+        let step = |hex| run(&unhex(hex), &ctx(1, 2404, Role::Client), &mut Recorder::default());
         assert_eq!(step("6804 0700"), Step::NeedMore);
         assert_eq!(step("680e 0000 0000 01"), Step::NeedMore);
         assert_eq!(step("6804 08000000"), Step::Resync);

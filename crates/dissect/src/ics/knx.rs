@@ -8,29 +8,14 @@ use crate::fields::{Field, field};
 use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Sink, Step, text};
 
 pub(super) const FIELDS: &[Field] = &[
-    field(
-        "knx.role",
-        "`client` or `server`, from requests and answers",
-    ),
-    field(
-        "knx.address",
-        "individual address of the device, as `1.1.0`",
-    ),
+    field("knx.role", "`client` or `server`, from requests and answers"),
+    field("knx.address", "individual address of the device, as `1.1.0`"),
     field("knx.serial", "KNX serial number, 12 hex digits"),
-    field(
-        "knx.manufacturer_id",
-        "first two bytes of the serial number, as four hex digits",
-    ),
-    field(
-        "knx.manufacturer",
-        "name of the manufacturer, from its number",
-    ),
+    field("knx.manufacturer_id", "first two bytes of the serial number, as four hex digits"),
+    field("knx.manufacturer", "name of the manufacturer, from its number"),
     field("knx.name", "friendly name"),
     field("knx.mac", "link address in the device information"),
-    field(
-        "knx.routing_source",
-        "individual address of the bus device a router passed on",
-    ),
+    field("knx.routing_source", "individual address of the bus device a router passed on"),
 ];
 
 pub(super) const PORTS: &[u16] = &[3671];
@@ -60,11 +45,7 @@ fn length(bytes: &[u8]) -> Result<usize, Malformed> {
     let service = r.u16_be()?;
     let length = usize::from(r.u16_be()?);
     let known = matches!(service >> 8, 0x02 | 0x03 | 0x04 | 0x05 | 0x07 | 0x09);
-    if known && length >= 6 {
-        Ok(length)
-    } else {
-        Err(Malformed::NotMine)
-    }
+    if known && length >= 6 { Ok(length) } else { Err(Malformed::NotMine) }
 }
 
 /// The header's two first bytes are fixed.
@@ -171,26 +152,13 @@ fn device(block: &[u8], sink: &mut dyn Sink) -> Outcome {
         let maker = u16::from_be_bytes([high, low]);
         sink.says("knx.serial", text::hex(&serial));
         sink.says("knx.manufacturer_id", format!("{maker:04x}"));
-        sink.says(
-            "knx.manufacturer",
-            lookup(MANUFACTURERS, maker).unwrap_or_default(),
-        );
+        sink.says("knx.manufacturer", lookup(MANUFACTURERS, maker).unwrap_or_default());
         let kind = IdentifierKind::Serial;
-        sink.identifier(
-            About::Sender,
-            "knx.serial",
-            kind,
-            format!("knx:{}", text::hex(&serial)),
-        );
+        sink.identifier(About::Sender, "knx.serial", kind, format!("knx:{}", text::hex(&serial)));
     }
     if mac.is_unicast() && mac != Mac([0; 6]) {
         sink.says("knx.mac", mac.to_string());
-        sink.identifier(
-            About::Sender,
-            "knx.mac",
-            IdentifierKind::Mac,
-            mac.to_string(),
-        );
+        sink.identifier(About::Sender, "knx.mac", IdentifierKind::Mac, mac.to_string());
     }
     sink.says("knx.name", name);
     Ok(())
@@ -224,10 +192,7 @@ mod tests {
 
     #[test]
     fn a_search_answer_describes_its_sender() {
-        let name: String = "KNX IP Router"
-            .bytes()
-            .map(|b| format!("{b:02x}"))
-            .collect();
+        let name: String = "KNX IP Router".bytes().map(|b| format!("{b:02x}")).collect();
         let answer = format!(
             "0610 0202 004e 0801c00002010e57
              36 01 02 00 1101 0000 00c5 01020304 e000170c 00c500000001 {name}{}
@@ -248,20 +213,14 @@ mod tests {
         ];
         assert_eq!(facts, Ok(expect.join("\n")));
         let cut = answer.get(..80).unwrap();
-        assert_eq!(
-            datagrams(datagram, 3671, &[(Role::Server, cut)]),
-            Err(Malformed::Truncated)
-        );
+        assert_eq!(datagrams(datagram, 3671, &[(Role::Server, cut)]), Err(Malformed::Truncated));
     }
 
     #[test]
     fn routing_and_tcp() {
         let routing = "0610 0530 0011 29 00 bce0 1105 0901 01 00 81";
         let facts = datagrams(datagram, 3671, &[(Role::Unknown, routing)]);
-        assert_eq!(
-            facts,
-            Ok("sender says knx.routing_source = 1.1.5".to_owned())
-        );
+        assert_eq!(facts, Ok("sender says knx.routing_source = 1.1.5".to_owned()));
         let features = "0610 0423 000e 04010200 06001087 0610 0425 000e 04010300 06001087";
         assert_eq!(
             dialogue(run, 3671, &[(Role::Server, features)]),
@@ -271,13 +230,7 @@ mod tests {
 
     #[test]
     fn foreign_and_short_bytes() {
-        let step = |hex| {
-            run(
-                &unhex(hex),
-                &ctx(1, 3671, Role::Client),
-                &mut Recorder::default(),
-            )
-        };
+        let step = |hex| run(&unhex(hex), &ctx(1, 3671, Role::Client), &mut Recorder::default());
         assert_eq!(step("0610 0423"), Step::NeedMore);
         assert_eq!(step("0610 0423 000e 04"), Step::NeedMore);
         assert_eq!(step("0610 ff23 000e 04"), Step::Resync);

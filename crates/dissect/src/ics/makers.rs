@@ -6,33 +6,15 @@ use crate::fields::{Field, field};
 use crate::{Ctx, Malformed, Outcome, Probe, Reader, Role, Sink, Step, text};
 
 pub(super) const FIELDS: &[Field] = &[
-    field(
-        "crimson.manufacturer",
-        "answer of Red Lion Crimson to register 0x12b",
-    ),
-    field(
-        "crimson.model",
-        "answer of Red Lion Crimson to register 0x12a",
-    ),
+    field("crimson.manufacturer", "answer of Red Lion Crimson to register 0x12b"),
+    field("crimson.model", "answer of Red Lion Crimson to register 0x12a"),
     field("focas.role", "`client` or `server` of Fanuc FOCAS"),
     field("srtp.role", "`client` or `server` of GE SRTP"),
-    field(
-        "srtp.controller",
-        "text in the answer to Return Controller Type and ID",
-    ),
+    field("srtp.controller", "text in the answer to Return Controller Type and ID"),
     field("roc.role", "`client` or `server` of Emerson ROC"),
-    field(
-        "roc.address",
-        "unit and group of the answering device, as `1/2`",
-    ),
-    field(
-        "atg.station",
-        "station header of a Veeder-Root inventory report",
-    ),
-    field(
-        "ecom.role",
-        "`client` or `server` of Host Engineering's HAP",
-    ),
+    field("roc.address", "unit and group of the answering device, as `1/2`"),
+    field("atg.station", "station header of a Veeder-Root inventory report"),
+    field("ecom.role", "`client` or `server` of Host Engineering's HAP"),
 ];
 
 pub(super) const CRIMSON_PORTS: &[u16] = &[789];
@@ -77,11 +59,7 @@ pub(super) fn crimson(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
 
 /// Four times 0xa0.
 pub(super) fn probe_focas(bytes: &[u8]) -> Probe {
-    if bytes.len() >= 4 && bytes.starts_with(&[0xa0; 4]) {
-        Probe::Yes
-    } else {
-        Probe::No
-    }
+    if bytes.len() >= 4 && bytes.starts_with(&[0xa0; 4]) { Probe::Yes } else { Probe::No }
 }
 
 /// FOCAS: presence only.
@@ -143,13 +121,12 @@ fn roc_length(bytes: &[u8]) -> Option<usize> {
 /// CRC-16 (reflected 0x8005, initially zero), as ROC uses it.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(crc ^ u16::from(*byte), |crc, _| {
-            if crc & 1 == 1 {
-                crc >> 1 ^ 0xa001
-            } else {
-                crc >> 1
-            }
-        })
+        (0..8).fold(
+            crc ^ u16::from(*byte),
+            |crc, _| {
+                if crc & 1 == 1 { crc >> 1 ^ 0xa001 } else { crc >> 1 }
+            },
+        )
     })
 }
 
@@ -257,11 +234,7 @@ mod tests {
         );
         assert_eq!(facts, "sender says crimson.manufacturer = Red Lion");
         assert_eq!(probe_crimson(b"HTTP"), Probe::No);
-        let facts = dialogue(
-            focas,
-            8193,
-            &[(Role::Server, "a0a0a0a0 0001 0102 0002 0000")],
-        );
+        let facts = dialogue(focas, 8193, &[(Role::Server, "a0a0a0a0 0001 0102 0002 0000")]);
         assert_eq!(facts, "sender says focas.role = server");
         assert_eq!(dialogue(focas, 8193, &[(Role::Server, "485454502f")]), "");
     }
@@ -279,10 +252,7 @@ mod tests {
             dialogue(
                 srtp,
                 18245,
-                &[
-                    (Role::Client, &frame(2, 0, 0x43, "")),
-                    (Role::Server, &answer)
-                ]
+                &[(Role::Client, &frame(2, 0, 0x43, "")), (Role::Server, &answer)]
             ),
             "sender says srtp.role = client\nsender says srtp.role = server\n\
              sender says srtp.controller = PAC1"
@@ -302,10 +272,7 @@ mod tests {
             dialogue(roc, 4000, &[(Role::Server, &hex)]),
             "sender says roc.role = server\nsender says roc.address = 3/4"
         );
-        assert_eq!(
-            dialogue(roc, 4000, &[(Role::Server, "0102 0304 07 00 0000")]),
-            ""
-        );
+        assert_eq!(dialogue(roc, 4000, &[(Role::Server, "0102 0304 07 00 0000")]), "");
         // Check value of CRC-16/ARC.
         assert_eq!(crc16(b"123456789"), 0xbb3d);
     }

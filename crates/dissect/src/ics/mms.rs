@@ -12,18 +12,9 @@ pub(super) const FIELDS: &[Field] = &[
     field("mms.role", "`client` or `server`"),
     field("mms.vendor", "vendorName of the answer to Identify"),
     field("mms.model", "modelName of the answer to Identify"),
-    field(
-        "mms.revision",
-        "revision of the answer to Identify: the firmware",
-    ),
-    field(
-        "mms.domain",
-        "a named domain of the server: with IEC 61850 its logical device",
-    ),
-    field(
-        "mms.plate_vendor",
-        "vendor of a name plate (PhyNam or NamPlt, IEC 61850-7-3)",
-    ),
+    field("mms.revision", "revision of the answer to Identify: the firmware"),
+    field("mms.domain", "a named domain of the server: with IEC 61850 its logical device"),
+    field("mms.plate_vendor", "vendor of a name plate (PhyNam or NamPlt, IEC 61850-7-3)"),
     field("mms.plate_hardware_revision", "hwRev of a name plate"),
     field("mms.plate_software_revision", "swRev of a name plate"),
     field("mms.plate_serial", "serNum of a name plate"),
@@ -54,9 +45,7 @@ pub(super) fn run(spdu: &[u8], role: Role, sink: &mut dyn Sink) -> Outcome {
         return Ok(());
     };
     let pdv = find(presentation, 0x61).and_then(|data| find(data, 0x30));
-    let Some((tag, body)) = pdv
-        .and_then(|pdv| find(pdv, 0xa0))
-        .and_then(|v| children(v).next())
+    let Some((tag, body)) = pdv.and_then(|pdv| find(pdv, 0xa0)).and_then(|v| children(v).next())
     else {
         return Err(Malformed::NotMine);
     };
@@ -96,15 +85,10 @@ fn confirmed_request(body: &[u8], sink: &mut dyn Sink) -> Option<()> {
 /// logical device (LLN0), in order.
 fn plates_read(read: &[u8]) -> Option<u64> {
     let list = find(find(read, 0xa1)?, 0xa0)?;
-    let wanted = children(list)
-        .take(VARIABLES_MAX)
-        .enumerate()
-        .map(|(at, (_, variable))| {
-            let name = find(variable, 0xa0)
-                .and_then(|v| find(v, 0xa1))
-                .and_then(last_string);
-            plate_attribute(name.unwrap_or_default()) << (at * 4)
-        });
+    let wanted = children(list).take(VARIABLES_MAX).enumerate().map(|(at, (_, variable))| {
+        let name = find(variable, 0xa0).and_then(|v| find(v, 0xa1)).and_then(last_string);
+        plate_attribute(name.unwrap_or_default()) << (at * 4)
+    });
     Some(wanted.fold(0, |all, one| all | one))
 }
 
@@ -141,24 +125,16 @@ fn plates_said(read: &[u8], wanted: u64, sink: &mut dyn Sink) {
     for (at, (tag, value)) in results.take(VARIABLES_MAX).enumerate() {
         match (wanted >> (at * 4) & 15, tag) {
             (WHOLE_PLATE, 0xa2) => {
-                let strings: Vec<&[u8]> = children(value)
-                    .filter(|e| e.0 == 0x8a || e.0 == 0x90)
-                    .map(|e| e.1)
-                    .collect();
+                let strings: Vec<&[u8]> =
+                    children(value).filter(|e| e.0 == 0x8a || e.0 == 0x90).map(|e| e.1).collect();
                 // Only vendor is mandatory: a shorter structure does not say which are missing.
-                let known = if strings.len() == NAME_PLATE.len() {
-                    strings.len()
-                } else {
-                    1
-                };
+                let known = if strings.len() == NAME_PLATE.len() { strings.len() } else { 1 };
                 for ((_, field), value) in NAME_PLATE.iter().zip(strings).take(known) {
                     sink.says(field, text::clean(value));
                 }
             }
             (attribute, 0x8a | 0x90) if attribute != WHOLE_PLATE => {
-                let row = attribute
-                    .checked_sub(1)
-                    .and_then(|at| usize::try_from(at).ok());
+                let row = attribute.checked_sub(1).and_then(|at| usize::try_from(at).ok());
                 if let Some((_, field)) = row.and_then(|at| NAME_PLATE.get(at)) {
                     sink.says(field, text::clean(value));
                 }
@@ -206,10 +182,7 @@ fn report(body: &[u8], sink: &mut dyn Sink) {
         let reference = name(value);
         if let Some((domain, item)) = reference.split_once('/')
             && item.contains('$')
-            && once(
-                sink,
-                key(MEMORY, b'd', super::wire::digest(domain.as_bytes())),
-            )
+            && once(sink, key(MEMORY, b'd', super::wire::digest(domain.as_bytes())))
         {
             sink.says("mms.domain", domain);
         }
@@ -242,10 +215,7 @@ mod tests {
         check(
             &[
                 (Role::Client, "a005 0201 07 8200"),
-                (
-                    Role::Server,
-                    "a113 0201 07 a20e 8004 41434d45 8102 5837 8202 3132",
-                ),
+                (Role::Server, "a113 0201 07 a20e 8004 41434d45 8102 5837 8202 3132"),
             ],
             &[
                 "sender says mms.role = client",
@@ -260,15 +230,9 @@ mod tests {
     #[test]
     fn domains_are_those_of_a_domain_list() {
         let answer = "a110 0201 08 a10b a006 1a04 49454431 810100";
+        check(&[(Role::Server, answer)], &["sender says mms.role = server"]);
         check(
-            &[(Role::Server, answer)],
-            &["sender says mms.role = server"],
-        );
-        check(
-            &[
-                (Role::Client, "a00e 0201 08 a109 a003 8001 09 a102 8000"),
-                (Role::Server, answer),
-            ],
+            &[(Role::Client, "a00e 0201 08 a109 a003 8001 09 a102 8000"), (Role::Server, answer)],
             &[
                 "sender says mms.role = client",
                 "sender says mms.role = server",
@@ -292,10 +256,7 @@ mod tests {
         let request = tlv(0xa0, &[&tlv(2, &[&[9]]), &read]);
         let request: String = request.iter().map(|b| format!("{b:02x}")).collect();
         let answer = "a110 0201 09 a40b a109 8a01 78 8a04 41434d45";
-        check(
-            &[(Role::Server, answer)],
-            &["sender says mms.role = server"],
-        );
+        check(&[(Role::Server, answer)], &["sender says mms.role = server"]);
         assert_eq!(plate_attribute(b"LPHD1$DC$PhyNam$vendor"), 1);
         assert_eq!(plate_attribute(b"LPHD1$DC$PhyNam"), WHOLE_PLATE);
         assert_eq!(plate_attribute(b"LLN0$DC$NamPlt$swRev"), 3);
@@ -314,24 +275,15 @@ mod tests {
     #[test]
     fn reports_name_their_data_set() {
         check(
-            &[(
-                Role::Server,
-                "a31a a018 a105 8003 525054 a00f 8a0d 494544312f4c4c4e3024647331",
-            )],
-            &[
-                "sender says mms.role = server",
-                "sender says mms.domain = IED1",
-            ],
+            &[(Role::Server, "a31a a018 a105 8003 525054 a00f 8a0d 494544312f4c4c4e3024647331")],
+            &["sender says mms.role = server", "sender says mms.domain = IED1"],
         );
     }
 
     #[test]
     fn foreign_bytes() {
         let mut facts = Recorder::default();
-        assert_eq!(
-            run(&unhex("01000100 ff"), Role::Server, &mut facts),
-            Err(Malformed::NotMine)
-        );
+        assert_eq!(run(&unhex("01000100 ff"), Role::Server, &mut facts), Err(Malformed::NotMine));
         assert_eq!(facts.text(), "");
     }
 }

@@ -86,26 +86,10 @@ pub(crate) const FIELDS: &[Field] = &{
 
 /// Link-layer protocols of this group.
 pub(crate) const FRAMES: &[Frame] = &[
-    Frame {
-        name: "BACnet",
-        key: &[LinkKey::Llc(0x82)],
-        run: bacnet::frame,
-    },
-    Frame {
-        name: "BACnet MS/TP",
-        key: &[LinkKey::Snap(0x00_1090, 1)],
-        run: bacnet::mstp,
-    },
-    Frame {
-        name: "EtherCAT",
-        key: &[LinkKey::EtherType(0x88a4)],
-        run: fieldbus::ethercat,
-    },
-    Frame {
-        name: "POWERLINK",
-        key: &[LinkKey::EtherType(0x88ab)],
-        run: fieldbus::powerlink,
-    },
+    Frame { name: "BACnet", key: &[LinkKey::Llc(0x82)], run: bacnet::frame },
+    Frame { name: "BACnet MS/TP", key: &[LinkKey::Snap(0x00_1090, 1)], run: bacnet::mstp },
+    Frame { name: "EtherCAT", key: &[LinkKey::EtherType(0x88a4)], run: fieldbus::ethercat },
+    Frame { name: "POWERLINK", key: &[LinkKey::EtherType(0x88ab)], run: fieldbus::powerlink },
 ];
 
 /// Datagram protocols of this group.
@@ -116,18 +100,8 @@ pub(crate) const DATAGRAMS: &[Datagram] = &[
         probe: Some(bacnet::probe),
         run: bacnet::datagram,
     },
-    Datagram {
-        name: "EtherNet/IP",
-        ports: enip::PORTS,
-        probe: None,
-        run: enip::datagram,
-    },
-    Datagram {
-        name: "CIP I/O",
-        ports: enip::IO_PORTS,
-        probe: None,
-        run: enip::io,
-    },
+    Datagram { name: "EtherNet/IP", ports: enip::PORTS, probe: None, run: enip::datagram },
+    Datagram { name: "CIP I/O", ports: enip::IO_PORTS, probe: None, run: enip::io },
     Datagram {
         name: "KNXnet/IP",
         ports: knx::PORTS,
@@ -140,12 +114,7 @@ pub(crate) const DATAGRAMS: &[Datagram] = &[
         probe: Some(pnio::probe),
         run: pnio::datagram,
     },
-    Datagram {
-        name: "HART-IP",
-        ports: hart::PORTS,
-        probe: None,
-        run: hart::datagram,
-    },
+    Datagram { name: "HART-IP", ports: hart::PORTS, probe: None, run: hart::datagram },
     Datagram {
         name: "ADS discovery",
         ports: ads::DISCOVERY_PORTS,
@@ -158,30 +127,15 @@ pub(crate) const DATAGRAMS: &[Datagram] = &[
         probe: Some(dnp3::probe_datagram),
         run: dnp3::datagram,
     },
-    Datagram {
-        name: "FINS",
-        ports: fins::PORTS,
-        probe: None,
-        run: fins::datagram,
-    },
-    Datagram {
-        name: "SLMP",
-        ports: slmp::PORTS,
-        probe: None,
-        run: slmp::datagram,
-    },
+    Datagram { name: "FINS", ports: fins::PORTS, probe: None, run: fins::datagram },
+    Datagram { name: "SLMP", ports: slmp::PORTS, probe: None, run: slmp::datagram },
     Datagram {
         name: "CODESYS",
         ports: codesys::V3_DATAGRAM_PORTS,
         probe: None,
         run: codesys::datagram,
     },
-    Datagram {
-        name: "ECOM",
-        ports: makers::ECOM_PORTS,
-        probe: None,
-        run: makers::ecom,
-    },
+    Datagram { name: "ECOM", ports: makers::ECOM_PORTS, probe: None, run: makers::ecom },
 ];
 
 /// Shorthand for the table below.
@@ -191,12 +145,7 @@ const fn stream(
     probe: fn(&[u8]) -> crate::Probe,
     run: fn(&[u8], &crate::Ctx, &mut dyn crate::Sink) -> crate::Step,
 ) -> Stream {
-    Stream {
-        name,
-        ports,
-        probe,
-        run,
-    }
+    Stream { name, ports, probe, run }
 }
 
 /// Stream protocols of this group.
@@ -213,37 +162,12 @@ pub(crate) const STREAMS: &[Stream] = &[
     stream("FINS", fins::PORTS, fins::probe, fins::run),
     stream("SLMP", slmp::PORTS, slmp::probe, slmp::run),
     stream("Niagara Fox", fox::PORTS, fox::probe, fox::run),
-    stream(
-        "PC Worx",
-        phoenix::PCWORX_PORTS,
-        phoenix::probe_pcworx,
-        phoenix::pcworx,
-    ),
-    stream(
-        "ProConOS",
-        phoenix::PROCONOS_PORTS,
-        phoenix::probe_proconos,
-        phoenix::proconos,
-    ),
+    stream("PC Worx", phoenix::PCWORX_PORTS, phoenix::probe_pcworx, phoenix::pcworx),
+    stream("ProConOS", phoenix::PROCONOS_PORTS, phoenix::probe_proconos, phoenix::proconos),
     stream("CODESYS", codesys::V3_PORTS, codesys::probe_v3, codesys::v3),
-    stream(
-        "CODESYS V2",
-        codesys::V2_PORTS,
-        codesys::probe_v2,
-        codesys::v2,
-    ),
-    stream(
-        "Crimson",
-        makers::CRIMSON_PORTS,
-        makers::probe_crimson,
-        makers::crimson,
-    ),
-    stream(
-        "FOCAS",
-        makers::FOCAS_PORTS,
-        makers::probe_focas,
-        makers::focas,
-    ),
+    stream("CODESYS V2", codesys::V2_PORTS, codesys::probe_v2, codesys::v2),
+    stream("Crimson", makers::CRIMSON_PORTS, makers::probe_crimson, makers::crimson),
+    stream("FOCAS", makers::FOCAS_PORTS, makers::probe_focas, makers::focas),
     stream("SRTP", makers::SRTP_PORTS, makers::probe_srtp, makers::srtp),
     stream("ROC", makers::ROC_PORTS, makers::probe_roc, makers::roc),
     stream("ATG", makers::ATG_PORTS, makers::probe_atg, makers::atg),
@@ -274,10 +198,7 @@ mod tests {
         for stream in STREAMS {
             let port = stream.ports[0];
             (stream.probe)(bytes);
-            for ctx in [
-                ctx(50_000, port, Role::Client),
-                ctx(port, 50_000, Role::Server),
-            ] {
+            for ctx in [ctx(50_000, port, Role::Client), ctx(port, 50_000, Role::Server)] {
                 let step = run_stream(stream.run, bytes, &ctx, &mut facts);
                 assert!(step != Step::Consumed(0), "{} stands still", stream.name);
             }

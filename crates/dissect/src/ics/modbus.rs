@@ -16,38 +16,14 @@ pub(super) const FIELDS: &[Field] = &[
         "modbus.function",
         "function the client asked for or the server carried out, as `3 read holding registers`",
     ),
-    field(
-        "modbus.vendor",
-        "device identification object 0, VendorName",
-    ),
-    field(
-        "modbus.product_code",
-        "device identification object 1, ProductCode",
-    ),
-    field(
-        "modbus.revision",
-        "device identification object 2, MajorMinorRevision",
-    ),
-    field(
-        "modbus.vendor_url",
-        "device identification object 3, VendorUrl",
-    ),
-    field(
-        "modbus.product_name",
-        "device identification object 4, ProductName",
-    ),
-    field(
-        "modbus.model_name",
-        "device identification object 5, ModelName",
-    ),
-    field(
-        "modbus.user_application",
-        "device identification object 6, UserApplicationName",
-    ),
-    field(
-        "modbus.server_id",
-        "text in the answer to function 17, Report Server ID",
-    ),
+    field("modbus.vendor", "device identification object 0, VendorName"),
+    field("modbus.product_code", "device identification object 1, ProductCode"),
+    field("modbus.revision", "device identification object 2, MajorMinorRevision"),
+    field("modbus.vendor_url", "device identification object 3, VendorUrl"),
+    field("modbus.product_name", "device identification object 4, ProductName"),
+    field("modbus.model_name", "device identification object 5, ModelName"),
+    field("modbus.user_application", "device identification object 6, UserApplicationName"),
+    field("modbus.server_id", "text in the answer to function 17, Report Server ID"),
 ];
 
 pub(super) const PORTS: &[u16] = &[502];
@@ -95,11 +71,7 @@ fn length(bytes: &[u8]) -> Result<usize, Malformed> {
     r.skip(1)?;
     let function = r.u8()?;
     // 253 bytes of PDU and the unit; UMAS goes beyond on newer controllers.
-    let most = if function == umas::FUNCTION {
-        2_048
-    } else {
-        256
-    };
+    let most = if function == umas::FUNCTION { 2_048 } else { 256 };
     let known = function & 0x7f != 0;
     if protocol == 0 && (2..=most).contains(&length) && known {
         Ok(6 + usize::from(length))
@@ -191,10 +163,7 @@ fn subject(unit: u8, answer: &[u8], sink: &mut dyn Sink) -> About<'static> {
             About::Sender
         }
         Some(same) if same == said => About::Sender,
-        Some(_) => About::Child {
-            via: "modbus-unit",
-            key: Cow::Owned(unit.to_string()),
-        },
+        Some(_) => About::Child { via: "modbus-unit", key: Cow::Owned(unit.to_string()) },
     }
 }
 
@@ -256,10 +225,7 @@ mod tests {
     #[test]
     fn device_identification_is_the_answering_device() {
         check(
-            &[
-                (Role::Client, "0001 0000 0005 01 2b 0e 01 00"),
-                (Role::Server, IDENTITY),
-            ],
+            &[(Role::Client, "0001 0000 0005 01 2b 0e 01 00"), (Role::Server, IDENTITY)],
             &[
                 "sender says modbus.role = client",
                 "sender says modbus.function = 43 encapsulated interface transport",
@@ -277,20 +243,10 @@ mod tests {
         let other = |unit: &str, name: &str| {
             format!("0002 0000 000e {unit} 2b 0e 01 01 00 00 01 01 04 {name}")
         };
-        let (a, b, c) = (
-            other("01", "41414141"),
-            other("02", "41414141"),
-            other("03", "42424242"),
-        );
-        let facts = dialogue(
-            run,
-            502,
-            &[(Role::Server, &a), (Role::Server, &b), (Role::Server, &c)],
-        );
-        let codes: Vec<&str> = facts
-            .lines()
-            .filter(|l| l.contains("product_code"))
-            .collect();
+        let (a, b, c) = (other("01", "41414141"), other("02", "41414141"), other("03", "42424242"));
+        let facts =
+            dialogue(run, 502, &[(Role::Server, &a), (Role::Server, &b), (Role::Server, &c)]);
+        let codes: Vec<&str> = facts.lines().filter(|l| l.contains("product_code")).collect();
         assert_eq!(
             codes,
             [
@@ -305,10 +261,7 @@ mod tests {
     fn several_messages_in_one_segment_are_said_once() {
         let read = "0001 0000 0006 01 03 0000 0001";
         check(
-            &[(
-                Role::Client,
-                &format!("{read}{read} 0002 0000 0006 01 06 0000 0001"),
-            )],
+            &[(Role::Client, &format!("{read}{read} 0002 0000 0006 01 06 0000 0001"))],
             &[
                 "sender says modbus.role = client",
                 "sender says modbus.function = 3 read holding registers",
@@ -334,21 +287,12 @@ mod tests {
 
     #[test]
     fn foreign_and_short_bytes() {
-        let step = |hex| {
-            run(
-                &unhex(hex),
-                &ctx(1, 502, Role::Client),
-                &mut Recorder::default(),
-            )
-        };
+        let step = |hex| run(&unhex(hex), &ctx(1, 502, Role::Client), &mut Recorder::default());
         assert_eq!(step("0001 0000 0006 01"), Step::NeedMore);
         assert_eq!(step("0001 0000 0006 01 03"), Step::NeedMore);
         assert_eq!(step("4745 5420 2f20 4854"), Step::Resync);
         assert_eq!(step("0001 0000 0001 01 03"), Step::Resync);
-        assert_eq!(
-            probe(&unhex("0001 0000 0006 01 03 0000 0001")),
-            Probe::Maybe
-        );
+        assert_eq!(probe(&unhex("0001 0000 0006 01 03 0000 0001")), Probe::Maybe);
         assert_eq!(probe(b"GET / HTTP/1.1"), Probe::No);
     }
 }

@@ -11,42 +11,15 @@ use crate::{About, Ctx, Fact, Malformed, Outcome, Probe, Reader, Role, Sink, Ste
 pub(super) const FIELDS: &[Field] = &[
     field("opcua.role", "`client` or `server`"),
     field("opcua.endpoint_url", "URL a client called the server by"),
-    field(
-        "opcua.security_policy",
-        "security policy of a secure channel, its last part",
-    ),
-    field(
-        "opcua.application_uri",
-        "applicationUri of the server's description or certificate",
-    ),
-    field(
-        "opcua.product_uri",
-        "productUri of the server's description or build information",
-    ),
-    field(
-        "opcua.application_name",
-        "applicationName of the server's description",
-    ),
-    field(
-        "opcua.certificate",
-        "SHA-256 of the application instance certificate",
-    ),
-    field(
-        "opcua.manufacturer",
-        "manufacturerName of the server's build information",
-    ),
-    field(
-        "opcua.product_name",
-        "productName of the server's build information",
-    ),
-    field(
-        "opcua.software_version",
-        "softwareVersion of the server's build information",
-    ),
-    field(
-        "opcua.build_number",
-        "buildNumber of the server's build information",
-    ),
+    field("opcua.security_policy", "security policy of a secure channel, its last part"),
+    field("opcua.application_uri", "applicationUri of the server's description or certificate"),
+    field("opcua.product_uri", "productUri of the server's description or build information"),
+    field("opcua.application_name", "applicationName of the server's description"),
+    field("opcua.certificate", "SHA-256 of the application instance certificate"),
+    field("opcua.manufacturer", "manufacturerName of the server's build information"),
+    field("opcua.product_name", "productName of the server's build information"),
+    field("opcua.software_version", "softwareVersion of the server's build information"),
+    field("opcua.build_number", "buildNumber of the server's build information"),
 ];
 
 pub(super) const PORTS: &[u16] = &[4840];
@@ -62,10 +35,7 @@ fn length(bytes: &[u8]) -> Result<usize, Malformed> {
     let mut r = Reader::new(bytes);
     let kind = r.array::<3>()?;
     let chunk = r.u8()?;
-    let known = matches!(
-        &kind,
-        b"HEL" | b"ACK" | b"ERR" | b"RHE" | b"OPN" | b"CLO" | b"MSG"
-    );
+    let known = matches!(&kind, b"HEL" | b"ACK" | b"ERR" | b"RHE" | b"OPN" | b"CLO" | b"MSG");
     let length = r.u32_le()?;
     if known && b"FCA".contains(&chunk) && (8..=0x0100_0000).contains(&length) {
         usize::try_from(length).map_err(|_| Malformed::Limit)
@@ -148,12 +118,7 @@ fn certificate(der: &[u8], sink: &mut dyn Sink) {
     }
     let print = text::hex(&Sha256::digest(der));
     sink.says("opcua.certificate", print.as_str());
-    sink.identifier(
-        About::Sender,
-        "opcua.certificate",
-        IdentifierKind::Certificate,
-        print,
-    );
+    sink.identifier(About::Sender, "opcua.certificate", IdentifierKind::Certificate, print);
     if let Some(uri) = runs(der, 8).find_map(|run| run.find("urn:").and_then(|at| run.get(at..))) {
         sink.says("opcua.application_uri", text::clean_str(uri));
     }
@@ -237,11 +202,7 @@ fn build_info(bytes: &[u8], sink: &mut dyn Sink) {
         let Some(at) = bytes.windows(head.len()).position(|w| w == head) else {
             continue;
         };
-        let mut r = Reader::new(
-            bytes
-                .get(at + head.len() + 4 + before..)
-                .unwrap_or_default(),
-        );
+        let mut r = Reader::new(bytes.get(at + head.len() + 4 + before..).unwrap_or_default());
         for field in [
             "opcua.product_uri",
             "opcua.manufacturer",
@@ -269,11 +230,7 @@ mod tests {
     }
 
     fn text(value: &str) -> String {
-        format!(
-            "{}{}",
-            hex(&(value.len() as u32).to_le_bytes()),
-            hex(value.as_bytes())
-        )
+        format!("{}{}", hex(&(value.len() as u32).to_le_bytes()), hex(value.as_bytes()))
     }
 
     fn message(kind: &str, body: &str) -> String {
@@ -286,10 +243,8 @@ mod tests {
 
     #[test]
     fn a_server_describes_itself() {
-        let hello = message(
-            "HEL",
-            &format!("{} {}", "00".repeat(20), text("opc.tcp://PLC7:4840/x")),
-        );
+        let hello =
+            message("HEL", &format!("{} {}", "00".repeat(20), text("opc.tcp://PLC7:4840/x")));
         let endpoints = message(
             "MSG",
             &format!(
@@ -317,11 +272,7 @@ mod tests {
         let facts = dialogue(
             run,
             4840,
-            &[
-                (Role::Client, &hello),
-                (Role::Server, &endpoints),
-                (Role::Server, &status),
-            ],
+            &[(Role::Client, &hello), (Role::Server, &endpoints), (Role::Server, &status)],
         );
         let expect = [
             "sender says opcua.role = client",
@@ -342,13 +293,8 @@ mod tests {
 
     #[test]
     fn foreign_and_short_bytes() {
-        let step = |hex: &str| {
-            run(
-                &unhex(hex),
-                &ctx(1, 4840, Role::Client),
-                &mut Recorder::default(),
-            )
-        };
+        let step =
+            |hex: &str| run(&unhex(hex), &ctx(1, 4840, Role::Client), &mut Recorder::default());
         assert_eq!(step("48454c"), Step::NeedMore);
         assert_eq!(step("48454c46 20000000 00"), Step::NeedMore);
         assert_eq!(step("47455420 2f204854"), Step::Resync);

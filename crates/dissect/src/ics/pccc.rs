@@ -7,10 +7,7 @@ use crate::fields::{Field, field};
 use crate::{About, Malformed, Outcome, Reader, Sink};
 
 pub(super) const FIELDS: &[Field] = &[
-    field(
-        "pccc.catalog",
-        "catalogue string in the answer to diagnostic status, as `1766-LEC`",
-    ),
+    field("pccc.catalog", "catalogue string in the answer to diagnostic status, as `1766-LEC`"),
     field("pccc.series", "series letter in the same answer"),
     field("pccc.revision", "revision letter in the same answer"),
 ];
@@ -73,10 +70,7 @@ mod tests {
         let mut facts = Recorder::default();
         let answer =
             unhex("07 0100 78563412 46 00 0100  06 ee 4c 9c 22 313736362d4c4543202020 0000");
-        assert_eq!(
-            diagnostic_status(&answer, About::Sender, &mut facts),
-            Ok(())
-        );
+        assert_eq!(diagnostic_status(&answer, About::Sender, &mut facts), Ok(()));
         assert_eq!(
             facts.lines,
             [

@@ -6,20 +6,11 @@ use crate::fields::{Field, field};
 use crate::{Ctx, Probe, Role, Sink, Step};
 
 pub(super) const FIELDS: &[Field] = &[
-    field(
-        "pcworx.plc_type",
-        "PLC type in the answer to a type request, as `ILC 151 ETH`",
-    ),
+    field("pcworx.plc_type", "PLC type in the answer to a type request, as `ILC 151 ETH`"),
     field("pcworx.firmware", "firmware version in the same answer"),
-    field(
-        "pcworx.firmware_date",
-        "firmware date and time in the same answer",
-    ),
+    field("pcworx.firmware_date", "firmware date and time in the same answer"),
     field("pcworx.model", "model number in the same answer"),
-    field(
-        "proconos.runtime",
-        "ladder logic runtime in the answer to an information request",
-    ),
+    field("proconos.runtime", "ladder logic runtime in the answer to an information request"),
     field("proconos.plc_type", "PLC type in the same answer"),
     field("proconos.project", "project name in the same answer"),
     field("proconos.boot_project", "boot project in the same answer"),
@@ -55,11 +46,7 @@ pub(super) fn pcworx(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
     // The information answer is the only one this long with text at these places.
     if *kind == 0x81 && side(ctx, PCWORX_PORTS) == Role::Server && message.len() >= 153 {
         let text = |at: usize, length: usize| {
-            name(
-                message
-                    .get(at..)
-                    .map_or(&[][..], |rest| rest.get(..length).unwrap_or(rest)),
-            )
+            name(message.get(at..).map_or(&[][..], |rest| rest.get(..length).unwrap_or(rest)))
         };
         let (plc, firmware) = (text(30, 36), text(66, 13));
         if !plc.is_empty() && firmware.starts_with(|c: char| c.is_ascii_digit()) {
@@ -75,11 +62,7 @@ pub(super) fn pcworx(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
 
 /// Answers begin with 0xcc.
 pub(super) fn probe_proconos(bytes: &[u8]) -> Probe {
-    if bytes.starts_with(&[0xcc]) {
-        Probe::Maybe
-    } else {
-        Probe::No
-    }
+    if bytes.starts_with(&[0xcc]) { Probe::Maybe } else { Probe::No }
 }
 
 /// Reads an answer of ProConOS.

@@ -10,30 +10,15 @@ use crate::fields::{Field, field};
 use crate::{About, Ctx, Malformed, Outcome, Reader, Sink};
 
 pub(super) const FIELDS: &[Field] = &[
-    field(
-        "pn_im.role",
-        "`controller` or `device`, from the connect request and its answer",
-    ),
-    field(
-        "pn_im.station_name",
-        "CMInitiatorStationName or the device's own in the answer",
-    ),
+    field("pn_im.role", "`controller` or `device`, from the connect request and its answer"),
+    field("pn_im.station_name", "CMInitiatorStationName or the device's own in the answer"),
     field("pn_im.vendor_id", "I&M0 vendor id, four hex digits"),
     field("pn_im.vendor", "name of the vendor, from its number"),
-    field(
-        "pn_im.order_id",
-        "I&M0 order id, or that of the endpoint mapper's annotation",
-    ),
+    field("pn_im.order_id", "I&M0 order id, or that of the endpoint mapper's annotation"),
     field("pn_im.serial", "I&M0 serial number"),
     field("pn_im.hardware_revision", "I&M0 hardware revision"),
-    field(
-        "pn_im.software_revision",
-        "I&M0 software revision, as `V3.1.0`",
-    ),
-    field(
-        "pn_im.device_type",
-        "device type in the endpoint mapper's annotation",
-    ),
+    field("pn_im.software_revision", "I&M0 software revision, as `V3.1.0`"),
+    field("pn_im.device_type", "device type in the endpoint mapper's annotation"),
     field("pn_im.tag_function", "I&M1 tag function"),
     field("pn_im.tag_location", "I&M1 tag location"),
     field("pn_im.descriptor", "I&M3 descriptor"),
@@ -56,9 +41,7 @@ pub(super) const VENDORS: &[(u16, &str)] = &[
 ];
 
 /// Interface UUIDs without their first field: IO device, controller and supervisor share them.
-const PNIO: [u8; 12] = [
-    0x6c, 0x97, 0x11, 0xd1, 0x82, 0x71, 0x00, 0xa0, 0x24, 0x42, 0xdf, 0x7d,
-];
+const PNIO: [u8; 12] = [0x6c, 0x97, 0x11, 0xd1, 0x82, 0x71, 0x00, 0xa0, 0x24, 0x42, 0xdf, 0x7d];
 const ENDPOINT_MAPPER: [u8; 16] = [
     0xe1, 0xaf, 0x83, 0x08, 0x5d, 0x1f, 0x11, 0xc9, 0x91, 0xa4, 0x08, 0x00, 0x2b, 0x14, 0xa0, 0xfa,
 ];
@@ -101,13 +84,7 @@ fn rpc(bytes: &[u8]) -> Result<Option<Rpc<'_>>, Malformed> {
         return Err(Malformed::NotMine);
     }
     r.skip(16 + 12)?;
-    let mut rpc = Rpc {
-        answer: kind == 2,
-        little,
-        interface,
-        operation: 0,
-        body: &[],
-    };
+    let mut rpc = Rpc { answer: kind == 2, little, interface, operation: 0, body: &[] };
     rpc.operation = rpc.u16(&mut r)?;
     r.skip(4)?;
     let length = rpc.u16(&mut r)?;
@@ -129,11 +106,7 @@ pub(super) fn datagram(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome
         return Ok(());
     };
     if rpc.interface == ENDPOINT_MAPPER {
-        return if rpc.answer {
-            endpoints(&rpc, sink)
-        } else {
-            Ok(())
-        };
+        return if rpc.answer { endpoints(&rpc, sink) } else { Ok(()) };
     }
     let mut r = Reader::new(rpc.body);
     // Maximum or status, length, and the array's maximum, offset and count.
@@ -191,10 +164,7 @@ fn blocks(r: &mut Reader<'_>, rpc: &Rpc<'_>, sink: &mut dyn Sink) -> Outcome {
 fn about(module: Option<(u16, u16)>) -> About<'static> {
     match module {
         None | Some((0, _)) => About::Sender,
-        Some((slot, _)) => About::Child {
-            via: "pn-slot",
-            key: Cow::Owned(format!("slot {slot}")),
-        },
+        Some((slot, _)) => About::Child { via: "pn-slot", key: Cow::Owned(format!("slot {slot}")) },
     }
 }
 
@@ -214,11 +184,7 @@ fn write_request(body: &mut Reader<'_>, sink: &mut dyn Sink) -> Outcome {
     let index = body.u16_be()?;
     // I&M1 to I&M4 and factory reset are written by engineering tools, not by controllers.
     if (0xaff1..=0xaff4).contains(&index) && once(sink, key(MEMORY, b'e', 0)) {
-        sink.event(
-            About::Receiver,
-            EventKind::ControlWrite,
-            "PROFINET I&M record write",
-        );
+        sink.event(About::Receiver, EventKind::ControlWrite, "PROFINET I&M record write");
     }
     Ok(())
 }
@@ -234,22 +200,15 @@ fn im0(body: &mut Reader<'_>, about: &About<'static>, sink: &mut dyn Sink) -> Ou
     let maker = lookup(VENDORS, vendor).unwrap_or_default();
     sink.about(about.clone(), "pn_im.vendor", maker);
     sink.about(about.clone(), "pn_im.order_id", order);
-    sink.about(
-        about.clone(),
-        "pn_im.hardware_revision",
-        hardware.to_string(),
-    );
+    sink.about(about.clone(), "pn_im.hardware_revision", hardware.to_string());
     if prefix.is_ascii_alphabetic() {
         let version = format!("{}{major}.{minor}.{patch}", char::from(prefix));
         sink.about(about.clone(), "pn_im.software_revision", version);
     }
     if serial.len() >= 6 && serial.bytes().any(|b| b != b'0' && b != b' ') {
         // As S7 says it, so that one device found by both is one.
-        let scope = if vendor == 0x002a {
-            "siemens".to_owned()
-        } else {
-            format!("pn:{vendor:04x}")
-        };
+        let scope =
+            if vendor == 0x002a { "siemens".to_owned() } else { format!("pn:{vendor:04x}") };
         sink.about(about.clone(), "pn_im.serial", serial.as_ref());
         let value = format!("{scope}:{serial}");
         sink.identifier(about.clone(), "pn_im.serial", IdentifierKind::Serial, value);
@@ -280,10 +239,7 @@ fn endpoints(rpc: &Rpc<'_>, sink: &mut dyn Sink) -> Outcome {
     let prefix = column(53, 54);
     let digits = |n: &Cow<'_, str>| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
     if numbers.iter().all(digits) && prefix.len() == 1 {
-        sink.says(
-            "pn_im.software_revision",
-            format!("{prefix}{}", numbers.join(".")),
-        );
+        sink.says("pn_im.software_revision", format!("{prefix}{}", numbers.join(".")));
     }
     Ok(())
 }
@@ -332,11 +288,7 @@ mod tests {
                 padded("S C-K5AF12345", 16),
             )
         };
-        let facts = datagrams(
-            datagram,
-            34964,
-            &[(Role::Server, &pdu(2, DEVICE, &record(0)))],
-        );
+        let facts = datagrams(datagram, 34964, &[(Role::Server, &pdu(2, DEVICE, &record(0)))]);
         let expect = [
             "sender says pn_im.vendor_id = 002a",
             "sender says pn_im.vendor = Siemens",
@@ -347,17 +299,8 @@ mod tests {
             "sender is Serial siemens:S C-K5AF12345 (pn_im.serial)",
         ];
         assert_eq!(facts, Ok(expect.join("\n")));
-        let facts = datagrams(
-            datagram,
-            34964,
-            &[(Role::Server, &pdu(2, DEVICE, &record(4)))],
-        );
-        assert!(
-            facts
-                .unwrap()
-                .lines()
-                .all(|l| l.starts_with("sender/pn-slot[slot 4]"))
-        );
+        let facts = datagrams(datagram, 34964, &[(Role::Server, &pdu(2, DEVICE, &record(4)))]);
+        assert!(facts.unwrap().lines().all(|l| l.starts_with("sender/pn-slot[slot 4]")));
     }
 
     #[test]

@@ -10,50 +10,20 @@ use crate::{About, Malformed, Outcome, Reader, Role, Sink};
 
 pub(super) const FIELDS: &[Field] = &[
     field("s7.role", "`client` or `server`"),
-    field(
-        "s7.function",
-        "job function asked for or carried out, as `0x04 read variable`",
-    ),
-    field(
-        "s7.rack_slot",
-        "rack and slot the server was called by, as `0/2`",
-    ),
-    field(
-        "s7.order_number",
-        "SZL 0x0011 index 1, or S7comm-plus: order number (MLFB)",
-    ),
+    field("s7.function", "job function asked for or carried out, as `0x04 read variable`"),
+    field("s7.rack_slot", "rack and slot the server was called by, as `0/2`"),
+    field("s7.order_number", "SZL 0x0011 index 1, or S7comm-plus: order number (MLFB)"),
     field("s7.hardware", "SZL 0x0011 index 1: hardware version"),
-    field(
-        "s7.firmware",
-        "SZL 0x0011 index 7, or S7comm-plus: firmware, as `V3.2.6`",
-    ),
-    field(
-        "s7.plc_name",
-        "SZL 0x001C index 1: name of the automation system",
-    ),
+    field("s7.firmware", "SZL 0x0011 index 7, or S7comm-plus: firmware, as `V3.2.6`"),
+    field("s7.plc_name", "SZL 0x001C index 1: name of the automation system"),
     field("s7.module_name", "SZL 0x001C index 2: name of the module"),
     field("s7.plant_id", "SZL 0x001C index 3: plant identification"),
-    field(
-        "s7.copyright",
-        "SZL 0x001C index 4: copyright entry, tells clones",
-    ),
-    field(
-        "s7.serial",
-        "SZL 0x001C index 5: serial number of the module",
-    ),
-    field(
-        "s7.module_type",
-        "SZL 0x001C index 7: module type name, as `CPU 315-2 PN/DP`",
-    ),
-    field(
-        "s7.memory_card_serial",
-        "SZL 0x001C index 8: serial number of the memory card",
-    ),
+    field("s7.copyright", "SZL 0x001C index 4: copyright entry, tells clones"),
+    field("s7.serial", "SZL 0x001C index 5: serial number of the module"),
+    field("s7.module_type", "SZL 0x001C index 7: module type name, as `CPU 315-2 PN/DP`"),
+    field("s7.memory_card_serial", "SZL 0x001C index 8: serial number of the memory card"),
     field("s7.location", "SZL 0x001C index 11: location designation"),
-    field(
-        "s7.plus",
-        "`yes` for a server of S7comm-plus (S7-1200, S7-1500)",
-    ),
+    field("s7.plus", "`yes` for a server of S7comm-plus (S7-1200, S7-1500)"),
 ];
 
 const MEMORY: u8 = b's';
@@ -297,11 +267,7 @@ mod tests {
         let stop = tpkt("32 01 0000 0100 0010 0000 29 0000000000 09 505f50524f4752414d");
         let start = tpkt("32 01 0000 0100 0014 0000 28 000000000000fd 0000 09 505f50524f4752414d");
         check(
-            &[
-                (Role::Client, stop.clone()),
-                (Role::Client, start),
-                (Role::Client, stop),
-            ],
+            &[(Role::Client, stop.clone()), (Role::Client, start), (Role::Client, stop)],
             &[
                 "sender says s7.role = client",
                 "sender says s7.function = 0x29 PLC stop",
@@ -319,10 +285,7 @@ mod tests {
         let mut outcome = crate::testing::Recorder::default();
         let whole = unhex(&szl(0x1c, 34, &[text(1, "A", 32), text(2, "B", 32)]));
         let cut = whole.get(7..whole.len() - 4).unwrap();
-        assert_eq!(
-            run(cut, Role::Server, &mut outcome),
-            Err(Malformed::Truncated)
-        );
+        assert_eq!(run(cut, Role::Server, &mut outcome), Err(Malformed::Truncated));
         assert!(outcome.text().contains("s7.plc_name = A"));
     }
 }

@@ -39,10 +39,7 @@ pub(super) fn run(pdu: &[u8], role: Role, sink: &mut dyn Sink) {
 /// `V4.2`, without what is printable behind the string by chance.
 fn firmware(text: &str) -> Option<&str> {
     let digits = text.strip_prefix('V')?;
-    let length = digits
-        .bytes()
-        .take_while(|b| b.is_ascii_digit() || *b == b'.')
-        .count();
+    let length = digits.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
     let version = text.get(..=length)?.trim_end_matches('.');
     (version.len() > 1).then_some(version)
 }

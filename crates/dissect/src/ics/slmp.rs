@@ -8,14 +8,8 @@ use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Role, Sink, Step};
 
 pub(super) const FIELDS: &[Field] = &[
     field("slmp.role", "`client` or `server`"),
-    field(
-        "slmp.model",
-        "name in the answer to Read Type Name, as `Q03UDVCPU`",
-    ),
-    field(
-        "slmp.model_code",
-        "model code in the same answer, four hex digits",
-    ),
+    field("slmp.model", "name in the answer to Read Type Name, as `Q03UDVCPU`"),
+    field("slmp.model_code", "model code in the same answer, four hex digits"),
 ];
 
 pub(super) const PORTS: &[u16] = &[5006, 5007];
@@ -49,11 +43,7 @@ fn header(bytes: &[u8]) -> Result<Frame, Malformed> {
     if !(2..=8_192).contains(&length) {
         return Err(Malformed::NotMine);
     }
-    Ok(Frame {
-        answer,
-        head: if four { 13 } else { 9 },
-        length,
-    })
+    Ok(Frame { answer, head: if four { 13 } else { 9 }, length })
 }
 
 /// A sub-header and a length: believed on the port.
@@ -93,11 +83,7 @@ pub(super) fn datagram(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome
 
 fn read(frame: &Frame, body: &[u8], sink: &mut dyn Sink) -> Outcome {
     let mut r = Reader::new(body);
-    let role = if frame.answer {
-        Role::Server
-    } else {
-        Role::Client
-    };
+    let role = if frame.answer { Role::Server } else { Role::Client };
     say_role(sink, "slmp.role", MEMORY, role);
     if !frame.answer {
         r.skip(2)?; // Monitoring timer.
@@ -149,11 +135,7 @@ mod tests {
 
     #[test]
     fn control_and_foreign_bytes() {
-        let stop = dialogue(
-            run,
-            5007,
-            &[(Role::Client, "5000 00 ff ff03 00 0600 1000 0210 0000")],
-        );
+        let stop = dialogue(run, 5007, &[(Role::Client, "5000 00 ff ff03 00 0600 1000 0210 0000")]);
         assert!(stop.ends_with("receiver event ControlWrite: SLMP remote stop"));
         let foreign = datagrams(datagram, 5007, &[(Role::Client, "5001 00 ff ff03 00 0600")]);
         assert_eq!(foreign, Err(Malformed::NotMine));

@@ -11,22 +11,10 @@ use crate::fields::{Field, field};
 use crate::{About, Malformed, Reader, Sink, text};
 
 pub(super) const FIELDS: &[Field] = &[
-    field(
-        "umas.model",
-        "hardware name in the answer to ReadID, as `140 CPU 311 10`",
-    ),
-    field(
-        "umas.firmware",
-        "communication version in the answer to ReadID, as `2.70`",
-    ),
-    field(
-        "umas.hardware",
-        "hardware version in the answer to ReadID, hex",
-    ),
-    field(
-        "umas.project",
-        "name of the project loaded, from ReadProjectInfo",
-    ),
+    field("umas.model", "hardware name in the answer to ReadID, as `140 CPU 311 10`"),
+    field("umas.firmware", "communication version in the answer to ReadID, as `2.70`"),
+    field("umas.hardware", "hardware version in the answer to ReadID, hex"),
+    field("umas.project", "name of the project loaded, from ReadProjectInfo"),
     field("umas.memory_card", "text in the answer to ReadCardInfo"),
 ];
 
@@ -52,19 +40,12 @@ pub(super) fn request(transaction: u16, data: &[u8], sink: &mut dyn Sink) {
         return;
     };
     if matches!(*function, READ_ID | READ_PROJECT_INFO | READ_CARD_INFO) {
-        sink.remember(
-            key(MEMORY, b't', u64::from(transaction)),
-            u64::from(*function),
-        );
+        sink.remember(key(MEMORY, b't', u64::from(transaction)), u64::from(*function));
     }
     if let Some(what) = word(CONTROL, *function)
         && once_of(sink, key(MEMORY, b'e', u64::from(function >> 6)), *function)
     {
-        sink.event(
-            About::Receiver,
-            EventKind::ControlWrite,
-            format!("UMAS {what}"),
-        );
+        sink.event(About::Receiver, EventKind::ControlWrite, format!("UMAS {what}"));
     }
 }
 
@@ -101,10 +82,7 @@ fn identity(data: &[u8], sink: &mut dyn Sink) -> Result<(), Malformed> {
         return Err(Malformed::Invalid);
     }
     sink.says("umas.model", model);
-    sink.says(
-        "umas.firmware",
-        format!("{:x}.{:02x}", version >> 8, version & 0xff),
-    );
+    sink.says("umas.firmware", format!("{:x}.{:02x}", version >> 8, version & 0xff));
     sink.says("umas.hardware", format!("{hardware:04x}"));
     Ok(())
 }
@@ -133,10 +111,8 @@ mod tests {
 
     fn check(turns: &[(Role, &str)], expect: &[&str]) {
         let facts = dialogue(modbus::run, 502, turns);
-        let umas: Vec<&str> = facts
-            .lines()
-            .filter(|l| l.contains("umas.") || l.contains("event"))
-            .collect();
+        let umas: Vec<&str> =
+            facts.lines().filter(|l| l.contains("umas.") || l.contains("event")).collect();
         assert_eq!(umas, expect);
     }
 
@@ -146,10 +122,7 @@ mod tests {
             1000 01020304 0000 7002 0000 2700 0900 08000000 0000  0a 424d5850333432303230";
         check(&[(Role::Server, identity)], &[]);
         check(
-            &[
-                (Role::Client, "0007 0000 0004 00 5a 00 02"),
-                (Role::Server, identity),
-            ],
+            &[(Role::Client, "0007 0000 0004 00 5a 00 02"), (Role::Server, identity)],
             &[
                 "sender says umas.model = BMXP342020",
                 "sender says umas.firmware = 2.70",
@@ -163,17 +136,11 @@ mod tests {
         check(
             &[
                 (Role::Client, "0001 0000 0005 00 5a 00 03 00"),
-                (
-                    Role::Server,
-                    "0001 0000 0010 00 5a 00 fe 0205 00 08 50756d706e6f31 00",
-                ),
+                (Role::Server, "0001 0000 0010 00 5a 00 fe 0205 00 08 50756d706e6f31 00"),
                 (Role::Client, "0002 0000 0005 00 5a 01 41 ff"),
                 (Role::Client, "0003 0000 0005 00 5a 01 41 ff"),
             ],
-            &[
-                "sender says umas.project = Pumpno1",
-                "receiver event ControlWrite: UMAS CPU stop",
-            ],
+            &["sender says umas.project = Pumpno1", "receiver event ControlWrite: UMAS CPU stop"],
         );
     }
 }

@@ -8,11 +8,7 @@ use crate::{Ctx, Role, Sink, Step, text};
 
 /// The sender's part: as the sensor knows it, else as the server's port tells.
 pub(super) fn side(ctx: &Ctx, ports: &[u16]) -> Role {
-    match (
-        ctx.role,
-        ports.contains(&ctx.src.port),
-        ports.contains(&ctx.dst.port),
-    ) {
+    match (ctx.role, ports.contains(&ctx.src.port), ports.contains(&ctx.dst.port)) {
         (Role::Unknown, true, false) => Role::Server,
         (Role::Unknown, false, true) => Role::Client,
         (role, ..) => role,
@@ -87,11 +83,7 @@ pub(super) fn runs(bytes: &[u8], min: usize) -> impl Iterator<Item = &str> {
 /// Text of a field that must be a name: cleaned, and nothing when it is not printable ASCII.
 pub(super) fn name(bytes: &[u8]) -> Cow<'_, str> {
     let value = text::c_string(bytes);
-    if text::is_name(&value) {
-        value
-    } else {
-        Cow::Borrowed("")
-    }
+    if text::is_name(&value) { value } else { Cow::Borrowed("") }
 }
 
 /// A name from a table sorted by number.

@@ -11,16 +11,8 @@ const TLVS_MAX: usize = 64;
 const ADDRESSES_MAX: usize = 16;
 
 /// Names that devices carry out of the box: they identify nobody.
-const DEFAULT_NAMES: &[&str] = &[
-    "switch",
-    "router",
-    "ap",
-    "cisco",
-    "localhost",
-    "ciscoasa",
-    "not advertised",
-    "foundry",
-];
+const DEFAULT_NAMES: &[&str] =
+    &["switch", "router", "ap", "cisco", "localhost", "ciscoasa", "not advertised", "foundry"];
 
 struct Names {
     device_id: &'static str,
@@ -81,9 +73,7 @@ fn run(payload: &[u8], names: &Names, sink: &mut dyn Sink) -> Outcome {
             return Ok(());
         }
         let kind = r.u16_be()?;
-        let length = usize::from(r.u16_be()?)
-            .checked_sub(4)
-            .ok_or(Malformed::Invalid)?;
+        let length = usize::from(r.u16_be()?).checked_sub(4).ok_or(Malformed::Invalid)?;
         let body = r.take(length)?;
         match kind {
             0x01 => device_id(body, names, sink),
@@ -99,10 +89,9 @@ fn run(payload: &[u8], names: &Names, sink: &mut dyn Sink) -> Outcome {
             0x0a if cdp => sink.says("cdp.native_vlan", Reader::new(body).u16_be()?.to_string()),
             0x14 if cdp => sink.says("cdp.system_name", text::clean(body)),
             // The first byte is a character set.
-            0x17 if cdp => sink.says(
-                "cdp.location",
-                text::clean(body.get(1..).unwrap_or_default()),
-            ),
+            0x17 if cdp => {
+                sink.says("cdp.location", text::clean(body.get(1..).unwrap_or_default()))
+            }
             _ => {}
         }
     }
@@ -111,18 +100,9 @@ fn run(payload: &[u8], names: &Names, sink: &mut dyn Sink) -> Outcome {
 
 fn device_id(body: &[u8], names: &Names, sink: &mut dyn Sink) {
     let id = text::clean(body);
-    if id.len() >= 3
-        && !DEFAULT_NAMES
-            .iter()
-            .any(|name| id.eq_ignore_ascii_case(name))
-    {
+    if id.len() >= 3 && !DEFAULT_NAMES.iter().any(|name| id.eq_ignore_ascii_case(name)) {
         let value = format!("cdp:{id}");
-        sink.identifier(
-            About::Sender,
-            names.device_id,
-            IdentifierKind::Chassis,
-            value,
-        );
+        sink.identifier(About::Sender, names.device_id, IdentifierKind::Chassis, value);
     }
     sink.says(names.device_id, id);
 }
@@ -207,16 +187,8 @@ mod tests {
     #[test]
     fn broken_frames_are_refused() {
         check(run_cdp, b"\x07\xb4\0\0", Err(Malformed::NotMine));
-        check(
-            run_cdp,
-            b"\x02\xb4\0\0\0\x01\0\x02",
-            Err(Malformed::Invalid),
-        );
-        check(
-            run_cdp,
-            b"\x02\xb4\0\0\0\x01\0\x20ab",
-            Err(Malformed::Truncated),
-        );
+        check(run_cdp, b"\x02\xb4\0\0\0\x01\0\x02", Err(Malformed::Invalid));
+        check(run_cdp, b"\x02\xb4\0\0\0\x01\0\x20ab", Err(Malformed::Truncated));
         let endless = [b"\x02\xb4\0\0".to_vec(), tlv(99, b"").repeat(100)].concat();
         check(run_cdp, &endless, Err(Malformed::Limit));
     }

@@ -18,12 +18,7 @@ pub(super) fn run_udld(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outco
             let id = text::clean(body);
             let value = format!("udld:{id}");
             if id.len() >= 4 {
-                sink.identifier(
-                    About::Sender,
-                    "udld.device_id",
-                    IdentifierKind::Chassis,
-                    value,
-                );
+                sink.identifier(About::Sender, "udld.device_id", IdentifierKind::Chassis, value);
             }
             sink.says("udld.device_id", id);
         }
@@ -73,9 +68,7 @@ fn tlvs(
             return Ok(());
         }
         let kind = r.u16_be()?;
-        let length = usize::from(r.u16_be()?)
-            .checked_sub(4)
-            .ok_or(Malformed::Invalid)?;
+        let length = usize::from(r.u16_be()?).checked_sub(4).ok_or(Malformed::Invalid)?;
         each(kind, r.take(length)?, sink);
     }
     Err(Malformed::Limit)

@@ -31,9 +31,7 @@ fn eap(mut r: Reader<'_>, sink: &mut dyn Sink) -> Outcome {
     const RESPONSE: u8 = 2;
     let code = r.u8()?;
     r.skip(1)?; // identifier
-    let length = usize::from(r.u16_be()?)
-        .checked_sub(4)
-        .ok_or(Malformed::Invalid)?;
+    let length = usize::from(r.u16_be()?).checked_sub(4).ok_or(Malformed::Invalid)?;
     if code != RESPONSE {
         return Ok(());
     }
@@ -70,46 +68,24 @@ mod tests {
     #[test]
     fn a_supplicant_answers_with_its_identity_and_method() {
         let frame = unhex("01 00 000b 02 07 000b 01 74696c6c2d34");
-        let expect = [
-            "sender says eapol.type = eap",
-            "sender says eapol.identity = till-4",
-        ];
+        let expect = ["sender says eapol.type = eap", "sender says eapol.identity = till-4"];
         check(run, &frame, Ok(&expect));
         let frame = unhex("02 00 0006 02 08 0006 0d 00");
-        let expect = [
-            "sender says eapol.type = eap",
-            "sender says eapol.method = tls",
-        ];
+        let expect = ["sender says eapol.type = eap", "sender says eapol.method = tls"];
         check(run, &frame, Ok(&expect));
     }
 
     #[test]
     fn an_authenticators_request_names_nobody() {
-        check(
-            run,
-            &unhex("01 00 0005 01 07 0005 01"),
-            Ok(&["sender says eapol.type = eap"]),
-        );
-        check(
-            run,
-            &unhex("02 03 005f 0200"),
-            Ok(&["sender says eapol.type = key"]),
-        );
+        check(run, &unhex("01 00 0005 01 07 0005 01"), Ok(&["sender says eapol.type = eap"]));
+        check(run, &unhex("02 03 005f 0200"), Ok(&["sender says eapol.type = key"]));
     }
 
     #[test]
     fn broken_frames_are_refused() {
         check(run, &unhex("09 00 0000"), Err(Malformed::NotMine));
         check(run, &unhex("01 44 0000"), Err(Malformed::Invalid));
-        check(
-            run,
-            &unhex("01 00 0004 02 07 0002"),
-            Err(Malformed::Invalid),
-        );
-        check(
-            run,
-            &unhex("01 00 000b 02 07 00ff 01"),
-            Err(Malformed::Truncated),
-        );
+        check(run, &unhex("01 00 0004 02 07 0002"), Err(Malformed::Invalid));
+        check(run, &unhex("01 00 000b 02 07 00ff 01"), Err(Malformed::Truncated));
     }
 }

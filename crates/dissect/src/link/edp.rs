@@ -27,9 +27,7 @@ pub(super) fn run(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
             return Err(Malformed::Invalid);
         }
         let kind = r.u8()?;
-        let length = usize::from(r.u16_be()?)
-            .checked_sub(4)
-            .ok_or(Malformed::Invalid)?;
+        let length = usize::from(r.u16_be()?).checked_sub(4).ok_or(Malformed::Invalid)?;
         let mut body = Reader::new(r.take(length)?);
         match kind {
             0 => return Ok(()),
@@ -40,10 +38,7 @@ pub(super) fn run(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
                 let [major, minor, fix, build] = body.array()?;
                 let port = format!("{}/{}", u32::from(slot) + 1, u32::from(port) + 1);
                 sink.says("edp.port", port);
-                sink.says(
-                    "edp.software_version",
-                    format!("{major}.{minor}.{fix}.{build}"),
-                );
+                sink.says("edp.software_version", format!("{major}.{minor}.{fix}.{build}"));
             }
             _ => {}
         }
@@ -76,10 +71,6 @@ mod tests {
         // Slot, port, virtual chassis and six reserved bytes precede the version.
         check(run, &frame, Ok(&expect));
         check(run, b"\x02", Err(Malformed::NotMine));
-        check(
-            run,
-            &[&frame[..16], b"\x98"].concat(),
-            Err(Malformed::Invalid),
-        );
+        check(run, &[&frame[..16], b"\x98"].concat(), Err(Malformed::Invalid));
     }
 }

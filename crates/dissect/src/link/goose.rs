@@ -153,20 +153,8 @@ mod tests {
 
     #[test]
     fn broken_frames_are_refused() {
-        check(
-            run_goose,
-            &unhex("0003 0049 0000 0000 60 00"),
-            Err(Malformed::NotMine),
-        );
-        check(
-            run_goose,
-            &unhex("0003 0049 0000 0000 61 85"),
-            Err(Malformed::Invalid),
-        );
-        check(
-            run_goose,
-            &unhex("0003 0049 0000 0000 61 02 80 09"),
-            Err(Malformed::Truncated),
-        );
+        check(run_goose, &unhex("0003 0049 0000 0000 60 00"), Err(Malformed::NotMine));
+        check(run_goose, &unhex("0003 0049 0000 0000 61 85"), Err(Malformed::Invalid));
+        check(run_goose, &unhex("0003 0049 0000 0000 61 02 80 09"), Err(Malformed::Truncated));
     }
 }

@@ -32,11 +32,7 @@ mod tests {
     #[test]
     fn a_redirect_names_the_other_router() {
         let redirect = unhex("05 01 0000 c00002fe 45000054");
-        check(
-            run,
-            &redirect,
-            Ok(&["sender says icmp.redirect = 192.0.2.254"]),
-        );
+        check(run, &redirect, Ok(&["sender says icmp.redirect = 192.0.2.254"]));
         check(run, &unhex("08 00 f7ff 0000 0000"), Ok(&[]));
         check(run, &unhex("05 01 0000 e0000001"), Err(Malformed::Invalid));
         check(run, &unhex("ff 00 0000"), Err(Malformed::NotMine));

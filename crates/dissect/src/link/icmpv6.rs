@@ -38,10 +38,7 @@ pub(super) fn run(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
         136 => neighbour_advertisement(r, ctx, sink),
         137 => {
             r.skip(4)?;
-            sink.says(
-                "icmp.redirect",
-                Ipv6Addr::from(r.array::<16>()?).to_string(),
-            );
+            sink.says("icmp.redirect", Ipv6Addr::from(r.array::<16>()?).to_string());
             Ok(())
         }
         143 => multicast_report(r, sink),
@@ -55,14 +52,7 @@ fn router_advertisement(mut r: Reader<'_>, ctx: &Ctx, sink: &mut dyn Sink) -> Ou
     r.skip(2)?; // hop limit, flags
     let lifetime = r.u16_be()?;
     r.skip(8)?; // reachable time, retransmission timer
-    sink.says(
-        "ndp.router",
-        if lifetime > 0 {
-            "default"
-        } else {
-            "advertising"
-        },
-    );
+    sink.says("ndp.router", if lifetime > 0 { "default" } else { "advertising" });
     let link = options(r, sink)?.source;
     own_address(link, ctx, sink);
     Ok(())
@@ -235,10 +225,7 @@ mod tests {
     fn broken_messages_are_refused() {
         let zero_option = format!("88 00 0000 60000000 {TARGET} 02 00");
         assert_eq!(from("fe80::1", &zero_option), Err(Malformed::Invalid));
-        assert_eq!(
-            from("fe80::1", "88 00 0000 6000"),
-            Err(Malformed::Truncated)
-        );
+        assert_eq!(from("fe80::1", "88 00 0000 6000"), Err(Malformed::Truncated));
         assert_eq!(from("fe80::1", "c8 00 0000"), Err(Malformed::NotMine));
     }
 }

@@ -48,16 +48,8 @@ mod tests {
             "sender says ieee1905.al_mac = 00:00:5e:00:53:01",
             "sender is Mac 00:00:5e:00:53:01 (ieee1905.al_mac)",
         ];
-        check(
-            run,
-            &unhex(&format!("00 00 0000 0001 00 80 {tlvs}")),
-            Ok(&expect),
-        );
-        check(
-            run,
-            &unhex(&format!("00 00 0001 0001 00 80 {tlvs}")),
-            Ok(&[]),
-        );
+        check(run, &unhex(&format!("00 00 0000 0001 00 80 {tlvs}")), Ok(&expect));
+        check(run, &unhex(&format!("00 00 0001 0001 00 80 {tlvs}")), Ok(&[]));
         check(run, &unhex("01 00"), Err(Malformed::NotMine));
     }
 }

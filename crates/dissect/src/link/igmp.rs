@@ -62,17 +62,9 @@ mod tests {
              06 00 0001 e00000fb c0000201   # block a source",
         );
         check(run, &v3, Ok(&["sender says igmp.group = 239.255.255.250"]));
-        check(
-            run,
-            &unhex("11 64 0000 00000000"),
-            Ok(&["sender says igmp.querier = igmp"]),
-        );
+        check(run, &unhex("11 64 0000 00000000"), Ok(&["sender says igmp.querier = igmp"]));
         check(run, &unhex("17 00 0000 e00000fb"), Ok(&[]));
-        check(
-            run,
-            &unhex("22 00 0000 0000 0001 04"),
-            Err(Malformed::Truncated),
-        );
+        check(run, &unhex("22 00 0000 0000 0001 04"), Err(Malformed::Truncated));
         check(run, &unhex("99 00 0000"), Err(Malformed::NotMine));
     }
 }

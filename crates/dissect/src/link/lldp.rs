@@ -67,11 +67,8 @@ impl Context<'_> {
         }
         if let Some(serial) = self.serial.filter(|s| s.len() >= 4) {
             let maker = self.manufacturer.unwrap_or_default().to_lowercase();
-            let value = if maker.is_empty() {
-                serial.into_owned()
-            } else {
-                format!("{maker}/{serial}")
-            };
+            let value =
+                if maker.is_empty() { serial.into_owned() } else { format!("{maker}/{serial}") };
             sink.identifier(About::Sender, "lldp.serial", IdentifierKind::Serial, value);
         }
     }
@@ -126,12 +123,7 @@ fn chassis<'a>(body: &'a [u8], context: &mut Context<'a>, sink: &mut dyn Sink) -
     };
     if !kind.is_empty() && !value.is_empty() {
         let id = format!("{kind}:{value}");
-        sink.identifier(
-            About::Sender,
-            "lldp.chassis_id",
-            IdentifierKind::Chassis,
-            id,
-        );
+        sink.identifier(About::Sender, "lldp.chassis_id", IdentifierKind::Chassis, id);
     }
     sink.says("lldp.chassis_id", value);
     Ok(())
@@ -209,12 +201,7 @@ fn organisation<'a>(body: &'a [u8], context: &mut Context<'a>, sink: &mut dyn Si
                 let mac = Mac(r.array()?);
                 own_mac(sink, "lldp.chassis_mac", mac);
                 let id = format!("mac:{mac}");
-                sink.identifier(
-                    About::Sender,
-                    "lldp.chassis_mac",
-                    IdentifierKind::Chassis,
-                    id,
-                );
+                sink.identifier(About::Sender, "lldp.chassis_mac", IdentifierKind::Chassis, id);
             }
         }
         // RFC 8520 §11.
@@ -358,24 +345,14 @@ mod tests {
             "sender is StationName conveyor-4 (pn.station_name)",
             "sender says pn.station_name = conveyor-4",
         ];
-        let old = [
-            tlv(1, b"\x07conveyor-4"),
-            tlv(2, b"\x07port-001"),
-            profinet.clone(),
-        ]
-        .concat();
+        let old = [tlv(1, b"\x07conveyor-4"), tlv(2, b"\x07port-001"), profinet.clone()].concat();
         let head = [
             "sender is Chassis local:conveyor-4 (lldp.chassis_id)",
             "sender says lldp.chassis_id = conveyor-4",
             "sender says lldp.port_id = port-001",
         ];
         check(run, &old, Ok(&[&head[..], &mac_lines].concat()));
-        let new = [
-            tlv(1, b"\x07X 1"),
-            tlv(2, b"\x07port-001.conveyor-4"),
-            profinet,
-        ]
-        .concat();
+        let new = [tlv(1, b"\x07X 1"), tlv(2, b"\x07port-001.conveyor-4"), profinet].concat();
         let head = [
             "sender is Chassis local:X 1 (lldp.chassis_id)",
             "sender says lldp.chassis_id = X 1",
@@ -386,11 +363,7 @@ mod tests {
 
     #[test]
     fn interface_names_identify_nobody() {
-        check(
-            run,
-            &tlv(1, b"\x06eth0"),
-            Ok(&["sender says lldp.chassis_id = eth0"]),
-        );
+        check(run, &tlv(1, b"\x06eth0"), Ok(&["sender says lldp.chassis_id = eth0"]));
     }
 
     #[test]

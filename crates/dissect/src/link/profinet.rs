@@ -30,12 +30,7 @@ pub(super) fn is_station_name(name: &str) -> bool {
 
 /// The sender's own name.
 pub(super) fn says_station_name(name: &str, sink: &mut dyn Sink) {
-    sink.identifier(
-        About::Sender,
-        "pn.station_name",
-        IdentifierKind::StationName,
-        name.to_owned(),
-    );
+    sink.identifier(About::Sender, "pn.station_name", IdentifierKind::StationName, name.to_owned());
     sink.says("pn.station_name", name.to_owned());
 }
 
@@ -156,10 +151,9 @@ fn changes(
             let ip = Ipv4Addr::from(r.array::<4>()?);
             format!("PROFINET DCP sets the address to {ip}")
         }
-        (2, 2) => format!(
-            "PROFINET DCP sets the name of station to `{}`",
-            text::c_string(r.rest())
-        ),
+        (2, 2) => {
+            format!("PROFINET DCP sets the name of station to `{}`", text::c_string(r.rest()))
+        }
         (5, 5 | 6) => "PROFINET DCP resets to factory settings".to_owned(),
         _ => return Ok(()), // transaction brackets and the blinking light
     };

@@ -35,11 +35,7 @@ mod tests {
     #[test]
     fn the_actor_is_the_sender() {
         let frame = unhex("01 01 01 14 8000 00005e005301 0001 8000 0001 3d 000000");
-        check(
-            run,
-            &frame,
-            Ok(&["sender says lacp.system = 00:00:5e:00:53:01"]),
-        );
+        check(run, &frame, Ok(&["sender says lacp.system = 00:00:5e:00:53:01"]));
         check(run, &unhex("03 0050 00"), Ok(&[]));
         check(run, &unhex("01 01 02 14"), Err(Malformed::Invalid));
         check(run, &unhex("77"), Err(Malformed::NotMine));

@@ -49,12 +49,7 @@ fn bpdu(payload: &[u8], variant: Option<&'static str>, sink: &mut dyn Sink) -> O
         _ => "mstp",
     };
     sink.says("stp.version", variant.unwrap_or(name));
-    sink.identifier(
-        About::Sender,
-        "stp.bridge",
-        IdentifierKind::Bridge,
-        mac.to_string(),
-    );
+    sink.identifier(About::Sender, "stp.bridge", IdentifierKind::Bridge, mac.to_string());
     sink.says("stp.bridge", mac.to_string());
     if root == bridge {
         sink.says("stp.is_root", "yes");

@@ -35,11 +35,7 @@ pub(crate) fn tlv<'a>(r: &mut Reader<'a>) -> Result<Tlv<'a>, Malformed> {
 /// The next element, which must have this tag.
 pub(crate) fn expect<'a>(r: &mut Reader<'a>, tag: u8) -> Result<&'a [u8], Malformed> {
     let element = tlv(r)?;
-    if element.tag == tag {
-        Ok(element.body)
-    } else {
-        Err(Malformed::Invalid)
-    }
+    if element.tag == tag { Ok(element.body) } else { Err(Malformed::Invalid) }
 }
 
 /// The contents of a container, or what a snap length left of them.
@@ -70,9 +66,7 @@ fn header(r: &mut Reader<'_>) -> Result<(u8, usize), Malformed> {
 pub(crate) fn unsigned(body: &[u8]) -> Option<u64> {
     let significant = body.len() - body.iter().take_while(|b| **b == 0).count();
     (!body.is_empty() && significant <= 8).then(|| {
-        body.iter()
-            .skip(body.len() - significant)
-            .fold(0, |n, b| (n << 8) | u64::from(*b))
+        body.iter().skip(body.len() - significant).fold(0, |n, b| (n << 8) | u64::from(*b))
     })
 }
 
@@ -97,22 +91,16 @@ pub(crate) fn oid(body: &[u8]) -> Result<Vec<u32>, Malformed> {
             arc = 0;
         }
     }
-    if open {
-        Err(Malformed::Truncated)
-    } else {
-        Ok(arcs)
-    }
+    if open { Err(Malformed::Truncated) } else { Ok(arcs) }
 }
 
 /// An object identifier as people write it: `1.3.6.1`.
 pub(crate) fn dotted(arcs: &[u32]) -> String {
-    arcs.iter()
-        .enumerate()
-        .fold(String::new(), |mut text, (i, arc)| {
-            let dot = if i == 0 { "" } else { "." };
-            let _ = write!(text, "{dot}{arc}");
-            text
-        })
+    arcs.iter().enumerate().fold(String::new(), |mut text, (i, arc)| {
+        let dot = if i == 0 { "" } else { "." };
+        let _ = write!(text, "{dot}{arc}");
+        text
+    })
 }
 
 #[cfg(test)]
@@ -145,10 +133,7 @@ mod tests {
             let got = oid(&unhex(hex)).map(|arcs| dotted(&arcs));
             assert_eq!(got, expect.map(str::to_owned), "{hex}");
         };
-        check(
-            "2b 06 01 04 01 bf08 03 02 0a",
-            Ok("1.3.6.1.4.1.8072.3.2.10"),
-        );
+        check("2b 06 01 04 01 bf08 03 02 0a", Ok("1.3.6.1.4.1.8072.3.2.10"));
         check("28 c462 01", Ok("1.0.8802.1"));
         check("88 37 03", Ok("2.999.3"));
         check("", Ok(""));

@@ -104,10 +104,8 @@ fn announcement(frame: &[u8], sink: &mut dyn Sink) -> Outcome {
     let (major, minor) = (r.u8()?, r.u8()?);
     sink.says("browser.os_version", format!("{major}.{minor}"));
     let types = r.u32_le()?;
-    let words: Vec<_> = (SERVER_TYPES.iter())
-        .filter(|(bit, _)| types & bit != 0)
-        .map(|(_, word)| *word)
-        .collect();
+    let words: Vec<_> =
+        (SERVER_TYPES.iter()).filter(|(bit, _)| types & bit != 0).map(|(_, word)| *word).collect();
     sink.says("browser.server_type", words.join(","));
     r.skip(4)?; // browser version, signature
     sink.says("browser.comment", text::c_string(r.rest()));
@@ -168,10 +166,7 @@ mod tests {
                 sender says browser.comment = Panel PC 870"),
         );
         // A domain announcement names the group and its master.
-        check(
-            &datagram("c0000201", 12),
-            Ok("sender says nbns.name = LINE4-HMI"),
-        );
+        check(&datagram("c0000201", 12), Ok("sender says nbns.name = LINE4-HMI"));
         // Somebody else's datagram, forwarded.
         check(&datagram("c000024d", 1), Ok(""));
     }

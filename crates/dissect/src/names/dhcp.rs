@@ -75,16 +75,7 @@ impl<'a> Message<'a> {
         let options = if is_dhcp { r.rest() } else { &[] };
         let options = Options::read(options, file, sname);
         let kind = options.u8(53);
-        Ok(Self {
-            op,
-            ciaddr,
-            yiaddr,
-            giaddr,
-            client,
-            file,
-            options,
-            kind,
-        })
+        Ok(Self { op, ciaddr, yiaddr, giaddr, client, file, options, kind })
     }
 
     fn about(&self) -> About<'static> {
@@ -170,11 +161,8 @@ fn client_id(id: &[u8], client: Mac, sink: &mut dyn Sink) {
         return;
     }
     let as_text = text::clean(value);
-    let shown = if *kind == 0 && text::is_name(&as_text) {
-        as_text.into_owned()
-    } else {
-        text::hex(id)
-    };
+    let shown =
+        if *kind == 0 && text::is_name(&as_text) { as_text.into_owned() } else { text::hex(id) };
     sink.about(about.clone(), field, shown.clone());
     // A short or uniform value ("1", zeros) is a configuration default, not an identity.
     let first = value.first();
@@ -323,11 +311,7 @@ pub(super) fn report_enterprise(number: u32, about: &About<'_>, sink: &mut dyn S
 /// Text, or nothing when it is binary.
 pub(super) fn printable(bytes: &[u8]) -> String {
     let text = text::clean(bytes);
-    if text::is_name(&text) {
-        text.into_owned()
-    } else {
-        String::new()
-    }
+    if text::is_name(&text) { text.into_owned() } else { String::new() }
 }
 
 /// Option 82 (RFC 3046): the relay or access switch says at which of its ports the client is.
@@ -348,14 +332,7 @@ fn relay_agent(m: &Message<'_>, ctx: &Ctx, sink: &mut dyn Sink) {
     } else {
         identity::host(IpAddr::V4(m.giaddr), ctx)
     };
-    sink.fact(
-        relay,
-        Fact::Located {
-            client: m.client,
-            port: port.into(),
-            present: true,
-        },
-    );
+    sink.fact(relay, Fact::Located { client: m.client, port: port.into(), present: true });
 }
 
 /// Circuit id: text, or the widespread binary form 0, 4, VLAN (16 bits), module, port.
@@ -467,34 +444,20 @@ mod tests {
 
     #[test]
     fn client_identifiers() {
-        let own = run_from(
-            &message(1, NONE, NONE, NONE, CLIENT, "3d 07 01 001b1b358410"),
-            68,
-        )
-        .1;
+        let own = run_from(&message(1, NONE, NONE, NONE, CLIENT, "3d 07 01 001b1b358410"), 68).1;
         assert!(!own.contains("client_id"), "{own}");
         // RFC 4361: IAID, then DUID-LL.
         check_client(
             "3d 0f ff 00000001 0003 0001 001b1b358411",
-            &[
-                "is Duid 00030001001b1b358411 (dhcp.client_id)",
-                "says dhcp.duid_type = ll",
-            ],
+            &["is Duid 00030001001b1b358411 (dhcp.client_id)", "says dhcp.duid_type = ll"],
         );
         check_client(
             "3d 08 00 636973636f2d31", // "cisco-1"
             &["is Duid cisco-1 (dhcp.client_id)"],
         );
         let short = run_from(&message(1, NONE, NONE, NONE, CLIENT, "3d 02 00 31"), 68).1;
-        assert!(
-            short.contains("dhcp.client_id = 1") && !short.contains("Duid"),
-            "{short}"
-        );
-        let zero = run_from(
-            &message(1, NONE, NONE, NONE, CLIENT, "3d 07 01 000000000000"),
-            68,
-        )
-        .1;
+        assert!(short.contains("dhcp.client_id = 1") && !short.contains("Duid"), "{short}");
+        let zero = run_from(&message(1, NONE, NONE, NONE, CLIENT, "3d 07 01 000000000000"), 68).1;
         assert!(!zero.contains("client_id"), "{zero}");
         check_client(
             "61 11 00 00112233445566778899aabbccddeeff",
@@ -506,11 +469,7 @@ mod tests {
     fn vendors_name_their_devices_in_options() {
         check_client(
             "3c 06 646f63736973  2b 0c 02 02 434d  04 02 5331  09 02 4d31", // docsis; CM, S1, M1
-            &[
-                "says dhcp.device_type = CM",
-                "says dhcp.serial = S1",
-                "says dhcp.model = M1",
-            ],
+            &["says dhcp.device_type = CM", "says dhcp.serial = S1", "says dhcp.model = M1"],
         );
         check_client(
             "2b 06 05 04 41423132", // AB12
@@ -526,10 +485,7 @@ mod tests {
         );
         check_client(
             "7c 0a 00000009 05 04 50313030", // P100
-            &[
-                "says dhcp.vendor_class_enterprise = 9",
-                "says dhcp.vendor_class_data = P100",
-            ],
+            &["says dhcp.vendor_class_enterprise = 9", "says dhcp.vendor_class_data = P100"],
         );
     }
 
@@ -538,10 +494,7 @@ mod tests {
         let options = "0c 01 61 52 12 01 06 000400640205 02 08 0006020000000099";
         let (_, relayed) = run_from(&message(1, NONE, NONE, "c0000263", CLIENT, options), 67);
         assert!(relayed.contains("00:1b:1b:35:84:10 says dhcp.hostname = a"));
-        assert!(
-            relayed.contains("192.0.2.99 sees 00:1b:1b:35:84:10 at 2/5 vlan 100"),
-            "{relayed}"
-        );
+        assert!(relayed.contains("192.0.2.99 sees 00:1b:1b:35:84:10 at 2/5 vlan 100"), "{relayed}");
         assert!(!relayed.contains("sender"));
         let (_, snooped) = run_from(&message(1, NONE, NONE, NONE, CLIENT, options), 68);
         assert!(snooped.contains("02:00:00:00:00:99 sees 00:1b:1b:35:84:10 at 2/5 vlan 100"));
@@ -549,14 +502,7 @@ mod tests {
 
     #[test]
     fn a_server_binds_and_names() {
-        let ack = message(
-            2,
-            NONE,
-            "c0000209",
-            NONE,
-            CLIENT,
-            "35 01 05 36 04 c0000201 0c 01 78",
-        );
+        let ack = message(2, NONE, "c0000209", NONE, CLIENT, "35 01 05 36 04 c0000201 0c 01 78");
         assert_eq!(
             run_from(&ack, 67).1,
             "sender says dhcp.server = 192.0.2.1\n\
@@ -564,10 +510,7 @@ mod tests {
              00:1b:1b:35:84:10 uses 192.0.2.9 (Dhcp)"
         );
         let offer = message(2, NONE, "c0000209", NONE, CLIENT, "35 01 02 36 04 c0000263");
-        assert_eq!(
-            run_from(&offer, 67).1,
-            "192.0.2.99 says dhcp.server = 192.0.2.99"
-        );
+        assert_eq!(run_from(&offer, 67).1, "192.0.2.99 says dhcp.server = 192.0.2.99");
         let renewal = message(1, "c0000209", NONE, NONE, CLIENT, "35 01 03");
         assert!(run_from(&renewal, 68).1.contains("uses 192.0.2.9 (Dhcp)"));
         let release = message(1, "c0000209", NONE, NONE, CLIENT, "35 01 07");
@@ -576,28 +519,15 @@ mod tests {
 
     #[test]
     fn nobody_is_no_client() {
-        for chaddr in [
-            "000000000000",
-            "ffffffffffff",
-            "01005e000001",
-            "524153200001",
-        ] {
+        for chaddr in ["000000000000", "ffffffffffff", "01005e000001", "524153200001"] {
             let (outcome, text) = run_from(&message(1, NONE, NONE, NONE, chaddr, "0c 01 61"), 68);
-            assert_eq!(
-                (outcome, text.as_str()),
-                (Err(Malformed::Invalid), ""),
-                "{chaddr}"
-            );
+            assert_eq!((outcome, text.as_str()), (Err(Malformed::Invalid), ""), "{chaddr}");
         }
         assert_eq!(run_from(&unhex("07010600"), 68).0, Err(Malformed::NotMine));
         let whole = message(1, NONE, NONE, NONE, CLIENT, "0c 01 61 37 02 0103");
         for n in 0..236 {
             assert_eq!(run_from(&whole[..n], 68).0.is_err(), true, "{n}");
         }
-        assert!(
-            run_from(&whole[..whole.len() - 2], 68)
-                .1
-                .contains("hostname = a")
-        );
+        assert!(run_from(&whole[..whole.len() - 2], 68).1.contains("hostname = a"));
     }
 }

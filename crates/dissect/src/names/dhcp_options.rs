@@ -68,10 +68,7 @@ impl<'a> Options<'a> {
 
     /// Value of an option of one IPv4 address.
     pub(super) fn ipv4(&self, code: u8) -> Option<std::net::Ipv4Addr> {
-        Reader::new(self.get(code))
-            .array::<4>()
-            .ok()
-            .map(Into::into)
+        Reader::new(self.get(code)).array::<4>().ok().map(Into::into)
     }
 
     /// Codes in order of first appearance.

@@ -57,11 +57,7 @@ struct Relayed<'a> {
 }
 
 fn unwrap_relays(payload: &[u8]) -> Result<Relayed<'_>, Malformed> {
-    let mut relayed = Relayed {
-        message: payload,
-        link: None,
-        peer: None,
-    };
+    let mut relayed = Relayed { message: payload, link: None, peer: None };
     for _ in 0..DEPTH_MAX {
         let mut r = Reader::new(relayed.message);
         let kind = r.u8()?;
@@ -275,17 +271,9 @@ says dhcpv6.mud_url = http";
 
     #[test]
     fn relays_are_looked_through() {
-        check(
-            &relay(SOLICIT, "", 1),
-            547,
-            Ok(&said_by("00:1b:1b:35:84:10")),
-        );
+        check(&relay(SOLICIT, "", 1), 547, Ok(&said_by("00:1b:1b:35:84:10")));
         let link = "004f 0008 0001 0200000000aa";
-        check(
-            &relay(SOLICIT, link, 3),
-            547,
-            Ok(&said_by("02:00:00:00:00:aa")),
-        );
+        check(&relay(SOLICIT, link, 3), 547, Ok(&said_by("02:00:00:00:00:aa")));
         check(&relay(SOLICIT, "", 40), 547, Err(Malformed::Limit));
         // No link address anywhere, peer is link-local: nobody can be named.
         let nameless = "01 102030 0001 000a 0004 0123456789abcdef 0006 0002 0017";
@@ -310,11 +298,7 @@ says dhcpv6.mud_url = http";
             546,
             Ok("sender says dhcpv6.option_order = 3\nsender uses 2001:db8::42 (Dhcp)"),
         );
-        check(
-            &format!("01 102030 {ia}"),
-            546,
-            Ok("sender says dhcpv6.option_order = 3"),
-        );
+        check(&format!("01 102030 {ia}"), 546, Ok("sender says dhcpv6.option_order = 3"));
     }
 
     #[test]

@@ -38,11 +38,7 @@ pub(super) fn probe(bytes: &[u8]) -> Probe {
         return Probe::No;
     };
     let questions = r.u16_be().unwrap_or_default();
-    if length >= 12 && flags & 0x7040 == 0 && questions == 1 {
-        Probe::Maybe
-    } else {
-        Probe::No
-    }
+    if length >= 12 && flags & 0x7040 == 0 && questions == 1 { Probe::Maybe } else { Probe::No }
 }
 
 /// Reads messages from a connection.
@@ -78,12 +74,7 @@ fn answer(message: &Message<'_>, sink: &mut dyn Sink) {
     if message.rcode() != 0 {
         return;
     }
-    let answers = || {
-        message
-            .records
-            .iter()
-            .filter(|r| r.section == Section::Answer)
-    };
+    let answers = || message.records.iter().filter(|r| r.section == Section::Answer);
     let aliases: BTreeMap<String, String> = answers()
         .filter(|r| r.kind == kind::CNAME)
         .filter_map(|r| Some((r.name.lower(), message.name_in(r, 0)?.lower())))
@@ -132,10 +123,7 @@ fn server_version(message: &Message<'_>, asked: &Name<'_>, sink: &mut dyn Sink) 
 
 /// Dynamic update (RFC 2136): a host that registers its own address says its name.
 fn update(message: &Message<'_>, ctx: &Ctx, sink: &mut dyn Sink) {
-    let updates = message
-        .records
-        .iter()
-        .filter(|r| r.section == Section::Authority);
+    let updates = message.records.iter().filter(|r| r.section == Section::Authority);
     for record in updates {
         let name = record.name.text();
         if record.address().is_some_and(|ip| ctx.src.ip == Some(ip)) && text::is_name(&name) {
@@ -159,22 +147,10 @@ mod tests {
 
     #[test]
     fn a_query_is_the_clients() {
-        let q = message(
-            0x0100,
-            &[question("Api.Example.COM", kind::A)],
-            [&[], &[], &[]],
-        );
-        check(
-            &q,
-            (40000, 53),
-            Ok("sender says dns.query = api.example.com"),
-        );
+        let q = message(0x0100, &[question("Api.Example.COM", kind::A)], [&[], &[], &[]]);
+        check(&q, (40000, 53), Ok("sender says dns.query = api.example.com"));
         check(&q, (53, 40000), Ok(""));
-        let reverse = message(
-            0,
-            &[question("1.2.0.192.in-addr.arpa", kind::PTR)],
-            [&[], &[], &[]],
-        );
+        let reverse = message(0, &[question("1.2.0.192.in-addr.arpa", kind::PTR)], [&[], &[], &[]]);
         check(&reverse, (40000, 53), Ok(""));
     }
 
@@ -211,22 +187,10 @@ mod tests {
             record("b.x", kind::CNAME, &name("a.x")),
             record("c.x", kind::A, &[198, 51, 100, 7]),
         ];
-        check(
-            &message(0x8180, &[question("a.x", kind::A)], [&loops, &[], &[]]),
-            (53, 9),
-            Ok(""),
-        );
+        check(&message(0x8180, &[question("a.x", kind::A)], [&loops, &[], &[]]), (53, 9), Ok(""));
         let blocked = [record("a.x", kind::A, &[0, 0, 0, 0])];
-        check(
-            &message(0x8180, &[question("a.x", kind::A)], [&blocked, &[], &[]]),
-            (53, 9),
-            Ok(""),
-        );
-        check(
-            &message(0x8183, &[question("a.x", kind::A)], [&loops, &[], &[]]),
-            (53, 9),
-            Ok(""),
-        );
+        check(&message(0x8180, &[question("a.x", kind::A)], [&blocked, &[], &[]]), (53, 9), Ok(""));
+        check(&message(0x8183, &[question("a.x", kind::A)], [&loops, &[], &[]]), (53, 9), Ok(""));
         check(
             &message(0x7800, &[question("a.x", kind::A)], [&[], &[], &[]]),
             (53, 9),
@@ -244,11 +208,7 @@ mod tests {
             Ok("sender says dns.update_name = pc1.corp.example"),
         );
         let other = [record("pc2.corp.example", kind::A, &[192, 0, 2, 77])];
-        check(
-            &message(0x2800, &zone, [&[], &other, &[]]),
-            (40000, 53),
-            Ok(""),
-        );
+        check(&message(0x2800, &zone, [&[], &other, &[]]), (40000, 53), Ok(""));
         let mut chaos = question("version.bind", kind::TXT);
         *chaos.last_mut().unwrap() = 3;
         let version = [record("version.bind", kind::TXT, &txt(&["dnsmasq-2.89"]))];

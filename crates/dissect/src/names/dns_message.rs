@@ -76,12 +76,7 @@ impl<'a> Message<'a> {
         r.skip(2)?;
         let flags = r.u16_be()?;
         let counts = [r.u16_be()?, r.u16_be()?, r.u16_be()?, r.u16_be()?];
-        let mut message = Self {
-            bytes,
-            flags,
-            questions: Vec::new(),
-            records: Vec::new(),
-        };
+        let mut message = Self { bytes, flags, questions: Vec::new(), records: Vec::new() };
         if counts.iter().all(|n| *n == 0) {
             return Err(Malformed::NotMine);
         }
@@ -117,14 +112,7 @@ impl<'a> Message<'a> {
                 let data = r.take(length)?;
                 let data_at = end + 10;
                 at = data_at + length;
-                self.records.push(Record {
-                    section,
-                    name,
-                    kind,
-                    ttl,
-                    data,
-                    data_at,
-                });
+                self.records.push(Record { section, name, kind, ttl, data, data_at });
             }
         }
         Ok(())
@@ -184,9 +172,7 @@ impl<'a> Name<'a> {
 
     /// A reverse look-up.
     pub(super) fn is_reverse(&self) -> bool {
-        self.labels
-            .last()
-            .is_some_and(|l| l.eq_ignore_ascii_case(b"arpa"))
+        self.labels.last().is_some_and(|l| l.eq_ignore_ascii_case(b"arpa"))
     }
 }
 
@@ -255,12 +241,7 @@ pub(super) mod build {
     ) -> Vec<u8> {
         let mut bytes = vec![0, 1];
         bytes.extend(flags.to_be_bytes());
-        for count in [
-            questions.len(),
-            sections[0].len(),
-            sections[1].len(),
-            sections[2].len(),
-        ] {
+        for count in [questions.len(), sections[0].len(), sections[1].len(), sections[2].len()] {
             bytes.extend(u16::try_from(count).unwrap().to_be_bytes());
         }
         bytes.extend(questions.concat());
@@ -292,11 +273,7 @@ pub(super) mod build {
     /// Data of a TXT record.
     pub(in crate::names) fn txt(items: &[&str]) -> Vec<u8> {
         let one = |item: &&str| {
-            [
-                vec![u8::try_from(item.len()).unwrap()],
-                item.as_bytes().to_vec(),
-            ]
-            .concat()
+            [vec![u8::try_from(item.len()).unwrap()], item.as_bytes().to_vec()].concat()
         };
         items.iter().map(one).collect::<Vec<_>>().concat()
     }
@@ -326,9 +303,8 @@ mod tests {
         let long = "3f".to_owned() + &"61".repeat(63);
         check(&(long.repeat(5) + "00"), 0, Err(Malformed::Limit));
         // A ladder of pointers is followed only so far.
-        let ladder: String = (0..40u16)
-            .map(|i| format!("c0{:02x}", i.saturating_sub(1) * 2))
-            .collect();
+        let ladder: String =
+            (0..40u16).map(|i| format!("c0{:02x}", i.saturating_sub(1) * 2)).collect();
         check(&format!("00 00 {ladder}"), 80, Err(Malformed::Invalid));
     }
 
@@ -337,11 +313,7 @@ mod tests {
         let whole = build::message(
             0x8400,
             &[build::question("q.local", kind::A)],
-            [
-                &[build::record("h.local", kind::A, &[192, 0, 2, 1])],
-                &[],
-                &[],
-            ],
+            [&[build::record("h.local", kind::A, &[192, 0, 2, 1])], &[], &[]],
         );
         assert_eq!(
             Message::read(&whole).unwrap().records[0].address(),

@@ -81,22 +81,10 @@ mod tests {
             let expect = expect.map(|(k, m, e)| (k, m.map(str::to_owned), e));
             assert_eq!(got, expect, "{hex}");
         };
-        check(
-            "0001 0001 1c39cf88 080027fe8f95",
-            Some(("llt", Some("08:00:27:fe:8f:95"), None)),
-        );
-        check(
-            "0003 0001 001b1b358410",
-            Some(("ll", Some("00:1b:1b:35:84:10"), None)),
-        );
-        check(
-            "0002 00000009 0cc084d303000912",
-            Some(("en", None, Some(9))),
-        );
-        check(
-            "0004 00112233445566778899aabbccddeeff",
-            Some(("uuid", None, None)),
-        );
+        check("0001 0001 1c39cf88 080027fe8f95", Some(("llt", Some("08:00:27:fe:8f:95"), None)));
+        check("0003 0001 001b1b358410", Some(("ll", Some("00:1b:1b:35:84:10"), None)));
+        check("0002 00000009 0cc084d303000912", Some(("en", None, Some(9))));
+        check("0004 00112233445566778899aabbccddeeff", Some(("uuid", None, None)));
         check("0003 0001 000000000000", Some(("ll", None, None)));
         check("0003 0000000000000000", None);
         check("0001 0001 1c39", None);

@@ -19,10 +19,7 @@ pub(super) fn vrrp(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     sink.says("vrrp.priority", priority.to_string());
     if ctx.src.ip.is_some_and(|ip| ip.is_ipv4()) {
         for _ in 0..count {
-            sink.says(
-                "vrrp.virtual_address",
-                Ipv4Addr::from(r.array::<4>()?).to_string(),
-            );
+            sink.says("vrrp.virtual_address", Ipv4Addr::from(r.array::<4>()?).to_string());
         }
     }
     Ok(())
@@ -106,28 +103,16 @@ mod tests {
     ) {
         let mut sink = Recorder::default();
         let outcome = run(&unhex(hex), &ctx(1985, 1985, Role::Unknown), &mut sink);
-        assert_eq!(
-            outcome.map(|()| sink.text()),
-            expect.map(str::to_owned),
-            "{hex}"
-        );
+        assert_eq!(outcome.map(|()| sink.text()), expect.map(str::to_owned), "{hex}");
     }
 
     #[test]
     fn advertisements() {
         let facts = "sender says vrrp.group = 10\nsender says vrrp.priority = 255\n\
                      sender says vrrp.virtual_address = 192.0.2.254";
-        check(
-            vrrp,
-            "21 0a ff 01 0001 0000 c00002fe 0000000000000000",
-            Ok(facts),
-        );
+        check(vrrp, "21 0a ff 01 0001 0000 c00002fe 0000000000000000", Ok(facts));
         check(vrrp, "31 0a ff 01 0064 0000 c00002fe", Ok(facts));
-        check(
-            vrrp,
-            "21 0a ff 01 0001 0000 c000",
-            Err(Malformed::Truncated),
-        );
+        check(vrrp, "21 0a ff 01 0001 0000 c000", Err(Malformed::Truncated));
         check(vrrp, "21 0a ff 00 0001", Err(Malformed::NotMine)); // CARP
         check(vrrp, "", Err(Malformed::Truncated));
     }
@@ -136,21 +121,13 @@ mod tests {
     fn hellos_of_both_versions_without_the_password() {
         let facts = "sender says hsrp.state = active\nsender says hsrp.group = 1\n\
                      sender says hsrp.priority = 110\nsender says hsrp.virtual_address = 192.0.2.254";
-        check(
-            hsrp,
-            "00 00 10 03 0a 6e 01 00 636973636f000000 c00002fe",
-            Ok(facts),
-        );
+        check(hsrp, "00 00 10 03 0a 6e 01 00 636973636f000000 c00002fe", Ok(facts));
         check(
             hsrp,
             "01 28 02 00 06 04 0001 001b1b358410 0000006e 00000bb8 00002710 c00002fe 000000000000000000000000",
             Ok(facts),
         );
-        check(
-            hsrp,
-            "00 00 07 03 0a 6e 01 00 636973636f000000 c00002fe",
-            Err(Malformed::Invalid),
-        );
+        check(hsrp, "00 00 07 03 0a 6e 01 00 636973636f000000 c00002fe", Err(Malformed::Invalid));
         check(hsrp, "00 00 10", Err(Malformed::Truncated));
         check(hsrp, "ff 00", Err(Malformed::NotMine));
     }

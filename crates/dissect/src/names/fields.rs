@@ -198,17 +198,13 @@ mod tests {
         .map(|source| source.split("#[cfg(test)]").next().unwrap())
         .concat();
         let literals: Vec<&str> = source_literals(&sources).collect();
-        let protocols: Vec<&str> = (super::FIELDS.iter())
-            .map(|f| f.name.split('.').next().unwrap())
-            .collect();
+        let protocols: Vec<&str> =
+            (super::FIELDS.iter()).map(|f| f.name.split('.').next().unwrap()).collect();
         for literal in &literals {
             let (protocol, rest) = literal.split_once('.').unwrap_or((literal, ""));
             let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._".contains(c);
             if protocols.contains(&protocol) && !rest.is_empty() && rest.chars().all(word) {
-                assert!(
-                    exists(literal) || exists(&format!("{literal}.x")),
-                    "{literal}"
-                );
+                assert!(exists(literal) || exists(&format!("{literal}.x")), "{literal}");
             }
         }
         for f in super::FIELDS {

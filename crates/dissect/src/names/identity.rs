@@ -29,22 +29,14 @@ pub(super) fn uuid(text: &str) -> Option<String> {
         || hex.starts_with("123456781234123412341234");
     let part = |range| hex.get(range).unwrap_or_default();
     (!trivial).then(|| {
-        let parts = [
-            part(0..8),
-            part(8..12),
-            part(12..16),
-            part(16..20),
-            part(20..32),
-        ];
+        let parts = [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)];
         parts.join("-")
     })
 }
 
 /// A UUID in binary (RFC 9562 byte order).
 pub(super) fn uuid_bytes(bytes: &[u8]) -> Option<String> {
-    (bytes.len() == 16)
-        .then(|| uuid(&crate::text::hex(bytes)))
-        .flatten()
+    (bytes.len() == 16).then(|| uuid(&crate::text::hex(bytes))).flatten()
 }
 
 /// Reports a UUID of `about`, and the link address in its tail when that is certain: makers put
@@ -82,11 +74,7 @@ pub(super) fn mac(text: &str) -> Option<Mac> {
 
 /// The sender when the address is its own, otherwise the host at that address.
 pub(super) fn host(ip: IpAddr, ctx: &Ctx) -> About<'static> {
-    if ctx.src.ip == Some(ip) {
-        About::Sender
-    } else {
-        About::Host(ip)
-    }
+    if ctx.src.ip == Some(ip) { About::Sender } else { About::Host(ip) }
 }
 
 /// An address that can stand for one host.
@@ -112,16 +100,10 @@ mod tests {
             assert_eq!(uuid(text).as_deref(), expect, "{text}");
         };
         let hue = Some("2f402f80-da50-11e1-9b23-0017882476ff");
-        check(
-            "uuid:2F402F80-DA50-11E1-9B23-0017882476FF::upnp:rootdevice",
-            hue,
-        );
+        check("uuid:2F402F80-DA50-11E1-9B23-0017882476FF::upnp:rootdevice", hue);
         check("urn:uuid:2f402f80-da50-11e1-9b23-0017882476ff", hue);
         check("{2f402f80da5011e19b230017882476ff}", hue);
-        check(
-            "uuid:Socket-1_0-221519K1100F55",
-            Some("Socket-1_0-221519K1100F55"),
-        );
+        check("uuid:Socket-1_0-221519K1100F55", Some("Socket-1_0-221519K1100F55"));
         check("00000000-0000-0000-0000-000000000000", None);
         check("12345678-1234-1234-1234-123456789abc", None);
         check("uuid:x", None);
@@ -150,13 +132,7 @@ mod tests {
     #[test]
     fn link_addresses_in_text() {
         assert!(mac("00:1b:1b:35:84:10").is_some() && mac("001B1B358410").is_some());
-        for text in [
-            "",
-            "ff:ff:ff:ff:ff:ff",
-            "000000000000",
-            "00:1b",
-            "2021-01-01T00:00Z",
-        ] {
+        for text in ["", "ff:ff:ff:ff:ff:ff", "000000000000", "00:1b", "2021-01-01T00:00Z"] {
             assert!(mac(text).is_none(), "{text}");
         }
     }

@@ -31,19 +31,13 @@ pub(super) fn run(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
 }
 
 fn answer(message: &Message<'_>, ctx: &Ctx, sink: &mut dyn Sink) {
-    let answers = message
-        .records
-        .iter()
-        .filter(|r| r.section == Section::Answer);
+    let answers = message.records.iter().filter(|r| r.section == Section::Answer);
     let mut named = false;
     for record in answers {
         let name = record.name.text();
         match record.address() {
             Some(ip) if text::is_name(&name) && identity::is_host(ip) => {
-                let resolved = Fact::Resolved {
-                    name: name.to_lowercase().into(),
-                    ip,
-                };
+                let resolved = Fact::Resolved { name: name.to_lowercase().into(), ip };
                 sink.fact(About::Sender, resolved);
                 if !named {
                     sink.says("llmnr.name", name);

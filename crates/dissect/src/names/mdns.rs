@@ -306,11 +306,7 @@ mod tests {
                 &[],
                 &[
                     record(instance, kind::SRV, &srv("Philips-hue.local")),
-                    record(
-                        instance,
-                        kind::TXT,
-                        &txt(&["md=BSB002", "id=AA:BB:CC:DD:EE:01"]),
-                    ),
+                    record(instance, kind::TXT, &txt(&["md=BSB002", "id=AA:BB:CC:DD:EE:01"])),
                     record("Philips-hue.local", kind::A, address),
                 ],
             ],
@@ -329,11 +325,7 @@ mod tests {
              sender says mdns.txt.id = AA:BB:CC:DD:EE:01\n\
              sender resolves philips-hue.local = 192.0.2.1"
         );
-        assert_eq!(
-            facts(&hue(&OWN), (40000, 5353)),
-            "",
-            "not from the mDNS port"
-        );
+        assert_eq!(facts(&hue(&OWN), (40000, 5353)), "", "not from the mDNS port");
     }
 
     #[test]
@@ -347,21 +339,13 @@ mod tests {
         let asleep = message(
             RESPONSE,
             &[],
-            [
-                &[record("mac.local", kind::A, &OTHER)],
-                &[],
-                &[record("", kind::OPT, &option)],
-            ],
+            [&[record("mac.local", kind::A, &OTHER)], &[], &[record("", kind::OPT, &option)]],
         );
         assert!(facts(&asleep, (5353, 5353)).starts_with("02:00:00:00:00:aa says mdns.host = mac"));
         let awake = message(
             RESPONSE,
             &[],
-            [
-                &[record("mac.local", kind::A, &OWN)],
-                &[],
-                &[record("", kind::OPT, &option)],
-            ],
+            [&[record("mac.local", kind::A, &OWN)], &[], &[record("", kind::OPT, &option)]],
         );
         assert!(
             facts(&awake, (5353, 5353)).ends_with("sender is Mac 02:00:00:00:00:aa (mdns.owner)")
@@ -402,15 +386,7 @@ mod tests {
                 question("_universal._sub._ipp._tcp.local", kind::PTR),
                 question("Philips-hue.local", kind::A),
             ],
-            [
-                &[record(
-                    "_hap._tcp.local",
-                    kind::PTR,
-                    &name("x._hap._tcp.local"),
-                )],
-                &[],
-                &[],
-            ],
+            [&[record("_hap._tcp.local", kind::PTR, &name("x._hap._tcp.local"))], &[], &[]],
         );
         assert_eq!(
             facts(&query, (5353, 5353)),
@@ -433,10 +409,7 @@ mod tests {
         let mut bye = record("plug.local", kind::A, &OWN);
         let ttl = bye.len() - 4 - 2 - 4;
         bye[ttl..ttl + 4].fill(0);
-        assert_eq!(
-            facts(&message(RESPONSE, &[], [&[bye], &[], &[]]), (5353, 5353)),
-            ""
-        );
+        assert_eq!(facts(&message(RESPONSE, &[], [&[bye], &[], &[]]), (5353, 5353)), "");
         let info = record("pi.local", kind::HINFO, &txt(&["ARMV7L", "LINUX"]));
         assert_eq!(
             facts(&message(RESPONSE, &[], [&[info], &[], &[]]), (5353, 5353)),
@@ -450,9 +423,7 @@ mod tests {
             let bytes = name(text);
             let (name, _) = super::super::dns_message::name(&bytes, 0).unwrap();
             let got = Service::of(&name);
-            let got = got
-                .as_ref()
-                .map(|s| (s.kind.as_str(), s.instance.as_deref()));
+            let got = got.as_ref().map(|s| (s.kind.as_str(), s.instance.as_deref()));
             assert_eq!(got, expect, "{text}");
         };
         check("_HAP._tcp.local", Some(("_hap._tcp", None)));

@@ -32,26 +32,15 @@ pub(super) fn report(service: &str, data: &[u8], about: &About<'_>, sink: &mut d
         if !value.is_empty() && !is_noise {
             sink.fact(
                 about.clone(),
-                Fact::SaysKeyed {
-                    field: "mdns.txt",
-                    key: key.as_str().into(),
-                    value,
-                },
+                Fact::SaysKeyed { field: "mdns.txt", key: key.as_str().into(), value },
             );
         }
     }
 }
 
 fn is_printing(service: &str) -> bool {
-    let types = [
-        "_ipp.",
-        "_ipps.",
-        "_printer.",
-        "_pdl-datastream.",
-        "_uscan.",
-        "_uscans.",
-        "_scanner.",
-    ];
+    let types =
+        ["_ipp.", "_ipps.", "_printer.", "_pdl-datastream.", "_uscan.", "_uscans.", "_scanner."];
     types.iter().any(|t| service.starts_with(t))
 }
 
@@ -166,30 +155,14 @@ mod tests {
              sender says mdns.txt.uuid = 1C852A4D-B800-1F08-ABCD-0200000000AA",
         );
         // Damaged: the length promises more.
-        check(
-            "_x._tcp",
-            &[3, b'a', b'=', b'1', 9, b'b'],
-            "sender says mdns.txt.a = 1",
-        );
+        check("_x._tcp", &[3, b'a', b'=', b'1', 9, b'b'], "sender says mdns.txt.a = 1");
     }
 
     #[test]
     fn what_does_not_describe_the_responder_is_left_out() {
-        check(
-            "_googlecast._tcp",
-            &txt(&["md=Google Cast Group", "fn=All"]),
-            "",
-        );
-        check(
-            "_ipp._tcp",
-            &txt(&["rp=printers/Office", "ty=HP LaserJet"]),
-            "",
-        );
-        check(
-            "_ipp._tcp",
-            &txt(&["rp=ipp/print", "printer-type=0x1046", "ty=HP LaserJet"]),
-            "",
-        );
+        check("_googlecast._tcp", &txt(&["md=Google Cast Group", "fn=All"]), "");
+        check("_ipp._tcp", &txt(&["rp=printers/Office", "ty=HP LaserJet"]), "");
+        check("_ipp._tcp", &txt(&["rp=ipp/print", "printer-type=0x1046", "ty=HP LaserJet"]), "");
         check(
             "_raop._tcp",
             &txt(&["md=0,1,2", "am=AppleTV3,2"]),

@@ -34,126 +34,33 @@ use crate::registry::{Datagram, Frame, LinkKey, Stream};
 pub(crate) use fields::FIELDS;
 
 /// Link-layer protocols of this group.
-pub(crate) const FRAMES: &[Frame] = &[Frame {
-    name: "vrrp",
-    key: &[LinkKey::IpProtocol(112)],
-    run: fhrp::vrrp,
-}];
+pub(crate) const FRAMES: &[Frame] =
+    &[Frame { name: "vrrp", key: &[LinkKey::IpProtocol(112)], run: fhrp::vrrp }];
 
 /// Datagram protocols of this group.
 pub(crate) const DATAGRAMS: &[Datagram] = &[
-    Datagram {
-        name: "dhcp",
-        ports: &[67, 68],
-        probe: None,
-        run: dhcp::run,
-    },
-    Datagram {
-        name: "dhcpv6",
-        ports: &[546, 547],
-        probe: None,
-        run: dhcpv6::run,
-    },
-    Datagram {
-        name: "dns",
-        ports: &[53],
-        probe: None,
-        run: dns::run,
-    },
-    Datagram {
-        name: "mdns",
-        ports: &[5353],
-        probe: None,
-        run: mdns::run,
-    },
-    Datagram {
-        name: "llmnr",
-        ports: &[5355],
-        probe: None,
-        run: llmnr::run,
-    },
-    Datagram {
-        name: "nbns",
-        ports: &[137],
-        probe: None,
-        run: nbns::run,
-    },
-    Datagram {
-        name: "netbios-dgm",
-        ports: &[138],
-        probe: None,
-        run: browser::run,
-    },
-    Datagram {
-        name: "ssdp",
-        ports: &[1900],
-        probe: Some(ssdp::probe),
-        run: ssdp::run,
-    },
-    Datagram {
-        name: "ws-discovery",
-        ports: &[3702],
-        probe: Some(wsd::probe),
-        run: wsd::run,
-    },
-    Datagram {
-        name: "snmp",
-        ports: &[161, 162],
-        probe: None,
-        run: snmp::run,
-    },
-    Datagram {
-        name: "syslog",
-        ports: &[514],
-        probe: None,
-        run: syslog::run,
-    },
-    Datagram {
-        name: "ntp",
-        ports: &[123],
-        probe: None,
-        run: ntp::run,
-    },
-    Datagram {
-        name: "tftp",
-        ports: &[69],
-        probe: None,
-        run: tftp::run,
-    },
-    Datagram {
-        name: "radius",
-        ports: &[1812, 1813, 1645, 1646],
-        probe: None,
-        run: radius::run,
-    },
-    Datagram {
-        name: "hsrp",
-        ports: &[1985, 2029],
-        probe: None,
-        run: fhrp::hsrp,
-    },
+    Datagram { name: "dhcp", ports: &[67, 68], probe: None, run: dhcp::run },
+    Datagram { name: "dhcpv6", ports: &[546, 547], probe: None, run: dhcpv6::run },
+    Datagram { name: "dns", ports: &[53], probe: None, run: dns::run },
+    Datagram { name: "mdns", ports: &[5353], probe: None, run: mdns::run },
+    Datagram { name: "llmnr", ports: &[5355], probe: None, run: llmnr::run },
+    Datagram { name: "nbns", ports: &[137], probe: None, run: nbns::run },
+    Datagram { name: "netbios-dgm", ports: &[138], probe: None, run: browser::run },
+    Datagram { name: "ssdp", ports: &[1900], probe: Some(ssdp::probe), run: ssdp::run },
+    Datagram { name: "ws-discovery", ports: &[3702], probe: Some(wsd::probe), run: wsd::run },
+    Datagram { name: "snmp", ports: &[161, 162], probe: None, run: snmp::run },
+    Datagram { name: "syslog", ports: &[514], probe: None, run: syslog::run },
+    Datagram { name: "ntp", ports: &[123], probe: None, run: ntp::run },
+    Datagram { name: "tftp", ports: &[69], probe: None, run: tftp::run },
+    Datagram { name: "radius", ports: &[1812, 1813, 1645, 1646], probe: None, run: radius::run },
+    Datagram { name: "hsrp", ports: &[1985, 2029], probe: None, run: fhrp::hsrp },
 ];
 
 /// Stream protocols of this group.
 pub(crate) const STREAMS: &[Stream] = &[
-    Stream {
-        name: "dns",
-        ports: &[53],
-        probe: dns::probe,
-        run: dns::stream,
-    },
-    Stream {
-        name: "syslog",
-        ports: &[514, 601],
-        probe: syslog::probe,
-        run: syslog::stream,
-    },
-    Stream {
-        name: "netbios-ssn",
-        ports: &[139],
-        probe: nbss::probe,
-        run: nbss::stream,
-    },
+    Stream { name: "dns", ports: &[53], probe: dns::probe, run: dns::stream },
+    Stream { name: "syslog", ports: &[514, 601], probe: syslog::probe, run: syslog::stream },
+    Stream { name: "netbios-ssn", ports: &[139], probe: nbss::probe, run: nbss::stream },
 ];
 
 #[cfg(test)]

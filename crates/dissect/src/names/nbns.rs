@@ -54,10 +54,7 @@ impl NetbiosName {
     fn plain(bytes: &[u8]) -> Option<Self> {
         let [name @ .., suffix] = <&[u8; 16]>::try_from(bytes).ok()?;
         let name = text::clean(name).into_owned();
-        text::is_name(&name).then_some(Self {
-            name,
-            suffix: *suffix,
-        })
+        text::is_name(&name).then_some(Self { name, suffix: *suffix })
     }
 
     /// What the name says about its holder: its own name from the workstation (00) and file
@@ -84,10 +81,7 @@ fn registration(message: &Message<'_>, sink: &mut dyn Sink) {
 }
 
 fn answer(message: &Message<'_>, ctx: &Ctx, sink: &mut dyn Sink) {
-    let answers = message
-        .records
-        .iter()
-        .filter(|r| r.section == Section::Answer);
+    let answers = message.records.iter().filter(|r| r.section == Section::Answer);
     for record in answers {
         match record.kind {
             kind::NB => name_query_answer(record, ctx, sink),
@@ -179,24 +173,15 @@ mod tests {
 
     #[test]
     fn registrations_name_host_and_workgroup() {
-        check(
-            &registering("KW-VLIPC", 0, "0000"),
-            Ok("sender says nbns.name = KW-VLIPC"),
-        );
-        check(
-            &registering("WORKGROUP", 0, "8000"),
-            Ok("sender says nbns.workgroup = WORKGROUP"),
-        );
+        check(&registering("KW-VLIPC", 0, "0000"), Ok("sender says nbns.name = KW-VLIPC"));
+        check(&registering("WORKGROUP", 0, "8000"), Ok("sender says nbns.workgroup = WORKGROUP"));
         check(&registering("JOHNDOE", 3, "0000"), Ok(""));
     }
 
     #[test]
     fn queries_name_others() {
-        let query = [
-            unhex("0001 0110 0001 0000 0000 0000"),
-            encode("SERVER", 0x20),
-            unhex("0020 0001"),
-        ];
+        let query =
+            [unhex("0001 0110 0001 0000 0000 0000"), encode("SERVER", 0x20), unhex("0020 0001")];
         check(&query.concat(), Ok(""));
     }
 
@@ -221,12 +206,7 @@ mod tests {
     #[test]
     fn node_status_tells_names_and_address() {
         let entry = |name: &str, suffix: u8, flags: [u8; 2]| {
-            [
-                format!("{name:<15}").into_bytes(),
-                vec![suffix],
-                flags.to_vec(),
-            ]
-            .concat()
+            [format!("{name:<15}").into_bytes(), vec![suffix], flags.to_vec()].concat()
         };
         let data = [
             vec![2],
@@ -235,12 +215,9 @@ mod tests {
             unhex("001b1b358410"),
         ]
         .concat();
-        let head = [
-            unhex("0001 8400 0000 0001 0000 0000"),
-            encode("*", 0),
-            unhex("0021 0001 00000000"),
-        ]
-        .concat();
+        let head =
+            [unhex("0001 8400 0000 0001 0000 0000"), encode("*", 0), unhex("0021 0001 00000000")]
+                .concat();
         let length = u16::try_from(data.len()).unwrap().to_be_bytes().to_vec();
         let whole = [head, length, data].concat();
         check(

@@ -30,9 +30,7 @@ pub(super) fn stream(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Step {
         return Step::NeedMore;
     };
     let mut names = body.split(|b| *b == 0).filter(|part| part.len() == 33);
-    let calling = names
-        .nth(1)
-        .and_then(|part| NetbiosName::decode(part.get(1..)?));
+    let calling = names.nth(1).and_then(|part| NetbiosName::decode(part.get(1..)?));
     if let Some(name) = calling {
         sink.about(About::Sender, "nbss.name", name.name);
     }

@@ -48,9 +48,7 @@ fn control(r: &mut Reader<'_>, ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
         ("system=\"", "ntp.system"),
         ("processor=\"", "ntp.processor"),
     ] {
-        let value = variables
-            .split_once(key)
-            .and_then(|(_, v)| v.split_once('"'));
+        let value = variables.split_once(key).and_then(|(_, v)| v.split_once('"'));
         sink.says(field, value.map(|(v, _)| v).unwrap_or_default());
     }
     Ok(())
@@ -71,27 +69,15 @@ mod tests {
     #[test]
     fn roles() {
         let packet = |first: u8, stratum: u8| [vec![first, stratum], vec![0; 46]].concat();
-        check(
-            &packet(0x23, 0),
-            (40000, 123),
-            Ok("sender says ntp.role = client"),
-        );
+        check(&packet(0x23, 0), (40000, 123), Ok("sender says ntp.role = client"));
         check(
             &packet(0x24, 2),
             (123, 40000),
             Ok("sender says ntp.role = server\nsender says ntp.stratum = 2"),
         );
         check(&packet(0x24, 2), (40000, 123), Ok(""));
-        check(
-            &packet(0x24, 16),
-            (123, 123),
-            Ok("sender says ntp.role = server"),
-        );
-        check(
-            &packet(0x21, 2),
-            (123, 123),
-            Ok("sender says ntp.role = peer"),
-        );
+        check(&packet(0x24, 16), (123, 123), Ok("sender says ntp.role = server"));
+        check(&packet(0x21, 2), (123, 123), Ok("sender says ntp.role = peer"));
         check(&packet(0x3b, 0), (40000, 123), Err(Malformed::NotMine));
         check(&[0x23, 0, 0], (40000, 123), Err(Malformed::Truncated));
     }
@@ -99,20 +85,8 @@ mod tests {
     #[test]
     fn control_answers_name_the_program() {
         let text = br#"version="ntpd 4.2.6p5", processor="mips", system="Linux/2.6.36", leap=0"#;
-        let mut bytes = vec![
-            0x16,
-            0x82,
-            0,
-            1,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            u8::try_from(text.len()).unwrap(),
-        ];
+        let mut bytes =
+            vec![0x16, 0x82, 0, 1, 0, 0, 0, 0, 0, 0, 0, u8::try_from(text.len()).unwrap()];
         bytes.extend(text);
         check(
             &bytes,

@@ -150,14 +150,8 @@ mod tests {
             ),
             Ok("192.0.2.77 lost 00:1b:1b:35:84:10 at SSID Factory"),
         );
-        check(
-            &message(1, &[(5, &[0, 0, 0, 9]), CLIENT]),
-            Ok("sender sees 00:1b:1b:35:84:10 at 9"),
-        );
-        check(
-            &message(1, &[(5, &[0, 0, 0, 9]), (31, b"192.0.2.5")]),
-            Ok(""),
-        );
+        check(&message(1, &[(5, &[0, 0, 0, 9]), CLIENT]), Ok("sender sees 00:1b:1b:35:84:10 at 9"));
+        check(&message(1, &[(5, &[0, 0, 0, 9]), (31, b"192.0.2.5")]), Ok(""));
         check(&message(2, &[CLIENT]), Ok(""));
     }
 

@@ -138,9 +138,7 @@ impl<'a> Variable<'a> {
 
     /// Value of an OBJECT IDENTIFIER.
     pub(super) fn identifier(&self) -> Option<Vec<u32>> {
-        (self.value.tag == ber::OID)
-            .then(|| ber::oid(self.value.body).ok())
-            .flatten()
+        (self.value.tag == ber::OID).then(|| ber::oid(self.value.body).ok()).flatten()
     }
 
     /// Value of an IpAddress.
@@ -221,11 +219,8 @@ pub(super) mod build {
 
     /// A variable with a value of this tag.
     pub(in crate::names) fn variable(of: &str, tag: u8, value: &[u8]) -> Vec<u8> {
-        let value = if tag == 6 {
-            oid(std::str::from_utf8(value).unwrap())
-        } else {
-            tlv(tag, value)
-        };
+        let value =
+            if tag == 6 { oid(std::str::from_utf8(value).unwrap()) } else { tlv(tag, value) };
         tlv(0x30, &[oid(of), value].concat())
     }
 
@@ -280,17 +275,9 @@ mod tests {
             Ok("sender says snmp.version = 2c\nsender says snmp.sys_name = sw-12"),
         );
         let none = [variable("1.3.6.1.2.1.1.5.0", 5, b"")];
-        check(
-            &message(pdu::GET, &none),
-            (40000, 161),
-            Ok("sender says snmp.version = 2c"),
-        );
+        check(&message(pdu::GET, &none), (40000, 161), Ok("sender says snmp.version = 2c"));
         // An echo of the request is not an answer.
-        check(
-            &message(pdu::RESPONSE, &name),
-            (40000, 161),
-            Ok("sender says snmp.version = 2c"),
-        );
+        check(&message(pdu::RESPONSE, &name), (40000, 161), Ok("sender says snmp.version = 2c"));
         check(
             &message(pdu::SET, &name),
             (40000, 161),
@@ -331,15 +318,10 @@ mod tests {
             ]
             .concat(),
         );
-        let global = tlv(
-            0x30,
-            &[tlv(2, &[1]), tlv(2, &[5, 0xdc]), tlv(4, &[0]), tlv(2, &[3])].concat(),
-        );
+        let global =
+            tlv(0x30, &[tlv(2, &[1]), tlv(2, &[5, 0xdc]), tlv(4, &[0]), tlv(2, &[3])].concat());
         let list = tlv(0x30, &variable("1.3.6.1.2.1.1.5.0", 4, b"sw-12"));
-        let answer = tlv(
-            pdu::RESPONSE,
-            &[tlv(2, &[1]), tlv(2, &[0]), tlv(2, &[0]), list].concat(),
-        );
+        let answer = tlv(pdu::RESPONSE, &[tlv(2, &[1]), tlv(2, &[0]), tlv(2, &[0]), list].concat());
         let scoped = tlv(0x30, &[tlv(4, &engine), tlv(4, b""), answer].concat());
         let message = tlv(0x30, &[tlv(2, &[3]), global, tlv(4, &usm), scoped].concat());
         check(
@@ -359,14 +341,7 @@ mod tests {
         check(b"GET / HTTP", (161, 1), Err(Malformed::NotMine));
         check(&unhex("30 03 020107"), (161, 1), Err(Malformed::NotMine));
         check(&unhex("30 80 020101"), (161, 1), Err(Malformed::Invalid));
-        let odd = tlv(
-            0x30,
-            &[tlv(2, &[1]), tlv(4, b"secret"), tlv(0xbf & 0xfe, b"")].concat(),
-        );
-        check(
-            &odd,
-            (161, 1),
-            Ok("sender says snmp.version = 2c").and(Err(Malformed::Invalid)),
-        );
+        let odd = tlv(0x30, &[tlv(2, &[1]), tlv(4, b"secret"), tlv(0xbf & 0xfe, b"")].concat());
+        check(&odd, (161, 1), Ok("sender says snmp.version = 2c").and(Err(Malformed::Invalid)));
     }
 }

@@ -18,19 +18,11 @@ struct Text {
 }
 
 const fn scalar(oid: &'static [u32], field: &'static str) -> Text {
-    Text {
-        oid,
-        field,
-        is_column: false,
-    }
+    Text { oid, field, is_column: false }
 }
 
 const fn column(oid: &'static [u32], field: &'static str) -> Text {
-    Text {
-        oid,
-        field,
-        is_column: true,
-    }
+    Text { oid, field, is_column: true }
 }
 
 #[rustfmt::skip]
@@ -165,14 +157,7 @@ fn client_at_port(variable: &Variable<'_>, port: u64, sink: &mut dyn Sink) {
     if let Some(client) = mac_of_index(address).filter(|_| port != 0) {
         let port = port.to_string().into();
         let present = true;
-        sink.fact(
-            About::Sender,
-            Fact::Located {
-                client,
-                port,
-                present,
-            },
-        );
+        sink.fact(About::Sender, Fact::Located { client, port, present });
     }
 }
 
@@ -225,16 +210,9 @@ mod tests {
     fn the_first_row_is_the_whole_device() {
         let mut sink = Recorder::default();
         let model = |row: u32, text: &str| {
-            variable(
-                &format!("1.3.6.1.2.1.47.1.1.1.1.13.{row}"),
-                4,
-                text.as_bytes(),
-            )
+            variable(&format!("1.3.6.1.2.1.47.1.1.1.1.13.{row}"), 4, text.as_bytes())
         };
-        answer(
-            &mut sink,
-            &[model(1001, "C9300-48P"), model(1012, "PWR-C1-715WAC")],
-        );
+        answer(&mut sink, &[model(1001, "C9300-48P"), model(1012, "PWR-C1-715WAC")]);
         assert_eq!(sink.text(), "sender says snmp.ent_model = C9300-48P");
         answer(&mut sink, &[model(1040, "C9300-NM-8X")]);
         assert_eq!(sink.text(), "", "remembered in the conversation");

@@ -78,14 +78,7 @@ fn report(trap: &[u32], list: &[Variable<'_>], about: &About<'_>, sink: &mut dyn
     let mut located = |client: Mac, port: String, present: bool| {
         if client.is_unicast() && !port.is_empty() {
             let port = port.into();
-            sink.fact(
-                about.clone(),
-                Fact::Located {
-                    client,
-                    port,
-                    present,
-                },
-            );
+            sink.fact(about.clone(), Fact::Located { client, port, present });
         }
     };
     for variable in list.iter().filter(|v| v.under(CISCO_MAC_CHANGED).is_some()) {
@@ -111,10 +104,8 @@ fn cisco_changes(octets: &[u8], located: &mut impl FnMut(Mac, String, bool)) -> 
 
 fn baysecure(list: &[Variable<'_>], located: &mut impl FnMut(Mac, String, bool)) {
     let column = |n: u32| {
-        let of = |v: &&Variable<'_>| {
-            v.under(BAYSECURE_VIOLATION)
-                .is_some_and(|i| i.first() == Some(&n))
-        };
+        let of =
+            |v: &&Variable<'_>| v.under(BAYSECURE_VIOLATION).is_some_and(|i| i.first() == Some(&n));
         list.iter().find(of)
     };
     let number = |n| column(n).and_then(Variable::number);
@@ -259,14 +250,8 @@ mod tests {
         };
         let named = "sender says snmp.trap = 1.0.8802.1.1.2.1.5.4795.0.1";
         let mac = [0, 0x1b, 0x1b, 0x35, 0x84, 0x10];
-        check(
-            &trap(".640191333.30.399", 4, &mac),
-            &[named, "sender sees 00:1b:1b:35:84:10 at 30"],
-        );
-        check(
-            &trap("", 4, &mac),
-            &[named, "sender sees 00:1b:1b:35:84:10 at unknown"],
-        );
+        check(&trap(".640191333.30.399", 4, &mac), &[named, "sender sees 00:1b:1b:35:84:10 at 30"]);
+        check(&trap("", 4, &mac), &[named, "sender sees 00:1b:1b:35:84:10 at unknown"]);
         check(&trap("", 5, &[1, 10, 177, 56, 16]), &[named]);
     }
 }

@@ -37,10 +37,7 @@ const COMMON: &[&str] = &[
 /// Recognises the three kinds of message on any port.
 pub(super) fn probe(bytes: &[u8]) -> bool {
     kind(bytes).is_some_and(|kind| match kind {
-        Kind::Answer => bytes
-            .windows(4)
-            .take(2048)
-            .any(|w| w.eq_ignore_ascii_case(b"USN:")),
+        Kind::Answer => bytes.windows(4).take(2048).any(|w| w.eq_ignore_ascii_case(b"USN:")),
         Kind::Notify | Kind::Search => true,
     })
 }
@@ -63,11 +60,8 @@ enum Kind {
 }
 
 fn kind(bytes: &[u8]) -> Option<Kind> {
-    let starts = |text: &[u8]| {
-        bytes
-            .get(..text.len())
-            .is_some_and(|b| b.eq_ignore_ascii_case(text))
-    };
+    let starts =
+        |text: &[u8]| bytes.get(..text.len()).is_some_and(|b| b.eq_ignore_ascii_case(text));
     if starts(b"NOTIFY * HTTP/1.") {
         Some(Kind::Notify)
     } else if starts(b"M-SEARCH * HTTP/1.") {
@@ -107,11 +101,7 @@ fn announcement(headers: &[(String, String)], ctx: &Ctx, sink: &mut dyn Sink) {
             }
         };
         sink.says(field, value.as_str());
-        if field == "ssdp.usn"
-            && value
-                .get(..5)
-                .is_some_and(|p| p.eq_ignore_ascii_case("uuid:"))
-        {
+        if field == "ssdp.usn" && value.get(..5).is_some_and(|p| p.eq_ignore_ascii_case("uuid:")) {
             identity::report_uuid(&About::Sender, field, value, ctx, sink);
         }
     }
@@ -133,11 +123,7 @@ fn extra(name: &str, value: &str, sink: &mut dyn Sink) {
     if !value.is_empty() {
         sink.fact(
             About::Sender,
-            Fact::SaysKeyed {
-                field: "ssdp.header",
-                key: name.into(),
-                value: value.into(),
-            },
+            Fact::SaysKeyed { field: "ssdp.header", key: name.into(), value: value.into() },
         );
     }
 }
@@ -163,14 +149,12 @@ mod tests {
         assert!(probe(notify));
         check(
             notify,
-            Ok(
-                "sender says ssdp.location = http://192.0.2.1:80/description.xml\n\
+            Ok("sender says ssdp.location = http://192.0.2.1:80/description.xml\n\
                 sender says ssdp.server = Linux/3.14 UPnP/1.0 IpBridge/1.9.0\n\
                 sender says ssdp.header.hue-bridgeid = 001788FFFE2476FF\n\
                 sender says ssdp.nt = upnp:rootdevice\n\
                 sender says ssdp.usn = uuid:2f402f80-da50-11e1-9b23-0017882476ff::upnp:rootdevice\n\
-                sender is Uuid 2f402f80-da50-11e1-9b23-0017882476ff (ssdp.usn)",
-            ),
+                sender is Uuid 2f402f80-da50-11e1-9b23-0017882476ff (ssdp.usn)"),
         );
         let answer = b"HTTP/1.1 200 OK\nST:roku:ecp\nUSN: uuid:roku:ecp:P0A070000007\nServer:\n";
         assert!(probe(answer));
@@ -187,10 +171,8 @@ mod tests {
         check(
             b"M-SEARCH * HTTP/1.1\r\nST: urn:dial-multiscreen-org:service:dial:1\r\nMX: 1\r\n\
               USER-AGENT: Google Chrome/113 Windows\r\nX-Other: no\r\n\r\n",
-            Ok(
-                "sender says ssdp.search = urn:dial-multiscreen-org:service:dial:1\n\
-                sender says ssdp.user_agent = Google Chrome/113 Windows",
-            ),
+            Ok("sender says ssdp.search = urn:dial-multiscreen-org:service:dial:1\n\
+                sender says ssdp.user_agent = Google Chrome/113 Windows"),
         );
     }
 
@@ -199,13 +181,7 @@ mod tests {
         check(b"GET / HTTP/1.1\r\n", Err(Malformed::NotMine));
         check(b"", Err(Malformed::NotMine));
         assert!(!probe(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"));
-        check(
-            b"NOTIFY * HTTP/1.1\r\nSERVER: cut of",
-            Ok("sender says ssdp.server = cut of"),
-        );
-        check(
-            b"NOTIFY * HTTP/1.1\r\n: none\r\nb\x1bd: x\r\n\xff\xfe: y\r\n",
-            Ok(""),
-        );
+        check(b"NOTIFY * HTTP/1.1\r\nSERVER: cut of", Ok("sender says ssdp.server = cut of"));
+        check(b"NOTIFY * HTTP/1.1\r\n: none\r\nb\x1bd: x\r\n\xff\xfe: y\r\n", Ok(""));
     }
 }

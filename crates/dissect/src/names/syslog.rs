@@ -41,24 +41,14 @@ pub(super) fn probe(bytes: &[u8]) -> Probe {
     let framed = bytes.splitn(2, |b| *b == b' ').nth(1);
     let counted = bytes.first().is_some_and(u8::is_ascii_digit);
     let line = if counted { framed } else { Some(bytes) };
-    if line.is_some_and(|l| priority(l).is_some()) {
-        Probe::Maybe
-    } else {
-        Probe::No
-    }
+    if line.is_some_and(|l| priority(l).is_some()) { Probe::Maybe } else { Probe::No }
 }
 
 /// Reads messages counted in octets or ended by a line feed.
 pub(super) fn stream(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
-    let digits = bytes
-        .iter()
-        .take(6)
-        .take_while(|b| b.is_ascii_digit())
-        .count();
+    let digits = bytes.iter().take(6).take_while(|b| b.is_ascii_digit()).count();
     let (start, end, next) = if digits > 0 {
-        let count = bytes
-            .get(..digits)
-            .and_then(|d| std::str::from_utf8(d).ok());
+        let count = bytes.get(..digits).and_then(|d| std::str::from_utf8(d).ok());
         let Some(count) = count.and_then(|d| d.parse::<usize>().ok()) else {
             return Step::Resync;
         };
@@ -100,10 +90,7 @@ struct Head<'a> {
 fn rfc5424(rest: &str) -> Head<'_> {
     let mut words = rest.split(' ').skip(1);
     let mut word = || words.next().filter(|w| *w != "-").unwrap_or_default();
-    Head {
-        host: word(),
-        app: word(),
-    }
+    Head { host: word(), app: word() }
 }
 
 /// `Mmm dd hh:mm:ss HOSTNAME TAG: …`; many devices leave the host name, or everything, out.
@@ -111,9 +98,7 @@ fn rfc3164(line: &str) -> Head<'_> {
     let Some(rest) = after_timestamp(line) else {
         // Cisco: `123: *Mar  1 00:00:00.000: %LINK-3-UPDOWN: …`
         let mnemonic = line.find('%').and_then(|at| line.get(at..)).map(tag);
-        let app = mnemonic
-            .filter(|m| is_cisco_mnemonic(m))
-            .unwrap_or_default();
+        let app = mnemonic.filter(|m| is_cisco_mnemonic(m)).unwrap_or_default();
         return Head { host: "", app };
     };
     let (first, rest) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -155,8 +140,7 @@ fn is_cisco_mnemonic(tag: &str) -> bool {
     let word = |p: Option<&str>| {
         p.is_some_and(|p| {
             !p.is_empty()
-                && p.bytes()
-                    .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+                && p.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
         })
     };
     let (mnemonic, severity) = (parts.next(), parts.next());
@@ -171,11 +155,7 @@ fn tag_facility(facility: &str) -> &str {
 
 /// A host name that is an address names the origin of a relayed message.
 fn whose(host: &str, ctx: &Ctx) -> About<'static> {
-    match host
-        .parse::<IpAddr>()
-        .ok()
-        .filter(|ip| identity::is_host(*ip))
-    {
+    match host.parse::<IpAddr>().ok().filter(|ip| identity::is_host(*ip)) {
         Some(ip) => identity::host(ip, ctx),
         None => About::Sender,
     }
@@ -209,10 +189,7 @@ fn key_value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     loop {
         let rest = line.get(from..)?;
         let at = rest.find(key)?;
-        let starts_word = at == 0
-            || rest
-                .get(..at)
-                .is_some_and(|b| b.ends_with([' ', '\t', ',']));
+        let starts_word = at == 0 || rest.get(..at).is_some_and(|b| b.ends_with([' ', '\t', ',']));
         let value = rest.get(at + key.len()..).and_then(|v| v.strip_prefix('='));
         match value.filter(|_| starts_word) {
             Some(quoted) if quoted.starts_with('"') => return quoted.get(1..)?.split('"').next(),
@@ -249,10 +226,7 @@ mod tests {
         check("<165>1 - - - - - -", Ok(&[]));
         check(
             "<13>Feb  5 17:32:18 plug1 sshd[42]: hello",
-            Ok(&[
-                "sender says syslog.hostname = plug1",
-                "sender says syslog.app = sshd",
-            ]),
+            Ok(&["sender says syslog.hostname = plug1", "sender says syslog.app = sshd"]),
         );
         check(
             "<13>Feb  5 17:32:18 dropbear[9]: no host",
@@ -307,10 +281,7 @@ mod tests {
         let feed = |bytes: &[u8]| {
             let mut sink = Recorder::default();
             let end = run_stream(stream, bytes, &ctx(40000, 514, Role::Client), &mut sink);
-            (
-                end,
-                sink.lines.iter().filter(|l| l.contains("hostname")).count(),
-            )
+            (end, sink.lines.iter().filter(|l| l.contains("hostname")).count())
         };
         let line = b"<13>Feb  5 17:32:18 a x: y";
         let counted = [b"26 ".as_slice(), line, b"26 ", line].concat();

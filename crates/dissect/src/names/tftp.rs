@@ -33,9 +33,7 @@ const ENDINGS: &[&str] = &[
     ".efi",
     ".hex",
 ];
-const WORDS: &[&str] = &[
-    "firmware", "upgrade", "uimage", "vmlinu", "zimage", "rootfs",
-];
+const WORDS: &[&str] = &["firmware", "upgrade", "uimage", "vmlinu", "zimage", "rootfs"];
 
 /// Reads one datagram; data and acknowledgements run between other ports and say nothing.
 pub(super) fn run(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
@@ -52,10 +50,7 @@ pub(super) fn run(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     }
     let is_firmware = is_firmware(&file);
     sink.says("tftp.file", file.as_ref());
-    sink.says(
-        "tftp.operation",
-        if operation == READ { "read" } else { "write" },
-    );
+    sink.says("tftp.operation", if operation == READ { "read" } else { "write" });
     // Option names in order: boot loaders differ in them.
     let options: Vec<_> = (strings.step_by(2).take(8))
         .map(|name| text::clean(name).to_lowercase())

@@ -21,10 +21,7 @@ pub(super) fn probe(bytes: &[u8]) -> bool {
     let discovery = b"ws/2005/04/discovery";
     let oasis = b"ws-dd/ns/discovery";
     start.starts_with(b"<")
-        && (start
-            .windows(discovery.len())
-            .take(1024)
-            .any(|w| w == discovery)
+        && (start.windows(discovery.len()).take(1024).any(|w| w == discovery)
             || start.windows(oasis.len()).take(1024).any(|w| w == oasis))
 }
 
@@ -143,14 +140,7 @@ fn onvif_scope(path: &str, about: &About<'_>, sink: &mut dyn Sink) {
         let (field, kind) = ("onvif.mac", IdentifierKind::Mac);
         sink.identifier(about.clone(), field, kind, mac.to_string());
     }
-    sink.fact(
-        about.clone(),
-        Fact::SaysKeyed {
-            field: "onvif",
-            key: category.into(),
-            value,
-        },
-    );
+    sink.fact(about.clone(), Fact::SaysKeyed { field: "onvif", key: category.into(), value });
 }
 
 fn percent_decode(text: &str) -> Vec<u8> {
@@ -213,8 +203,7 @@ mod tests {
         assert!(probe(answer.as_bytes()));
         check(
             &answer,
-            Ok(
-                "sender is Uuid 4d454930-0000-1000-8000-0200000000aa (wsd.endpoint)\n\
+            Ok("sender is Uuid 4d454930-0000-1000-8000-0200000000aa (wsd.endpoint)\n\
                 sender is Mac 02:00:00:00:00:aa (wsd.endpoint)\n\
                 sender says wsd.types = NetworkVideoTransmitter\n\
                 sender says wsd.types = Device\n\
@@ -222,44 +211,28 @@ mod tests {
                 sender says onvif.type = video_encoder\n\
                 sender says onvif.hardware = P3225-LV\n\
                 sender says onvif.name = AXIS P3225\n\
-                sender says wsd.scopes = http://example.com/x",
-            ),
+                sender says wsd.scopes = http://example.com/x"),
         );
     }
 
     #[test]
     fn a_hello_describes_its_sender_and_a_proxy_others() {
         let mut sink = Recorder::default();
-        let hello = envelope(&format!(
-            "<d:Hello>{}</d:Hello>",
-            endpoint("0a0000000001", "192.0.2.1")
-        ));
+        let hello =
+            envelope(&format!("<d:Hello>{}</d:Hello>", endpoint("0a0000000001", "192.0.2.1")));
         run(hello.as_bytes(), &ctx(3702, 3702, Role::Unknown), &mut sink).unwrap();
-        assert!(
-            sink.text()
-                .contains("sender says onvif.hardware = P3225-LV")
-        );
+        assert!(sink.text().contains("sender says onvif.hardware = P3225-LV"));
         let one = |n: u8| {
             format!(
                 "<d:ProbeMatch>{}</d:ProbeMatch>",
                 endpoint("0a0000000001", &format!("192.0.2.7{n}"))
             )
         };
-        let both = envelope(&format!(
-            "<d:ProbeMatches>{}{}</d:ProbeMatches>",
-            one(1),
-            one(2)
-        ));
+        let both = envelope(&format!("<d:ProbeMatches>{}{}</d:ProbeMatches>", one(1), one(2)));
         let mut sink = Recorder::default();
         run(both.as_bytes(), &ctx(3702, 3702, Role::Unknown), &mut sink).unwrap();
-        assert!(
-            sink.text()
-                .contains("192.0.2.71 says onvif.hardware = P3225-LV")
-        );
-        assert!(
-            sink.text()
-                .contains("192.0.2.72 says onvif.hardware = P3225-LV")
-        );
+        assert!(sink.text().contains("192.0.2.71 says onvif.hardware = P3225-LV"));
+        assert!(sink.text().contains("192.0.2.72 says onvif.hardware = P3225-LV"));
         assert!(!sink.text().contains("sender"));
     }
 

@@ -36,9 +36,7 @@ impl<'a> Leaf<'_, 'a> {
     /// The path ends in these names.
     pub(crate) fn ends(&self, names: &[&str]) -> bool {
         self.path.len() >= names.len()
-            && (self.path.iter().rev())
-                .zip(names.iter().rev())
-                .all(|(a, b)| *a == b.as_bytes())
+            && (self.path.iter().rev()).zip(names.iter().rev()).all(|(a, b)| *a == b.as_bytes())
     }
 }
 
@@ -193,11 +191,7 @@ mod tests {
         let mut out = Vec::new();
         scan(xml.as_bytes(), |node| {
             if let Node::Leaf(leaf) = node {
-                let path: Vec<_> = leaf
-                    .path
-                    .iter()
-                    .map(|p| String::from_utf8_lossy(p))
-                    .collect();
+                let path: Vec<_> = leaf.path.iter().map(|p| String::from_utf8_lossy(p)).collect();
                 out.push(format!("{}={}", path.join("/"), leaf.text()));
             }
         });
@@ -211,10 +205,7 @@ mod tests {
             "<?xml version='1.0'?><!-- <no/> --><r a='>'><x:b>1</x:b><c/><d> two </d></r>",
             &["r/b=1", "r/d=two"],
         );
-        check(
-            "<r><a>Black &amp; White &#x41;&nbsp;</a></r>",
-            &["r/a=Black & White A&nbsp;"],
-        );
+        check("<r><a>Black &amp; White &#x41;&nbsp;</a></r>", &["r/a=Black & White A&nbsp;"]);
         check("<r><a><![CDATA[1 < 2]]></a></r>", &["r/a=1 < 2"]);
         // Damage ends the scan, what came before counts.
         check("<r><a>1</a><b>2</b", &["r/a=1"]);

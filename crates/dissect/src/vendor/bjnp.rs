@@ -64,15 +64,10 @@ mod tests {
         ];
         check(run, (8611, 40000), &discovered, Ok(&expect));
         let head = unhex("424a4e50 81 30 0000 0001 0000 00000030");
-        let identity = [
-            &head[..],
-            b"\0\x30MFG:Canon;CMD:BJL;MDL:MX000 series;CLS:PRINTER;",
-        ]
-        .concat();
-        let expect = [
-            "sender says bjnp.manufacturer = Canon",
-            "sender says bjnp.model = MX000 series",
-        ];
+        let identity =
+            [&head[..], b"\0\x30MFG:Canon;CMD:BJL;MDL:MX000 series;CLS:PRINTER;"].concat();
+        let expect =
+            ["sender says bjnp.manufacturer = Canon", "sender says bjnp.model = MX000 series"];
         check(run, (8611, 40000), &identity, Ok(&expect));
     }
 

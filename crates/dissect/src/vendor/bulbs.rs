@@ -24,11 +24,8 @@ pub(super) fn run_wiz(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcom
     if method.is_empty() {
         return Err(Malformed::NotMine);
     }
-    let own = if matches!(method.as_str(), "firstBeat" | "syncPilot") {
-        "params."
-    } else {
-        "result."
-    };
+    let own =
+        if matches!(method.as_str(), "firstBeat" | "syncPilot") { "params." } else { "result." };
     for (path, value) in &values {
         match path.strip_prefix(own) {
             Some("mac") => own_mac_text(sink, "wiz.mac", value),
@@ -59,9 +56,7 @@ pub(super) fn run_yeelight(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> O
         let value = value.trim();
         match key.to_ascii_lowercase().as_str() {
             "location" => {
-                let host = value
-                    .strip_prefix("yeelight://")
-                    .and_then(|v| v.split(':').next());
+                let host = value.strip_prefix("yeelight://").and_then(|v| v.split(':').next());
                 if let Some(Ok(ip)) = host.map(str::parse) {
                     own_ip(sink, ip);
                 }
@@ -81,35 +76,21 @@ mod tests {
     use super::*;
     use crate::vendor::tests::check;
 
-    const MAC: [&str; 2] = [
-        "sender says wiz.mac = 00:00:5e:00:53:01",
-        "sender is Mac 00:00:5e:00:53:01 (wiz.mac)",
-    ];
+    const MAC: [&str; 2] =
+        ["sender says wiz.mac = 00:00:5e:00:53:01", "sender is Mac 00:00:5e:00:53:01 (wiz.mac)"];
 
     #[test]
     fn a_wiz_light_answers_and_announces() {
         let answer = br#"{"method":"getSystemConfig","env":"pro","result":{"mac":"00005e005301",
             "homeId":1,"moduleName":"ESP01_SHRGB1C_31","fwVersion":"1.25.0"}}"#;
-        let more = [
-            "sender says wiz.module = ESP01_SHRGB1C_31",
-            "sender says wiz.firmware = 1.25.0",
-        ];
-        check(
-            run_wiz,
-            (38899, 40000),
-            answer,
-            Ok(&[&MAC[..], &more].concat()),
-        );
+        let more =
+            ["sender says wiz.module = ESP01_SHRGB1C_31", "sender says wiz.firmware = 1.25.0"];
+        check(run_wiz, (38899, 40000), answer, Ok(&[&MAC[..], &more].concat()));
         let beat = br#"{"method":"firstBeat","params":{"mac":"00005e005301"}}"#;
         check(run_wiz, (38899, 38900), beat, Ok(&MAC));
         let app = br#"{"method":"registration","params":{"mac":"00005e005399","register":false}}"#;
         check(run_wiz, (40000, 38899), app, Ok(&[]));
-        check(
-            run_wiz,
-            (40000, 38899),
-            b"{\"a\":1}",
-            Err(Malformed::NotMine),
-        );
+        check(run_wiz, (40000, 38899), b"{\"a\":1}", Err(Malformed::NotMine));
         check(run_wiz, (40000, 38899), b"hello", Err(Malformed::NotMine));
     }
 
@@ -126,12 +107,7 @@ mod tests {
             "sender says yeelight.name = bay 4",
         ];
         check(run_yeelight, (1982, 40000), answer, Ok(&expect));
-        check(
-            run_yeelight,
-            (40000, 1982),
-            b"M-SEARCH * HTTP/1.1\r\nST: wifi_bulb\r\n",
-            Ok(&[]),
-        );
+        check(run_yeelight, (40000, 1982), b"M-SEARCH * HTTP/1.1\r\nST: wifi_bulb\r\n", Ok(&[]));
         let other = b"HTTP/1.1 200 OK\r\nLocation: http://192.0.2.1/\r\n";
         check(run_yeelight, (1982, 40000), other, Err(Malformed::NotMine));
     }

@@ -12,9 +12,7 @@ const XML_BYTES_MAX: usize = 8 * 1024;
 
 /// `<ProbeMatch>` answers a `<Probe>`.
 pub(super) fn run_sadp(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
-    let payload = payload
-        .get(..payload.len().min(XML_BYTES_MAX))
-        .unwrap_or(payload);
+    let payload = payload.get(..payload.len().min(XML_BYTES_MAX)).unwrap_or(payload);
     let xml = std::str::from_utf8(payload).map_err(|_| Malformed::NotMine)?;
     if xml.contains("<Probe>") {
         return Ok(());
@@ -44,9 +42,7 @@ pub(super) fn run_sadp(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outco
 
 /// Text of the first element of that name, empty when there is none.
 fn element<'x>(xml: &'x str, tag: &str) -> &'x str {
-    let after = xml
-        .split_once(&format!("<{tag}>"))
-        .map_or("", |(_, after)| after);
+    let after = xml.split_once(&format!("<{tag}>")).map_or("", |(_, after)| after);
     after.split_once("</").map_or("", |(value, _)| value)
 }
 
@@ -162,11 +158,6 @@ mod tests {
         let question = dahua(r#"{"method":"DHDiscover.search","params":{"mac":"","uni":1}}"#);
         check(run_dahua, (40000, 37810), &question, Ok(&[]));
         check(run_dahua, (37810, 40000), b"hello", Err(Malformed::NotMine));
-        check(
-            run_dahua,
-            (37810, 40000),
-            &dahua("{"),
-            Err(Malformed::Invalid),
-        );
+        check(run_dahua, (37810, 40000), &dahua("{"), Err(Malformed::Invalid));
     }
 }

@@ -36,20 +36,10 @@ mod tests {
     fn only_a_whole_announcement_counts() {
         let announcement = br#"{"host_int": 12345678901, "version": [2, 0], "displayname": "",
             "port": 17500, "namespaces": [1, 2]}"#;
-        check(
-            run,
-            (17500, 17500),
-            announcement,
-            Ok(&["sender says dropbox.lansync = 2.0"]),
-        );
+        check(run, (17500, 17500), announcement, Ok(&["sender says dropbox.lansync = 2.0"]));
         assert!(probe(announcement));
         let coap = b"\x43\x03\x35\x01{\"messageType\":\"UPDATE\"}";
         check(run, (17500, 17500), coap, Err(Malformed::NotMine));
-        check(
-            run,
-            (17500, 17500),
-            br#"{"port": 1}"#,
-            Err(Malformed::NotMine),
-        );
+        check(run, (17500, 17500), br#"{"port": 1}"#, Err(Malformed::NotMine));
     }
 }

@@ -40,9 +40,7 @@ pub(super) fn run(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
 
 /// `<param>` behind any of the eight rotations.
 pub(super) fn probe_cloud(bytes: &[u8]) -> bool {
-    bytes
-        .get(..24)
-        .is_some_and(|head| decode(head).is_some_and(|t| t.starts_with(b"<param>")))
+    bytes.get(..24).is_some_and(|head| decode(head).is_some_and(|t| t.starts_with(b"<param>")))
 }
 
 /// A device's registration (code 1010); all other messages name others or nobody.
@@ -66,16 +64,9 @@ pub(super) fn run_cloud(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outc
         ("edimax.product_id", "productid"),
     ];
     for (field, name) in fields {
-        sink.says(
-            field,
-            text::clean_str(attribute(&text, name).unwrap_or_default()),
-        );
+        sink.says(field, text::clean_str(attribute(&text, name).unwrap_or_default()));
     }
-    own_mac_text(
-        sink,
-        "edimax.mac",
-        attribute(&text, "id").unwrap_or_default(),
-    );
+    own_mac_text(sink, "edimax.mac", attribute(&text, "id").unwrap_or_default());
     if let Some(Ok(ip)) = attribute(&text, "lanip").map(str::parse) {
         own_ip(sink, ip);
     }
@@ -124,10 +115,7 @@ mod tests {
     }
 
     fn rotated(text: &str, bits: u8) -> Vec<u8> {
-        let rest = text
-            .bytes()
-            .skip(1)
-            .map(|b| b.rotate_right(u32::from(bits)));
+        let rest = text.bytes().skip(1).map(|b| b.rotate_right(u32::from(bits)));
         std::iter::once(b'<' + bits).chain(rest).collect()
     }
 
@@ -149,11 +137,6 @@ mod tests {
         }
         let answer = "<param><code value=\"1020\" /><id value=\"00005E005301\" /></param>";
         check(run_cloud, (8765, 50000), &rotated(answer, 3), Ok(&[]));
-        check(
-            run_cloud,
-            (8765, 50000),
-            b"<html><body>...........</body>",
-            Err(Malformed::NotMine),
-        );
+        check(run_cloud, (8765, 50000), b"<html><body>...........</body>", Err(Malformed::NotMine));
     }
 }

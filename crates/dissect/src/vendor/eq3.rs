@@ -10,11 +10,7 @@ use crate::{About, Ctx, Malformed, Outcome, Reader, Sink, text};
 pub(super) fn run_max(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     let Some(answer) = payload.strip_prefix(b"eQ3MaxAp") else {
         let question = payload.starts_with(b"eQ3Max*");
-        return if question {
-            Ok(())
-        } else {
-            Err(Malformed::NotMine)
-        };
+        return if question { Ok(()) } else { Err(Malformed::NotMine) };
     };
     let mut r = Reader::new(answer);
     let serial = text::clean(r.take(10)?);
@@ -23,11 +19,7 @@ pub(super) fn run_max(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcom
     sink.says("eq3.type", "eQ3MaxAp");
     says_serial(&serial, sink);
     let digits = [high >> 4, high & 15, low >> 4, low & 15];
-    let version: Vec<String> = digits
-        .iter()
-        .skip_while(|d| **d == 0)
-        .map(u8::to_string)
-        .collect();
+    let version: Vec<String> = digits.iter().skip_while(|d| **d == 0).map(u8::to_string).collect();
     sink.says("eq3.firmware", version.join("."));
     Ok(())
 }
@@ -75,12 +67,7 @@ mod tests {
         ];
         check(run_max, (23272, 23272), answer, Ok(&expect));
         check(run_max, (40000, 23272), b"eQ3Max*\0**********I", Ok(&[]));
-        check(
-            run_max,
-            (23272, 40000),
-            b"eQ3MaxApKEQ",
-            Err(Malformed::Truncated),
-        );
+        check(run_max, (23272, 40000), b"eQ3MaxApKEQ", Err(Malformed::Truncated));
         check(run_max, (23272, 40000), b"hello", Err(Malformed::NotMine));
     }
 
@@ -96,17 +83,7 @@ mod tests {
         check(run_homematic, (43439, 40000), answer, Ok(&expect));
         let question = b"\x02\x8f\x91\xc0\x01eQ3-*\0*\0I";
         check(run_homematic, (40000, 43439), question, Ok(&[]));
-        check(
-            run_homematic,
-            (40000, 43439),
-            b"\0\0\0\0\0eQ3-*",
-            Err(Malformed::Truncated),
-        );
-        check(
-            run_homematic,
-            (40000, 43439),
-            b"hello",
-            Err(Malformed::NotMine),
-        );
+        check(run_homematic, (40000, 43439), b"\0\0\0\0\0eQ3-*", Err(Malformed::Truncated));
+        check(run_homematic, (40000, 43439), b"hello", Err(Malformed::NotMine));
     }
 }

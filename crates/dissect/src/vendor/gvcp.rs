@@ -15,11 +15,7 @@ pub(super) fn run(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     let is_command = payload.len() >= 8 && payload.first() == Some(&0x42);
     let is_answer = payload.len() >= 8 && ctx.src.port == 3956 && payload.get(2) == Some(&0);
     if !is_answer {
-        return if is_command {
-            Ok(())
-        } else {
-            Err(Malformed::NotMine)
-        };
+        return if is_command { Ok(()) } else { Err(Malformed::NotMine) };
     }
     if payload.get(..6) != Some(&[0, 0, 0, 3, 0, 248]) {
         return Ok(()); // register access
@@ -77,12 +73,7 @@ mod tests {
         ];
         check(run, (3956, 40000), &answer, Ok(&expect));
         check(run, (40000, 3956), &unhex("42 01 0002 0000 0001"), Ok(&[]));
-        check(
-            run,
-            (3956, 40000),
-            &answer[..100],
-            Err(Malformed::Truncated),
-        );
+        check(run, (3956, 40000), &answer[..100], Err(Malformed::Truncated));
         check(run, (40000, 3956), b"hello", Err(Malformed::NotMine));
     }
 }

@@ -36,10 +36,7 @@ pub(super) fn run(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
 /// Twelve hex digits.
 fn plain_mac(text: &str) -> Result<Mac, Malformed> {
     let whole = text.len() == 12 && text.bytes().all(|b| b.is_ascii_hexdigit());
-    text.parse()
-        .ok()
-        .filter(|_| whole)
-        .ok_or(Malformed::NotMine)
+    text.parse().ok().filter(|_| whole).ok_or(Malformed::NotMine)
 }
 
 #[cfg(test)]
@@ -49,40 +46,19 @@ mod tests {
 
     #[test]
     fn a_module_answers_and_asks_for_set_up() {
-        let mac = [
-            "sender says hf.mac = 00:00:5e:00:53:01",
-            "sender is Mac 00:00:5e:00:53:01 (hf.mac)",
-        ];
-        let more = [
-            "sender uses 192.0.2.9 (Stated)",
-            "sender says hf.module = HF-LPB100",
-        ];
+        let mac =
+            ["sender says hf.mac = 00:00:5e:00:53:01", "sender is Mac 00:00:5e:00:53:01 (hf.mac)"];
+        let more = ["sender uses 192.0.2.9 (Stated)", "sender says hf.module = HF-LPB100"];
         let expect = [&mac[..], &more].concat();
-        check(
-            run,
-            (48899, 40000),
-            b"192.0.2.9,00005E005301,HF-LPB100",
-            Ok(&expect),
-        );
+        check(run, (48899, 40000), b"192.0.2.9,00005E005301,HF-LPB100", Ok(&expect));
         check(run, (48899, 49999), b"smart_config 00005E005301", Ok(&mac));
         check(run, (40000, 48899), b"HF-A11ASSISTHREAD", Ok(&[]));
     }
 
     #[test]
     fn other_text_is_refused() {
-        for text in [
-            "hello",
-            "a,b,c",
-            "192.0.2.9,xyz,HF",
-            "1,2,3,4",
-            "smart_config xyz",
-        ] {
-            check(
-                run,
-                (48899, 40000),
-                text.as_bytes(),
-                Err(Malformed::NotMine),
-            );
+        for text in ["hello", "a,b,c", "192.0.2.9,xyz,HF", "1,2,3,4", "smart_config xyz"] {
+            check(run, (48899, 40000), text.as_bytes(), Err(Malformed::NotMine));
         }
     }
 }

@@ -13,20 +13,11 @@ const KEY_BYTES_MAX: usize = 128;
 /// list) and text of every string, number and boolean. The whole input must be one JSON text;
 /// white space, NUL and newline may follow.
 pub(super) fn walk(bytes: &[u8], visit: &mut dyn FnMut(&str, &str)) -> Result<(), Malformed> {
-    let mut walker = Walker {
-        r: Reader::new(bytes),
-        path: String::new(),
-        values: 0,
-        visit,
-    };
+    let mut walker = Walker { r: Reader::new(bytes), path: String::new(), values: 0, visit };
     walker.value(0)?;
     let rest = walker.r.rest();
     let blank = |b: &u8| b.is_ascii_whitespace() || *b == 0;
-    if rest.iter().all(blank) {
-        Ok(())
-    } else {
-        Err(Malformed::Invalid)
-    }
+    if rest.iter().all(blank) { Ok(()) } else { Err(Malformed::Invalid) }
 }
 
 struct Walker<'a, 'v> {
@@ -202,34 +193,19 @@ mod tests {
     fn scalars_are_visited_by_path() {
         let text =
             r#" {"a":{"b":"x\u00e9\"y","n":-1.5e3},"l":[1,{"c":true}],"z":null,"e":{},"f":[]} "#;
-        assert_eq!(
-            visited(text).unwrap(),
-            r#"a.b=xé"y;a.n=-1.5e3;l=1;l.c=true;"#
-        );
+        assert_eq!(visited(text).unwrap(), r#"a.b=xé"y;a.n=-1.5e3;l=1;l.c=true;"#);
         assert_eq!(visited("\"\\ud83d\\ude00\"\n\0").unwrap(), "=😀;");
     }
 
     #[test]
     fn anything_else_is_refused() {
-        for text in [
-            "{",
-            "{\"a\"}",
-            "{\"a\":1,}",
-            "[1 2]",
-            "{} x",
-            "nul",
-            "\"\\x\"",
-            "inf",
-            "NaN",
-            "{a:1}",
-        ] {
+        for text in
+            ["{", "{\"a\"}", "{\"a\":1,}", "[1 2]", "{} x", "nul", "\"\\x\"", "inf", "NaN", "{a:1}"]
+        {
             assert!(visited(text).is_err(), "{text}");
         }
         assert_eq!(visited(&"[".repeat(100)), Err(Malformed::Limit));
-        assert_eq!(
-            visited(&format!("[{}1]", "1,".repeat(2000))),
-            Err(Malformed::Limit)
-        );
+        assert_eq!(visited(&format!("[{}1]", "1,".repeat(2000))), Err(Malformed::Limit));
     }
 
     proptest! {

@@ -91,19 +91,12 @@ mod tests {
         [&[size, 0], &head[..], &[kind, 0, 0, 0], body].concat()
     }
 
-    const MAC: [&str; 2] = [
-        "sender says lifx.mac = 00:00:5e:00:53:01",
-        "sender is Mac 00:00:5e:00:53:01 (lifx.mac)",
-    ];
+    const MAC: [&str; 2] =
+        ["sender says lifx.mac = 00:00:5e:00:53:01", "sender is Mac 00:00:5e:00:53:01 (lifx.mac)"];
 
     #[track_caller]
     fn answers(kind: u8, body: &[u8], lines: &[&str]) {
-        check(
-            run,
-            (56700, 56700),
-            &message(kind, body),
-            Ok(&[&MAC[..], lines].concat()),
-        );
+        check(run, (56700, 56700), &message(kind, body), Ok(&[&MAC[..], lines].concat()));
     }
 
     #[test]
@@ -127,17 +120,7 @@ mod tests {
     #[test]
     fn an_apps_question_names_somebody_else() {
         check(run, (40000, 56700), &message(32, &[]), Ok(&[]));
-        check(
-            run,
-            (40000, 56700),
-            &[0x24, 0, 0, 0, 1],
-            Err(Malformed::NotMine),
-        );
-        check(
-            run,
-            (56700, 40000),
-            &message(33, &[1]),
-            Err(Malformed::Truncated),
-        );
+        check(run, (40000, 56700), &[0x24, 0, 0, 0, 1], Err(Malformed::NotMine));
+        check(run, (56700, 40000), &message(33, &[1]), Err(Malformed::Truncated));
     }
 }

@@ -37,10 +37,8 @@ mod tests {
     #[test]
     fn only_a_device_states_its_id() {
         let answer = unhex("2131 0020 00000000 0a1b2c3d 00000064 ffffffffffffffffffffffffffffffff");
-        let expect = [
-            "sender says miio.did = 169552957",
-            "sender is VendorId miio:169552957 (miio.did)",
-        ];
+        let expect =
+            ["sender says miio.did = 169552957", "sender is VendorId miio:169552957 (miio.did)"];
         check(run, (54321, 40000), &answer, Ok(&expect));
         check(run, (40000, 54321), &answer, Ok(&[]));
         let hello = [&unhex("2131 0020")[..], &[0xff; 28]].concat();

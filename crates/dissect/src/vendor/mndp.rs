@@ -12,11 +12,7 @@ const TLVS_MAX: usize = 32;
 /// MNDP: two reserved bytes, a sequence number, TLVs. A question is all zeros.
 pub(super) fn run(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     if payload.iter().all(|b| *b == 0) {
-        return if (4..=9).contains(&payload.len()) {
-            Ok(())
-        } else {
-            Err(Malformed::NotMine)
-        };
+        return if (4..=9).contains(&payload.len()) { Ok(()) } else { Err(Malformed::NotMine) };
     }
     // Every announcement begins with the MAC address.
     if payload.get(4..8) != Some(&[0, 1, 0, 6]) {
@@ -135,11 +131,6 @@ mod tests {
         ];
         check(run_irobot, (5678, 40000), answer, Ok(&expect));
         check(run_irobot, (40000, 5678), b"irobotmcs", Ok(&[]));
-        check(
-            run_irobot,
-            (5678, 40000),
-            br#"{"hostname":"x"}"#,
-            Err(Malformed::NotMine),
-        );
+        check(run_irobot, (5678, 40000), br#"{"hostname":"x"}"#, Err(Malformed::NotMine));
     }
 }

@@ -92,30 +92,15 @@ mod tests {
             "sender says nsdp.firmware = 1.00",
         ];
         check(run, (63322, 63321), &message("02", tlvs), Ok(&expect));
-        check(
-            run,
-            (63321, 63322),
-            &message("01", "0001 0000 ffff 0000"),
-            Ok(&[]),
-        );
+        check(run, (63321, 63322), &message("01", "0001 0000 ffff 0000"), Ok(&[]));
     }
 
     #[test]
     fn a_password_is_an_event_without_the_password() {
         let expect = ["00:00:5e:00:53:01 event CleartextCredential: \
                        switch password in NSDP, behind a fixed XOR at best"];
-        check(
-            run,
-            (63321, 63322),
-            &message("03", "000a 0004 70617373 ffff 0000"),
-            Ok(&expect),
-        );
+        check(run, (63321, 63322), &message("03", "000a 0004 70617373 ffff 0000"), Ok(&expect));
         check(run, (63321, 63322), b"hello", Err(Malformed::NotMine));
-        check(
-            run,
-            (63322, 63321),
-            &message("02", "0006 0004 c0"),
-            Err(Malformed::Truncated),
-        );
+        check(run, (63322, 63321), &message("02", "0006 0004 c0"), Err(Malformed::Truncated));
     }
 }

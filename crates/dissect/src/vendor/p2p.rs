@@ -50,20 +50,14 @@ fn uid(mut r: Reader<'_>) -> Option<Uid<'_>> {
     let prefix = letters(r.take(8).ok()?)?;
     let serial = r.u32_be().ok()?;
     let check = letters(r.take(8).ok()?)?;
-    Some(Uid {
-        prefix,
-        serial,
-        check,
-    })
+    Some(Uid { prefix, serial, check })
 }
 
 fn letters(field: &[u8]) -> Option<&str> {
     let end = field.iter().position(|b| *b == 0).unwrap_or(field.len());
     let (text, padding) = field.split_at_checked(end)?;
     let shaped = text.len() >= 3
-        && text
-            .iter()
-            .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+        && text.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
         && padding.iter().all(|b| *b == 0);
     std::str::from_utf8(text).ok().filter(|_| shaped)
 }
@@ -89,26 +83,14 @@ mod tests {
         let punch = unhex(&format!("f1 41 0014 {UID}"));
         check(run, (LAN_PORT, 40000), &punch, Ok(&expect));
         check(run, (40000, 40001), &punch, Ok(&[]));
-        check(
-            run,
-            (40000, 32100),
-            &unhex(&format!("f1 20 0014 {UID}")),
-            Ok(&[]),
-        );
+        check(run, (40000, 32100), &unhex(&format!("f1 20 0014 {UID}")), Ok(&[]));
     }
 
     #[test]
     fn encrypted_and_foreign_messages_are_not_ids() {
         check(run, (40000, 32100), &unhex("f1 14 0004 01020304"), Ok(&[]));
-        check(
-            run,
-            (40000, 32100),
-            &unhex("f1 31 0040 00"),
-            Err(Malformed::NotMine),
-        );
+        check(run, (40000, 32100), &unhex("f1 31 0040 00"), Err(Malformed::NotMine));
         check(run, (40000, 32100), b"hello", Err(Malformed::NotMine));
-        assert!(!probe(&unhex(
-            "f1 31 0014 ffffffffffffffff 00000000 0000000000000000"
-        )));
+        assert!(!probe(&unhex("f1 31 0014 ffffffffffffffff 00000000 0000000000000000")));
     }
 }

@@ -127,23 +127,13 @@ mod tests {
         check(run_lantronix, (30718, 40000), &answer, Ok(&expect));
         check(run_lantronix, (40000, 30718), &unhex("000000f6"), Ok(&[]));
         let record = |password: &[u8]| {
-            [
-                &unhex("000000f9 c0000209 0000 0000")[..],
-                password,
-                &[0; 100],
-            ]
-            .concat()
+            [&unhex("000000f9 c0000209 0000 0000")[..], password, &[0; 100]].concat()
         };
         let expect =
             ["sender event CleartextCredential: console password in a Lantronix setup record"];
         check(run_lantronix, (30718, 40000), &record(b"abcd"), Ok(&expect));
         check(run_lantronix, (30718, 40000), &record(&[0; 4]), Ok(&[]));
-        check(
-            run_lantronix,
-            (30718, 40000),
-            b"hello",
-            Err(Malformed::NotMine),
-        );
+        check(run_lantronix, (30718, 40000), b"hello", Err(Malformed::NotMine));
     }
 
     #[test]

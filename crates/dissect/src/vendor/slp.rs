@@ -50,9 +50,7 @@ fn attributes(mut r: Reader<'_>, sink: &mut dyn Sink) -> Outcome {
     let length = r.u16_be()?;
     let list = std::str::from_utf8(r.take(usize::from(length))?).map_err(|_| Malformed::Invalid)?;
     for entry in list.split('(').skip(1).take(ENTRIES_MAX) {
-        let Some((tag, value)) = entry
-            .split_once(')')
-            .and_then(|(pair, _)| pair.split_once('='))
+        let Some((tag, value)) = entry.split_once(')').and_then(|(pair, _)| pair.split_once('='))
         else {
             continue;
         };
@@ -60,14 +58,7 @@ fn attributes(mut r: Reader<'_>, sink: &mut dyn Sink) -> Outcome {
         let shaped = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
         if (1..=64).contains(&tag.len()) && tag.bytes().all(shaped) && !value.is_empty() {
             let key = tag.into();
-            sink.fact(
-                About::Sender,
-                Fact::SaysKeyed {
-                    field: "slp.attr",
-                    key,
-                    value,
-                },
-            );
+            sink.fact(About::Sender, Fact::SaysKeyed { field: "slp.attr", key, value });
         }
     }
     Ok(())
@@ -80,13 +71,7 @@ mod tests {
 
     fn message(function: u8, body: &[u8]) -> Vec<u8> {
         let length = u8::try_from(16 + body.len()).unwrap();
-        [
-            &[
-                2, function, 0, 0, length, 0, 0, 0, 0, 0, 0, 1, 0, 2, b'e', b'n',
-            ][..],
-            body,
-        ]
-        .concat()
+        [&[2, function, 0, 0, length, 0, 0, 0, 0, 0, 0, 1, 0, 2, b'e', b'n'][..], body].concat()
     }
 
     #[test]
@@ -110,11 +95,6 @@ mod tests {
         check(run, (40000, 427), &message(1, b"\0\0"), Ok(&[]));
         check(run, (427, 40000), &message(2, &[0, 3]), Ok(&[]));
         check(run, (427, 40000), b"\x01\x01", Err(Malformed::NotMine));
-        check(
-            run,
-            (427, 40000),
-            b"hello world, hello",
-            Err(Malformed::NotMine),
-        );
+        check(run, (427, 40000), b"hello world, hello", Err(Malformed::NotMine));
     }
 }

@@ -60,11 +60,7 @@ pub(super) fn run_stream(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Step 
 
 fn decode(bytes: &[u8]) -> Vec<u8> {
     let keys = std::iter::once(&FIRST_KEY).chain(bytes);
-    bytes
-        .iter()
-        .zip(keys)
-        .map(|(byte, key)| byte ^ key)
-        .collect()
+    bytes.iter().zip(keys).map(|(byte, key)| byte ^ key).collect()
 }
 
 #[derive(Default)]
@@ -204,12 +200,7 @@ mod tests {
         let expect = ["sender says tplink.client = get_sysinfo"];
         check(run_datagram, (9999, 9999), &question, Ok(&expect));
         assert!(probe_datagram(&question));
-        check(
-            run_datagram,
-            (9999, 9999),
-            b"hello",
-            Err(Malformed::NotMine),
-        );
+        check(run_datagram, (9999, 9999), b"hello", Err(Malformed::NotMine));
     }
 
     #[test]
@@ -228,17 +219,10 @@ mod tests {
         let ctx = ctx(9999, 40000, Role::Server);
         let mut sink = Recorder::default();
         assert_eq!(probe_stream(&message), Probe::Yes);
-        assert_eq!(
-            run_stream(&message, &ctx, &mut sink),
-            Step::Consumed(message.len())
-        );
+        assert_eq!(run_stream(&message, &ctx, &mut sink), Step::Consumed(message.len()));
         assert_eq!(sink.lines, facts());
         for cut in 0..message.len() {
-            assert_eq!(
-                run_stream(&message[..cut], &ctx, &mut sink),
-                Step::NeedMore,
-                "{cut}"
-            );
+            assert_eq!(run_stream(&message[..cut], &ctx, &mut sink), Step::NeedMore, "{cut}");
         }
         assert_eq!(run_stream(b"GET / HTTP/1.1", &ctx, &mut sink), Step::Resync);
         assert_eq!(probe_stream(b"GET / HTTP/1.1"), Probe::No);

@@ -72,11 +72,7 @@ fn framed(bytes: &[u8]) -> Result<Frame<'_>, Malformed> {
                 return Err(Malformed::NotMine);
             }
             let data = data.strip_prefix(&[0; 4]).unwrap_or(data);
-            Ok(if data.first() == Some(&b'{') {
-                Frame::Plain(data)
-            } else {
-                Frame::Ecb(data)
-            })
+            Ok(if data.first() == Some(&b'{') { Frame::Plain(data) } else { Frame::Ecb(data) })
         }
         HEAD_35 => {
             r.skip(10)?; // reserved, sequence, command
@@ -100,9 +96,7 @@ fn ecb(data: &[u8]) -> Result<Vec<u8>, Malformed> {
     }
     let mut text = Vec::with_capacity(data.len());
     for chunk in data.chunks_exact(16) {
-        let mut block = <[u8; 16]>::try_from(chunk)
-            .map_err(|_| Malformed::Invalid)?
-            .into();
+        let mut block = <[u8; 16]>::try_from(chunk).map_err(|_| Malformed::Invalid)?.into();
         CIPHER.decrypt_block(&mut block);
         text.extend_from_slice(&block);
     }
@@ -176,14 +170,7 @@ mod tests {
     fn frame_3(data: &[u8]) -> Vec<u8> {
         let length = u32::try_from(data.len() + 12).unwrap();
         let head = unhex("000055aa 00000000 00000013");
-        [
-            &head,
-            &length.to_be_bytes()[..],
-            &[0; 4],
-            data,
-            &unhex("00000000 0000aa55"),
-        ]
-        .concat()
+        [&head, &length.to_be_bytes()[..], &[0; 4], data, &unhex("00000000 0000aa55")].concat()
     }
 
     fn encrypted(text: &[u8]) -> Vec<u8> {
@@ -216,12 +203,7 @@ mod tests {
     fn an_app_is_no_device_and_foreign_bytes_are_refused() {
         let app = br#"{"from":"app","ip":"192.0.2.9"}"#;
         check(run, (50000, 7000), &frame_3(&encrypted(app)), Ok(&[]));
-        check(
-            run,
-            (6667, 6667),
-            &frame_3(&[0x41; 15]),
-            Err(Malformed::Invalid),
-        );
+        check(run, (6667, 6667), &frame_3(&[0x41; 15]), Err(Malformed::Invalid));
         check(run, (6667, 6667), b"hello", Err(Malformed::NotMine));
         check(run, (6666, 6666), br#"{"a":1}"#, Err(Malformed::NotMine));
     }

@@ -82,21 +82,13 @@ mod tests {
         check(run, (40000, 10001), &unhex("01000000"), Ok(&[]));
         check(run, (40000, 10001), &unhex("02080000"), Ok(&[]));
         let v2 = unhex("02 06 000d 15 0005 555352414d 16 0002 3530");
-        let expect = [
-            "sender says ubnt.model = USRAM",
-            "sender says ubnt.version = 50",
-        ];
+        let expect = ["sender says ubnt.model = USRAM", "sender says ubnt.version = 50"];
         check(run, (10001, 40000), &v2, Ok(&expect));
     }
 
     #[test]
     fn foreign_and_short_messages_are_refused() {
         check(run, (10001, 1), b"GET / HTTP", Err(Malformed::NotMine));
-        check(
-            run,
-            (10001, 1),
-            &unhex("01000005 03 0009 41 41"),
-            Err(Malformed::Truncated),
-        );
+        check(run, (10001, 1), &unhex("01000005 03 0009 41 41"), Err(Malformed::Truncated));
     }
 }

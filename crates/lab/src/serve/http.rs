@@ -29,16 +29,8 @@ pub(crate) const CAMERA: Site = Site {
              root.Brand.ProdNbr=M3045-V\r\nroot.Properties.Firmware.Version=9.80.3.8\r\n\
              root.Properties.System.SerialNumber=ACCC8E123440\r\n",
         ),
-        (
-            "/axis-cgi/jpg/image.cgi",
-            "image/jpeg",
-            "\u{7f}\u{10}JFIF picture of the dock",
-        ),
-        (
-            "/",
-            "text/html",
-            "<html><head><title>AXIS M3045-V</title></head></html>",
-        ),
+        ("/axis-cgi/jpg/image.cgi", "image/jpeg", "\u{7f}\u{10}JFIF picture of the dock"),
+        ("/", "text/html", "<html><head><title>AXIS M3045-V</title></head></html>"),
     ],
 };
 
@@ -70,21 +62,9 @@ pub(crate) const FILES: Site = Site {
     server: "http server 1.0",
     realm: None,
     pages: &[
-        (
-            "/orders/today.csv",
-            "text/csv",
-            "order,sku,quantity\r\n4711,0815,12\r\n4712,0816,3\r\n",
-        ),
-        (
-            "/projects/packing-line.stu",
-            "application/octet-stream",
-            "PLC project: packing line",
-        ),
-        (
-            "/",
-            "text/html",
-            "<html><head><title>QNAP TS-453D</title></head></html>",
-        ),
+        ("/orders/today.csv", "text/csv", "order,sku,quantity\r\n4711,0815,12\r\n4712,0816,3\r\n"),
+        ("/projects/packing-line.stu", "application/octet-stream", "PLC project: packing line"),
+        ("/", "text/html", "<html><head><title>QNAP TS-453D</title></head></html>"),
     ],
 };
 
@@ -92,22 +72,14 @@ pub(crate) const PAYMENTS: Site = Site {
     name: "payments",
     server: "payments-edge/3.2",
     realm: None,
-    pages: &[(
-        "/v1/authorise",
-        "application/json",
-        r#"{"result":"approved","code":"00"}"#,
-    )],
+    pages: &[("/v1/authorise", "application/json", r#"{"result":"approved","code":"00"}"#)],
 };
 
 pub(crate) const TILL: Site = Site {
     name: "till",
     server: "Verifone-Engage/2.1",
     realm: None,
-    pages: &[(
-        "/status",
-        "application/json",
-        r#"{"model":"Carbon 10","state":"idle"}"#,
-    )],
+    pages: &[("/status", "application/json", r#"{"model":"Carbon 10","state":"idle"}"#)],
 };
 
 pub(crate) fn handler(site: &'static Site) -> Handler {
@@ -120,9 +92,7 @@ fn serve(session: &mut Session<'_>, site: &Site) -> io::Result<()> {
         let mut words = text.split_whitespace();
         let (method, target) = (words.next().unwrap_or(""), words.next().unwrap_or("/"));
         let path = target.split('?').next().unwrap_or("/");
-        session
-            .log
-            .note(site.name, session.client, format!("{method} {path}"));
+        session.log.note(site.name, session.client, format!("{method} {path}"));
         let (status, more, kind, body) = answer(site, &text, path);
         let head = format!(
             "HTTP/1.1 {status}\r\nServer: {}\r\n{more}Content-Type: {kind}\r\n\
@@ -140,10 +110,7 @@ fn answer<'a>(
     request: &str,
     path: &str,
 ) -> (&'static str, String, &'static str, &'a str) {
-    if let Some(realm) = site
-        .realm
-        .filter(|_| !request.contains("\r\nAuthorization:"))
-    {
+    if let Some(realm) = site.realm.filter(|_| !request.contains("\r\nAuthorization:")) {
         let more = format!(
             "WWW-Authenticate: Digest realm=\"{realm}\", nonce=\"5f2c8a\", qop=\"auth\"\r\n"
         );
@@ -151,12 +118,7 @@ fn answer<'a>(
     }
     match site.pages.iter().find(|(known, _, _)| *known == path) {
         Some((_, kind, body)) => ("200 OK", String::new(), *kind, *body),
-        None => (
-            "404 Not Found",
-            String::new(),
-            "text/plain",
-            "not found\r\n",
-        ),
+        None => ("404 Not Found", String::new(), "text/plain", "not found\r\n"),
     }
 }
 
@@ -166,12 +128,7 @@ pub(crate) fn request_length(bytes: &[u8]) -> Option<usize> {
     let head = String::from_utf8_lossy(bytes.get(..end)?).to_ascii_lowercase();
     let length = head
         .lines()
-        .find_map(|line| {
-            line.strip_prefix("content-length:")?
-                .trim()
-                .parse::<usize>()
-                .ok()
-        })
+        .find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok())
         .unwrap_or(0);
     let total = end.checked_add(length.min(super::BUFFER_MAX))?;
     (bytes.len() >= total).then_some(total)

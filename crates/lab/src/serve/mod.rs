@@ -32,20 +32,13 @@ impl Log {
     pub(crate) fn note(&self, server: &'static str, client: SocketAddr, what: impl Into<String>) {
         if let Ok(mut entries) = self.0.lock() {
             if entries.len() < 100_000 {
-                entries.push(Entry {
-                    server,
-                    client,
-                    what: what.into(),
-                });
+                entries.push(Entry { server, client, what: what.into() });
             }
         }
     }
 
     pub(crate) fn entries(&self) -> Vec<Entry> {
-        self.0
-            .lock()
-            .map(|entries| entries.clone())
-            .unwrap_or_default()
+        self.0.lock().map(|entries| entries.clone()).unwrap_or_default()
     }
 }
 
@@ -86,10 +79,7 @@ impl Session<'_> {
                 Ok(0) => return Ok(None),
                 Ok(n) => self.buffer.extend(chunk.iter().take(n)),
                 Err(e)
-                    if matches!(
-                        e.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                    ) => {}
+                    if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -122,13 +112,7 @@ pub(crate) fn tcp(
                         let _ = stream.set_nonblocking(false);
                         let _ = stream.set_read_timeout(Some(TICK));
                         let _ = stream.set_write_timeout(Some(Duration::from_secs(1)));
-                        let mut session = Session {
-                            stream,
-                            client,
-                            stop,
-                            log,
-                            buffer: Vec::new(),
-                        };
+                        let mut session = Session { stream, client, stop, log, buffer: Vec::new() };
                         // A client that hangs up in the middle is an ordinary event.
                         let _ = handler(&mut session);
                     });

@@ -12,21 +12,15 @@ pub(crate) struct Registers([AtomicU16; 16]);
 
 impl Registers {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self(std::array::from_fn(|i| {
-            AtomicU16::new(u16::try_from(i * 100).unwrap_or(0))
-        })))
+        Arc::new(Self(std::array::from_fn(|i| AtomicU16::new(u16::try_from(i * 100).unwrap_or(0)))))
     }
 
     pub(crate) fn get(&self, address: u16) -> Option<u16> {
-        self.0
-            .get(usize::from(address))
-            .map(|cell| cell.load(Ordering::SeqCst))
+        self.0.get(usize::from(address)).map(|cell| cell.load(Ordering::SeqCst))
     }
 
     fn set(&self, address: u16, value: u16) -> Option<()> {
-        self.0
-            .get(usize::from(address))
-            .map(|cell| cell.store(value, Ordering::SeqCst))
+        self.0.get(usize::from(address)).map(|cell| cell.store(value, Ordering::SeqCst))
     }
 }
 
@@ -44,13 +38,9 @@ fn serve(session: &mut Session<'_>, registers: &Registers) -> io::Result<()> {
             return Ok(());
         };
         let function = pdu.first().copied().unwrap_or(0);
-        session
-            .log
-            .note("plc", session.client, format!("function {function}"));
+        session.log.note("plc", session.client, format!("function {function}"));
         let answer = respond(pdu, registers);
-        let size = u16::try_from(answer.len() + 1)
-            .unwrap_or(u16::MAX)
-            .to_be_bytes();
+        let size = u16::try_from(answer.len() + 1).unwrap_or(u16::MAX).to_be_bytes();
         let mut out = vec![*t1, *t2, 0, 0];
         out.extend(size);
         out.push(*unit);
@@ -117,10 +107,7 @@ mod tests {
         check(&[90], &[0xda, 1]);
         check(&[], &[0x80, 1]);
         let identity = respond(&[43, 14, 1, 0], &registers);
-        assert!(
-            identity.windows(12).any(|w| w == b"BMX P34 2020"),
-            "{identity:?}"
-        );
+        assert!(identity.windows(12).any(|w| w == b"BMX P34 2020"), "{identity:?}");
         assert_eq!(length(&[0, 1, 0, 0, 0, 2, 1]), None);
         assert_eq!(length(&[0, 1, 0, 0, 0, 2, 1, 43, 9]), Some(8));
     }

@@ -23,9 +23,7 @@ pub(crate) fn answer(request: &[u8]) -> Option<Vec<u8>> {
 /// Seconds since 1900 and a binary fraction.
 pub(crate) fn now_ntp() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "a time server reads the clock")]
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
     ((since.as_secs() + 2_208_988_800) << 32) | fraction
 }
@@ -37,10 +35,7 @@ mod tests {
         let mut request = vec![0x23];
         request.resize(48, 7);
         let answer = super::answer(&request).unwrap();
-        assert_eq!(
-            (answer.len(), answer[0], &answer[24..32]),
-            (48, 0x24, &request[40..48])
-        );
+        assert_eq!((answer.len(), answer[0], &answer[24..32]), (48, 0x24, &request[40..48]));
         request[0] = 0x24;
         assert_eq!(super::answer(&request), None);
         assert_eq!(super::answer(&request[..40]), None);

@@ -25,27 +25,19 @@ fn serve(session: &mut Session<'_>) -> io::Result<()> {
     while let Some(request) = session.message(request_length)? {
         let text = String::from_utf8_lossy(&request).into_owned();
         let method = text.split_whitespace().next().unwrap_or("").to_owned();
-        session
-            .log
-            .note("camera", session.client, format!("RTSP {method}"));
+        session.log.note("camera", session.client, format!("RTSP {method}"));
         let sequence = header(&text, "CSeq").unwrap_or("0").to_owned();
         let denied = method == "DESCRIBE" && header(&text, "Authorization").is_none();
         let (status, more, body) = match method.as_str() {
-            "OPTIONS" => (
-                "200 OK",
-                "Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN\r\n".to_owned(),
-                "",
-            ),
+            "OPTIONS" => {
+                ("200 OK", "Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN\r\n".to_owned(), "")
+            }
             "DESCRIBE" if denied => {
                 let more =
                     format!("WWW-Authenticate: Digest realm=\"{REALM}\", nonce=\"00fa31\"\r\n");
                 ("401 Unauthorized", more, "")
             }
-            "DESCRIBE" => (
-                "200 OK",
-                "Content-Type: application/sdp\r\n".to_owned(),
-                SDP,
-            ),
+            "DESCRIBE" => ("200 OK", "Content-Type: application/sdp\r\n".to_owned(), SDP),
             "SETUP" => {
                 let more = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 4Kq1Z0\r\n";
                 ("200 OK", more.to_owned(), "")
@@ -91,8 +83,6 @@ fn play(session: &mut Session<'_>) -> io::Result<()> {
 pub(crate) fn header<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
-        key.trim()
-            .eq_ignore_ascii_case(name)
-            .then_some(value.trim())
+        key.trim().eq_ignore_ascii_case(name).then_some(value.trim())
     })
 }

@@ -20,39 +20,18 @@ fn netns_a_flat_warehouse_works_and_is_wide_open() {
     assert_eq!(report.done.len(), 15, "{report:#?}");
 
     let check = |outcome: Outcome, expect: Outcome| assert_eq!(outcome, expect);
-    check(
-        probe::tcp(&lab, "camera", "plc", 502).unwrap(),
-        Outcome::Reached,
-    );
-    check(
-        probe::tcp(&lab, "camera", "plc", 503).unwrap(),
-        Outcome::Refused,
-    );
-    check(
-        probe::tcp(&lab, "camera", "payments", 8080).unwrap(),
-        Outcome::Reached,
-    );
-    check(
-        probe::udp(&lab, "camera", "gateway", 53).unwrap(),
-        Outcome::Reached,
-    );
-    check(
-        probe::udp(&lab, "camera", "till", 53).unwrap(),
-        Outcome::Refused,
-    );
+    check(probe::tcp(&lab, "camera", "plc", 502).unwrap(), Outcome::Reached);
+    check(probe::tcp(&lab, "camera", "plc", 503).unwrap(), Outcome::Refused);
+    check(probe::tcp(&lab, "camera", "payments", 8080).unwrap(), Outcome::Reached);
+    check(probe::udp(&lab, "camera", "gateway", 53).unwrap(), Outcome::Reached);
+    check(probe::udp(&lab, "camera", "till", 53).unwrap(), Outcome::Refused);
     let verdicts = probe::matrix(&lab, &probe::everything(&lab)).unwrap();
-    let kept: Vec<_> = verdicts
-        .iter()
-        .filter(|verdict| !verdict.outcome.passed())
-        .collect();
+    let kept: Vec<_> = verdicts.iter().filter(|verdict| !verdict.outcome.passed()).collect();
     assert!(kept.is_empty(), "{kept:#?}");
 
     let bytes = std::fs::read(&path).unwrap();
     assert!(recorded.frames > 300, "{recorded:?}");
-    assert_eq!(
-        bytes.len() as u64,
-        24 + 16 * recorded.frames + recorded.bytes
-    );
+    assert_eq!(bytes.len() as u64, 24 + 16 * recorded.frames + recorded.bytes);
     for wanted in [
         &b"https://mud.sensors.example/coldroom-v2.json"[..],
         b"AXIS,Network Camera,M3045-V,9.80.3.8",

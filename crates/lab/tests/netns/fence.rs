@@ -18,9 +18,7 @@ fn enforce(lab: &Lab, generation: u64, mode: Mode) {
 
 /// Probes that ended otherwise than [`lab::estate::NEEDS`] says.
 fn wrong(verdicts: &[Verdict]) -> Vec<String> {
-    let wrong = verdicts
-        .iter()
-        .filter(|v| v.outcome.passed() != v.probe.is_needed());
+    let wrong = verdicts.iter().filter(|v| v.outcome.passed() != v.probe.is_needed());
     wrong.map(ToString::to_string).collect()
 }
 
@@ -37,10 +35,7 @@ fn netns_exactly_the_needed_paths_pass_the_fence() {
     let probes = probe::everything(&lab);
     let verdicts = probe::matrix(&lab, &probes).unwrap();
     assert_eq!(wrong(&verdicts), [""; 0]);
-    let passed = verdicts
-        .iter()
-        .filter(|verdict| verdict.outcome.passed())
-        .count();
+    let passed = verdicts.iter().filter(|verdict| verdict.outcome.passed()).count();
     assert_eq!(passed, lab::estate::NEEDS.len());
 
     // The warehouse works on: DHCP, names, time, and all that is needed.
@@ -50,25 +45,13 @@ fn netns_exactly_the_needed_paths_pass_the_fence() {
 
     let read = lab.fence().read().unwrap();
     assert_eq!(read.generation, Some(1));
-    assert!(
-        read.hits["scanner-to-printer-tcp-9100"] > 0,
-        "{:?}",
-        read.hits
-    );
+    assert!(read.hits["scanner-to-printer-tcp-9100"] > 0, "{:?}", read.hits);
     let camera = lab.device("camera").unwrap().ip;
-    assert!(
-        read.denials
-            .iter()
-            .any(|d| d.from == camera && d.port == Some(502)),
-        "{read:?}"
-    );
+    assert!(read.denials.iter().any(|d| d.from == camera && d.port == Some(502)), "{read:?}");
 
     // Without the fence on bridged frames, neighbours reach each other past it.
     lab.release(&isolated).unwrap();
-    assert_eq!(
-        probe::tcp(&lab, "camera", "plc", 502).unwrap(),
-        Outcome::Reached
-    );
+    assert_eq!(probe::tcp(&lab, "camera", "plc", 502).unwrap(), Outcome::Reached);
     lab.fence().remove().unwrap();
 }
 
@@ -85,10 +68,7 @@ fn netns_isolated_ports_contain_as_well() {
     lab.boot().unwrap();
     // Without a fence, the gateway routes between neighbours.
     lab.fence().remove().unwrap();
-    assert_eq!(
-        probe::tcp(&lab, "camera", "plc", 502).unwrap(),
-        Outcome::Reached
-    );
+    assert_eq!(probe::tcp(&lab, "camera", "plc", 502).unwrap(), Outcome::Reached);
     lab.release(&isolated).unwrap();
 }
 
@@ -100,12 +80,7 @@ fn netns_a_camera_that_is_taken_over_gets_nowhere() {
     let lab = running();
     traffic::baseline(&lab, Duration::from_secs(1)).unwrap();
     let flat = attack::take_over(&lab, "camera").unwrap();
-    assert_eq!(
-        flat.steps.iter().filter(|step| !step.success).count(),
-        0,
-        "{:#?}",
-        flat.steps
-    );
+    assert_eq!(flat.steps.iter().filter(|step| !step.success).count(), 0, "{:#?}", flat.steps);
     assert_eq!(flat.found.len(), 12, "{:?}", flat.found);
     assert_eq!(flat.reached(), flat.probes.len());
     assert_eq!(flat.machines(), 13);
@@ -116,17 +91,10 @@ fn netns_a_camera_that_is_taken_over_gets_nowhere() {
     assert_eq!(fenced.successes(), 0, "{:#?}", fenced.steps);
     assert_eq!(fenced.found, [std::net::Ipv4Addr::UNSPECIFIED; 0]);
     // What a camera needs is what is left to it: the time.
-    let left: Vec<_> = fenced
-        .probes
-        .iter()
-        .filter(|v| v.outcome.passed())
-        .collect();
+    let left: Vec<_> = fenced.probes.iter().filter(|v| v.outcome.passed()).collect();
     assert_eq!((left.len(), fenced.served()), (1, 1), "{left:?}");
     let read = lab.fence().read().unwrap();
-    assert!(
-        read.counters["strangers"] > 0 && read.counters["arp_spoofed"] > 0,
-        "{read:?}"
-    );
+    assert!(read.counters["strangers"] > 0 && read.counters["arp_spoofed"] > 0, "{read:?}");
     let after = traffic::baseline(&lab, Duration::from_secs(1)).unwrap();
     assert!(after.failed.is_empty(), "{after:#?}");
 }
@@ -140,26 +108,14 @@ fn netns_shadow_counts_and_passes() {
     let _isolated = lab.isolate(Method::BridgeFilter).unwrap();
     enforce(&lab, 1, Mode::Shadow);
     let verdicts = probe::matrix(&lab, &probe::everything(&lab)).unwrap();
-    let kept: Vec<_> = verdicts
-        .iter()
-        .filter(|verdict| !verdict.outcome.passed())
-        .collect();
+    let kept: Vec<_> = verdicts.iter().filter(|verdict| !verdict.outcome.passed()).collect();
     assert!(kept.is_empty(), "{kept:#?}");
     let read = lab.fence().read().unwrap();
-    let denied: u64 = read
-        .counters
-        .iter()
-        .filter(|(n, _)| n.starts_with("denied_"))
-        .map(|(_, n)| n)
-        .sum();
+    let denied: u64 =
+        read.counters.iter().filter(|(n, _)| n.starts_with("denied_")).map(|(_, n)| n).sum();
     assert!(denied > 100, "{read:?}");
     let camera = lab.device("camera").unwrap().ip;
-    assert!(
-        read.denials
-            .iter()
-            .any(|d| d.from == camera && d.port == Some(502)),
-        "{read:?}"
-    );
+    assert!(read.denials.iter().any(|d| d.from == camera && d.port == Some(502)), "{read:?}");
 }
 
 #[test]
@@ -172,13 +128,9 @@ fn netns_a_path_that_policy_closes_is_cut_at_once() {
     let _isolated = lab.isolate(Method::BridgeFilter).unwrap();
     enforce(&lab, 1, Mode::Enforce);
     let (hmi, plc) = (lab.device("hmi").unwrap(), lab.device("plc").unwrap());
-    let open = hmi
-        .netns
-        .enter(|| std::net::TcpStream::connect((plc.ip, 502)))
-        .unwrap();
+    let open = hmi.netns.enter(|| std::net::TcpStream::connect((plc.ip, 502))).unwrap();
     let mut open = open.unwrap();
-    open.set_read_timeout(Some(Duration::from_millis(600)))
-        .unwrap();
+    open.set_read_timeout(Some(Duration::from_millis(600))).unwrap();
     let mut ask = || {
         open.write_all(&[0, 1, 0, 0, 0, 6, 1, 3, 0, 0, 0, 1])?;
         open.read_exact(&mut [0; 11])
@@ -188,9 +140,7 @@ fn netns_a_path_that_policy_closes_is_cut_at_once() {
     ask().unwrap();
 
     let mut closed = lab.ruleset(3, Mode::Enforce);
-    closed
-        .permits
-        .retain(|permit| permit.rule != "hmi-to-plc-tcp-502");
+    closed.permits.retain(|permit| permit.rule != "hmi-to-plc-tcp-502");
     lab.fence().apply(&closed, &lab.options(now())).unwrap();
     assert!(ask().is_err(), "an open session outlived its permit");
     // A grant for this one device opens it again, and ends by itself.
@@ -205,20 +155,11 @@ fn netns_a_path_that_policy_closes_is_cut_at_once() {
         name: "repair".to_owned(),
     });
     lab.fence().apply(&granted, &lab.options(now())).unwrap();
-    assert_eq!(
-        probe::tcp(&lab, "hmi", "plc", 502).unwrap(),
-        Outcome::Reached
-    );
-    assert_eq!(
-        probe::tcp(&lab, "camera", "plc", 502).unwrap(),
-        Outcome::Dropped
-    );
+    assert_eq!(probe::tcp(&lab, "hmi", "plc", 502).unwrap(), Outcome::Reached);
+    assert_eq!(probe::tcp(&lab, "camera", "plc", 502).unwrap(), Outcome::Dropped);
     let end = lab::wait::now() + Duration::from_secs(8);
     let over = || probe::tcp(&lab, "hmi", "plc", 502).unwrap() == Outcome::Dropped;
-    assert!(
-        lab::wait::until(end, over).unwrap(),
-        "the exception did not end"
-    );
+    assert!(lab::wait::until(end, over).unwrap(), "the exception did not end");
 }
 
 #[test]
@@ -251,24 +192,12 @@ fn netns_group_traffic_needs_a_permit_like_any_other() {
     };
     assert!(!heard());
     let mut ruleset = lab.ruleset(2, Mode::Enforce);
-    let printers = ruleset
-        .members
-        .iter()
-        .find(|m| m.device.as_str() == "printer")
-        .unwrap()
-        .class;
+    let printers = ruleset.members.iter().find(|m| m.device.as_str() == "printer").unwrap().class;
     let group = ClassId(99);
-    let mdns = model::ruleset::Class {
-        name: "group/mdns".to_owned(),
-        mode: Mode::Enforce,
-    };
+    let mdns = model::ruleset::Class { name: "group/mdns".to_owned(), mode: Mode::Enforce };
     ruleset.classes.insert(group, mdns);
     let ip = "224.0.0.251".parse().unwrap();
-    ruleset.peers.push(model::ruleset::Peer {
-        ip,
-        prefix: 32,
-        class: group,
-    });
+    ruleset.peers.push(model::ruleset::Peer { ip, prefix: 32, class: group });
     ruleset.permits.push(model::ruleset::Permit {
         from: printers,
         to: group,

@@ -31,12 +31,7 @@ fn bench() -> Bench {
     });
     let netns = Netns::new("rf-bench").unwrap();
     let options = lab.options(now());
-    Bench {
-        fence: Fence::new(netns.clone(), "ringfence"),
-        netns,
-        ruleset,
-        options,
-    }
+    Bench { fence: Fence::new(netns.clone(), "ringfence"), netns, ruleset, options }
 }
 
 /// Puts generation 6 in force whenever somebody is about to change rules.
@@ -71,10 +66,7 @@ fn netns_drift_of_any_kind_is_named_and_repaired() {
     }
     let bench = bench();
     let missing = bench.verify().unwrap_err();
-    assert_eq!(
-        missing[0].to_string(),
-        "inet ringfence: `the table` is missing"
-    );
+    assert_eq!(missing[0].to_string(), "inet ringfence: `the table` is missing");
     let applied = bench.fence.apply(&bench.ruleset, &bench.options).unwrap();
     assert_eq!((applied.generation, applied.replaced), (5, None));
     let verified = bench.verify().unwrap();
@@ -83,12 +75,7 @@ fn netns_drift_of_any_kind_is_named_and_repaired() {
 
     let check = |command: &str, expect: &[&str]| {
         bench.nft(command);
-        let told: Vec<_> = bench
-            .verify()
-            .unwrap_err()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let told: Vec<_> = bench.verify().unwrap_err().iter().map(ToString::to_string).collect();
         assert_eq!(told.len(), expect.len(), "{command}: {told:#?}");
         for (told, expect) in told.iter().zip(expect) {
             assert!(told.contains(expect), "{command}: {told}");
@@ -112,38 +99,16 @@ fn netns_drift_of_any_kind_is_named_and_repaired() {
     );
     check(
         "insert rule inet ringfence inside accept",
-        &[
-            "inside: `rule 1` is",
-            "rule 2",
-            "rule 3",
-            "rule 4",
-            "rule 5",
-            "inside: `{",
-        ],
+        &["inside: `rule 1` is", "rule 2", "rule 3", "rule 4", "rule 5", "inside: `{"],
     );
     check("add rule inet ringfence outside accept", &["outside: `{"]);
     check(
         "flush chain inet ringfence deny_8",
-        &[
-            "deny_8: `rule 1` is missing",
-            "rule 2",
-            "rule 3",
-            "rule 4",
-            "rule 5",
-        ],
+        &["deny_8: `rule 1` is missing", "rule 2", "rule 3", "rule 4", "rule 5"],
     );
-    check(
-        "add chain inet ringfence extra",
-        &["extra: `the chain` is there"],
-    );
-    check(
-        "add set inet ringfence extra { type ipv4_addr; }",
-        &["extra: `the set` is there"],
-    );
-    check(
-        "delete table bridge ringfence",
-        &["bridge ringfence: `the table` is missing"],
-    );
+    check("add chain inet ringfence extra", &["extra: `the chain` is there"]);
+    check("add set inet ringfence extra { type ipv4_addr; }", &["extra: `the set` is there"]);
+    check("delete table bridge ringfence", &["bridge ringfence: `the table` is missing"]);
     check(
         "chain inet ringfence forward { type filter hook forward priority 0; policy drop; }",
         &["forward: `chain` is"],
@@ -160,11 +125,7 @@ fn netns_drift_of_any_kind_is_named_and_repaired() {
 
     let mut other = bench.ruleset.clone();
     other.members[0].class.0 += 1;
-    let told = bench
-        .fence
-        .verify(&other, &bench.options)
-        .unwrap()
-        .unwrap_err();
+    let told = bench.fence.verify(&other, &bench.options).unwrap().unwrap_err();
     assert!(matches!(told[0].what, Drift::Changed { .. }), "{told:?}");
 }
 
@@ -176,20 +137,8 @@ fn netns_never_goes_back_to_an_older_generation() {
     let mut bench = bench();
     bench.fence.apply(&bench.ruleset, &bench.options).unwrap();
     bench.ruleset.generation = 4;
-    let error = bench
-        .fence
-        .apply(&bench.ruleset, &bench.options)
-        .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            EnforceError::Stale {
-                offered: 4,
-                in_force: 5
-            }
-        ),
-        "{error}"
-    );
+    let error = bench.fence.apply(&bench.ruleset, &bench.options).unwrap_err();
+    assert!(matches!(error, EnforceError::Stale { offered: 4, in_force: 5 }), "{error}");
     assert_eq!(bench.fence.read().unwrap().generation, Some(5));
     bench.ruleset.generation = 6;
     let applied = bench.fence.apply(&bench.ruleset, &bench.options).unwrap();
@@ -210,33 +159,16 @@ fn netns_a_refused_transaction_changes_nothing_and_names_the_line() {
     let meddler = Fence::new(Meddler(bench.netns.clone()), "ringfence");
     bench.ruleset.generation = 7;
     let error = meddler.apply(&bench.ruleset, &bench.options).unwrap_err();
-    let EnforceError::Refused {
-        line,
-        statement,
-        why,
-    } = &error
-    else {
-        panic!("{error}")
-    };
-    assert_eq!(
-        (*line, statement.as_str()),
-        (1, "delete chain inet ringfence generation_5")
-    );
+    let EnforceError::Refused { line, statement, why } = &error else { panic!("{error}") };
+    assert_eq!((*line, statement.as_str()), (1, "delete chain inet ringfence generation_5"));
     assert!(why.contains("No such file or directory"), "{error}");
     assert_eq!(bench.fence.read().unwrap().generation, Some(6));
     bench.fence.apply(&bench.ruleset, &bench.options).unwrap();
     bench.verify().unwrap();
     bench.fence.remove().unwrap();
     bench.fence.remove().unwrap();
-    let left = bench
-        .netns
-        .run(&["nft", "list", "ruleset"], "")
-        .unwrap()
-        .stdout;
-    assert!(
-        left.contains("table inet other") && !left.contains("ringfence"),
-        "{left}"
-    );
+    let left = bench.netns.run(&["nft", "list", "ruleset"], "").unwrap().stdout;
+    assert!(left.contains("table inet other") && !left.contains("ringfence"), "{left}");
     assert_eq!(bench.fence.read().unwrap(), enforcer::InForce::default());
 }
 

@@ -16,11 +16,7 @@ fn netns_nothing_is_left_after_an_orderly_end() {
     let lab = Lab::new(7).unwrap();
     lab.boot().unwrap();
     traffic::baseline(&lab, Duration::from_millis(100)).unwrap();
-    let spaces: BTreeSet<_> = lab
-        .devices()
-        .iter()
-        .map(|d| inode(&d.netns.path()))
-        .collect();
+    let spaces: BTreeSet<_> = lab.devices().iter().map(|d| inode(&d.netns.path())).collect();
     let (pids, directory) = (lab.processes(), lab.directory().to_owned());
     assert_eq!((spaces.len(), pids.len()), (14, 3));
     drop(lab);
@@ -34,17 +30,8 @@ fn hold_a_lab() {
     let lab = Lab::new(7).unwrap();
     lab.boot().unwrap();
     let pids: Vec<_> = lab.processes().iter().map(ToString::to_string).collect();
-    let spaces: Vec<_> = lab
-        .devices()
-        .iter()
-        .map(|d| inode(&d.netns.path()))
-        .collect();
-    println!(
-        "\nready {} {} {}",
-        lab.directory().display(),
-        pids.join(","),
-        spaces.join(",")
-    );
+    let spaces: Vec<_> = lab.devices().iter().map(|d| inode(&d.netns.path())).collect();
+    println!("\nready {} {} {}", lab.directory().display(), pids.join(","), spaces.join(","));
     let interrupted = wait::pass(Duration::from_secs(60));
     assert!(interrupted.is_err());
 }
@@ -57,10 +44,7 @@ fn netns_ctrl_c_leaves_nothing() {
     for signal in ["-INT", "-TERM"] {
         let mut held = Held::start();
         held.signal(signal);
-        assert!(
-            held.child.wait().unwrap().success(),
-            "it did not end in order"
-        );
+        assert!(held.child.wait().unwrap().success(), "it did not end in order");
         check_gone(&held.pids, Path::new(&held.directory), &held.spaces);
     }
 }
@@ -90,44 +74,27 @@ struct Held {
 impl Held {
     fn start() -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--ignored",
-                "--exact",
-                "leftovers::hold_a_lab",
-                "--nocapture",
-            ])
+            .args(["--ignored", "--exact", "leftovers::hold_a_lab", "--nocapture"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let line = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .find(|line| line.starts_with("ready "))
-            .unwrap();
+        let line =
+            lines.by_ref().map_while(Result::ok).find(|line| line.starts_with("ready ")).unwrap();
         let words: Vec<_> = line.split(' ').collect();
         Self {
             child,
             _lines: lines,
             directory: words[1].to_owned(),
-            pids: words[2]
-                .split(',')
-                .map(|pid| pid.parse().unwrap())
-                .collect(),
+            pids: words[2].split(',').map(|pid| pid.parse().unwrap()).collect(),
             spaces: words[3].split(',').map(str::to_owned).collect(),
         }
     }
 
     fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([signal, &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 }
 
@@ -151,10 +118,7 @@ fn check_gone(pids: &[u32], directory: &Path, spaces: &BTreeSet<String>) {
     };
     assert!(wait::until(end, || !alive()).unwrap(), "{pids:?}");
     let used = || namespaces_in_use().intersection(spaces).next().is_some();
-    assert!(
-        wait::until(end, || !used()).unwrap(),
-        "a namespace is still in use"
-    );
+    assert!(wait::until(end, || !used()).unwrap(), "a namespace is still in use");
 }
 
 fn running(pid: u32) -> bool {

@@ -43,10 +43,7 @@ pub(super) fn build(report: &Report, options: &DraftOptions, observed: Observed)
             zone,
             macs: device.macs.clone(),
             addresses,
-            behind: device
-                .parent
-                .clone()
-                .filter(|parent| by_id.contains_key(parent)),
+            behind: device.parent.clone().filter(|parent| by_id.contains_key(parent)),
             owner: String::new(),
             assurance: device.assurance,
             support: "unknown".to_owned(),
@@ -54,19 +51,12 @@ pub(super) fn build(report: &Report, options: &DraftOptions, observed: Observed)
             posture: "normal".to_owned(),
         });
     }
-    let number: BTreeMap<&DeviceId, usize> = report
-        .devices
-        .iter()
-        .enumerate()
-        .map(|(i, d)| (&d.id, i))
-        .collect();
+    let number: BTreeMap<&DeviceId, usize> =
+        report.devices.iter().enumerate().map(|(i, d)| (&d.id, i)).collect();
     let mut services = Vec::with_capacity(report.services.len());
     for service in &report.services {
-        let host = service
-            .device
-            .as_ref()
-            .and_then(|id| number.get(id))
-            .and_then(|i| devices.get(*i));
+        let host =
+            service.device.as_ref().and_then(|id| number.get(id)).and_then(|i| devices.get(*i));
         let built = service_of(service, host);
         if built.device.is_none() {
             if service.scope == Scope::Estate {
@@ -104,28 +94,16 @@ pub(super) fn build(report: &Report, options: &DraftOptions, observed: Observed)
 fn kind(device: &inspect::Device) -> String {
     let known = |text: &str| Some(slug(text)).filter(|t| !t.is_empty() && t != class::UNKNOWN);
     let kind = device.kind.as_ref().and_then(|k| known(&k.value));
-    let role = || {
-        device
-            .role
-            .as_deref()
-            .and_then(known)
-            .filter(|r| class::of_type(r) != class::UNKNOWN)
-    };
-    kind.or_else(role)
-        .unwrap_or_else(|| class::UNKNOWN.to_owned())
+    let role =
+        || device.role.as_deref().and_then(known).filter(|r| class::of_type(r) != class::UNKNOWN);
+    kind.or_else(role).unwrap_or_else(|| class::UNKNOWN.to_owned())
 }
 
 fn name(device: &inspect::Device) -> String {
     let value = |a: &Option<inspect::Attribute>| a.as_ref().map(|a| a.value.clone());
-    let product = [value(&device.vendor), value(&device.model)]
-        .into_iter()
-        .flatten();
+    let product = [value(&device.vendor), value(&device.model)].into_iter().flatten();
     let product = product.collect::<Vec<_>>().join(" ");
-    let name = if product.is_empty() {
-        device.hostnames.first().cloned()
-    } else {
-        Some(product)
-    };
+    let name = if product.is_empty() { device.hostnames.first().cloned() } else { Some(product) };
     line(&name.unwrap_or_default()).trim().to_owned()
 }
 
@@ -155,10 +133,7 @@ fn own_subnet(ips: &[IpAddr]) -> Option<String> {
         IpAddr::V6(v6) if v6.is_unicast_link_local() => 3,
         IpAddr::V6(_) => 1,
     };
-    let ip = ips
-        .iter()
-        .filter(|ip| is_host(**ip))
-        .min_by_key(|ip| rank(ip))?;
+    let ip = ips.iter().filter(|ip| is_host(**ip)).min_by_key(|ip| rank(ip))?;
     Some(match ip {
         IpAddr::V4(v4) if v4.is_link_local() => "169.254.0.0/16".to_owned(),
         IpAddr::V4(v4) => format!("{}/24", Ipv4Addr::from_bits(v4.to_bits() & 0xffff_ff00)),
@@ -183,12 +158,7 @@ fn own_addresses(report: &Report) -> (Vec<Vec<IpAddr>>, Vec<String>) {
     let mut remarks = Vec::new();
     for (ip, mut users) in users {
         users.dedup();
-        let seen = |i: &usize| {
-            report
-                .devices
-                .get(*i)
-                .map(|d| (d.last_seen, std::cmp::Reverse(*i)))
-        };
+        let seen = |i: &usize| report.devices.get(*i).map(|d| (d.last_seen, std::cmp::Reverse(*i)));
         let Some(owner) = users.iter().copied().max_by_key(seen) else {
             continue;
         };

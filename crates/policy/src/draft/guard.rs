@@ -19,20 +19,14 @@ pub(super) fn base() -> Vec<Policy> {
     let principal = |name| Expr::attr(Var::Principal, name);
     let resource = |name| Expr::attr(Var::Resource, name);
     let context = |name| Expr::attr(Var::Context, name);
-    let ports = CLEARTEXT_ADMIN_PORTS
-        .iter()
-        .map(|(port, _)| Expr::Long(i64::from(*port)))
-        .collect();
+    let ports =
+        CLEARTEXT_ADMIN_PORTS.iter().map(|(port, _)| Expr::Long(i64::from(*port))).collect();
     let all = |a, b| Expr::binary(Binary::And, a, b);
     [
         (
             "base.identity-ceiling",
             "identity strength caps what may be granted: anyone can copy a MAC address",
-            Expr::binary(
-                Binary::Lt,
-                principal("assurance"),
-                resource("assurance_min"),
-            ),
+            Expr::binary(Binary::Lt, principal("assurance"), resource("assurance_min")),
         ),
         (
             "base.no-owner",
@@ -67,10 +61,7 @@ pub(super) fn base() -> Vec<Policy> {
         principal: Scope::All,
         action: Actions::All,
         resource: Scope::All,
-        conditions: vec![Condition {
-            unless: false,
-            body,
-        }],
+        conditions: vec![Condition { unless: false, body }],
         file: BASE_FILE.to_owned(),
         line: 0,
     })
@@ -88,12 +79,7 @@ pub(super) fn tests(
     let estate = &folder.estate;
     let test = |device: usize, service: usize, because: String| {
         let (device, service) = (estate.devices.get(device)?, estate.services.get(service)?);
-        Some(PathTest {
-            from: device.id.clone(),
-            to: service.id.clone(),
-            because,
-            line: 0,
-        })
+        Some(PathTest { from: device.id.clone(), to: service.id.clone(), because, line: 0 })
     };
     let allow = samples
         .iter()
@@ -138,11 +124,8 @@ fn between_classes<'f>(
     lowered: &Lowered,
 ) -> Vec<(usize, usize, &'f str, &'f str)> {
     let estate = &folder.estate;
-    let classes: HashMap<&str, &str> = estate
-        .zones
-        .iter()
-        .map(|z| (z.id.as_str(), z.class.as_str()))
-        .collect();
+    let classes: HashMap<&str, &str> =
+        estate.zones.iter().map(|z| (z.id.as_str(), z.class.as_str())).collect();
     let class = |zone: &str| classes.get(zone).copied().unwrap_or(class::UNKNOWN);
     let mut devices: BTreeMap<&str, usize> = BTreeMap::new();
     let mut services: BTreeMap<&str, usize> = BTreeMap::new();
@@ -174,12 +157,7 @@ fn between_classes<'f>(
 
 /// Claims that hold on the draft, and remarks about those that do not.
 pub(super) fn claims(folder: &Folder, lowered: &Lowered) -> (Vec<Claim>, Vec<String>) {
-    let classes: BTreeSet<&str> = folder
-        .estate
-        .zones
-        .iter()
-        .map(|z| z.class.as_str())
-        .collect();
+    let classes: BTreeSet<&str> = folder.estate.zones.iter().map(|z| z.class.as_str()).collect();
     let (mut claims, mut broken) = (Vec::new(), Vec::new());
     for standing in class::CLAIMS {
         if !classes.contains(standing.from) || !classes.contains(standing.never) {
@@ -198,10 +176,8 @@ pub(super) fn claims(folder: &Folder, lowered: &Lowered) -> (Vec<Claim>, Vec<Str
         match (fails(true), fails(false)) {
             (None, _) => claims.push(claim(true)),
             (Some(why), None) => {
-                broken.push(format!(
-                    "\"{what}\" holds directly, but not by hopping: {}",
-                    line(&why)
-                ));
+                broken
+                    .push(format!("\"{what}\" holds directly, but not by hopping: {}", line(&why)));
                 claims.push(claim(false));
             }
             (_, Some(why)) => {

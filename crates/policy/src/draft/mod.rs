@@ -160,19 +160,7 @@ pub fn draft(report: &Report, options: &DraftOptions) -> Draft {
     for (kind, file) in mud::of_types(report, &folder, &lowered, &observed, &options.mud_base) {
         files.insert(format!("mud/{kind}.json"), file.to_json());
     }
-    files.insert(
-        "proposals.md".to_owned(),
-        words::proposals(&folder, &refused, &remarks),
-    );
-    files.insert(
-        "README.md".to_owned(),
-        words::readme(&folder, &observed, &refused, &remarks),
-    );
-    Draft {
-        folder,
-        files,
-        refused,
-        observed,
-        remarks,
-    }
+    files.insert("proposals.md".to_owned(), words::proposals(&folder, &refused, &remarks));
+    files.insert("README.md".to_owned(), words::readme(&folder, &observed, &refused, &remarks));
+    Draft { folder, files, refused, observed, remarks }
 }

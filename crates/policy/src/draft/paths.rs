@@ -60,18 +60,10 @@ pub(super) fn sort(
 
 /// Conduits by (device, service), in that order; a device's own services and unknown ends left out.
 fn collect(report: &Report, estate: &Estate) -> Vec<Path> {
-    let devices: HashMap<&str, usize> = estate
-        .devices
-        .iter()
-        .enumerate()
-        .map(|(i, d)| (d.id.as_str(), i))
-        .collect();
-    let services: HashMap<&str, usize> = estate
-        .services
-        .iter()
-        .enumerate()
-        .map(|(i, s)| (s.id.as_str(), i))
-        .collect();
+    let devices: HashMap<&str, usize> =
+        estate.devices.iter().enumerate().map(|(i, d)| (d.id.as_str(), i)).collect();
+    let services: HashMap<&str, usize> =
+        estate.services.iter().enumerate().map(|(i, s)| (s.id.as_str(), i)).collect();
     let mut paths: BTreeMap<(usize, usize), Path> = BTreeMap::new();
     for (number, conduit) in report.conduits.iter().enumerate() {
         let from = devices.get(conduit.from.as_str()).copied();
@@ -134,12 +126,8 @@ enum Kind {
 
 impl<'a> Scene<'a> {
     fn of(report: &'a Report, estate: &'a Estate, paths: &[Path]) -> Self {
-        let numbers: HashMap<&str, usize> = estate
-            .devices
-            .iter()
-            .enumerate()
-            .map(|(i, d)| (d.id.as_str(), i))
-            .collect();
+        let numbers: HashMap<&str, usize> =
+            estate.devices.iter().enumerate().map(|(i, d)| (d.id.as_str(), i)).collect();
         let probing = |kind: &str| matches!(kind, "scan" | "flood");
         let scanners = report
             .findings
@@ -153,22 +141,15 @@ impl<'a> Scene<'a> {
             .filter(|f| f.kind == "cleartext-admin")
             .flat_map(|f| {
                 let device = f.device.as_ref();
-                f.evidence
-                    .iter()
-                    .filter_map(move |e| Some((device?, e.protocol.as_ref())))
+                f.evidence.iter().filter_map(move |e| Some((device?, e.protocol.as_ref())))
             })
             .collect();
         let zones = estate.zones.iter();
-        let sites = zones
-            .clone()
-            .filter_map(|z| Some((z.id.as_str(), z.site.as_ref()?.as_str())));
+        let sites = zones.clone().filter_map(|z| Some((z.id.as_str(), z.site.as_ref()?.as_str())));
         let sites: HashMap<&str, &str> = sites.collect();
         let mut peers: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
         for (i, device) in estate.devices.iter().enumerate() {
-            peers
-                .entry((&device.kind, &device.zone))
-                .or_default()
-                .push(i);
+            peers.entry((&device.kind, &device.zone)).or_default().push(i);
             if let Some(site) = sites.get(device.zone.as_str()) {
                 peers.entry((&device.kind, site)).or_default().push(i);
             }
@@ -183,10 +164,7 @@ impl<'a> Scene<'a> {
             peers,
             cleartext,
         };
-        for path in paths
-            .iter()
-            .filter(|p| !scene.scanners.contains_key(&p.from))
-        {
+        for path in paths.iter().filter(|p| !scene.scanners.contains_key(&p.from)) {
             for kind in scene.kinds(path) {
                 scene.users.entry(kind).or_default().insert(path.from);
             }
@@ -200,10 +178,7 @@ impl<'a> Scene<'a> {
             return kinds;
         };
         let (transport, port) = (service.transport, service.port);
-        let host = service
-            .device
-            .as_ref()
-            .and_then(|d| self.hosts.get(d.as_str()));
+        let host = service.device.as_ref().and_then(|d| self.hosts.get(d.as_str()));
         match host {
             // Unknown devices are not alike, so a path to one says nothing about a path to another.
             Some(host) if self.class_of(&host.zone) != class::UNKNOWN => {
@@ -223,17 +198,13 @@ impl<'a> Scene<'a> {
     }
 
     fn reasons(&self, report: &Report, path: &Path, options: &DraftOptions) -> Vec<Reason> {
-        let (Some(device), Some(service)) = (
-            self.estate.devices.get(path.from),
-            self.estate.services.get(path.to),
-        ) else {
+        let (Some(device), Some(service)) =
+            (self.estate.devices.get(path.from), self.estate.services.get(path.to))
+        else {
             return Vec::new();
         };
-        let conduits: Vec<_> = path
-            .conduits
-            .iter()
-            .filter_map(|i| report.conduits.get(*i))
-            .collect();
+        let conduits: Vec<_> =
+            path.conduits.iter().filter_map(|i| report.conduits.get(*i)).collect();
         let mut reasons = Vec::new();
         let mut because = |kind, text| reasons.push(Reason { kind, text });
         for conduit in &conduits {
@@ -262,26 +233,15 @@ impl<'a> Scene<'a> {
     /// Users of the same kind of path other than the path's own device.
     fn other_users(&self, path: &Path) -> BTreeSet<usize> {
         let kinds = self.kinds(path);
-        let users = kinds
-            .iter()
-            .filter_map(|kind| self.users.get(kind))
-            .flatten();
+        let users = kinds.iter().filter_map(|kind| self.users.get(kind)).flatten();
         users.copied().filter(|user| *user != path.from).collect()
     }
 
     /// Peers: same type; same zone for a destination inside, same site for one outside.
     fn peers(&self, device: &Device, service: &Service, from: usize) -> Vec<usize> {
         let site = self.sites.get(device.zone.as_str()).copied().unwrap_or("");
-        let place = if service.device.is_some() {
-            device.zone.as_str()
-        } else {
-            site
-        };
-        let all = self
-            .peers
-            .get(&(device.kind.as_str(), place))
-            .into_iter()
-            .flatten();
+        let place = if service.device.is_some() { device.zone.as_str() } else { site };
+        let all = self.peers.get(&(device.kind.as_str(), place)).into_iter().flatten();
         all.copied().filter(|peer| *peer != from).collect()
     }
 
@@ -292,12 +252,9 @@ impl<'a> Scene<'a> {
             !others.is_empty()
         } else {
             device.kind != class::UNKNOWN
-                && others.iter().any(|o| {
-                    self.estate
-                        .devices
-                        .get(*o)
-                        .is_some_and(|o| o.kind == device.kind)
-                })
+                && others
+                    .iter()
+                    .any(|o| self.estate.devices.get(*o).is_some_and(|o| o.kind == device.kind))
         };
         (!shared).then(|| {
             format!("the device probes the network ({finding}) and no peer uses this path")
@@ -323,11 +280,7 @@ impl<'a> Scene<'a> {
         let peers = self.peers(device, service, path.from);
         let without = peers.iter().filter(|peer| !others.contains(peer)).count();
         let alone = without == peers.len();
-        let what = if without == 1 {
-            "does not use it"
-        } else {
-            "do not use it"
-        };
+        let what = if without == 1 { "does not use it" } else { "do not use it" };
         (alone && without >= options.rare_peers_min.max(1)).then(|| {
             format!(
                 "only this device uses it; the {} of type {} {what}",
@@ -349,29 +302,19 @@ impl<'a> Scene<'a> {
         let ends = [Some(&device.id), service.device.as_ref()];
         protocols.find_map(|protocol| {
             let known = matches!(protocol, "telnet" | "ftp" | "rlogin" | "rsh" | "rexec");
-            let found = ends
-                .iter()
-                .flatten()
-                .any(|end| self.cleartext.contains(&(*end, protocol)));
+            let found = ends.iter().flatten().any(|end| self.cleartext.contains(&(*end, protocol)));
             (known || found).then(|| format!("{protocol} carries administration in clear text"))
         })
     }
 }
 
 /// TCP ports of administration in clear text.
-pub(super) const CLEARTEXT_ADMIN_PORTS: [(u16, &str); 5] = [
-    (21, "ftp"),
-    (23, "telnet"),
-    (512, "rexec"),
-    (513, "rlogin"),
-    (514, "rsh"),
-];
+pub(super) const CLEARTEXT_ADMIN_PORTS: [(u16, &str); 5] =
+    [(21, "ftp"), (23, "telnet"), (512, "rexec"), (513, "rlogin"), (514, "rsh")];
 
 fn cleartext_admin_port(transport: Transport, port: u16) -> Option<&'static str> {
     let known = CLEARTEXT_ADMIN_PORTS.iter().find(|(p, _)| *p == port);
-    known
-        .filter(|_| transport == Transport::Tcp)
-        .map(|(_, name)| *name)
+    known.filter(|_| transport == Transport::Tcp).map(|(_, name)| *name)
 }
 
 /// DHCP, DNS, NTP, and what is below IP: every device needs it, but a short capture sees few use it.

@@ -92,50 +92,27 @@ pub(super) fn generalise(
 
 impl<'a> Work<'a> {
     fn of(estate: &'a Estate, refused: &[Refused], options: &'a DraftOptions) -> Self {
-        let devices: HashMap<&str, usize> = estate
-            .devices
-            .iter()
-            .enumerate()
-            .map(|(i, d)| (d.id.as_str(), i))
-            .collect();
-        let services: HashMap<&str, usize> = estate
-            .services
-            .iter()
-            .enumerate()
-            .map(|(i, s)| (s.id.as_str(), i))
-            .collect();
-        let ends = |r: &Refused| {
-            Some((
-                *devices.get(r.from.as_str())?,
-                *services.get(r.to.as_str())?,
-            ))
-        };
+        let devices: HashMap<&str, usize> =
+            estate.devices.iter().enumerate().map(|(i, d)| (d.id.as_str(), i)).collect();
+        let services: HashMap<&str, usize> =
+            estate.services.iter().enumerate().map(|(i, s)| (s.id.as_str(), i)).collect();
+        let ends =
+            |r: &Refused| Some((*devices.get(r.from.as_str())?, *services.get(r.to.as_str())?));
         let mut cells: BTreeMap<(String, String), Vec<usize>> = BTreeMap::new();
         for (i, device) in estate.devices.iter().enumerate() {
-            cells
-                .entry((device.zone.clone(), device.kind.clone()))
-                .or_default()
-                .push(i);
+            cells.entry((device.zone.clone(), device.kind.clone())).or_default().push(i);
         }
         let mut zones_of: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let mut kinds_in: BTreeMap<String, usize> = BTreeMap::new();
         for (zone, kind) in cells.keys() {
-            zones_of
-                .entry(kind.clone())
-                .or_default()
-                .insert(zone.clone());
+            zones_of.entry(kind.clone()).or_default().insert(zone.clone());
             *kinds_in.entry(zone.clone()).or_default() += 1;
         }
-        let classes: HashMap<&str, &str> = estate
-            .zones
-            .iter()
-            .map(|z| (z.id.as_str(), z.class.as_str()))
-            .collect();
+        let classes: HashMap<&str, &str> =
+            estate.zones.iter().map(|z| (z.id.as_str(), z.class.as_str())).collect();
         let mut groups: BTreeMap<GroupKey, Vec<usize>> = BTreeMap::new();
         for (i, service) in estate.services.iter().enumerate() {
-            let known = classes
-                .get(service.zone.as_str())
-                .is_some_and(|c| *c != class::UNKNOWN);
+            let known = classes.get(service.zone.as_str()).is_some_and(|c| *c != class::UNKNOWN);
             if known && service.device.is_some() && service.scope == Place::Estate {
                 let key = (service.zone.clone(), service.transport, service.port);
                 groups.entry(key).or_default().push(i);
@@ -154,11 +131,7 @@ impl<'a> Work<'a> {
             hosts: estate
                 .services
                 .iter()
-                .map(|s| {
-                    s.device
-                        .as_ref()
-                        .and_then(|d| devices.get(d.as_str()).copied())
-                })
+                .map(|s| s.device.as_ref().and_then(|d| devices.get(d.as_str()).copied()))
                 .collect(),
         }
     }
@@ -173,9 +146,7 @@ impl<'a> Work<'a> {
 
     /// No device among `devices` was refused the service.
     fn clean(&self, devices: &[usize], service: usize) -> bool {
-        devices
-            .iter()
-            .all(|device| !self.refused.contains(&(*device, service)))
+        devices.iter().all(|device| !self.refused.contains(&(*device, service)))
     }
 
     /// Subjects that cover the users of a service.
@@ -185,10 +156,7 @@ impl<'a> Work<'a> {
             let Some(device) = self.estate.devices.get(*user) else {
                 continue;
             };
-            by_cell
-                .entry((device.zone.clone(), device.kind.clone()))
-                .or_default()
-                .push(*user);
+            by_cell.entry((device.zone.clone(), device.kind.clone())).or_default().push(*user);
         }
         let mut subjects = Vec::new();
         let kinds: BTreeSet<&String> = by_cell.keys().map(|(_, kind)| kind).collect();
@@ -199,10 +167,7 @@ impl<'a> Work<'a> {
             }
             for (cell, users) in by_cell.iter().filter(|((_, k), _)| k == kind) {
                 let all = self.cells.get(cell).map_or(&[][..], Vec::as_slice);
-                let others = all
-                    .iter()
-                    .filter(|d| Some(**d) != self.host(service))
-                    .count();
+                let others = all.iter().filter(|d| Some(**d) != self.host(service)).count();
                 let shared = users.len() >= self.options.shared_by_min.max(2)
                     && self.enough(users.len(), others)
                     && self.alike(cell)
@@ -219,11 +184,7 @@ impl<'a> Work<'a> {
 
     /// Devices of the cell do the same job, so that what several do may be granted to all.
     fn alike(&self, (zone, kind): &(String, String)) -> bool {
-        let class = self
-            .classes
-            .get(zone.as_str())
-            .copied()
-            .unwrap_or(class::UNKNOWN);
+        let class = self.classes.get(zone.as_str()).copied().unwrap_or(class::UNKNOWN);
         kind != class::UNKNOWN && !class::is_mixed(class)
     }
 
@@ -235,20 +196,14 @@ impl<'a> Work<'a> {
         by_cell: &BTreeMap<(String, String), Vec<usize>>,
     ) -> bool {
         let cells = self.cells_of(kind);
-        let users: usize = by_cell
-            .iter()
-            .filter(|((_, k), _)| k == kind)
-            .map(|(_, u)| u.len())
-            .sum();
+        let users: usize =
+            by_cell.iter().filter(|((_, k), _)| k == kind).map(|(_, u)| u.len()).sum();
         cells.len() > 1
             && users >= self.options.shared_by_min.max(2)
             && cells.iter().all(|cell| {
                 let all = self.cells.get(cell).map_or(&[][..], Vec::as_slice);
                 let used = by_cell.get(cell).map_or(0, Vec::len);
-                let others = all
-                    .iter()
-                    .filter(|d| Some(**d) != self.host(service))
-                    .count();
+                let others = all.iter().filter(|d| Some(**d) != self.host(service)).count();
                 used > 0
                     && self.enough(used, others)
                     && self.alike(cell)
@@ -264,19 +219,12 @@ impl<'a> Work<'a> {
     fn devices(&self, subject: &Subject) -> Vec<usize> {
         match subject {
             Subject::Device(device) => vec![*device],
-            Subject::Cell(zone, kind) => self
-                .cells
-                .get(&(zone.clone(), kind.clone()))
-                .cloned()
-                .unwrap_or_default(),
+            Subject::Cell(zone, kind) => {
+                self.cells.get(&(zone.clone(), kind.clone())).cloned().unwrap_or_default()
+            }
             Subject::Kind(kind) => {
                 let cells = self.cells_of(kind);
-                cells
-                    .iter()
-                    .filter_map(|cell| self.cells.get(cell))
-                    .flatten()
-                    .copied()
-                    .collect()
+                cells.iter().filter_map(|cell| self.cells.get(cell)).flatten().copied().collect()
             }
         }
     }
@@ -287,11 +235,8 @@ impl<'a> Work<'a> {
         let mut by_group: BTreeMap<GroupKey, Vec<usize>> = BTreeMap::new();
         let mut targets = Vec::new();
         for service in services {
-            let key = self
-                .estate
-                .services
-                .get(service)
-                .map(|s| (s.zone.clone(), s.transport, s.port));
+            let key =
+                self.estate.services.get(service).map(|s| (s.zone.clone(), s.transport, s.port));
             match key.filter(|key| self.groups.contains_key(key)) {
                 Some(key) => by_group.entry(key).or_default().push(service),
                 None => targets.push((Target::Service(service), vec![service])),
@@ -310,8 +255,7 @@ impl<'a> Work<'a> {
                 targets.push((Target::Group(group_id(&key)), used));
             } else {
                 targets.extend(
-                    used.into_iter()
-                        .map(|service| (Target::Service(service), vec![service])),
+                    used.into_iter().map(|service| (Target::Service(service), vec![service])),
                 );
             }
         }
@@ -351,9 +295,7 @@ impl<'a> Work<'a> {
             };
             let id = unique(&mut ids, self.rule_id(&subject, &target, service));
             rules.samples.push((first.from, first.to, id.clone()));
-            rules
-                .conduits
-                .push(self.conduit(&id, &subject, &target, &paths));
+            rules.conduits.push(self.conduit(&id, &subject, &target, &paths));
             let policy = self.policy(id, &subject, &target, service, &paths, devices.len());
             rules.policies.push(policy);
         }
@@ -367,10 +309,7 @@ impl<'a> Work<'a> {
                     .iter()
                     .filter_map(|s| self.estate.services.get(*s))
                     .map(|s| s.id.clone());
-                Group {
-                    id,
-                    services: ids.collect(),
-                }
+                Group { id, services: ids.collect() }
             })
             .collect();
         rules.policies.sort_by(|a, b| a.file.cmp(&b.file));
@@ -382,31 +321,21 @@ impl<'a> Work<'a> {
             Subject::Kind(kind) => format!("all-{kind}"),
             Subject::Cell(zone, kind) if self.one_kind(zone) => slug(zone),
             Subject::Cell(zone, kind) => format!("{}-{kind}", slug(zone)),
-            Subject::Device(device) => self
-                .estate
-                .devices
-                .get(*device)
-                .map_or(String::new(), |d| slug(d.id.as_str())),
+            Subject::Device(device) => {
+                self.estate.devices.get(*device).map_or(String::new(), |d| slug(d.id.as_str()))
+            }
         };
         let to = match target {
             Target::Group(_) => slug(&service.zone),
             Target::Service(_) => self.service_slug(service),
         };
-        format!(
-            "{from}-to-{to}-{}-{}",
-            service.transport.word(),
-            service.port
-        )
+        format!("{from}-to-{to}-{}-{}", service.transport.word(), service.port)
     }
 
     /// A readable name of a service: its host's and the rest of its own, or its id.
     fn service_slug(&self, service: &Service) -> String {
         let name = slug(&service.name);
-        if name.is_empty() {
-            slug(service.id.as_str())
-        } else {
-            name
-        }
+        if name.is_empty() { slug(service.id.as_str()) } else { name }
     }
 
     fn one_kind(&self, zone: &str) -> bool {
@@ -416,11 +345,9 @@ impl<'a> Work<'a> {
     fn class_of(&self, subject: &Subject) -> &str {
         match subject {
             Subject::Kind(kind) => class::of_type(kind),
-            Subject::Cell(zone, _) => self
-                .classes
-                .get(zone.as_str())
-                .copied()
-                .unwrap_or(class::UNKNOWN),
+            Subject::Cell(zone, _) => {
+                self.classes.get(zone.as_str()).copied().unwrap_or(class::UNKNOWN)
+            }
             Subject::Device(device) => self
                 .estate
                 .devices
@@ -445,15 +372,9 @@ impl<'a> Work<'a> {
         let annotations = BTreeMap::from([
             ("mode".to_owned(), "enforce".to_owned()),
             ("evidence".to_owned(), list(evidence, EVIDENCE_MAX)),
-            (
-                "reason".to_owned(),
-                self.reason(subject, target, service, paths, users.len(), of),
-            ),
+            ("reason".to_owned(), self.reason(subject, target, service, paths, users.len(), of)),
         ]);
-        let entity = |kind: &str, id: &str| Entity {
-            kind: kind.to_owned(),
-            id: id.to_owned(),
-        };
+        let entity = |kind: &str, id: &str| Entity { kind: kind.to_owned(), id: id.to_owned() };
         let mut conditions = Vec::new();
         let principal = match subject {
             Subject::Kind(kind) => Scope::In(entity("DeviceType", kind)),
@@ -470,10 +391,7 @@ impl<'a> Work<'a> {
             }
             Subject::Device(device) => Scope::Eq(entity(
                 "Device",
-                self.estate
-                    .devices
-                    .get(*device)
-                    .map_or("", |d| d.id.as_str()),
+                self.estate.devices.get(*device).map_or("", |d| d.id.as_str()),
             )),
         };
         let resource = match target {
@@ -485,9 +403,7 @@ impl<'a> Work<'a> {
         };
         conditions.push(is("protocol", Expr::text(service.transport.word())));
         conditions.push(is("port", Expr::Long(i64::from(service.port))));
-        let body = conditions
-            .into_iter()
-            .reduce(|a, b| Expr::binary(Binary::And, a, b));
+        let body = conditions.into_iter().reduce(|a, b| Expr::binary(Binary::And, a, b));
         Policy {
             id,
             effect: Effect::Permit,
@@ -495,13 +411,7 @@ impl<'a> Work<'a> {
             principal,
             action: Actions::These(vec!["connect".to_owned()]),
             resource,
-            conditions: body
-                .into_iter()
-                .map(|body| Condition {
-                    unless: false,
-                    body,
-                })
-                .collect(),
+            conditions: body.into_iter().map(|body| Condition { unless: false, body }).collect(),
             file: format!("policies/{}.cedar", self.class_of(subject)),
             line: 0,
         }
@@ -524,27 +434,17 @@ impl<'a> Work<'a> {
                 format!("used by {users} of {of} devices of type {kind} in the zone")
             }
             Subject::Device(device) => {
-                let kind = self
-                    .estate
-                    .devices
-                    .get(*device)
-                    .map_or("", |d| d.kind.as_str());
+                let kind = self.estate.devices.get(*device).map_or("", |d| d.kind.as_str());
                 format!(
                     "used by this {} device",
-                    if kind == class::UNKNOWN {
-                        "unidentified"
-                    } else {
-                        kind
-                    }
+                    if kind == class::UNKNOWN { "unidentified" } else { kind }
                 )
             }
         };
         let what = match target {
             Target::Group(_) => {
                 let used: BTreeSet<usize> = paths.iter().map(|p| p.to).collect();
-                let all = self
-                    .groups
-                    .get(&(service.zone.clone(), service.transport, service.port));
+                let all = self.groups.get(&(service.zone.clone(), service.transport, service.port));
                 format!("to {} of {} services", used.len(), all.map_or(0, Vec::len))
             }
             Target::Service(_) if service.application.is_empty() => {
@@ -552,27 +452,16 @@ impl<'a> Work<'a> {
             }
             Target::Service(_) => line(&service.application),
         };
-        let flows = paths
-            .iter()
-            .fold(0u64, |sum, p| sum.saturating_add(p.flows));
+        let flows = paths.iter().fold(0u64, |sum, p| sum.saturating_add(p.flows));
         let names = list(service.dns_names.iter().map(|n| line(n)), 2);
-        let names = if names.is_empty() {
-            names
-        } else {
-            format!("; as {names}")
-        };
+        let names = if names.is_empty() { names } else { format!("; as {names}") };
         let flows = count(usize::try_from(flows).unwrap_or(usize::MAX), "flow");
         let (first, last) = span(paths);
         format!("{who}; {what}; {flows} from {first} to {last}{names}")
     }
 
     fn conduit(&self, id: &str, subject: &Subject, target: &Target, paths: &[&Path]) -> Conduit {
-        let device = |i: &usize| {
-            self.estate
-                .devices
-                .get(*i)
-                .map(|d: &Device| d.id.to_string())
-        };
+        let device = |i: &usize| self.estate.devices.get(*i).map(|d: &Device| d.id.to_string());
         let service = |i: &usize| self.estate.services.get(*i).map(|s| s.id.to_string());
         let (first_seen, last_seen) = span(paths);
         let users: BTreeSet<usize> = paths.iter().map(|p| p.from).collect();

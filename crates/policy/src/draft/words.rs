@@ -20,14 +20,8 @@ pub(super) fn observed(report: &Report) -> Observed {
     let seconds = report.span.last.seconds_since(report.span.first);
     let mut unseen = Vec::new();
     for (span, what) in [
-        (
-            DAY,
-            "nightly jobs (backups, reports, log rotation): less than 24 hours were observed",
-        ),
-        (
-            7.0 * DAY,
-            "weekly jobs and weekends: less than 7 days were observed",
-        ),
+        (DAY, "nightly jobs (backups, reports, log rotation): less than 24 hours were observed"),
+        (7.0 * DAY, "weekly jobs and weekends: less than 7 days were observed"),
         (
             31.0 * DAY,
             "monthly jobs (closing, certificate and firmware checks): less than 31 days were observed",
@@ -79,11 +73,7 @@ pub(super) fn limits(folder: &Folder, lowered: &Lowered) -> Vec<String> {
         ),
     ] {
         if !items.is_empty() {
-            remarks.push(format!(
-                "{} {text}: {}",
-                count(items.len(), what),
-                list(items, 5)
-            ));
+            remarks.push(format!("{} {text}: {}", count(items.len(), what), list(items, 5)));
         }
     }
     remarks
@@ -97,15 +87,10 @@ pub(super) fn refused_by_file(
     let classes = classes(folder);
     let mut notes: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for path in refused {
-        let class = classes
-            .get(path.from.as_str())
-            .copied()
-            .unwrap_or(class::UNKNOWN);
-        let lines = notes
-            .entry(format!("policies/{class}.cedar"))
-            .or_insert_with(|| {
-                vec!["NOT ALLOWED: recorded, but left closed until a person decides.".to_owned()]
-            });
+        let class = classes.get(path.from.as_str()).copied().unwrap_or(class::UNKNOWN);
+        let lines = notes.entry(format!("policies/{class}.cedar")).or_insert_with(|| {
+            vec!["NOT ALLOWED: recorded, but left closed until a person decides.".to_owned()]
+        });
         lines.push(format!(
             "{} -> {} {}/{}: {} (evidence {})",
             path.from,
@@ -120,26 +105,14 @@ pub(super) fn refused_by_file(
 }
 
 fn classes(folder: &Folder) -> BTreeMap<&str, &str> {
-    let zones: BTreeMap<&str, &str> = folder
-        .estate
-        .zones
-        .iter()
-        .map(|z| (z.id.as_str(), z.class.as_str()))
-        .collect();
+    let zones: BTreeMap<&str, &str> =
+        folder.estate.zones.iter().map(|z| (z.id.as_str(), z.class.as_str())).collect();
     let class = |zone: &str| zones.get(zone).copied().unwrap_or(class::UNKNOWN);
-    folder
-        .estate
-        .devices
-        .iter()
-        .map(|d| (d.id.as_str(), class(&d.zone)))
-        .collect()
+    folder.estate.devices.iter().map(|d| (d.id.as_str(), class(&d.zone))).collect()
 }
 
 fn reasons(path: &Refused) -> String {
-    let words = path
-        .reasons
-        .iter()
-        .map(|r| format!("[{}] {}", r.kind.word(), line(&r.text)));
+    let words = path.reasons.iter().map(|r| format!("[{}] {}", r.kind.word(), line(&r.text)));
     words.collect::<Vec<_>>().join("; ")
 }
 
@@ -155,19 +128,12 @@ pub(super) fn proposals(folder: &Folder, refused: &[Refused], remarks: &[String]
         );
         text.push_str("| from | to | path | why | seen | evidence |\n|---|---|---|---|---|---|\n");
     }
-    let names: BTreeMap<&str, &str> = folder
-        .estate
-        .services
-        .iter()
-        .map(|s| (s.id.as_str(), s.name.as_str()))
-        .collect();
+    let names: BTreeMap<&str, &str> =
+        folder.estate.services.iter().map(|s| (s.id.as_str(), s.name.as_str())).collect();
     for path in refused {
         let name = names.get(path.to.as_str()).copied().unwrap_or("");
-        let to = if name.is_empty() {
-            path.to.to_string()
-        } else {
-            format!("{name} ({})", path.to)
-        };
+        let to =
+            if name.is_empty() { path.to.to_string() } else { format!("{name} ({})", path.to) };
         let _ = writeln!(
             text,
             "| {} | {to} | {}/{} | {} | {} to {}, {} | {} |",
@@ -216,11 +182,7 @@ pub(super) fn readme(
          | `mud/*.json` | manufacturer usage descriptions by type (RFC 8520) |\n\
          | `proposals.md` | recorded paths that are not allowed, and remarks |\n",
     );
-    let _ = write!(
-        text,
-        "\n## Observed\n\n{} to {}",
-        observed.first, observed.last
-    );
+    let _ = write!(text, "\n## Observed\n\n{} to {}", observed.first, observed.last);
     let seconds = observed.last.seconds_since(observed.first);
     let _ = writeln!(
         text,
@@ -239,10 +201,7 @@ pub(super) fn readme(
     let _ = writeln!(
         text,
         "\n## Drafted\n\n{}, {}, {}, {}; {} not allowed, {}.",
-        count(
-            estate.zones.iter().filter(|z| z.site.is_some()).count(),
-            "zone"
-        ),
+        count(estate.zones.iter().filter(|z| z.site.is_some()).count(), "zone"),
         count(estate.devices.len(), "device"),
         count(estate.services.len(), "service"),
         count(permits, "permit"),
@@ -252,11 +211,7 @@ pub(super) fn readme(
     text.push_str("\n| zone | devices | types |\n|---|---|---|\n");
     let mut zones: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
     for device in &estate.devices {
-        *zones
-            .entry(&device.zone)
-            .or_default()
-            .entry(&device.kind)
-            .or_default() += 1;
+        *zones.entry(&device.zone).or_default().entry(&device.kind).or_default() += 1;
     }
     for (zone, kinds) in zones {
         let devices: usize = kinds.values().sum();

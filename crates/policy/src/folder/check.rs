@@ -12,11 +12,7 @@ use crate::text::toml_string;
 
 /// Faults of a folder whose files are well formed one by one.
 pub(super) fn references(folder: &Folder, files: &BTreeMap<String, String>) -> Vec<Fault> {
-    let mut check = Check {
-        files,
-        names: Names::of(folder),
-        faults: Vec::new(),
-    };
+    let mut check = Check { files, names: Names::of(folder), faults: Vec::new() };
     check.duplicates(folder);
     check.estate(folder);
     check.policies(folder);
@@ -96,36 +92,17 @@ impl Check<'_> {
     fn duplicates(&mut self, folder: &Folder) {
         let estate = &folder.estate;
         let names: [(&str, Vec<&str>); 6] = [
-            (
-                "owner",
-                estate.owners.iter().map(|o| o.id.as_str()).collect(),
-            ),
+            ("owner", estate.owners.iter().map(|o| o.id.as_str()).collect()),
             ("site", estate.sites.iter().map(|s| s.id.as_str()).collect()),
             ("zone", estate.zones.iter().map(|z| z.id.as_str()).collect()),
-            (
-                "device",
-                estate.devices.iter().map(|d| d.id.as_str()).collect(),
-            ),
-            (
-                "service",
-                estate.services.iter().map(|s| s.id.as_str()).collect(),
-            ),
-            (
-                "group",
-                estate.groups.iter().map(|g| g.id.as_str()).collect(),
-            ),
+            ("device", estate.devices.iter().map(|d| d.id.as_str()).collect()),
+            ("service", estate.services.iter().map(|s| s.id.as_str()).collect()),
+            ("group", estate.groups.iter().map(|g| g.id.as_str()).collect()),
         ];
         for (kind, names) in names {
             for name in twice(names) {
                 let why = "names are used once".to_owned();
-                self.fault(
-                    ESTATE_FILE,
-                    "id",
-                    name,
-                    1,
-                    &format!("duplicate {kind} `{name}`"),
-                    why,
-                );
+                self.fault(ESTATE_FILE, "id", name, 1, &format!("duplicate {kind} `{name}`"), why);
             }
         }
         let mut seen = BTreeMap::new();
@@ -133,34 +110,16 @@ impl Check<'_> {
             if let Some((file, line)) = seen.insert(&policy.id, (&policy.file, policy.line)) {
                 let what = format!("duplicate policy id `{}`", policy.id);
                 let why = format!("it is also at {file}:{line}");
-                self.faults
-                    .push(Fault::on_line(&policy.file, policy.line, &what, why));
+                self.faults.push(Fault::on_line(&policy.file, policy.line, &what, why));
             }
         }
         for (file, names) in [
-            (
-                CLAIMS_FILE,
-                folder
-                    .claims
-                    .iter()
-                    .map(|c| c.id.as_str())
-                    .collect::<Vec<_>>(),
-            ),
-            (
-                EXCEPTIONS_FILE,
-                folder.exceptions.iter().map(|e| e.id.as_str()).collect(),
-            ),
+            (CLAIMS_FILE, folder.claims.iter().map(|c| c.id.as_str()).collect::<Vec<_>>()),
+            (EXCEPTIONS_FILE, folder.exceptions.iter().map(|e| e.id.as_str()).collect()),
         ] {
             for name in twice(names) {
                 let why = "names are used once".to_owned();
-                self.fault(
-                    file,
-                    "id",
-                    name,
-                    1,
-                    &format!("duplicate name `{name}`"),
-                    why,
-                );
+                self.fault(file, "id", name, 1, &format!("duplicate name `{name}`"), why);
             }
         }
     }
@@ -168,21 +127,15 @@ impl Check<'_> {
     fn estate(&mut self, folder: &Folder) {
         let estate = &folder.estate;
         for zone in &estate.zones {
-            if let Some(site) = zone
-                .site
-                .as_ref()
-                .filter(|s| !self.names.sites.contains(s.as_str()))
+            if let Some(site) =
+                zone.site.as_ref().filter(|s| !self.names.sites.contains(s.as_str()))
             {
                 self.unknown(ESTATE_FILE, "site", "site", site.as_str());
             }
             self.owner(ESTATE_FILE, &zone.owner);
         }
-        let sited: BTreeSet<&str> = estate
-            .zones
-            .iter()
-            .filter(|z| z.site.is_some())
-            .map(|z| z.id.as_str())
-            .collect();
+        let sited: BTreeSet<&str> =
+            estate.zones.iter().filter(|z| z.site.is_some()).map(|z| z.id.as_str()).collect();
         let mut claimed: BTreeMap<IpAddr, &str> = BTreeMap::new();
         for device in &estate.devices {
             if !self.names.zones.contains(device.zone.as_str()) {
@@ -201,10 +154,8 @@ impl Check<'_> {
             for ip in &device.addresses {
                 if let Some(other) = claimed.insert(*ip, device.id.as_str()) {
                     let what = format!("address {ip} is claimed twice");
-                    let why = format!(
-                        "by `{other}` and `{}`; a packet could mean either",
-                        device.id
-                    );
+                    let why =
+                        format!("by `{other}` and `{}`; a packet could mean either", device.id);
                     self.fault(ESTATE_FILE, "addresses", &ip.to_string(), 1, &what, why);
                 }
             }
@@ -253,12 +204,9 @@ impl Check<'_> {
             for entity in policy.entities() {
                 if !self.names.has(entity) {
                     let what = format!("unknown {} `{}`", entity.kind, entity.id);
-                    let why = format!(
-                        "policy `{}` names it, {ESTATE_FILE} does not have it",
-                        policy.id
-                    );
-                    self.faults
-                        .push(Fault::on_line(&policy.file, policy.line, &what, why));
+                    let why =
+                        format!("policy `{}` names it, {ESTATE_FILE} does not have it", policy.id);
+                    self.faults.push(Fault::on_line(&policy.file, policy.line, &what, why));
                 }
             }
         }
@@ -266,27 +214,13 @@ impl Check<'_> {
 
     fn others(&mut self, folder: &Folder) {
         let tests = &folder.tests;
-        let paths = tests
-            .allow
-            .iter()
-            .chain(&tests.deny)
-            .map(|t| (TESTS_FILE, &t.from, &t.to, t.line));
-        let grants = folder
-            .exceptions
-            .iter()
-            .map(|e| (EXCEPTIONS_FILE, &e.from, &e.to, e.line));
+        let paths =
+            tests.allow.iter().chain(&tests.deny).map(|t| (TESTS_FILE, &t.from, &t.to, t.line));
+        let grants = folder.exceptions.iter().map(|e| (EXCEPTIONS_FILE, &e.from, &e.to, e.line));
         for (file, from, to, line) in paths.chain(grants) {
             for (known, kind, name) in [
-                (
-                    self.names.devices.contains(from.as_str()),
-                    "device",
-                    from.as_str(),
-                ),
-                (
-                    self.names.services.contains(to.as_str()),
-                    "service",
-                    to.as_str(),
-                ),
+                (self.names.devices.contains(from.as_str()), "device", from.as_str()),
+                (self.names.services.contains(to.as_str()), "service", to.as_str()),
             ] {
                 if !known {
                     let what = format!("unknown {kind} `{name}`");
@@ -307,8 +241,7 @@ impl Check<'_> {
                     let why = format!(
                         "no zone in {ESTATE_FILE} has it, so the claim would hold for nothing"
                     );
-                    self.faults
-                        .push(Fault::on_line(CLAIMS_FILE, claim.line, &what, why));
+                    self.faults.push(Fault::on_line(CLAIMS_FILE, claim.line, &what, why));
                 }
             }
         }
@@ -317,8 +250,7 @@ impl Check<'_> {
         }
         if self.names.kinds.contains("") {
             let why = "a device has an empty type".to_owned();
-            self.faults
-                .push(Fault::of_file(ESTATE_FILE, "empty type", why));
+            self.faults.push(Fault::of_file(ESTATE_FILE, "empty type", why));
         }
     }
 
@@ -339,12 +271,6 @@ fn twice(mut names: Vec<&str>) -> BTreeSet<&str> {
     names.sort_unstable();
     names
         .windows(2)
-        .filter_map(|w| {
-            if w.first() == w.last() {
-                w.first().copied()
-            } else {
-                None
-            }
-        })
+        .filter_map(|w| if w.first() == w.last() { w.first().copied() } else { None })
         .collect()
 }

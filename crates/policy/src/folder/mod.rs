@@ -309,9 +309,7 @@ impl Folder {
 
     /// Exceptions that have ended at `now`.
     pub fn expired(&self, now: Timestamp) -> impl Iterator<Item = &Exception> {
-        self.exceptions
-            .iter()
-            .filter(move |exception| exception.expires <= now)
+        self.exceptions.iter().filter(move |exception| exception.expires <= now)
     }
 }
 

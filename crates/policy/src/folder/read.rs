@@ -34,10 +34,7 @@ pub(super) fn parse(files: &BTreeMap<String, String>) -> Result<Folder, Vec<Faul
         }
     };
     let estate_text = text(ESTATE_FILE, "it names what exists");
-    let tests_text = text(
-        TESTS_FILE,
-        "a policy without tests is not applied; it may be empty",
-    );
+    let tests_text = text(TESTS_FILE, "a policy without tests is not applied; it may be empty");
     let claims_text = text(CLAIMS_FILE, "it may be empty");
     let exceptions_text = text(EXCEPTIONS_FILE, "it may be empty");
     if !faults.is_empty() {
@@ -71,11 +68,7 @@ pub(super) fn parse(files: &BTreeMap<String, String>) -> Result<Folder, Vec<Faul
     if faults.is_empty() {
         faults = check::references(&folder, files);
     }
-    if faults.is_empty() {
-        Ok(folder)
-    } else {
-        Err(faults)
-    }
+    if faults.is_empty() { Ok(folder) } else { Err(faults) }
 }
 
 fn missing(file: &str, why: &str) -> Fault {
@@ -95,14 +88,7 @@ impl<'t> File<'t> {
         text: &'t str,
     ) -> Result<(Self, T), Vec<Fault>> {
         match toml::from_str(text) {
-            Ok(raw) => Ok((
-                Self {
-                    name,
-                    text,
-                    faults: Vec::new(),
-                },
-                raw,
-            )),
+            Ok(raw) => Ok((Self { name, text, faults: Vec::new() }, raw)),
             Err(error) => {
                 let at = error.span().map_or(0, |span| span.start);
                 let why = error.message().to_owned();
@@ -112,16 +98,11 @@ impl<'t> File<'t> {
     }
 
     fn finish<T>(self, value: T) -> Result<T, Vec<Fault>> {
-        if self.faults.is_empty() {
-            Ok(value)
-        } else {
-            Err(self.faults)
-        }
+        if self.faults.is_empty() { Ok(value) } else { Err(self.faults) }
     }
 
     fn fault<T>(&mut self, at: &Spanned<T>, what: &str, why: String) {
-        self.faults
-            .push(Fault::at(self.name, self.text, at.span().start, what, why));
+        self.faults.push(Fault::at(self.name, self.text, at.span().start, what, why));
     }
 
     fn line<T>(&self, at: &Spanned<T>) -> u32 {
@@ -148,9 +129,7 @@ impl<'t> File<'t> {
         raw: &[Spanned<String>],
         read: impl Fn(&str) -> Result<T, String>,
     ) -> Vec<T> {
-        raw.iter()
-            .filter_map(|item| self.value(item, &read))
-            .collect()
+        raw.iter().filter_map(|item| self.value(item, &read)).collect()
     }
 
     fn filled(&mut self, raw: &Spanned<String>, why: &str) -> String {
@@ -174,8 +153,7 @@ fn site_id(text: &str) -> Result<SiteId, String> {
 }
 
 fn ip(text: &str) -> Result<IpAddr, String> {
-    text.parse()
-        .map_err(|_| format!("`{text}` is not an IP address"))
+    text.parse().map_err(|_| format!("`{text}` is not an IP address"))
 }
 
 fn mac(text: &str) -> Result<Mac, String> {
@@ -325,16 +303,8 @@ fn estate(text: &str) -> Result<Estate, Vec<Fault>> {
         file.fault(&raw.format, "unknown format", why);
     }
     let observed = raw.observed.and_then(|raw| {
-        let (first, last) = (
-            file.value(&raw.first, instant),
-            file.value(&raw.last, instant),
-        );
-        Some(Observed {
-            first: first?,
-            last: last?,
-            inputs: raw.inputs,
-            unseen: raw.unseen,
-        })
+        let (first, last) = (file.value(&raw.first, instant), file.value(&raw.last, instant));
+        Some(Observed { first: first?, last: last?, inputs: raw.inputs, unseen: raw.unseen })
     });
     let owners = raw
         .owner
@@ -347,27 +317,11 @@ fn estate(text: &str) -> Result<Estate, Vec<Fault>> {
     let sites = raw
         .site
         .iter()
-        .filter_map(|raw| {
-            Some(Site {
-                id: file.value(&raw.id, site_id)?,
-            })
-        })
+        .filter_map(|raw| Some(Site { id: file.value(&raw.id, site_id)? }))
         .collect();
-    let zones = raw
-        .zone
-        .into_iter()
-        .filter_map(|raw| zone(&mut file, raw))
-        .collect();
-    let devices = raw
-        .device
-        .into_iter()
-        .filter_map(|raw| device(&mut file, raw))
-        .collect();
-    let services = raw
-        .service
-        .into_iter()
-        .filter_map(|raw| service(&mut file, raw))
-        .collect();
+    let zones = raw.zone.into_iter().filter_map(|raw| zone(&mut file, raw)).collect();
+    let devices = raw.device.into_iter().filter_map(|raw| device(&mut file, raw)).collect();
+    let services = raw.service.into_iter().filter_map(|raw| service(&mut file, raw)).collect();
     let groups = raw
         .group
         .iter()
@@ -376,21 +330,8 @@ fn estate(text: &str) -> Result<Estate, Vec<Fault>> {
             services: file.values(&raw.services, service_id),
         })
         .collect();
-    let conduits = raw
-        .conduit
-        .into_iter()
-        .filter_map(|raw| conduit(&mut file, raw))
-        .collect();
-    file.finish(Estate {
-        observed,
-        owners,
-        sites,
-        zones,
-        devices,
-        services,
-        groups,
-        conduits,
-    })
+    let conduits = raw.conduit.into_iter().filter_map(|raw| conduit(&mut file, raw)).collect();
+    file.finish(Estate { observed, owners, sites, zones, devices, services, groups, conduits })
 }
 
 fn zone(file: &mut File<'_>, raw: RawZone) -> Option<Zone> {
@@ -508,27 +449,11 @@ fn tests(text: &str) -> Result<Tests, Vec<Fault>> {
     let (mut file, raw) = File::read::<RawTests>(TESTS_FILE, text)?;
     let path = |file: &mut File<'_>, raw: RawPath| {
         let line = file.line(&raw.from);
-        let (from, to) = (
-            file.value(&raw.from, device_id),
-            file.value(&raw.to, service_id),
-        );
-        Some(PathTest {
-            from: from?,
-            to: to?,
-            because: raw.because,
-            line,
-        })
+        let (from, to) = (file.value(&raw.from, device_id), file.value(&raw.to, service_id));
+        Some(PathTest { from: from?, to: to?, because: raw.because, line })
     };
-    let allow = raw
-        .allow
-        .into_iter()
-        .filter_map(|raw| path(&mut file, raw))
-        .collect();
-    let deny = raw
-        .deny
-        .into_iter()
-        .filter_map(|raw| path(&mut file, raw))
-        .collect();
+    let allow = raw.allow.into_iter().filter_map(|raw| path(&mut file, raw)).collect();
+    let deny = raw.deny.into_iter().filter_map(|raw| path(&mut file, raw)).collect();
     let reach = raw
         .reach
         .iter()
@@ -602,22 +527,13 @@ fn exceptions(text: &str) -> Result<Vec<Exception>, Vec<Fault>> {
         .exception
         .into_iter()
         .filter_map(|raw| {
-            let (from, to) = (
-                file.value(&raw.from, device_id),
-                file.value(&raw.to, service_id),
-            );
+            let (from, to) = (file.value(&raw.from, device_id), file.value(&raw.to, service_id));
             let expires = file.value(&raw.expires, instant);
             Some(Exception {
                 line: file.line(&raw.id),
                 id: file.filled(&raw.id, "an exception needs a name"),
-                owner: file.filled(
-                    &raw.owner,
-                    "an exception without an owner is never reviewed",
-                ),
-                reason: file.filled(
-                    &raw.reason,
-                    "an exception without a reason cannot be judged",
-                ),
+                owner: file.filled(&raw.owner, "an exception without an owner is never reviewed"),
+                reason: file.filled(&raw.reason, "an exception without a reason cannot be judged"),
                 from: from?,
                 to: to?,
                 expires: expires?,

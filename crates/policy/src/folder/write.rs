@@ -21,10 +21,7 @@ pub(super) fn files(
         (SCHEMA_FILE.to_owned(), folder.schema.clone()),
         (ESTATE_FILE.to_owned(), estate(&folder.estate)),
         (TESTS_FILE.to_owned(), tests(&folder.tests)),
-        (
-            CLAIMS_FILE.to_owned(),
-            claims(&folder.claims, notes.get(CLAIMS_FILE)),
-        ),
+        (CLAIMS_FILE.to_owned(), claims(&folder.claims, notes.get(CLAIMS_FILE))),
         (EXCEPTIONS_FILE.to_owned(), exceptions(&folder.exceptions)),
     ]);
     for policy in &folder.policies {
@@ -34,10 +31,7 @@ pub(super) fn files(
         }
         let _ = write!(text, "{policy}");
     }
-    for (path, lines) in notes
-        .iter()
-        .filter(|(path, _)| path.starts_with("policies/"))
-    {
+    for (path, lines) in notes.iter().filter(|(path, _)| path.starts_with("policies/")) {
         let text = files.entry(path.clone()).or_default();
         if !text.is_empty() {
             text.push('\n');
@@ -51,9 +45,7 @@ pub(super) fn files(
 
 /// A comment must stay on its line.
 fn line_free(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Builds TOML tables: `key = value` lines, defaults left out.
@@ -157,11 +149,7 @@ fn devices(t: &mut Toml, estate: &Estate) {
             t.text("behind", behind.as_str());
         }
         t.text_unless("owner", &device.owner, "");
-        t.text_unless(
-            "assurance",
-            device.assurance.word(),
-            Assurance::Observed.word(),
-        );
+        t.text_unless("assurance", device.assurance.word(), Assurance::Observed.word());
         t.text_unless("support", &device.support, "unknown");
         t.text_unless("exposure", &device.exposure, "unknown");
         t.text_unless("posture", &device.posture, "normal");
@@ -187,11 +175,7 @@ fn services(t: &mut Toml, estate: &Estate) {
         if service.sensitive {
             t.raw("sensitive", true);
         }
-        t.text_unless(
-            "assurance_min",
-            service.assurance_min.word(),
-            Assurance::Observed.word(),
-        );
+        t.text_unless("assurance_min", service.assurance_min.word(), Assurance::Observed.word());
     }
 }
 

@@ -31,11 +31,7 @@ pub fn parse(name: &str, text: &str) -> Result<Mud, Vec<Fault>> {
         fault.column = u32::try_from(error.column()).unwrap_or(u32::MAX);
         vec![fault]
     })?;
-    let mut reader = Reader {
-        name,
-        faults: Vec::new(),
-        unknown: Vec::new(),
-    };
+    let mut reader = Reader { name, faults: Vec::new(), unknown: Vec::new() };
     let mut mud = reader.file(&json);
     if reader.faults.is_empty() {
         mud.unknown = reader.unknown;
@@ -56,18 +52,13 @@ type Object = Map<String, Json>;
 impl Reader<'_> {
     fn fault(&mut self, path: &str, why: impl Into<String>) {
         if self.faults.len() < 100 {
-            self.faults
-                .push(Fault::of_file(self.name, path, why.into()));
+            self.faults.push(Fault::of_file(self.name, path, why.into()));
         }
     }
 
     fn file(&mut self, json: &Json) -> Mud {
-        let mut mud = Mud {
-            version: 1,
-            cache_validity_hours: 48,
-            is_supported: true,
-            ..Mud::default()
-        };
+        let mut mud =
+            Mud { version: 1, cache_validity_hours: 48, is_supported: true, ..Mud::default() };
         let Some(whole) = json.as_object() else {
             self.fault("/", "a MUD file is an object");
             return mud;
@@ -83,10 +74,7 @@ impl Reader<'_> {
             }
         }
         if mud.url.is_empty() {
-            self.fault(
-                "/ietf-mud:mud/mud-url",
-                "missing; it is what devices announce",
-            );
+            self.fault("/ietf-mud:mud/mud-url", "missing; it is what devices announce");
         }
         match acls {
             Some((key, value)) => mud.acls = self.acls(&format!("/{key}"), value),
@@ -170,19 +158,14 @@ impl Reader<'_> {
 
     /// Names in a `from-device-policy`.
     fn names(&mut self, path: &str, json: &Json) -> Vec<String> {
-        let list = json
-            .get("access-lists")
-            .and_then(|lists| lists.get("access-list"));
+        let list = json.get("access-lists").and_then(|lists| lists.get("access-list"));
         let Some(list) = list.and_then(Json::as_array) else {
             self.fault(path, "has no access-lists/access-list");
             return Vec::new();
         };
         let name = |item: &Json| item.get("name").or_else(|| item.get("acl-name")).cloned();
         let names: Vec<Json> = list.iter().filter_map(name).collect();
-        names
-            .iter()
-            .filter_map(|name| self.text(path, name))
-            .collect()
+        names.iter().filter_map(|name| self.text(path, name)).collect()
     }
 
     fn acls(&mut self, path: &str, json: &Json) -> Vec<Acl> {
@@ -204,9 +187,7 @@ impl Reader<'_> {
             self.fault(path, "has no name");
             return None;
         };
-        let family = either("type", "acl-type")
-            .and_then(Json::as_str)
-            .unwrap_or("ipv4-acl-type");
+        let family = either("type", "acl-type").and_then(Json::as_str).unwrap_or("ipv4-acl-type");
         let family = match family.rsplit(':').next().unwrap_or(family) {
             "ipv4-acl-type" | "ipv4-acl" => Family::V4,
             "ipv6-acl-type" | "ipv6-acl" => Family::V6,
@@ -231,22 +212,13 @@ impl Reader<'_> {
             *left = left.saturating_sub(1);
             aces.extend(self.ace(&format!("{path}/ace[{i}]"), item));
         }
-        Some(Acl {
-            name: name.to_owned(),
-            family,
-            aces,
-        })
+        Some(Acl { name: name.to_owned(), family, aces })
     }
 
     fn ace(&mut self, path: &str, json: &Json) -> Option<Ace> {
-        let name = json
-            .get("name")
-            .or_else(|| json.get("rule-name"))
-            .and_then(Json::as_str);
-        let forwarding = json
-            .get("actions")
-            .and_then(|a| a.get("forwarding"))
-            .and_then(Json::as_str);
+        let name = json.get("name").or_else(|| json.get("rule-name")).and_then(Json::as_str);
+        let forwarding =
+            json.get("actions").and_then(|a| a.get("forwarding")).and_then(Json::as_str);
         let accept = match forwarding.map(|f| f.rsplit(':').next().unwrap_or(f)) {
             Some("accept") => true,
             Some("drop" | "reject") => false,
@@ -281,11 +253,7 @@ impl Reader<'_> {
                 },
             }
         }
-        Some(Ace {
-            name: name.unwrap_or_default().to_owned(),
-            matches,
-            accept,
-        })
+        Some(Ace { name: name.unwrap_or_default().to_owned(), matches, accept })
     }
 
     /// A match that is not understood would widen the entry if it were left out.
@@ -324,20 +292,14 @@ impl Reader<'_> {
             Some("from-device") => Some(Initiated::FromDevice),
             Some("to-device") => Some(Initiated::ToDevice),
             _ => {
-                self.fault(
-                    path,
-                    "direction-initiated is neither from-device nor to-device",
-                );
+                self.fault(path, "direction-initiated is neither from-device nor to-device");
                 None
             }
         }
     }
 
     fn ip(&mut self, path: &str, object: &Object, v6: bool, matches: &mut Matches) {
-        let mut ip = Ip {
-            v6,
-            ..Ip::default()
-        };
+        let mut ip = Ip { v6, ..Ip::default() };
         for (key, value) in object {
             let at = format!("{path}/{key}");
             match key.as_str() {
@@ -356,11 +318,7 @@ impl Reader<'_> {
                     let port = self.port(&at, value);
                     let ports = matches.ports.get_or_insert_default();
                     let source = key.starts_with("source");
-                    *(if source {
-                        &mut ports.source
-                    } else {
-                        &mut ports.destination
-                    }) = port;
+                    *(if source { &mut ports.source } else { &mut ports.destination }) = port;
                 }
                 _ => self.must_know(path, key),
             }
@@ -391,10 +349,7 @@ impl Reader<'_> {
     }
 
     fn ports(&mut self, path: &str, object: &Object, tcp: bool, matches: &mut Matches) {
-        let mut ports = Ports {
-            tcp,
-            ..Ports::default()
-        };
+        let mut ports = Ports { tcp, ..Ports::default() };
         for (key, value) in object {
             let at = format!("{path}/{key}");
             match key.as_str() {
@@ -502,14 +457,8 @@ mod tests {
                 r#"{"controller": "urn:ietf:params:mud:dns"}"#,
                 Who::Controller("urn:ietf:params:mud:dns".into()),
             ),
-            (
-                r#"{"manufacturer": "x.example"}"#,
-                Who::Manufacturer("x.example".into()),
-            ),
-            (
-                r#"{"model": "https://x.example/m"}"#,
-                Who::Model("https://x.example/m".into()),
-            ),
+            (r#"{"manufacturer": "x.example"}"#, Who::Manufacturer("x.example".into())),
+            (r#"{"model": "https://x.example/m"}"#, Who::Model("https://x.example/m".into())),
         ] {
             let matches = one(&format!(r#"{{"ietf-mud:mud": {json}}}"#)).unwrap();
             assert_eq!(matches.who, Some(who));
@@ -526,18 +475,10 @@ mod tests {
               {"rule-name": "r2", "actions": {"forwarding": "accept"},
                "matches": {"ietf-mud:same-manufacturer": [null]}}]}}"#;
         let mud = parse("m.json", &wrap("access-lists", acl)).unwrap();
-        let [first, second] = mud.acls[0].aces.as_slice() else {
-            panic!("{mud:?}")
-        };
+        let [first, second] = mud.acls[0].aces.as_slice() else { panic!("{mud:?}") };
         let ports = first.matches.ports.as_ref().unwrap();
-        assert_eq!(
-            (ports.tcp, ports.source),
-            (true, Some(PortMatch::Range(80, 90)))
-        );
-        assert_eq!(
-            first.matches.ip.as_ref().unwrap().source_name.as_deref(),
-            Some("x.example")
-        );
+        assert_eq!((ports.tcp, ports.source), (true, Some(PortMatch::Range(80, 90))));
+        assert_eq!(first.matches.ip.as_ref().unwrap().source_name.as_deref(), Some("x.example"));
         assert_eq!(second.matches.who, Some(Who::SameManufacturer));
         assert_eq!(parse("again", &mud.to_json()).unwrap(), mud);
     }
@@ -550,18 +491,9 @@ mod tests {
         };
         check(r#"{"ipv4": {"dscp": 3}}"#, "ipv4/dscp");
         check(r#"{"vendor:magic": {}}"#, "vendor:magic");
-        check(
-            r#"{"ipv4": {"destination-ipv4-network": "1.2.3.4/40"}}"#,
-            "not a network",
-        );
-        check(
-            r#"{"tcp": {"source-port": {"operator": "near", "port": 5}}}"#,
-            "near",
-        );
-        check(
-            r#"{"tcp": {"source-port": {"lower-port": 9, "upper-port": 5}}}"#,
-            "empty",
-        );
+        check(r#"{"ipv4": {"destination-ipv4-network": "1.2.3.4/40"}}"#, "not a network");
+        check(r#"{"tcp": {"source-port": {"operator": "near", "port": 5}}}"#, "near");
+        check(r#"{"tcp": {"source-port": {"lower-port": 9, "upper-port": 5}}}"#, "empty");
         check(r#"{"ipv4": {"protocol": 999}}"#, "range");
         check(
             r#"{"ietf-mud:mud": {"my-controller": [null], "local-networks": [null]}}"#,
@@ -581,9 +513,6 @@ mod tests {
     #[test]
     fn addresses_without_a_length_are_hosts() {
         let matches = one(r#"{"ipv6": {"destination-ipv6-network": "ff02::fb"}}"#).unwrap();
-        assert_eq!(
-            matches.ip.unwrap().destination.unwrap().to_string(),
-            "ff02::fb/128"
-        );
+        assert_eq!(matches.ip.unwrap().destination.unwrap().to_string(), "ff02::fb/128");
     }
 }

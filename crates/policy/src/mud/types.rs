@@ -37,15 +37,9 @@ pub(crate) fn of_types(
                 continue;
             };
             let host = scene.host(service);
-            flows
-                .entry(&device.kind)
-                .or_default()
-                .extend(scene.outgoing(device, service, host));
+            flows.entry(&device.kind).or_default().extend(scene.outgoing(device, service, host));
             if let Some(host) = host {
-                flows
-                    .entry(&host.kind)
-                    .or_default()
-                    .extend(scene.incoming(device, service, host));
+                flows.entry(&host.kind).or_default().extend(scene.incoming(device, service, host));
             }
         }
     }
@@ -90,9 +84,7 @@ impl<'f> Scene<'f> {
     fn of(report: &'f Report, folder: &'f Folder) -> Self {
         let value = |a: &Option<model::inspect::Attribute>| a.as_ref().map(|a| line(&a.value));
         let devices = report.devices.iter();
-        let vendors = devices
-            .clone()
-            .filter_map(|d| Some((d.id.as_str(), value(&d.vendor)?)));
+        let vendors = devices.clone().filter_map(|d| Some((d.id.as_str(), value(&d.vendor)?)));
         let models = devices.filter_map(|d| Some((d.id.as_str(), value(&d.model)?)));
         let estate = &folder.estate;
         let mut kinds: HashMap<&str, Vec<&Device>> = HashMap::new();
@@ -103,21 +95,13 @@ impl<'f> Scene<'f> {
             devices: estate.devices.iter().map(|d| (d.id.as_str(), d)).collect(),
             vendors: vendors.collect(),
             models: models.collect(),
-            classes: estate
-                .zones
-                .iter()
-                .map(|z| (z.id.as_str(), z.class.as_str()))
-                .collect(),
+            classes: estate.zones.iter().map(|z| (z.id.as_str(), z.class.as_str())).collect(),
             kinds,
         }
     }
 
     fn host(&self, service: &Service) -> Option<&'f Device> {
-        service
-            .device
-            .as_ref()
-            .and_then(|d| self.devices.get(d.as_str()))
-            .copied()
+        service.device.as_ref().and_then(|d| self.devices.get(d.as_str())).copied()
     }
 
     fn vendor(&self, device: &Device) -> Option<&str> {
@@ -125,9 +109,7 @@ impl<'f> Scene<'f> {
     }
 
     fn is_controller(&self, device: &Device) -> bool {
-        self.classes
-            .get(device.zone.as_str())
-            .is_some_and(|class| class::is_controller(class))
+        self.classes.get(device.zone.as_str()).is_some_and(|class| class::is_controller(class))
     }
 
     fn outgoing(&self, device: &Device, service: &Service, host: Option<&Device>) -> Vec<Flow> {
@@ -145,12 +127,7 @@ impl<'f> Scene<'f> {
             (None, _) if service.scope == Scope::External && !service.dns_names.is_empty() => {
                 service.dns_names.iter().cloned().map(Other::Name).collect()
             }
-            (None, _) => service
-                .addresses
-                .iter()
-                .copied()
-                .map(Other::Address)
-                .collect(),
+            (None, _) => service.addresses.iter().copied().map(Other::Address).collect(),
         };
         let families = self.families(service, host);
         flows(false, service, &others, &families)
@@ -179,11 +156,7 @@ impl<'f> Scene<'f> {
         };
         let v6 = addresses.iter().any(IpAddr::is_ipv6);
         let v4 = addresses.iter().any(IpAddr::is_ipv4) || !v6;
-        [(v4, false), (v6, true)]
-            .into_iter()
-            .filter(|(seen, _)| *seen)
-            .map(|(_, v6)| v6)
-            .collect()
+        [(v4, false), (v6, true)].into_iter().filter(|(seen, _)| *seen).map(|(_, v6)| v6).collect()
     }
 
     fn file(&self, kind: &str, flows: &BTreeSet<Flow>, observed: &Observed, base: &str) -> Mud {
@@ -191,11 +164,7 @@ impl<'f> Scene<'f> {
         let common = |values: &HashMap<&str, String>| {
             let all: BTreeSet<Option<&String>> =
                 of_kind.iter().map(|d| values.get(d.id.as_str())).collect();
-            let one = if all.len() == 1 {
-                all.into_iter().next().flatten()
-            } else {
-                None
-            };
+            let one = if all.len() == 1 { all.into_iter().next().flatten() } else { None };
             one.cloned()
         };
         let systeminfo = format!("{kind}, as observed on {} of it", of_kind.len());
@@ -220,11 +189,7 @@ impl<'f> Scene<'f> {
                 }
                 let name = format!("mud-{kind}-{short}{suffix}");
                 let family = if v6 { Family::V6 } else { Family::V4 };
-                let policy = if from_device {
-                    &mut mud.from_device
-                } else {
-                    &mut mud.to_device
-                };
+                let policy = if from_device { &mut mud.from_device } else { &mut mud.to_device };
                 policy.push(name.clone());
                 mud.acls.push(Acl { name, family, aces });
             }
@@ -254,13 +219,7 @@ fn flows(incoming: bool, service: &Service, others: &[Other], families: &[bool])
             };
             if fits {
                 let (transport, port) = (service.transport, service.port);
-                all.push(Flow {
-                    incoming,
-                    v6: *v6,
-                    transport,
-                    port,
-                    other: other.clone(),
-                });
+                all.push(Flow { incoming, v6: *v6, transport, port, other: other.clone() });
             }
         }
     }
@@ -294,19 +253,13 @@ fn ace(number: usize, flow: &Flow, from_device: bool) -> Ace {
         Transport::Icmp => Some(if flow.v6 { 58 } else { 1 }),
         Transport::Ip | Transport::Link => u8::try_from(flow.port).ok(),
     };
-    let mut ip = Ip {
-        v6: flow.v6,
-        protocol,
-        ..Ip::default()
-    };
+    let mut ip = Ip { v6: flow.v6, protocol, ..Ip::default() };
     match &flow.other {
         Other::Name(name) if from_device => ip.destination_name = Some(name.clone()),
         Other::Name(name) => ip.source_name = Some(name.clone()),
         Other::Address(address) => {
-            let network = Some(Network {
-                ip: *address,
-                prefix: if address.is_ipv4() { 32 } else { 128 },
-            });
+            let network =
+                Some(Network { ip: *address, prefix: if address.is_ipv4() { 32 } else { 128 } });
             if from_device {
                 ip.destination = network;
             } else if !is_group(address) {
@@ -316,11 +269,7 @@ fn ace(number: usize, flow: &Flow, from_device: bool) -> Ace {
         _ => {}
     }
     let port = Some(PortMatch::Equal(flow.port));
-    let (source, destination) = if to_service {
-        (None, port)
-    } else {
-        (port, None)
-    };
+    let (source, destination) = if to_service { (None, port) } else { (port, None) };
     let initiated = match (flow.transport, flow.incoming) {
         (Transport::Tcp, false) => Some(Initiated::FromDevice),
         (Transport::Tcp, true) => Some(Initiated::ToDevice),
@@ -333,19 +282,11 @@ fn ace(number: usize, flow: &Flow, from_device: bool) -> Ace {
         destination,
         initiated,
     });
-    let icmp = (flow.transport == Transport::Icmp && to_service).then(|| Icmp {
-        kind: u8::try_from(flow.port).ok(),
-        code: None,
-    });
+    let icmp = (flow.transport == Transport::Icmp && to_service)
+        .then(|| Icmp { kind: u8::try_from(flow.port).ok(), code: None });
     Ace {
         name: format!("{word}{number}-{}", if suffix { "frdev" } else { "todev" }),
-        matches: Matches {
-            who,
-            ethernet: None,
-            ip: Some(ip),
-            ports,
-            icmp,
-        },
+        matches: Matches { who, ethernet: None, ip: Some(ip), ports, icmp },
         accept: true,
     }
 }

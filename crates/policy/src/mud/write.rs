@@ -84,10 +84,7 @@ fn matches(matches: &Matches) -> Json {
     }
     if let Some(Icmp { kind, code }) = matches.icmp {
         let fields = [("type", kind), ("code", code)];
-        put(
-            "icmp",
-            object(fields.into_iter().filter_map(|(k, v)| Some((k, json!(v?))))),
-        );
+        put("icmp", object(fields.into_iter().filter_map(|(k, v)| Some((k, json!(v?))))));
     }
     Json::Object(all)
 }
@@ -114,11 +111,7 @@ fn ethernet(ethernet: &Ethernet) -> Json {
         ("source-mac-address", &ethernet.source),
         ("ethertype", &ethernet.ethertype),
     ];
-    object(
-        fields
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, json!(value.as_ref()?)))),
-    )
+    object(fields.into_iter().filter_map(|(key, value)| Some((key, json!(value.as_ref()?)))))
 }
 
 fn ip(ip: &Ip) -> Json {
@@ -134,11 +127,7 @@ fn ip(ip: &Ip) -> Json {
         ("ietf-acldns:src-dnsname", text(ip.source_name.clone())),
         ("ietf-acldns:dst-dnsname", text(ip.destination_name.clone())),
     ];
-    object(
-        fields
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value?))),
-    )
+    object(fields.into_iter().filter_map(|(key, value)| Some((key, value?))))
 }
 
 fn ports(ports: &Ports) -> Json {
@@ -151,11 +140,7 @@ fn ports(ports: &Ports) -> Json {
         ("source-port", ports.source.map(port)),
         ("destination-port", ports.destination.map(port)),
     ];
-    object(
-        fields
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value?))),
-    )
+    object(fields.into_iter().filter_map(|(key, value)| Some((key, value?))))
 }
 
 fn port(port: PortMatch) -> Json {

@@ -37,30 +37,16 @@ fn the_reach_of_a_warehouse() {
 fn the_taken_over_camera_meets_the_fence() {
     let compiled = ruleset(&drafted().folder, 1, None).unwrap();
     let member = |device: &str| {
-        let member = compiled
-            .members
-            .iter()
-            .find(|m| m.device.as_str() == device && !m.ip.is_unspecified());
+        let member =
+            compiled.members.iter().find(|m| m.device.as_str() == device && !m.ip.is_unspecified());
         let member = member.unwrap();
         (member.mac, member.ip)
     };
     let check = |from: &str, to: &str, transport, port, expect: &str| {
-        let verdict = evaluate(
-            &compiled,
-            member(from),
-            to.parse().unwrap(),
-            transport,
-            port,
-        );
+        let verdict = evaluate(&compiled, member(from), to.parse().unwrap(), transport, port);
         assert_eq!(verdict.to_string(), expect, "{from} {to} {port}");
     };
-    check(
-        "nvr",
-        "10.0.1.13",
-        TCP,
-        554,
-        "allowed by nvr-to-main-cameras-10.0.1.0-24-tcp-554",
-    );
+    check("nvr", "10.0.1.13", TCP, 554, "allowed by nvr-to-main-cameras-10.0.1.0-24-tcp-554");
     check(
         "cam-2",
         "203.0.113.7",
@@ -89,22 +75,13 @@ fn the_taken_over_camera_meets_the_fence() {
         13,
         "denied by default: the port differs; nearest rule is main-cameras-10.0.1.0-24-to-nvr-icmp-8",
     );
-    check(
-        "hmi",
-        "10.0.2.12",
-        TCP,
-        502,
-        "allowed by hmi-to-main-plcs-10.0.2.0-24-tcp-502",
-    );
+    check("hmi", "10.0.2.12", TCP, 502, "allowed by hmi-to-main-plcs-10.0.2.0-24-tcp-502");
 }
 
 /// The kinds of reasons for one path, empty when it is permitted.
 fn reasons(sample: &Sample, from: &str, to: &str) -> Vec<ReasonKind> {
     let draft = draft(&sample.0, &DraftOptions::default());
-    let found = draft
-        .refused
-        .iter()
-        .find(|r| r.from.as_str() == from && r.to.as_str() == to);
+    let found = draft.refused.iter().find(|r| r.from.as_str() == from && r.to.as_str() == to);
     found.map_or(Vec::new(), |r| r.reasons.iter().map(|r| r.kind).collect())
 }
 
@@ -124,11 +101,7 @@ fn cameras(n: u8) -> (Sample, String) {
 fn a_destination_is_rare_only_among_enough_peers() {
     for (n, rare) in [(1, false), (3, false), (4, true), (8, true)] {
         let (s, service) = cameras(n);
-        let expect = if rare {
-            vec![ReasonKind::RareDestination]
-        } else {
-            vec![]
-        };
+        let expect = if rare { vec![ReasonKind::RareDestination] } else { vec![] };
         assert_eq!(reasons(&s, "cam-1", &service), expect, "{n} cameras");
     }
     let (mut s, service) = cameras(4);
@@ -186,11 +159,7 @@ fn cleartext_admin_by_port_protocol_and_finding() {
         let service = s.service("server", "", &["10.0.2.1"], TCP, port, protocol);
         s.path("cam-1", &service);
         s.finding("cleartext-admin", "server", "http");
-        let expect = if refused {
-            vec![ReasonKind::CleartextAdmin]
-        } else {
-            vec![]
-        };
+        let expect = if refused { vec![ReasonKind::CleartextAdmin] } else { vec![] };
         assert_eq!(reasons(&s, "cam-1", &service), expect, "{port} {protocol}");
     }
     let service = s.service("server", "", &["10.0.2.1"], UDP, 23, "");
@@ -207,12 +176,8 @@ fn a_permit_widens_only_when_enough_peers_share() {
             s.path(&format!("cam-{user}"), &service);
         }
         let draft = draft(&s.0, &DraftOptions::default());
-        let permits = draft
-            .folder
-            .policies
-            .iter()
-            .filter(|p| p.file.ends_with("cameras.cedar"))
-            .count();
+        let permits =
+            draft.folder.policies.iter().filter(|p| p.file.ends_with("cameras.cedar")).count();
         assert_eq!(permits, expect, "{users} of {n}");
     }
 }
@@ -225,21 +190,14 @@ fn a_refused_peer_stops_the_widening() {
     s.path("cam-4", &service).proposal = model::inspect::Proposal::NotAllowed("odd".to_owned());
     let draft = draft(&s.0, &DraftOptions::default());
     let lowered = lower(&draft.folder);
-    assert_eq!(
-        [0, 1, 2, 3].map(|d| lowered.grant(d, 0).is_some()),
-        [true, true, true, false]
-    );
+    assert_eq!([0, 1, 2, 3].map(|d| lowered.grant(d, 0).is_some()), [true, true, true, false]);
 }
 
 #[test]
 fn shops_of_one_type_share_one_permit() {
     let mut s = Sample::new(60);
     for shop in 1..=3u8 {
-        let device = s.device(
-            &format!("till-{shop}"),
-            "till",
-            &[&format!("10.{shop}.0.5")],
-        );
+        let device = s.device(&format!("till-{shop}"), "till", &[&format!("10.{shop}.0.5")]);
         device.site = model::SiteId::new(&format!("shop-{shop}")).unwrap();
     }
     let bank = s.service("", "bank.example", &["203.0.113.9"], TCP, 443, "tls");
@@ -247,12 +205,7 @@ fn shops_of_one_type_share_one_permit() {
         s.path(&format!("till-{shop}"), &bank);
     }
     let draft = draft(&s.0, &DraftOptions::default());
-    let ids: Vec<_> = draft
-        .folder
-        .policies
-        .iter()
-        .map(|p| p.id.as_str())
-        .collect();
+    let ids: Vec<_> = draft.folder.policies.iter().map(|p| p.id.as_str()).collect();
     assert!(ids.contains(&"all-till-to-bank.example-tcp-443"), "{ids:?}");
     assert_eq!(draft.folder.estate.conduits.len(), 1);
 }
@@ -263,10 +216,7 @@ fn a_span_says_what_it_cannot_have_seen() {
     for (seconds, unseen) in [(60, 3), (day - 1, 3), (day, 2), (7 * day, 1), (31 * day, 0)] {
         let draft = draft(&Sample::new(seconds).0, &DraftOptions::default());
         assert_eq!(draft.observed.unseen.len(), unseen, "{seconds}");
-        assert_eq!(
-            draft.files["README.md"].contains("cannot have seen"),
-            unseen > 0
-        );
+        assert_eq!(draft.files["README.md"].contains("cannot have seen"), unseen > 0);
         folder::parse(&draft.files).unwrap();
     }
 }
@@ -278,10 +228,7 @@ fn an_address_belongs_to_whom_it_was_seen_at_last() {
     s.device("new", "plc", &["10.0.0.5"]).last_seen = at(20);
     let draft = draft(&s.0, &DraftOptions::default());
     let addresses = |i: usize| format!("{:?}", draft.folder.estate.devices[i].addresses);
-    assert_eq!(
-        (addresses(0), addresses(1)),
-        ("[10.0.0.6]".to_owned(), "[10.0.0.5]".to_owned())
-    );
+    assert_eq!((addresses(0), addresses(1)), ("[10.0.0.6]".to_owned(), "[10.0.0.5]".to_owned()));
     assert!(draft.remarks[0].contains("10.0.0.5") && draft.remarks[0].contains("`new`"));
 }
 
@@ -316,10 +263,7 @@ fn dhcp_is_asked_without_an_address() {
 #[test]
 fn generations_only_go_up() {
     let folder = drafted().folder;
-    let expect = CompileError::Generation {
-        generation: 3,
-        parent: 3,
-    };
+    let expect = CompileError::Generation { generation: 3, parent: 3 };
     assert_eq!(ruleset(&folder, 3, Some(3)), Err(expect));
 }
 
@@ -327,8 +271,7 @@ fn generations_only_go_up() {
 fn names_from_the_wire_cannot_write_policy() {
     let mut s = Sample::new(60);
     let evil = "x\n@id(\"y\") permit (principal, action, resource); // \u{202e} | ` \"\"\" ]";
-    s.device("cam-1", "ip-camera\"]\n[[owner]]", &["10.0.0.1"])
-        .hostnames = vec![evil.to_owned()];
+    s.device("cam-1", "ip-camera\"]\n[[owner]]", &["10.0.0.1"]).hostnames = vec![evil.to_owned()];
     let service = s.service("", "x.example", &["203.0.113.1"], TCP, 443, "tls");
     s.0.services[0].name = evil.to_owned();
     s.0.services[0].dns_names = vec![evil.to_owned()];
@@ -339,10 +282,6 @@ fn names_from_the_wire_cannot_write_policy() {
     s.0.inputs[0].name = evil.to_owned();
     let draft = draft(&s.0, &DraftOptions::default());
     let read = folder::parse(&draft.files).unwrap();
-    assert!(
-        read.policies.iter().all(|p| p.id.starts_with("base.")),
-        "{:?}",
-        read.policies
-    );
+    assert!(read.policies.iter().all(|p| p.id.starts_with("base.")), "{:?}", read.policies);
     assert_eq!(read.estate, draft.folder.estate);
 }

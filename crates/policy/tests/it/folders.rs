@@ -34,18 +34,10 @@ fn added(file: &str, text: &str) -> BTreeMap<String, String> {
 fn check_fault(files: &BTreeMap<String, String>, file: &str, at: &str, what: &str) {
     let faults = folder::parse(files).unwrap_err();
     let lines: Vec<&str> = files.get(file).map_or("", String::as_str).lines().collect();
-    let line = lines
-        .iter()
-        .rposition(|line| line.contains(at))
-        .map_or(0, |i| i + 1);
-    let line = if at.is_empty() {
-        0
-    } else {
-        u32::try_from(line).unwrap()
-    };
-    let found = faults
-        .iter()
-        .any(|f| f.file == file && f.line == line && f.to_string().contains(what));
+    let line = lines.iter().rposition(|line| line.contains(at)).map_or(0, |i| i + 1);
+    let line = if at.is_empty() { 0 } else { u32::try_from(line).unwrap() };
+    let found =
+        faults.iter().any(|f| f.file == file && f.line == line && f.to_string().contains(what));
     assert!(found, "{file}:{line} {what}: {faults:#?}");
     assert!(faults.iter().all(|f| !f.why.is_empty()), "{faults:#?}");
 }
@@ -56,55 +48,21 @@ fn faults_in_the_estate() {
     for (from, to, at, what) in [
         ("format = \"", "format = \"x", "format =", "unknown format"),
         ("[[site]]", "[[sight]]", "[[sight]]", "sight"),
-        (
-            "10.0.1.12",
-            "10.0.1.1222",
-            "10.0.1.1222",
-            "not an IP address",
-        ),
+        ("10.0.1.12", "10.0.1.1222", "10.0.1.1222", "not an IP address"),
         ("02:00:00:00:00:03", "02:xx", "02:xx", "wrong value"),
         ("10.0.1.12", "10.0.1.13", "\"10.0.1.13\"", "claimed twice"),
-        (
-            "type = \"nvr\"",
-            "type = \"\"",
-            "type = \"\"",
-            "empty value",
-        ),
-        (
-            "mode = \"enforce\"",
-            "mode = \"maybe\"",
-            "maybe",
-            "unknown variant",
-        ),
-        (
-            "protocol = \"tcp\"",
-            "protocol = \"tcpp\"",
-            "tcpp",
-            "unknown variant",
-        ),
+        ("type = \"nvr\"", "type = \"\"", "type = \"\"", "empty value"),
+        ("mode = \"enforce\"", "mode = \"maybe\"", "maybe", "unknown variant"),
+        ("protocol = \"tcp\"", "protocol = \"tcpp\"", "tcpp", "unknown variant"),
         ("port = 554", "port = 70000", "70000", "not understood"),
-        (
-            "device = \"nvr\"",
-            "device = \"nvx\"",
-            "nvx",
-            "unknown device `nvx`",
-        ),
-        (
-            "owner = \"\"",
-            "owner = \"nobody\"",
-            "nobody",
-            "unknown owner",
-        ),
+        ("device = \"nvr\"", "device = \"nvx\"", "nvx", "unknown device `nvx`"),
+        ("owner = \"\"", "owner = \"nobody\"", "nobody", "unknown owner"),
         ("rule = \"nvr-", "rule = \"nvx-", "nvx-", "unknown policy"),
     ] {
         check_fault(&changed(file, from, to), file, at, what);
     }
     for (text, at, what) in [
-        (
-            "[[owner]]\nid = \"it\"\n[[owner]]\nid = \"it\"\n",
-            "id = \"it\"",
-            "duplicate owner",
-        ),
+        ("[[owner]]\nid = \"it\"\n[[owner]]\nid = \"it\"\n", "id = \"it\"", "duplicate owner"),
         (
             "[[device]]\nid = \"gw\"\ntype = \"x\"\nzone = \"groups\"\n",
             "id = \"gw\"",
@@ -115,21 +73,13 @@ fn faults_in_the_estate() {
             "\"lost\"",
             "has no address",
         ),
-        (
-            "[[group]]\nid = \"g\"\nservices = [\"ghost\"]\n",
-            "ghost",
-            "unknown service `ghost`",
-        ),
+        ("[[group]]\nid = \"g\"\nservices = [\"ghost\"]\n", "ghost", "unknown service `ghost`"),
         (
             "[[zone]]\nid = \"z\"\nclass = \"tills\"\nsite = \"mars\"\n",
             "mars",
             "unknown site `mars`",
         ),
-        (
-            "[[zone]]\nid = \"z\"\nklass = \"tills\"\n",
-            "klass",
-            "klass",
-        ),
+        ("[[zone]]\nid = \"z\"\nklass = \"tills\"\n", "klass", "klass"),
     ] {
         check_fault(&added(file, text), file, at, what);
     }
@@ -149,42 +99,17 @@ fn faults_in_other_files() {
             "ghost",
             "unknown device",
         ),
-        (
-            "tests.toml",
-            "[[reach]]\nzone = \"nowhere\"\n",
-            "nowhere",
-            "unknown zone",
-        ),
+        ("tests.toml", "[[reach]]\nzone = \"nowhere\"\n", "nowhere", "unknown zone"),
         (
             "claims.toml",
             "[[claim]]\nid = \"c\"\nfrom = \"zebras\"\nnever = \"tills\"\n",
             "id = \"c\"",
             "zebras",
         ),
-        (
-            "exceptions.toml",
-            &exception("", day),
-            "owner = \"\"",
-            "empty value",
-        ),
-        (
-            "exceptions.toml",
-            &exception("it", day),
-            "owner = \"it\"",
-            "unknown owner",
-        ),
-        (
-            "exceptions.toml",
-            &exception("it", "soon"),
-            "soon",
-            "not an RFC 3339 instant",
-        ),
-        (
-            "exceptions.toml",
-            "[[exception]]\nid = \"e\"\nfrom = \"cam-1\"\n",
-            "",
-            "",
-        ),
+        ("exceptions.toml", &exception("", day), "owner = \"\"", "empty value"),
+        ("exceptions.toml", &exception("it", day), "owner = \"it\"", "unknown owner"),
+        ("exceptions.toml", &exception("it", "soon"), "soon", "not an RFC 3339 instant"),
+        ("exceptions.toml", "[[exception]]\nid = \"e\"\nfrom = \"cam-1\"\n", "", ""),
         (
             "policies/cameras.cedar",
             "@id(\"x\") permit (principal in Zone::\"cats\", action, resource);",
@@ -213,32 +138,20 @@ fn faults_in_other_files() {
         let files = added(file, text);
         if at.is_empty() {
             assert!(
-                folder::parse(&files)
-                    .unwrap_err()
-                    .iter()
-                    .all(|f| f.file == file && f.line > 0)
+                folder::parse(&files).unwrap_err().iter().all(|f| f.file == file && f.line > 0)
             );
         } else {
             check_fault(&files, file, at, what);
         }
     }
-    for file in [
-        "tests.toml",
-        "claims.toml",
-        "exceptions.toml",
-        "estate.toml",
-        "schema.cedarschema",
-    ] {
+    for file in
+        ["tests.toml", "claims.toml", "exceptions.toml", "estate.toml", "schema.cedarschema"]
+    {
         let mut files = files();
         files.remove(file);
         check_fault(&files, file, "", "missing file");
     }
-    check_fault(
-        &added("schema.cedarschema", "\nentity"),
-        "schema.cedarschema",
-        "entity",
-        "schema",
-    );
+    check_fault(&added("schema.cedarschema", "\nentity"), "schema.cedarschema", "entity", "schema");
 }
 
 fn parsed(files: &BTreeMap<String, String>) -> Folder {
@@ -260,23 +173,11 @@ fn excepted(from: &str, to: &str) -> Folder {
 fn an_exception_opens_one_path_and_ends() {
     let folder = excepted("cam-2", "svc:files/tcp/445");
     let compiled = ruleset(&folder, 1, None).unwrap();
-    let [exception] = compiled.exceptions.as_slice() else {
-        panic!("{:?}", compiled.exceptions)
-    };
-    assert_eq!(
-        (exception.from.to_string(), exception.expires),
-        ("10.0.1.12".to_owned(), at(1000))
-    );
-    let member = compiled
-        .members
-        .iter()
-        .find(|m| m.ip == exception.from)
-        .unwrap();
+    let [exception] = compiled.exceptions.as_slice() else { panic!("{:?}", compiled.exceptions) };
+    assert_eq!((exception.from.to_string(), exception.expires), ("10.0.1.12".to_owned(), at(1000)));
+    let member = compiled.members.iter().find(|m| m.ip == exception.from).unwrap();
     let verdict = evaluate(&compiled, (member.mac, member.ip), exception.to, TCP, 445);
-    assert_eq!(
-        (verdict.allowed, verdict.why),
-        (true, Why::Exception("visit".to_owned()))
-    );
+    assert_eq!((verdict.allowed, verdict.why), (true, Why::Exception("visit".to_owned())));
     assert!(!evaluate(&compiled, (member.mac, member.ip), exception.to, TCP, 446).allowed);
     assert_eq!(folder.expired(at(999)).count(), 0);
     assert_eq!(folder.expired(at(1000)).count(), 1);
@@ -288,15 +189,9 @@ fn an_exception_lifts_no_forbid_and_needs_addresses() {
     assert!(
         matches!(&error, CompileError::ExceptionForbidden { policy, .. } if policy == "base.cleartext-admin")
     );
-    assert!(
-        error.to_string().contains("policies/base.cedar:"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("policies/base.cedar:"), "{error}");
     let error = ruleset(&excepted("plc-1-slot-3", "svc:files/tcp/445"), 1, None).unwrap_err();
-    assert!(
-        matches!(error, CompileError::ExceptionWithoutAddress { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, CompileError::ExceptionWithoutAddress { .. }), "{error}");
 }
 
 #[test]
@@ -322,10 +217,7 @@ fn broken_tests_and_claims_name_the_policy() {
     );
     check(
         "@id(\"hop\") permit (principal == Device::\"nvr\", action, resource == Service::\"svc:till-1/tcp/443\");",
-        &[
-            "claim `cameras-never-tills`",
-            "nvr, which it reaches by hopping, reaches",
-        ],
+        &["claim `cameras-never-tills`", "nvr, which it reaches by hopping, reaches"],
     );
     check(
         "@id(\"no\") forbid (principal == Device::\"hmi\", action, resource);",
@@ -335,41 +227,23 @@ fn broken_tests_and_claims_name_the_policy() {
         "@id(\"later\") @mode(\"shadow\") forbid (principal == Device::\"hmi\", action, resource);",
         &[],
     );
-    check(
-        "@id(\"other\") forbid (principal, action == Action::\"publish\", resource);",
-        &[],
-    );
+    check("@id(\"other\") forbid (principal, action == Action::\"publish\", resource);", &[]);
 }
 
 #[test]
 fn ceilings_owners_and_quarantine_bite() {
     let granted = |files: &BTreeMap<String, String>| {
         let folder = parsed(files);
-        let index = |id: &str| {
-            folder
-                .estate
-                .devices
-                .iter()
-                .position(|d| d.id.as_str() == id)
-                .unwrap()
-        };
-        let service = folder
-            .estate
-            .services
-            .iter()
-            .position(|s| s.id.as_str() == "svc:pay/tcp/443");
-        lower(&folder)
-            .grant(index("till-1"), service.unwrap())
-            .is_some()
+        let index =
+            |id: &str| folder.estate.devices.iter().position(|d| d.id.as_str() == id).unwrap();
+        let service =
+            folder.estate.services.iter().position(|s| s.id.as_str() == "svc:pay/tcp/443");
+        lower(&folder).grant(index("till-1"), service.unwrap()).is_some()
     };
     assert!(granted(&files()));
     let service = "id = \"svc:pay/tcp/443\"\n";
     let zone = "id = \"main/tills/10.0.3.0-24\"\nsite = \"main\"\nclass = \"tills\"\nsubnet = \"10.0.3.0/24\"\nmode = \"enforce\"\nowner = \"\"";
-    let mut files = changed(
-        "estate.toml",
-        service,
-        &format!("{service}sensitive = true\n"),
-    );
+    let mut files = changed("estate.toml", service, &format!("{service}sensitive = true\n"));
     assert!(!granted(&files), "nobody owns the till");
     let text = files.get_mut("estate.toml").unwrap();
     *text = text.replace(zone, &zone.replace("owner = \"\"", "owner = \"it\""))
@@ -377,10 +251,7 @@ fn ceilings_owners_and_quarantine_bite() {
     assert!(granted(&files), "its zone's owner answers for it");
     let text = files.get_mut("estate.toml").unwrap();
     *text = text.replace(service, &format!("{service}assurance_min = \"vouched\"\n"));
-    assert!(
-        !granted(&files),
-        "an observed device stays below the ceiling"
-    );
+    assert!(!granted(&files), "an observed device stays below the ceiling");
     let till = "id = \"till-1\"\n";
     let text = files.get_mut("estate.toml").unwrap();
     *text = text.replace(till, &format!("{till}assurance = \"device-key\"\n"));

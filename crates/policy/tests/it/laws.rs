@@ -23,25 +23,16 @@ fn agree(folder: &Folder) -> Result<(), TestCaseError> {
     let compiled = ruleset(folder, 1, None).map_err(|e| TestCaseError::fail(e.to_string()))?;
     let evaluator = Evaluator::new(&compiled);
     for (d, device) in folder.estate.devices.iter().enumerate() {
-        let sources: Vec<_> = compiled
-            .members
-            .iter()
-            .filter(|m| m.device == device.id)
-            .collect();
+        let sources: Vec<_> = compiled.members.iter().filter(|m| m.device == device.id).collect();
         for (s, service) in folder.estate.services.iter().enumerate() {
             let lowered = lowered.grant(d, s).is_some();
-            let cedar = oracle
-                .allows(device, service)
-                .map_err(TestCaseError::fail)?;
+            let cedar = oracle.allows(device, service).map_err(TestCaseError::fail)?;
             prop_assert_eq!(cedar, lowered, "{} -> {}", &device.id, &service.id);
             if service.transport == Transport::Link {
                 continue;
             }
-            let host = folder
-                .estate
-                .devices
-                .iter()
-                .find(|d| Some(&d.id) == service.device.as_ref());
+            let host =
+                folder.estate.devices.iter().find(|d| Some(&d.id) == service.device.as_ref());
             for source in &sources {
                 for to in folder.estate.addresses(service, host) {
                     let verdict = evaluator.evaluate(
@@ -75,13 +66,7 @@ fn naive(folder: &Folder, lowered: &Lowered, start: usize) -> (u64, u64) {
                 if lowered.grant(device, s).is_some() {
                     services.insert(s);
                     let host = folder.estate.services[s].device.as_ref();
-                    devices.extend(
-                        folder
-                            .estate
-                            .devices
-                            .iter()
-                            .position(|d| Some(&d.id) == host),
-                    );
+                    devices.extend(folder.estate.devices.iter().position(|d| Some(&d.id) == host));
                 }
             }
         }
@@ -101,17 +86,9 @@ fn draft_laws(report: &Report) -> Result<(), TestCaseError> {
 
     // The text is valid in strict mode and means the same.
     let read = folder::parse(&draft.files).map_err(|f| {
-        TestCaseError::fail(
-            f.iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join("\n"),
-        )
+        TestCaseError::fail(f.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     })?;
-    prop_assert_eq!(
-        ruleset(&read, 7, Some(6)),
-        ruleset(&draft.folder, 7, Some(6))
-    );
+    prop_assert_eq!(ruleset(&read, 7, Some(6)), ruleset(&draft.folder, 7, Some(6)));
     prop_assert_eq!(&read.estate, &draft.folder.estate);
     prop_assert_eq!(read.files(), folder::parse(&read.files()).unwrap().files());
 
@@ -119,55 +96,27 @@ fn draft_laws(report: &Report) -> Result<(), TestCaseError> {
     prop_assert_eq!(check::run(&read, &lower(&read)), vec![]);
 
     // Every recorded path is permitted or listed with a reason, and none is both.
-    let index = |id: &str| {
-        draft
-            .folder
-            .estate
-            .devices
-            .iter()
-            .position(|d| d.id.as_str() == id)
-            .unwrap()
-    };
-    let service = |id: &str| {
-        draft
-            .folder
-            .estate
-            .services
-            .iter()
-            .position(|s| s.id.as_str() == id)
-            .unwrap()
-    };
-    let refused: BTreeSet<usize> = draft
-        .refused
-        .iter()
-        .flat_map(|r| r.conduits.clone())
-        .collect();
+    let index =
+        |id: &str| draft.folder.estate.devices.iter().position(|d| d.id.as_str() == id).unwrap();
+    let service =
+        |id: &str| draft.folder.estate.services.iter().position(|s| s.id.as_str() == id).unwrap();
+    let refused: BTreeSet<usize> = draft.refused.iter().flat_map(|r| r.conduits.clone()).collect();
     for (i, conduit) in report.conduits.iter().enumerate() {
         let (d, s) = (index(conduit.from.as_str()), service(conduit.to.as_str()));
         if draft.folder.estate.services[s].device.as_ref() != Some(&conduit.from) {
             let granted = lowered.grant(d, s).is_some();
-            prop_assert_eq!(
-                granted,
-                !refused.contains(&i),
-                "{} -> {}",
-                &conduit.from,
-                &conduit.to
-            );
+            prop_assert_eq!(granted, !refused.contains(&i), "{} -> {}", &conduit.from, &conduit.to);
         }
     }
     prop_assert!(draft.refused.iter().all(|r| !r.reasons.is_empty()));
-    let shared = limits(&draft.folder, &lowered)
-        .iter()
-        .any(|l| matches!(l, Limit::SharedAddress { .. }));
+    let shared =
+        limits(&draft.folder, &lowered).iter().any(|l| matches!(l, Limit::SharedAddress { .. }));
     prop_assert!(!shared);
 
     let analysis = analyse(&draft.folder, &lowered);
     for d in 0..draft.folder.estate.devices.len() {
         let expect = naive(&draft.folder, &lowered, d);
-        let got = (
-            analysis.transitive_services[d],
-            analysis.transitive_devices[d],
-        );
+        let got = (analysis.transitive_services[d], analysis.transitive_devices[d]);
         prop_assert_eq!(got, expect, "device {}", d);
         let (devices, services) = closure(&draft.folder, &lowered, &[d]);
         prop_assert_eq!(devices.len() as u64, expect.1 + 1);
@@ -266,9 +215,8 @@ fn written(
         (5, _) => format!("resource is Service in Zone::\"{zone}\""),
         _ => "resource".to_owned(),
     };
-    let condition = CONDITIONS[condition]
-        .replace("{d}", device.id.as_str())
-        .replace("{z}", &device.zone);
+    let condition =
+        CONDITIONS[condition].replace("{d}", device.id.as_str()).replace("{z}", &device.zone);
     format!(
         "@id(\"z{n}\")\n{effect} ({principal}, action == Action::\"connect\", {resource}){condition};\n"
     )

@@ -8,13 +8,8 @@ use crate::sample::{estates, warehouse};
 
 fn manifests() -> Vec<(String, Mud)> {
     let draft = draft(&warehouse(), &DraftOptions::default());
-    let files = draft
-        .files
-        .iter()
-        .filter(|(path, _)| path.starts_with("mud/"));
-    files
-        .map(|(path, text)| (path.clone(), parse(path, text).unwrap()))
-        .collect()
+    let files = draft.files.iter().filter(|(path, _)| path.starts_with("mud/"));
+    files.map(|(path, text)| (path.clone(), parse(path, text).unwrap())).collect()
 }
 
 #[test]
@@ -43,20 +38,9 @@ fn one_file_per_known_type() {
 #[test]
 fn a_camera_in_both_directions() {
     let all = manifests();
-    let (_, camera) = all
-        .iter()
-        .find(|(path, _)| path == "mud/ip-camera.json")
-        .unwrap();
+    let (_, camera) = all.iter().find(|(path, _)| path == "mud/ip-camera.json").unwrap();
     assert_eq!(camera.mfg_name.as_deref(), Some("Acme"));
-    let aces = |list: &str| {
-        camera
-            .acls
-            .iter()
-            .find(|a| a.name == list)
-            .unwrap()
-            .aces
-            .clone()
-    };
+    let aces = |list: &str| camera.acls.iter().find(|a| a.name == list).unwrap().aces.clone();
     let named = |aces: Vec<policy::mud::Ace>| {
         aces.into_iter().map(|a| a.matches).find(|m| {
             m.ip.as_ref()
@@ -65,31 +49,18 @@ fn a_camera_in_both_directions() {
         })
     };
     let out = named(aces("mud-ip-camera-v4fr")).unwrap();
-    assert_eq!(
-        out.ip.unwrap().destination_name.as_deref(),
-        Some("cloud.acme.example")
-    );
+    assert_eq!(out.ip.unwrap().destination_name.as_deref(), Some("cloud.acme.example"));
     let ports = out.ports.unwrap();
-    assert_eq!(
-        (ports.destination, ports.source),
-        (Some(PortMatch::Equal(443)), None)
-    );
+    assert_eq!((ports.destination, ports.source), (Some(PortMatch::Equal(443)), None));
     assert_eq!(ports.initiated, Some(Initiated::FromDevice));
     let back = named(aces("mud-ip-camera-v4to")).unwrap();
-    assert_eq!(
-        back.ip.unwrap().source_name.as_deref(),
-        Some("cloud.acme.example")
-    );
+    assert_eq!(back.ip.unwrap().source_name.as_deref(), Some("cloud.acme.example"));
     assert_eq!(back.ports.unwrap().source, Some(PortMatch::Equal(443)));
     // The recorder fetches from the camera.
     let rtsp = aces("mud-ip-camera-v4to")
         .into_iter()
         .map(|a| a.matches)
-        .find(|m| {
-            m.ports
-                .as_ref()
-                .is_some_and(|p| p.destination == Some(PortMatch::Equal(554)))
-        });
+        .find(|m| m.ports.as_ref().is_some_and(|p| p.destination == Some(PortMatch::Equal(554))));
     let rtsp = rtsp.unwrap();
     assert_eq!(rtsp.who, Some(Who::MyController));
     assert_eq!(rtsp.ports.unwrap().initiated, Some(Initiated::ToDevice));

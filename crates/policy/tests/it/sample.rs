@@ -33,10 +33,7 @@ impl Sample {
                 truncated: false,
                 dropped: 0,
             }],
-            span: Span {
-                first: at(0),
-                last: at(seconds),
-            },
+            span: Span { first: at(0), last: at(seconds) },
             devices: Vec::new(),
             services: Vec::new(),
             conduits: Vec::new(),
@@ -102,9 +99,7 @@ impl Sample {
     ) -> String {
         let ips: Vec<IpAddr> = ips.iter().map(|ip| ip.parse().unwrap()).collect();
         let group = ips.first().is_some_and(IpAddr::is_multicast)
-            || ips
-                .iter()
-                .any(|ip| *ip == IpAddr::from([255, 255, 255, 255]));
+            || ips.iter().any(|ip| *ip == IpAddr::from([255, 255, 255, 255]));
         let scope = match (host.is_empty(), group) {
             (false, _) => Scope::Estate,
             (true, true) => Scope::Group,
@@ -118,11 +113,7 @@ impl Sample {
             device: (!host.is_empty()).then(|| DeviceId::new(host).unwrap()),
             scope,
             addresses: ips,
-            dns_names: if scope == Scope::External {
-                vec![name.to_owned()]
-            } else {
-                Vec::new()
-            },
+            dns_names: if scope == Scope::External { vec![name.to_owned()] } else { Vec::new() },
             transport,
             port,
             protocol: (!protocol.is_empty()).then(|| protocol.to_owned()),
@@ -132,12 +123,7 @@ impl Sample {
 
     /// A used path.
     pub(crate) fn path(&mut self, from: &str, to: &str) -> &mut Conduit {
-        let service = self
-            .0
-            .services
-            .iter()
-            .find(|s| s.id.as_str() == to)
-            .unwrap();
+        let service = self.0.services.iter().find(|s| s.id.as_str() == to).unwrap();
         let packet = 10 + u64::try_from(self.0.conduits.len()).unwrap();
         let seen = i64::try_from(packet).unwrap();
         self.0.conduits.push(Conduit {
@@ -153,10 +139,7 @@ impl Sample {
             flows: 3,
             packets: 30,
             bytes: 3_000,
-            evidence: PathEvidence {
-                input: "lab.pcap".into(),
-                packet,
-            },
+            evidence: PathEvidence { input: "lab.pcap".into(), packet },
             proposal: Proposal::Allow,
         });
         self.0.conduits.last_mut().unwrap()
@@ -189,20 +172,12 @@ pub(crate) fn warehouse() -> Report {
     let mut s = Sample::new(3600);
     let dhcp = {
         s.device("gw", "gateway", &["10.0.1.1", "10.0.2.1", "10.0.3.1"]);
-        s.service(
-            "gw",
-            "",
-            &["10.0.1.1", "10.0.2.1", "10.0.3.1"],
-            UDP,
-            67,
-            "dhcp",
-        )
+        s.service("gw", "", &["10.0.1.1", "10.0.2.1", "10.0.3.1"], UDP, 67, "dhcp")
     };
     let dns = s.service("gw", "", &["10.0.1.1"], UDP, 53, "dns");
     let cameras = ["cam-1", "cam-2", "cam-3", "cam-4"];
     for (i, cam) in cameras.iter().enumerate() {
-        s.device(cam, "ip-camera", &[&format!("10.0.1.{}", 11 + i)])
-            .vendor = Some(Attribute {
+        s.device(cam, "ip-camera", &[&format!("10.0.1.{}", 11 + i)]).vendor = Some(Attribute {
             value: "Acme".to_owned(),
             confidence: 1.0,
             evidence: Vec::new(),
@@ -223,11 +198,8 @@ pub(crate) fn warehouse() -> Report {
     s.device("pay", "payment-server", &["10.0.3.100"]);
     s.device("files", "file-server", &["10.0.3.101"]);
     s.device("broker", "mqtt-broker", &["10.0.3.102"]);
-    for sensor in [
-        ("sensor-1", "10.0.3.21"),
-        ("sensor-2", "10.0.3.22"),
-        ("sensor-3", "10.0.3.23"),
-    ] {
+    for sensor in [("sensor-1", "10.0.3.21"), ("sensor-2", "10.0.3.22"), ("sensor-3", "10.0.3.23")]
+    {
         s.device(sensor.0, "sensor", &[sensor.1]);
     }
     s.device("mystery", "", &["10.0.3.99"]);
@@ -239,14 +211,8 @@ pub(crate) fn warehouse() -> Report {
         .collect();
     let ntp1 = s.service("", "time1.example.org", &["203.0.113.1"], UDP, 123, "ntp");
     let ntp2 = s.service("", "time2.example.org", &["203.0.113.2"], UDP, 123, "ntp");
-    let cloud = s.service(
-        "",
-        "cloud.acme.example",
-        &["203.0.113.7", "2001:db8::7"],
-        TCP,
-        443,
-        "tls",
-    );
+    let cloud =
+        s.service("", "cloud.acme.example", &["203.0.113.7", "2001:db8::7"], TCP, 443, "tls");
     let mdns = s.service("", "mdns", &["224.0.0.251"], UDP, 5353, "mdns");
     let modbus = [("plc-1", "10.0.2.11"), ("plc-2", "10.0.2.12")]
         .map(|(plc, ip)| s.service(plc, "", &[ip], TCP, 502, "modbus"));
@@ -314,14 +280,7 @@ fn random(
     paths: &[(usize, usize, u8)],
     scanners: &[usize],
 ) -> Report {
-    let kinds = [
-        "ip-camera",
-        "plc",
-        "till",
-        "",
-        "file-server",
-        "payment-terminal",
-    ];
+    let kinds = ["ip-camera", "plc", "till", "", "file-server", "payment-terminal"];
     let mut s = Sample::new(3600);
     for (i, (kind, subnet, oddity)) in devices.iter().enumerate() {
         let v4 = format!("10.0.{subnet}.{}", i + 1);
@@ -336,9 +295,7 @@ fn random(
         };
         let device = s.device(&format!("d{i}"), kinds[*kind], ips);
         match oddity {
-            4 => device
-                .macs
-                .push(Mac([2, 0, 0, 1, 0, u8::try_from(i).unwrap()])),
+            4 => device.macs.push(Mac([2, 0, 0, 1, 0, u8::try_from(i).unwrap()])),
             5 if i > 0 => {
                 device.macs.clear();
                 device.parent = Some(DeviceId::new(&format!("d{}", i - 1)).unwrap());
@@ -347,13 +304,8 @@ fn random(
             _ => {}
         }
     }
-    let ports = [
-        (TCP, 443),
-        (UDP, 67),
-        (Transport::Icmp, 8),
-        (TCP, 502),
-        (Transport::Link, 0x88b8),
-    ];
+    let ports =
+        [(TCP, 443), (UDP, 67), (Transport::Icmp, 8), (TCP, 502), (Transport::Link, 0x88b8)];
     let mut ids: Vec<String> = Vec::new();
     for (i, (host, flavour, port)) in services.iter().enumerate() {
         let (transport, port) = ports[*port];

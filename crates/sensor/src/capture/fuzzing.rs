@@ -12,12 +12,7 @@ pub fn capture(input: &[u8]) {
         read(Path::new("fuzz"), reader, Some(bytes.len() as u64)).ok()
     };
     let (front, back) = input.split_at(input.len() / 2);
-    let mut merged = merge(
-        vec![input, front, back]
-            .into_iter()
-            .filter_map(source)
-            .collect(),
-    );
+    let mut merged = merge(vec![input, front, back].into_iter().filter_map(source).collect());
     let (mut packets, mut bytes) = (0_u64, 0_u64);
     while let Some((_, packet)) = merged.next_packet() {
         packets += 1;

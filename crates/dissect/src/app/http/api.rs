@@ -63,12 +63,7 @@ fn hue(entries: &[Entry], sink: &mut dyn Sink) -> bool {
         sink.says("hue.bridgeid", of("bridgeid"));
         own_mac("hue.mac", of("mac"), sink);
         let bridge = of("bridgeid").to_ascii_lowercase();
-        sink.identifier(
-            About::Sender,
-            "hue.bridgeid",
-            IdentifierKind::VendorId,
-            bridge,
-        );
+        sink.identifier(About::Sender, "hue.bridgeid", IdentifierKind::VendorId, bridge);
     }
     let children = hue_children(entries, sink);
     root.is_some() || children
@@ -87,21 +82,9 @@ fn hue_children(entries: &[Entry], sink: &mut dyn Sink) -> bool {
             continue;
         }
         count += 1;
-        let radio = entry
-            .value
-            .get(..23)
-            .unwrap_or(&entry.value)
-            .to_ascii_lowercase();
-        let child = || About::Child {
-            via: "hue",
-            key: radio.as_str().into(),
-        };
-        sink.identifier(
-            child(),
-            "hue.uniqueid",
-            IdentifierKind::VendorId,
-            radio.as_str(),
-        );
+        let radio = entry.value.get(..23).unwrap_or(&entry.value).to_ascii_lowercase();
+        let child = || About::Child { via: "hue", key: radio.as_str().into() };
+        sink.identifier(child(), "hue.uniqueid", IdentifierKind::VendorId, radio.as_str());
         for (field, name) in [
             ("hue.modelid", "modelid"),
             ("hue.name", "name"),
@@ -120,41 +103,24 @@ fn hue_children(entries: &[Entry], sink: &mut dyn Sink) -> bool {
 fn is_radio(text: &str) -> bool {
     text.get(..23).is_some_and(|eui| {
         eui.split(':').count() == 8
-            && eui
-                .split(':')
-                .all(|p| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit()))
+            && eui.split(':').all(|p| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit()))
     })
 }
 
 /// Google Cast: `/setup/eureka_info`.
 fn eureka(entries: &[Entry], sink: &mut dyn Sink) {
     let first = |paths: &[&str]| {
-        paths
-            .iter()
-            .find_map(|path| json::get(entries, path))
-            .unwrap_or_default()
-            .to_owned()
+        paths.iter().find_map(|path| json::get(entries, path)).unwrap_or_default().to_owned()
     };
     sink.says("eureka.name", first(&["name", "device_info.name"]));
-    sink.says(
-        "eureka.model",
-        first(&["device_info.model_name", "model_name"]),
-    );
+    sink.says("eureka.model", first(&["device_info.model_name", "model_name"]));
     sink.says("eureka.manufacturer", first(&["device_info.manufacturer"]));
     sink.says("eureka.product", first(&["device_info.product_name"]));
     sink.says(
         "eureka.build",
-        first(&[
-            "build_info.cast_build_revision",
-            "cast_build_revision",
-            "build_version",
-        ]),
+        first(&["build_info.cast_build_revision", "cast_build_revision", "build_version"]),
     );
-    own_mac(
-        "eureka.mac",
-        &first(&["mac_address", "device_info.mac_address"]),
-        sink,
-    );
+    own_mac("eureka.mac", &first(&["mac_address", "device_info.mac_address"]), sink);
     let udn = first(&["ssdp_udn", "device_info.ssdp_udn"]).to_ascii_lowercase();
     sink.identifier(About::Sender, "eureka.udn", IdentifierKind::Uuid, udn);
 }
@@ -172,11 +138,7 @@ fn tasmota(entries: &[Entry], sink: &mut dyn Sink) {
 
 /// WLED: `/json/info`, `/json`.
 fn wled(entries: &[Entry], sink: &mut dyn Sink) {
-    let root = if json::get(entries, "info.ver").is_some() {
-        "info."
-    } else {
-        ""
-    };
+    let root = if json::get(entries, "info.ver").is_some() { "info." } else { "" };
     let of = |name: &str| json::get(entries, &format!("{root}{name}")).unwrap_or_default();
     sink.says("wled.version", of("ver"));
     sink.says("wled.brand", of("brand"));
@@ -195,11 +157,7 @@ fn is_shelly(entries: &[Entry]) -> bool {
 /// Shelly: `/shelly` and `/settings` of both generations.
 fn shelly(entries: &[Entry], sink: &mut dyn Sink) {
     let first = |paths: &[&str]| {
-        paths
-            .iter()
-            .find_map(|path| json::get(entries, path))
-            .unwrap_or_default()
-            .to_owned()
+        paths.iter().find_map(|path| json::get(entries, path)).unwrap_or_default().to_owned()
     };
     sink.says("shelly.type", first(&["type", "device.type", "model"]));
     sink.says("shelly.firmware", first(&["fw", "ver", "fw_id"]));

@@ -123,11 +123,7 @@ impl Body {
             return (Step::NeedMore, Some(self));
         }
         self.kind.inspect(&content, ctx, sink);
-        Self {
-            kind: Kind::Skip,
-            ..self
-        }
-        .skip(bytes)
+        Self { kind: Kind::Skip, ..self }.skip(bytes)
     }
 
     /// The content without its framing, and whether that is all of it.
@@ -136,10 +132,7 @@ impl Body {
             Length::UntilClose => (Cow::Borrowed(bytes), false),
             Length::Fixed(count) => {
                 let count = usize::try_from(count).unwrap_or(usize::MAX);
-                (
-                    Cow::Borrowed(bytes.get(..count).unwrap_or(bytes)),
-                    bytes.len() >= count,
-                )
+                (Cow::Borrowed(bytes.get(..count).unwrap_or(bytes)), bytes.len() >= count)
             }
             Length::Chunked(_) => {
                 let mut content = Vec::new();
@@ -150,10 +143,7 @@ impl Body {
                     }
                     let size = usize::try_from(size).unwrap_or(usize::MAX);
                     content.extend_from_slice(behind.get(..size).unwrap_or(behind));
-                    rest = size
-                        .checked_add(2)
-                        .and_then(|n| behind.get(n..))
-                        .unwrap_or_default();
+                    rest = size.checked_add(2).and_then(|n| behind.get(n..)).unwrap_or_default();
                 }
                 (Cow::Owned(content), false)
             }
@@ -168,23 +158,14 @@ impl Body {
             Length::Fixed(left) => {
                 let passed = pass(left);
                 let left = left_of(left, passed);
-                let rest = (left > 0).then_some(Self {
-                    length: Length::Fixed(left),
-                    ..self
-                });
+                let rest = (left > 0).then_some(Self { length: Length::Fixed(left), ..self });
                 (Step::Consumed(passed), rest)
             }
             Length::Chunked(0) => match (chunk_size(bytes), lines::line(bytes)) {
                 (Some((0, _)), Some((_, length))) => (Step::Consumed(length), None),
                 (Some((size, _)), Some((_, length))) => {
                     let length_left = Length::Chunked((size + 2) & COUNT_MASK);
-                    (
-                        Step::Consumed(length),
-                        Some(Self {
-                            length: length_left,
-                            ..self
-                        }),
-                    )
+                    (Step::Consumed(length), Some(Self { length: length_left, ..self }))
                 }
                 (None, None) if bytes.len() < 64 => (Step::NeedMore, Some(self)),
                 _ => (Step::Resync, None),
@@ -229,10 +210,7 @@ impl Kind {
 
 /// Text of any kind: the first byte tells more than the content type does.
 fn text(content: &[u8], ctx: &Ctx, sink: &mut dyn Sink) {
-    let content = content
-        .strip_prefix(b"\xef\xbb\xbf")
-        .unwrap_or(content)
-        .trim_ascii();
+    let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content).trim_ascii();
     match content.first() {
         Some(b'{' | b'[') => api::json(content, ctx, sink),
         Some(b'<') if is_html(content) => {
@@ -256,25 +234,14 @@ fn form(content: &[u8], sink: &mut dyn Sink) {
 }
 
 fn is_html(content: &[u8]) -> bool {
-    let start = content
-        .get(..content.len().min(1024))
-        .unwrap_or(content)
-        .to_ascii_lowercase();
-    [
-        &b"<!doctype html"[..],
-        b"<html",
-        b"<head",
-        b"<title",
-        b"<body",
-    ]
-    .iter()
-    .any(|tag| lines::find(&start, tag).is_some())
+    let start = content.get(..content.len().min(1024)).unwrap_or(content).to_ascii_lowercase();
+    [&b"<!doctype html"[..], b"<html", b"<head", b"<title", b"<body"]
+        .iter()
+        .any(|tag| lines::find(&start, tag).is_some())
 }
 
 fn title(content: &[u8]) -> Option<&[u8]> {
-    let start = content
-        .get(..content.len().min(TITLE_BYTES_MAX))
-        .unwrap_or(content);
+    let start = content.get(..content.len().min(TITLE_BYTES_MAX)).unwrap_or(content);
     let lower = start.to_ascii_lowercase();
     let open = lines::find(&lower, b"<title")?;
     let begin = open + lower.get(open..)?.iter().position(|b| *b == b'>')? + 1;
@@ -291,8 +258,6 @@ fn chunk_size(bytes: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 fn content_type(head: &[u8]) -> String {
-    let value = lines::header(head, "content-type")
-        .map(clean)
-        .unwrap_or_default();
+    let value = lines::header(head, "content-type").map(clean).unwrap_or_default();
     lines::before(&value, &[';']).trim().to_ascii_lowercase()
 }

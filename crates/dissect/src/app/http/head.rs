@@ -19,10 +19,7 @@ pub(super) fn start_line(start: Start<'_>, head: &[u8], sink: &mut dyn Sink) {
         return;
     };
     let target = clean(target);
-    let shown = lines::redact(
-        &target,
-        REQUEST_SHOWN_BYTES_MAX.saturating_sub(method.len() + 1),
-    );
+    let shown = lines::redact(&target, REQUEST_SHOWN_BYTES_MAX.saturating_sub(method.len() + 1));
     sink.says("http.request", format!("{method} {shown}"));
     let query = target.split_once('?').map_or("", |(_, query)| query);
     if lines::pairs(query).any(|(name, value)| lines::is_password_name(name) && !value.is_empty()) {
@@ -70,20 +67,12 @@ pub(super) fn download(
     length: Length,
     sink: &mut dyn Sink,
 ) {
-    let disposition = lines::header(head, "content-disposition")
-        .map(clean)
-        .unwrap_or_default();
+    let disposition = lines::header(head, "content-disposition").map(clean).unwrap_or_default();
     let file = lines::parameter(&disposition, "filename").unwrap_or_default();
     let web = lines::header(head, "content-type").is_some_and(|kind| {
-        [
-            &b"text/"[..],
-            b"image/",
-            b"video/",
-            b"audio/",
-            b"application/json",
-        ]
-        .iter()
-        .any(|prefix| kind.starts_with(prefix))
+        [&b"text/"[..], b"image/", b"video/", b"audio/", b"application/json"]
+            .iter()
+            .any(|prefix| kind.starts_with(prefix))
     });
     let named = asked_for_firmware || lines::is_firmware_path(file);
     if let (200 | 206, true, false, Length::Fixed(size)) = (status, named, web, length)
@@ -104,26 +93,16 @@ pub(super) fn upload(
     sink: &mut dyn Sink,
 ) {
     let path = clean(target).to_ascii_lowercase();
-    let upgrades = [
-        "firmware",
-        "upgrade",
-        "fwupdate",
-        "fw_update",
-        "sysupgrade",
-        "/ota",
-    ]
-    .iter()
-    .any(|word| path.contains(word));
+    let upgrades = ["firmware", "upgrade", "fwupdate", "fw_update", "sysupgrade", "/ota"]
+        .iter()
+        .any(|word| path.contains(word));
     let binary = lines::header(head, "content-type").is_none_or(|kind| {
         kind.starts_with(b"multipart/form-data") || kind.starts_with(b"application/octet-stream")
     });
     if let ("POST" | "PUT", true, true, Length::Fixed(size)) = (method, upgrades, binary, length)
         && size >= FIRMWARE_BYTES_MIN
     {
-        let detail = format!(
-            "HTTP upload of {size} bytes to {}",
-            lines::redact(&path, 80)
-        );
+        let detail = format!("HTTP upload of {size} bytes to {}", lines::redact(&path, 80));
         sink.event(About::Receiver, EventKind::FirmwareTransfer, detail);
     }
 }
@@ -145,9 +124,7 @@ fn challenge(start: Start<'_>, value: &[u8], sink: &mut dyn Sink) {
     let text = clean(value);
     let realm = lines::parameter(&text, "realm").unwrap_or_default();
     sink.says("http.realm", realm);
-    let basic = text
-        .get(..5)
-        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"));
+    let basic = text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"));
     if basic && start == Start::Response(401) {
         let detail = format!("asks for a password over HTTP Basic without TLS, realm `{realm}`");
         sink.event(About::Sender, EventKind::CleartextAdmin, detail);
@@ -242,8 +219,5 @@ fn is_product_header(name: &str, value: &[u8]) -> bool {
 }
 
 fn longest_word(text: &str) -> usize {
-    text.split(|c: char| !c.is_ascii_alphanumeric())
-        .map(str::len)
-        .max()
-        .unwrap_or_default()
+    text.split(|c: char| !c.is_ascii_alphanumeric()).map(str::len).max().unwrap_or_default()
 }

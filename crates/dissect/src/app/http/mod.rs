@@ -37,10 +37,7 @@ pub(super) fn run(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
         remember(BODY, ctx, sink, next.map_or(0, Body::pack));
         return step;
     }
-    let blank = bytes
-        .iter()
-        .take_while(|b| matches!(b, b'\r' | b'\n'))
-        .count();
+    let blank = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
     match look(bytes) {
         _ if blank > 0 => Step::Consumed(blank),
         Look::Perhaps => Step::NeedMore,
@@ -86,11 +83,7 @@ fn look(bytes: &[u8]) -> Look {
         shared > 0 && word.get(..shared) == bytes.get(..shared)
     };
     if begins(VERSION) {
-        return if bytes.len() > VERSION.len() {
-            Look::Head
-        } else {
-            Look::Perhaps
-        };
+        return if bytes.len() > VERSION.len() { Look::Head } else { Look::Perhaps };
     }
     let Some(method) = METHODS.iter().find(|method| begins(method.as_bytes())) else {
         return Look::Other;
@@ -118,22 +111,15 @@ fn message(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
     let length = lines::head_length(bytes);
     // Report complete lines once, even when their head never gets complete.
     let mark = fingerprint(first);
-    let seen = recall(PARTIAL, ctx, sink)
-        .filter(|p| p >> 16 == mark)
-        .map_or(0, |p| p & 0xffff);
+    let seen = recall(PARTIAL, ctx, sink).filter(|p| p >> 16 == mark).map_or(0, |p| p & 0xffff);
     let seen = usize::try_from(seen).unwrap_or_default();
     let complete = length.unwrap_or_else(|| {
-        bytes
-            .iter()
-            .rposition(|b| *b == b'\n')
-            .map_or(first_length, |newline| newline + 1)
+        bytes.iter().rposition(|b| *b == b'\n').map_or(first_length, |newline| newline + 1)
     });
     if seen == 0 {
         head::start_line(start, bytes.get(..complete).unwrap_or_default(), sink);
     }
-    let fresh = bytes
-        .get(seen.max(first_length)..complete)
-        .unwrap_or_default();
+    let fresh = bytes.get(seen.max(first_length)..complete).unwrap_or_default();
     head::header_lines(start, fresh, sink);
     let Some(length) = length else {
         let reported = u64::try_from(complete.min(0xffff)).unwrap_or_default();
@@ -204,31 +190,20 @@ struct Expectation {
 fn push(waiting: u64, e: Expectation) -> u64 {
     let count = waiting & 0xff;
     let bits = u64::from(e.no_body) | u64::from(e.tunnel) << 1 | u64::from(e.firmware) << 2;
-    let entry = if count < 14 {
-        bits << (8 + 4 * count)
-    } else {
-        0
-    };
+    let entry = if count < 14 { bits << (8 + 4 * count) } else { 0 };
     (waiting & !0xff | entry) + (count + 1).min(0xff)
 }
 
 fn pop(waiting: u64) -> (Expectation, u64) {
     let count = waiting & 0xff;
     let entry = waiting >> 8;
-    let expectation = Expectation {
-        no_body: entry & 1 != 0,
-        tunnel: entry & 2 != 0,
-        firmware: entry & 4 != 0,
-    };
+    let expectation =
+        Expectation { no_body: entry & 1 != 0, tunnel: entry & 2 != 0, firmware: entry & 4 != 0 };
     (expectation, entry >> 4 << 8 | count.saturating_sub(1))
 }
 
 fn wait_or_drop(bytes: &[u8]) -> Step {
-    if bytes.len() < lines::HEAD_BYTES_MAX {
-        Step::NeedMore
-    } else {
-        Step::Resync
-    }
+    if bytes.len() < lines::HEAD_BYTES_MAX { Step::NeedMore } else { Step::Resync }
 }
 
 /// 48 bits that tell start lines apart (FNV-1a).
@@ -240,8 +215,7 @@ fn fingerprint(bytes: &[u8]) -> u64 {
 }
 
 fn recall(tag: u64, ctx: &Ctx, sink: &mut dyn Sink) -> Option<u64> {
-    sink.recall(key(tag, direction(ctx)))
-        .filter(|state| *state != 0)
+    sink.recall(key(tag, direction(ctx))).filter(|state| *state != 0)
 }
 
 /// Writes state only when it changes: most messages have none.

@@ -12,14 +12,11 @@ use super::super::xml;
 pub(super) fn document(content: &[u8], ctx: &Ctx, sink: &mut dyn Sink) {
     let has = |name: &str| find(content, name.as_bytes()).is_some();
     if has("urn:schemas-upnp-org:device-1-0") {
-        upnp_description(content, ctx, sink);
+        crate::names::upnp::description(content, sink);
     } else if has("GetDeviceInformationResponse") {
         onvif(content, sink);
     } else if has("GetNetworkInterfacesResponse") && has("onvif") {
-        for (_, text) in xml::leaves(content)
-            .filter(|(name, _)| *name == b"HwAddress")
-            .take(8)
-        {
+        for (_, text) in xml::leaves(content).filter(|(name, _)| *name == b"HwAddress").take(8) {
             own_mac("onvif_device.mac", &xml::decoded(text), sink);
         }
     } else if has("GetDeviceSettingsResponse") {
@@ -31,18 +28,9 @@ pub(super) fn document(content: &[u8], ctx: &Ctx, sink: &mut dyn Sink) {
     }
 }
 
-/// A UPnP device description, which is read where SSDP is.
-fn upnp_description(content: &[u8], ctx: &Ctx, sink: &mut dyn Sink) {
-    description(content, ctx, sink);
-}
-
 /// ONVIF Device Management §8.1.2 (GetDeviceInformation).
 fn onvif(content: &[u8], sink: &mut dyn Sink) {
-    let of = |name| {
-        xml::text(content, name)
-            .map(xml::decoded)
-            .unwrap_or_default()
-    };
+    let of = |name| xml::text(content, name).map(xml::decoded).unwrap_or_default();
     sink.says("onvif_device.manufacturer", of("Manufacturer"));
     sink.says("onvif_device.model", of("Model"));
     sink.says("onvif_device.firmware", of("FirmwareVersion"));
@@ -50,12 +38,7 @@ fn onvif(content: &[u8], sink: &mut dyn Sink) {
     sink.says("onvif_device.serial", of("SerialNumber"));
     let serial = of("SerialNumber");
     if serial.len() >= 5 {
-        sink.identifier(
-            About::Sender,
-            "onvif_device.serial",
-            IdentifierKind::Serial,
-            serial,
-        );
+        sink.identifier(About::Sender, "onvif_device.serial", IdentifierKind::Serial, serial);
     }
 }
 
@@ -69,16 +52,9 @@ fn hnap(content: &[u8], sink: &mut dyn Sink) {
         ("hnap.name", "DeviceName"),
         ("hnap.description", "ModelDescription"),
     ] {
-        sink.says(
-            field,
-            xml::text(content, name)
-                .map(xml::decoded)
-                .unwrap_or_default(),
-        );
+        sink.says(field, xml::text(content, name).map(xml::decoded).unwrap_or_default());
     }
-    let mac = xml::text(content, "DeviceMacId")
-        .map(xml::decoded)
-        .unwrap_or_default();
+    let mac = xml::text(content, "DeviceMacId").map(xml::decoded).unwrap_or_default();
     own_mac("hnap.mac", &mac, sink);
 }
 

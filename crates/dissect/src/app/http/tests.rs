@@ -4,11 +4,7 @@ use crate::testing::{Recorder, ctx, run_stream};
 
 /// Client and server inside the estate.
 fn inside(role: Role) -> Ctx {
-    let (from, to) = if role == Role::Client {
-        (40_000, 80)
-    } else {
-        (80, 40_000)
-    };
+    let (from, to) = if role == Role::Client { (40_000, 80) } else { (80, 40_000) };
     let mut here = ctx(from, to, role);
     here.src.ip = Some("10.0.0.7".parse().unwrap());
     here.dst.ip = Some("10.0.0.8".parse().unwrap());
@@ -109,25 +105,13 @@ fn long_bodies_are_passed_over() {
     let here = inside(Role::Server);
     let head = b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: 100000\r\n\r\n";
     assert_eq!(run(head, &here, &mut facts), Step::Consumed(head.len()));
-    assert_eq!(
-        run(&[b'x'; 60_000], &here, &mut facts),
-        Step::Consumed(60_000)
-    );
-    let rest = [
-        &[b'x'; 40_000][..],
-        b"HTTP/1.1 200 OK\r\nServer: next\r\n\r\n",
-    ]
-    .concat();
+    assert_eq!(run(&[b'x'; 60_000], &here, &mut facts), Step::Consumed(60_000));
+    let rest = [&[b'x'; 40_000][..], b"HTTP/1.1 200 OK\r\nServer: next\r\n\r\n"].concat();
     let _ = run_stream(run, &rest, &here, &mut facts);
     assert_eq!(facts.text(), "sender says http.server = next");
     // A gap in a body: the next head is found although bytes are still owed.
     let _ = run(head, &here, &mut facts);
-    let _ = run_stream(
-        run,
-        b"HTTP/1.1 200 OK\r\nServer: after\r\n\r\n",
-        &here,
-        &mut facts,
-    );
+    let _ = run_stream(run, b"HTTP/1.1 200 OK\r\nServer: after\r\n\r\n", &here, &mut facts);
     assert!(facts.text().ends_with("after"));
 }
 
@@ -225,10 +209,7 @@ fn known_xml_interfaces() {
     );
     check(
         Role::Server,
-        &answer(
-            "text/plain",
-            "root.Brand.ProdNbr=M1065-L\r\nroot.Brand.Brand=AXIS\r\n",
-        ),
+        &answer("text/plain", "root.Brand.ProdNbr=M1065-L\r\nroot.Brand.Brand=AXIS\r\n"),
         "sender says http.api.model = M1065-L\nsender says http.api.vendor = AXIS",
     );
 }
@@ -238,11 +219,7 @@ fn tunnels_and_upgrades_end_the_reading() {
     let mut facts = Recorder::default();
     let connect = b"CONNECT cloud.example:443 HTTP/1.1\r\n\r\n";
     let _ = run_stream(run, connect, &inside(Role::Client), &mut facts);
-    let step = run(
-        b"HTTP/1.1 200 OK\r\n\r\n",
-        &inside(Role::Server),
-        &mut facts,
-    );
+    let step = run(b"HTTP/1.1 200 OK\r\n\r\n", &inside(Role::Server), &mut facts);
     assert_eq!(step, Step::Done);
     let switched = b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n\x81\x05";
     assert_eq!(run(switched, &inside(Role::Server), &mut facts), Step::Done);
@@ -265,13 +242,7 @@ fn probes() {
     let mut waiting = 0;
     for n in 0..20 {
         let no_body = n == 13;
-        waiting = push(
-            waiting,
-            Expectation {
-                no_body,
-                ..Expectation::default()
-            },
-        );
+        waiting = push(waiting, Expectation { no_body, ..Expectation::default() });
     }
     for n in 0..20 {
         let (expected, rest) = pop(waiting);

@@ -29,9 +29,7 @@ fn keys_of_the_rfcs() {
     );
     // RFC 9001 appendix A.2: the header protection mask.
     let keys = Keys::of(Version::One, &unhex(DCID));
-    let sample = unhex("d1b1c98dd7689fb8ec11d242b123dc9b")
-        .try_into()
-        .unwrap();
+    let sample = unhex("d1b1c98dd7689fb8ec11d242b123dc9b").try_into().unwrap();
     let mask = block(&Aes128::new(&keys.protection.into()), sample);
     assert_eq!(hex(&mask[..5]), "437b9aec36");
 }
@@ -69,12 +67,7 @@ fn protect(version: Version, number: u32, payload: &[u8]) -> Vec<u8> {
 
 fn crypto_frame(offset: u16, piece: &[u8]) -> Vec<u8> {
     let length = u16::try_from(piece.len()).unwrap() | 0x4000;
-    let frame = [
-        &[6][..],
-        &(offset | 0x4000).to_be_bytes(),
-        &length.to_be_bytes(),
-        piece,
-    ];
+    let frame = [&[6][..], &(offset | 0x4000).to_be_bytes(), &length.to_be_bytes(), piece];
     frame.concat()
 }
 
@@ -88,13 +81,7 @@ fn check(bytes: &[u8], expect: Result<&str, Malformed>) {
 fn a_hello_in_shuffled_frames() {
     let hello = message(1, &client_hello(0x0303, &[0x1301], &sni("quic.example")));
     let (a, b) = hello.split_at(30);
-    let payload = [
-        vec![1],
-        crypto_frame(30, b),
-        vec![0; 3],
-        crypto_frame(0, a),
-        vec![0; 900],
-    ];
+    let payload = [vec![1], crypto_frame(30, b), vec![0; 3], crypto_frame(0, a), vec![0; 900]];
     for (version, number, name) in [
         (Version::One, 1, "1"),
         (Version::Two, 0x6b33_43cf, "2"),
@@ -140,10 +127,8 @@ fn googles_own() {
     assert!(probe(&hello));
     check(
         &hello,
-        Ok(
-            "sender says quic.sni = www.x.examp\nsender asks for www.x.examp\n\
-            sender says quic.version = Q043\nsender says quic.user_agent = Chrome/66",
-        ),
+        Ok("sender says quic.sni = www.x.examp\nsender asks for www.x.examp\n\
+            sender says quic.version = Q043\nsender says quic.user_agent = Chrome/66"),
     );
 }
 
@@ -153,11 +138,7 @@ fn others_and_cuts() {
     check(b"\x16\xfe\xfd", Err(Malformed::NotMine));
     check(b"\x40short header", Ok(""));
     check(&unhex("c0 abababab 00 00"), Err(Malformed::NotMine));
-    let packet = protect(
-        Version::One,
-        1,
-        &crypto_frame(0, b"\x01nonsense that is no hello"),
-    );
+    let packet = protect(Version::One, 1, &crypto_frame(0, b"\x01nonsense that is no hello"));
     for end in 0..packet.len() {
         let mut facts = Recorder::default();
         let _ = run(&packet[..end], &ctx(40_000, 443, Role::Client), &mut facts);

@@ -31,10 +31,7 @@ pub(in super::super) fn client_hello(version: u16, ciphers: &[u16], extensions: 
 }
 
 pub(in super::super) fn sni(name: &str) -> Vec<u8> {
-    extension(
-        0,
-        &vector::<2>(&[&[0][..], &vector::<2>(name.as_bytes())].concat()),
-    )
+    extension(0, &vector::<2>(&[&[0][..], &vector::<2>(name.as_bytes())].concat()))
 }
 
 pub(in super::super) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
@@ -62,14 +59,9 @@ fn ja3_of_its_own_documentation() {
     let ciphers = [47, 53, 5, 10, 49161, 49162, 49171, 49172, 50, 56, 19, 4];
     let mut facts = Recorder::default();
     let body = client_hello(0x0301, &ciphers, &extensions);
-    hello::parse(&body, Carrier::Tls)
-        .unwrap()
-        .report(Carrier::Tls, &mut facts);
+    hello::parse(&body, Carrier::Tls).unwrap().report(Carrier::Tls, &mut facts);
     let text = facts.text();
-    assert!(
-        text.contains("tls.ja3 = ada70206e40642a3e4461f35503241d5"),
-        "{text}"
-    );
+    assert!(text.contains("tls.ja3 = ada70206e40642a3e4461f35503241d5"), "{text}");
     assert!(text.contains("sender asks for www.example.com"), "{text}");
 }
 
@@ -79,19 +71,14 @@ fn ja4_example() -> Vec<u8> {
         0x2a2a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013,
         0xc014, 0x009c, 0x009d, 0x002f, 0x0035,
     ];
-    let signatures = [
-        0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601,
-    ];
+    let signatures = [0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601];
     let plain = |kind: u16| extension(kind, &[]);
     let extensions = [
         plain(0x1a1a),
         plain(0x001b),
         sni("a.example"),
         plain(0x0033),
-        extension(
-            0x0010,
-            &vector::<2>(&[vector::<1>(b"h2"), vector::<1>(b"http/1.1")].concat()),
-        ),
+        extension(0x0010, &vector::<2>(&[vector::<1>(b"h2"), vector::<1>(b"http/1.1")].concat())),
         plain(0x4469),
         plain(0x0017),
         plain(0x002d),
@@ -112,14 +99,9 @@ fn ja4_example() -> Vec<u8> {
 #[test]
 fn ja4_of_its_own_documentation() {
     let mut facts = Recorder::default();
-    hello::parse(&ja4_example(), Carrier::Tls)
-        .unwrap()
-        .report(Carrier::Tls, &mut facts);
+    hello::parse(&ja4_example(), Carrier::Tls).unwrap().report(Carrier::Tls, &mut facts);
     let text = facts.text();
-    assert!(
-        text.contains("tls.ja4 = t13d1516h2_8daaf6152771_e5627efa2ab1"),
-        "{text}"
-    );
+    assert!(text.contains("tls.ja4 = t13d1516h2_8daaf6152771_e5627efa2ab1"), "{text}");
     assert!(text.contains("tls.alpn = h2,http/1.1"), "{text}");
 }
 
@@ -131,21 +113,10 @@ fn fragments_over_records_and_segments() {
     let mut facts = Recorder::default();
     let here = ctx(40_000, 443, Role::Client);
     for end in 0..stream.len() {
-        assert_eq!(
-            run(&stream[..end], &here, &mut facts),
-            Step::NeedMore,
-            "{end}"
-        );
+        assert_eq!(run(&stream[..end], &here, &mut facts), Step::NeedMore, "{end}");
     }
-    assert_eq!(
-        run(&stream, &here, &mut facts),
-        Step::Consumed(stream.len())
-    );
-    let hellos = facts
-        .lines
-        .iter()
-        .filter(|line| line.contains("tls.ja4"))
-        .count();
+    assert_eq!(run(&stream, &here, &mut facts), Step::Consumed(stream.len()));
+    let hellos = facts.lines.iter().filter(|line| line.contains("tls.ja4")).count();
     assert_eq!(hellos, 1, "{}", facts.text());
 }
 
@@ -154,12 +125,7 @@ fn certificates_of_a_server() {
     let server_hello = [&[3, 3][..], &[9; 32], &[0], &[0xc0, 0x2f], &[0]].concat();
     let certificate = x509::tests::sample();
     let list = vector::<3>(&vector::<3>(&certificate));
-    let flight = [
-        message(2, &server_hello),
-        message(11, &list),
-        message(14, &[]),
-    ]
-    .concat();
+    let flight = [message(2, &server_hello), message(11, &list), message(14, &[])].concat();
     // Two records that cut the certificate; the first segment ends inside the second.
     let (a, b) = flight.split_at(150);
     let stream = [record(22, a), record(22, b)].concat();
@@ -169,23 +135,13 @@ fn certificates_of_a_server() {
     assert_eq!(run(&stream, &here, &mut facts), Step::Done);
     let text = facts.text();
     assert_eq!(text.matches("tls.version = TLS 1.2").count(), 1, "{text}");
-    assert!(
-        text.contains("tls.cert.san = URI:urn:example:model:20.3"),
-        "{text}"
-    );
+    assert!(text.contains("tls.cert.san = URI:urn:example:model:20.3"), "{text}");
 }
 
 #[test]
 fn the_dark_and_the_alien() {
-    let tls13 = [
-        &[3, 3][..],
-        &[9; 32],
-        &[0],
-        &[0x13, 1],
-        &[0],
-        &[0, 6, 0, 43, 0, 2, 3, 4],
-    ]
-    .concat();
+    let tls13 =
+        [&[3, 3][..], &[9; 32], &[0], &[0x13, 1], &[0], &[0, 6, 0, 43, 0, 2, 3, 4]].concat();
     check(
         Role::Server,
         &record(22, &message(2, &tls13)),
@@ -194,11 +150,7 @@ fn the_dark_and_the_alien() {
     check(Role::Client, &record(23, b"dark"), ("", Step::Done));
     check(Role::Client, &record(20, &[1]), ("", Step::Done));
     check(Role::Client, b"GET / HTTP/1.1", ("", Step::Resync));
-    check(
-        Role::Client,
-        &record(22, &message(1, b"short")),
-        ("", Step::Consumed(14)),
-    );
+    check(Role::Client, &record(22, &message(1, b"short")), ("", Step::Consumed(14)));
     assert_eq!(probe(&record(22, &message(1, &[0; 40]))), Probe::Yes);
     assert_eq!(probe(&record(23, b"x")), Probe::Maybe);
     assert_eq!(probe(b"SSH-2.0"), Probe::No);
@@ -213,8 +165,5 @@ fn a_cut_hello_still_names_its_server() {
     for _ in 0..2 {
         assert_eq!(run(cut, &here, &mut facts), Step::NeedMore);
     }
-    assert_eq!(
-        facts.text(),
-        "sender says tls.sni = a.example\nsender asks for a.example"
-    );
+    assert_eq!(facts.text(), "sender says tls.sni = a.example\nsender asks for a.example");
 }
