@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use regex::Regex;
 use rustc_hash::FxHashMap;
 
 use super::condition::{self, FieldPattern, Probe, TestRef};
 use super::format::{self, Common, Example, PACK_BYTES_MAX, Row, RuleError, Test};
+use super::pattern::Pattern;
 use super::template::Template;
-use super::{Attribute, Attributes, pattern, strength};
+use super::{Attribute, Attributes, strength};
 use crate::vendors;
 
 /// A pack of rules that passed all checks that need no other pack.
@@ -39,12 +39,12 @@ pub(super) struct At {
 impl At {
     pub(super) fn error(&self, what: &str, why: impl Into<String>, help: &str) -> RuleError {
         RuleError {
-            pack: self.pack.clone(),
-            rule: self.id.to_string(),
+            pack: self.pack.as_str().into(),
+            rule: (*self.id).into(),
             line: self.line,
-            what: what.to_owned(),
-            why: why.into(),
-            help: help.to_owned(),
+            what: what.into(),
+            why: why.into().into(),
+            help: help.into(),
         }
     }
 }
@@ -72,7 +72,7 @@ pub(super) enum How {
     /// Any value.
     Any,
     /// Values that match.
-    Regex(Regex),
+    Regex(Pattern),
     /// Values found in a table.
     Table(Table),
 }
@@ -80,7 +80,7 @@ pub(super) enum How {
 /// A table of values.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
-    pub(super) key: Option<Regex>,
+    pub(super) key: Option<Pattern>,
     pub(super) vendors: bool,
     pub(super) rows: FxHashMap<String, TableRow>,
 }
@@ -113,7 +113,7 @@ pub(super) struct Tell {
 /// Values that do not count.
 #[derive(Clone, Debug)]
 pub(super) enum Except {
-    Regex(Regex),
+    Regex(Pattern),
     Condition(String),
 }
 
@@ -137,12 +137,12 @@ impl RulePack {
             before.iter().filter(|b| **b == b'\n').count() + 1
         };
         let pack: format::Pack = toml::from_str(text).map_err(|e| RuleError {
-            pack: name.to_owned(),
-            rule: String::new(),
+            pack: name.into(),
+            rule: "".into(),
             line: e.span().map_or(0, |span| line_of(span.start)),
-            what: "not a rule pack".to_owned(),
-            why: e.message().to_owned(),
-            help: "see rules/README.md for the form".to_owned(),
+            what: "not a rule pack".into(),
+            why: e.message().into(),
+            help: "see rules/README.md for the form".into(),
         })?;
         let at = |id: &str, span: std::ops::Range<usize>| At {
             pack: name.to_owned(),
@@ -232,11 +232,11 @@ fn compile_rule(
         Some(text) => How::Regex(regex(&at, text)?),
     };
     let groups = match &how {
-        How::Regex(regex) => regex.capture_names().flatten().collect(),
+        How::Regex(regex) => regex.names().collect(),
         _ => Vec::new(),
     };
     let count = match &how {
-        How::Regex(regex) => regex.captures_len(),
+        How::Regex(regex) => regex.groups_len(),
         _ => 1,
     };
     let mut places: BTreeSet<String> = groups.iter().map(|g| (*g).to_owned()).collect();
@@ -285,7 +285,7 @@ fn compile_map(
     let mut places: BTreeSet<String> =
         ["value", "key", "entry"].iter().map(|p| (*p).to_owned()).collect();
     if let Some(key) = &key {
-        let groups: Vec<&str> = key.capture_names().flatten().collect();
+        let groups: Vec<&str> = key.names().collect();
         if !groups.contains(&"key") {
             return Err(at.error(
                 "`match` of a map has no group `key`",
@@ -397,8 +397,8 @@ impl Compiled {
     }
 }
 
-fn regex(at: &At, text: &str) -> Result<Regex, RuleError> {
-    pattern::compile(text).map_err(|why| {
+fn regex(at: &At, text: &str) -> Result<Pattern, RuleError> {
+    Pattern::parse(text).map_err(|why| {
         at.error(
             &format!("`{text}` is not a regular expression"),
             why,

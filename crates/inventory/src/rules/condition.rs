@@ -1,10 +1,8 @@
 //! Tests on further facts of the same device.
 
-use regex::Regex;
-
 use super::FactView;
 use super::format::{Inline, Test, Text};
-use super::pattern;
+use super::pattern::Pattern;
 use crate::vendors;
 
 /// A field name, or all names with a prefix (`mdns.txt.*`).
@@ -42,7 +40,7 @@ pub(super) struct Probe {
 #[derive(Clone, Debug)]
 enum How {
     Any,
-    Regex(Regex),
+    Regex(Pattern),
     Is(Vec<String>),
     Vendor(Vec<vendors::Wanted>),
 }
@@ -56,7 +54,7 @@ impl Probe {
         let how = match (&test.pattern, test.is.0.as_slice(), test.vendor.0.as_slice()) {
             (None, [], []) => How::Any,
             (Some(regex), [], []) => {
-                How::Regex(pattern::compile(regex).map_err(|why| format!("`{regex}`: {why}"))?)
+                How::Regex(Pattern::parse(regex).map_err(|why| format!("`{regex}`: {why}"))?)
             }
             (None, values, []) => How::Is(values.iter().map(|v| v.to_lowercase()).collect()),
             (None, [], names) => How::Vendor(names.iter().map(|n| vendors::wanted(n)).collect()),

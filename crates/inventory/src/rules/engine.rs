@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-use regex::{Captures, Regex, RegexSet};
+use regex::{Captures, RegexSet};
 use rustc_hash::FxHashMap;
 
 use super::compile::{self, Compiled, Except, How, Named, Tell};
 use super::condition::{FieldPattern, Probe, TestRef, Verdicts};
 use super::format::{Inline, RuleError};
-use super::{Attribute, Claim, FactView, RulePack, pattern};
+use super::pattern::{self, Pattern};
+use super::{Attribute, Claim, FactView, RulePack};
 use crate::vendors;
 
 /// Longest value claimed, in characters.
@@ -211,7 +212,7 @@ impl Bucket {
                 How::Regex(regex) => Some(regex),
                 _ => None,
             };
-            let all: Vec<&Regex> = self.matching.iter().filter_map(expression).collect();
+            let all: Vec<&Pattern> = self.matching.iter().filter_map(expression).collect();
             (all.len() == self.matching.len() && all.len() > 2)
                 .then(|| pattern::set(all.into_iter()))
                 .flatten()

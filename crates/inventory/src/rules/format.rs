@@ -16,17 +16,17 @@ pub const PACK_BYTES_MAX: usize = 4 * 1024 * 1024;
 #[error("{pack}:{line}: {}{what}: {why}; {help}", RuleName(rule))]
 pub struct RuleError {
     /// Name of the pack, usually its file.
-    pub pack: String,
+    pub pack: Box<str>,
     /// Id of the rule; empty where the text is wrong as a whole.
-    pub rule: String,
+    pub rule: Box<str>,
     /// Line in the pack, from 1; 0 for rules that did not come from text.
     pub line: usize,
     /// What is wrong.
-    pub what: String,
+    pub what: Box<str>,
     /// Why that is wrong.
-    pub why: String,
+    pub why: Box<str>,
     /// What to do.
-    pub help: String,
+    pub help: Box<str>,
 }
 
 struct RuleName<'a>(&'a str);

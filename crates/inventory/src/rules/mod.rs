@@ -28,6 +28,14 @@ pub use engine::Rules;
 pub use format::{RuleError, Text};
 pub use shipped::{OUI_GZ, shipped};
 
+/// Whether rules may use a regular expression; the error is fit for its author.
+///
+/// # Errors
+/// What is wrong with it, or that it grows too large.
+pub fn check_pattern(pattern: &str) -> Result<(), String> {
+    pattern::Pattern::parse(pattern).map(|_| ())
+}
+
 /// One thing a device said, as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FactView<'a> {

@@ -3,38 +3,134 @@
 //! Values on the wire are ASCII where they mean something; the Unicode classes of the `regex`
 //! crate would make each expression a hundred times larger.
 
-use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use std::sync::OnceLock;
 
-/// Bound of one compiled expression, in bytes.
-const SIZE_MAX: usize = 1 << 20;
+use regex::{Captures, Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use regex_syntax::hir::{Class, Hir, HirKind};
+
 /// Longest expression, in bytes.
 const LENGTH_MAX: usize = 4096;
+/// Bound of the parts an expression has when its repeats are written out.
+const PARTS_MAX: usize = 20_000;
+/// Bound of one compiled expression, in bytes: never reached within [`PARTS_MAX`].
+const SIZE_MAX: usize = 16 << 20;
 /// Bound of a set of expressions on one field, in bytes, compiled and as lazily built automaton.
 const SET_SIZE_MAX: usize = 64 << 20;
 
-/// Compiles one expression; the error is fit for the author.
-pub(super) fn compile(pattern: &str) -> Result<Regex, String> {
-    if pattern.len() > LENGTH_MAX {
-        return Err(format!("it is longer than {LENGTH_MAX} bytes"));
-    }
-    RegexBuilder::new(&ascii(pattern))
-        .size_limit(SIZE_MAX)
-        .dfa_size_limit(SIZE_MAX)
-        .build()
-        .map_err(|e| match e {
-            regex::Error::CompiledTooBig(_) => "it grows too large; use smaller repeats".to_owned(),
+/// A checked expression, compiled when it is first needed: most packs are for devices that are
+/// not there.
+#[derive(Clone, Debug)]
+pub(super) struct Pattern {
+    text: String,
+    groups: Vec<Option<String>>,
+    compiled: OnceLock<Option<Regex>>,
+}
+
+impl Pattern {
+    /// Checks one expression; the error is fit for the author.
+    pub(super) fn parse(pattern: &str) -> Result<Self, String> {
+        if pattern.len() > LENGTH_MAX {
+            return Err(format!("it is longer than {LENGTH_MAX} bytes"));
+        }
+        let text = ascii(pattern);
+        let hir = regex_syntax::Parser::new().parse(&text).map_err(|e| {
             // The last line of the parser's message says what is wrong.
-            e => e.to_string().lines().last().unwrap_or_default().trim().to_owned(),
+            e.to_string()
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .trim()
+                .to_owned()
+        })?;
+        if parts(&hir) > PARTS_MAX {
+            return Err("it grows too large; use smaller repeats".to_owned());
+        }
+        let mut groups = vec![None];
+        name_groups(&hir, &mut groups);
+        Ok(Self {
+            text,
+            groups,
+            compiled: OnceLock::new(),
         })
+    }
+
+    /// Names of its named groups.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().filter_map(Option::as_deref)
+    }
+
+    /// Number of groups, the whole match included.
+    pub(super) fn groups_len(&self) -> usize {
+        self.groups.len()
+    }
+
+    pub(super) fn is_match(&self, value: &str) -> bool {
+        self.regex().is_some_and(|regex| regex.is_match(value))
+    }
+
+    pub(super) fn captures<'v>(&self, value: &'v str) -> Option<Captures<'v>> {
+        self.regex()?.captures(value)
+    }
+
+    /// `None` cannot happen: what was parsed within bounds compiles.
+    fn regex(&self) -> Option<&Regex> {
+        let build = || {
+            RegexBuilder::new(&self.text)
+                .size_limit(SIZE_MAX)
+                .build()
+                .ok()
+        };
+        self.compiled.get_or_init(build).as_ref()
+    }
+
+    #[cfg(test)]
+    pub(super) fn compiles(&self) -> bool {
+        self.regex().is_some()
+    }
 }
 
 /// One automaton for many expressions, or `None` where that grows too large.
-pub(super) fn set<'a>(patterns: impl Iterator<Item = &'a Regex>) -> Option<RegexSet> {
-    RegexSetBuilder::new(patterns.map(Regex::as_str))
+pub(super) fn set<'a>(patterns: impl Iterator<Item = &'a Pattern>) -> Option<RegexSet> {
+    RegexSetBuilder::new(patterns.map(|p| p.text.as_str()))
         .size_limit(SET_SIZE_MAX)
         .dfa_size_limit(SET_SIZE_MAX / 8)
         .build()
         .ok()
+}
+
+/// How large an expression is with its repeats written out. The parser bounds the depth.
+fn parts(hir: &Hir) -> usize {
+    let sum = |all: &[Hir]| {
+        all.iter()
+            .fold(0usize, |n, hir| n.saturating_add(parts(hir)))
+    };
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => 1,
+        HirKind::Literal(literal) => literal.0.len(),
+        HirKind::Class(Class::Unicode(class)) => class.ranges().len().saturating_mul(2),
+        HirKind::Class(Class::Bytes(class)) => class.ranges().len(),
+        HirKind::Repetition(r) => {
+            let times = r.max.unwrap_or(r.min).max(1);
+            parts(&r.sub).saturating_mul(usize::try_from(times).unwrap_or(usize::MAX))
+        }
+        HirKind::Capture(capture) => parts(&capture.sub).saturating_add(2),
+        HirKind::Concat(all) | HirKind::Alternation(all) => sum(all),
+    }
+}
+
+/// The names of groups in the order of their numbers.
+fn name_groups(hir: &Hir, groups: &mut Vec<Option<String>>) {
+    match hir.kind() {
+        HirKind::Capture(capture) => {
+            groups.push(capture.name.as_deref().map(str::to_owned));
+            name_groups(&capture.sub, groups);
+        }
+        HirKind::Repetition(r) => name_groups(&r.sub, groups),
+        HirKind::Concat(all) | HirKind::Alternation(all) => {
+            all.iter().for_each(|hir| name_groups(hir, groups));
+        }
+        _ => {}
+    }
 }
 
 /// Replaces the Perl classes by their ASCII members.
@@ -80,7 +176,7 @@ mod tests {
     #[test]
     fn classes_are_ascii() {
         let check = |pattern: &str, yes: &str, no: &str| {
-            let regex = compile(pattern).unwrap();
+            let regex = Pattern::parse(pattern).unwrap();
             assert!(regex.is_match(yes), "{pattern} must match {yes}");
             assert!(!regex.is_match(no), "{pattern} must not match {no}");
         };
@@ -94,9 +190,33 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said() {
-        assert!(compile("(").unwrap_err().contains("unclosed"));
-        assert!(compile(r"(\w{1,1000}){1,1000}").unwrap_err().contains("too large"));
-        assert!(compile(&"a".repeat(5000)).unwrap_err().contains("longer"));
-        assert!(compile(r"(?=x)").unwrap_err().contains("look"));
+        let check = |pattern: &str, expect: &str| {
+            let why = Pattern::parse(pattern).unwrap_err();
+            assert!(why.contains(expect), "{pattern}: {why}");
+        };
+        check("(", "unclosed");
+        check(r"(\w{1,1000}){1,1000}", "too large");
+        check(&"a".repeat(5000), "longer");
+        check(r"(?=x)", "look");
+        check(r"(a)\1", "backreferences");
+    }
+
+    #[test]
+    fn the_largest_that_is_allowed_compiles() {
+        for pattern in [
+            r"(\w{1,50}){1,50}",
+            r"(?i)\p{L}{15}",
+            "(?i)(longword){300}",
+            r"(.{5}\d){700}",
+        ] {
+            assert!(Pattern::parse(pattern).unwrap().compiles(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn groups_are_counted_as_the_matcher_counts_them() {
+        let pattern = Pattern::parse(r"(?<a>x)|(y(?<b>z)?){2,3}").unwrap();
+        assert_eq!(pattern.names().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(pattern.groups_len(), 4);
     }
 }
