@@ -35,14 +35,20 @@ pub(crate) fn run(options: &Options) -> Result<bool, Stop> {
     unshare()?;
     ip("link set lo up")?;
     let mut figures = Vec::new();
+    capture_alone(&mut figures)?;
+    let full = full_inventory(&mut figures);
+    let met = figures::print("bench live", &figures, options)?;
+    full.map(|()| met)
+}
 
-    let mut sender = Sender::start()?;
+fn capture_alone(figures: &mut Vec<Figure>) -> Result<(), Stop> {
+    let mut sender = Sender::start("far-a")?;
     let stop = Arc::new(AtomicBool::new(false));
     let ring_options = RingOptions {
         stop: Arc::clone(&stop),
         ..RingOptions::default()
     };
-    let mut ring = Ring::open("far", &ring_options).map_err(|e| Stop(e.to_string()))?;
+    let mut ring = Ring::open("far-a", &ring_options).map_err(|e| Stop(e.to_string()))?;
     sender.go()?;
     let mut received = 0_u64;
     let mut idle = 0;
@@ -60,23 +66,25 @@ pub(crate) fn run(options: &Options) -> Result<bool, Stop> {
     stop.store(true, Ordering::Relaxed);
     let (sent, secs) = sender.end()?;
     report(
-        &mut figures,
+        figures,
         "capture alone",
         sent,
         secs,
         received,
         ring.status().dropped,
     );
-    drop(ring);
-    ip("link delete far")?;
+    Ok(())
+}
 
+fn full_inventory(figures: &mut Vec<Figure>) -> Result<(), Stop> {
     let ringfence = crate::ringfence()?;
-    let mut sender = Sender::start()?;
+    // The first cable goes with its sender, some time later.
+    let mut sender = Sender::start("far-b")?;
     let inspect = Command::new(&ringfence)
         .args([
             "inspect",
             "-i",
-            "far",
+            "far-b",
             "--for",
             &format!("{}s", SECONDS + 3),
             "-o",
@@ -97,15 +105,8 @@ pub(crate) fn run(options: &Options) -> Result<bool, Stop> {
         .map_err(|e| Stop(format!("the report is not understood: {e}")))?;
     let received = document.inputs.iter().map(|i| i.packets).sum();
     let dropped = document.inputs.iter().map(|i| i.dropped).sum();
-    report(
-        &mut figures,
-        "full inventory",
-        sent,
-        secs,
-        received,
-        dropped,
-    );
-    figures::print("bench live", &figures, options)
+    report(figures, "full inventory", sent, secs, received, dropped);
+    Ok(())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
@@ -139,7 +140,7 @@ struct Sender {
 
 impl Sender {
     /// Starts the sender in its own namespace and gives it one end of a new cable.
-    fn start() -> Result<Self, Stop> {
+    fn start(far: &str) -> Result<Self, Stop> {
         let program = std::env::current_exe().map_err(|e| Stop(format!("who am I: {e}")))?;
         let mut child = Command::new(program)
             .args([
@@ -161,9 +162,10 @@ impl Sender {
             told: BufReader::new(stdout),
         };
         sender.line()?;
-        ip("link add far type veth peer name near")?;
+        ip(&format!("link add {far} type veth peer name near"))?;
         ip(&format!("link set near netns {}", sender.child.id()))?;
-        ip("link set far up")?;
+        quiet(far);
+        ip(&format!("link set {far} up"))?;
         Ok(sender)
     }
 
@@ -216,6 +218,7 @@ pub(crate) fn send(seconds: &str, rate: &str) -> Result<bool, Stop> {
     say("ready");
     // Standard input closes when the cable is there and the receiver listens.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    quiet("near");
     ip("link set near up")?;
     let socket = socket(c"near")?;
     say("sending");
@@ -233,6 +236,8 @@ pub(crate) fn send(seconds: &str, rate: &str) -> Result<bool, Stop> {
         sent += send_batch(socket, &frames, sent, batch)?;
     }
     say(&format!("{sent} {}", begin.elapsed().as_secs_f64()));
+    // The cable goes with this process; the other side ends it when it has read everything.
+    std::thread::sleep(Duration::from_secs(60));
     Ok(true)
 }
 
@@ -334,6 +339,14 @@ fn ip(arguments: &str) -> Result<(), Stop> {
             "`ip` cannot be run: {error}; install iproute2"
         ))),
     }
+}
+
+/// Keeps the kernel's own neighbour discovery off the cable, so that counts are exact.
+fn quiet(interface: &str) {
+    let _ = std::fs::write(
+        format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"),
+        "1",
+    );
 }
 
 /// A packet socket shows up in this namespace once the program under test listens.

@@ -29,12 +29,13 @@ pub(crate) fn write_replay(dir: &Path, out: &Path, size_bytes: u64) -> Result<()
         .map_or(0, |p| p.nanos)
         .saturating_add(1_000_000_000);
     let plan = Plan::of(&packets);
+    let places: Vec<_> = packets.iter().map(|p| plan.places(&p.data)).collect();
     let mut writer = Writer::new(out)?;
     let mut repeat = 0;
     while writer.bytes < size_bytes {
-        for packet in &packets {
+        for (packet, places) in packets.iter().zip(&places) {
             let mut data = packet.data.clone();
-            plan.rewrite(&mut data, repeat);
+            plan.rewrite(&mut data, places, repeat);
             let nanos = packet.nanos + i64::from(repeat) * span;
             writer.packet(nanos, &data, packet.wire_len)?;
         }
@@ -77,7 +78,7 @@ pub(crate) fn write_idle(out: &Path, devices: u32) -> Result<(), Stop> {
 }
 
 struct Loaded {
-    /// Since the first packet of its file.
+    /// Since the first packet of its file, without long silences.
     nanos: i64,
     data: Vec<u8>,
     wire_len: u32,
@@ -85,7 +86,7 @@ struct Loaded {
 
 fn load(dir: &Path) -> Result<Vec<Loaded>, Stop> {
     let entries = std::fs::read_dir(dir).map_err(|e| {
-        let help = "name a folder of captures";
+        let help = "name a folder of captures, or set RINGFENCE_CAPTURES";
         Stop(format!("{} cannot be read: {e}; {help}", dir.display()))
     })?;
     let mut paths: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
@@ -96,10 +97,11 @@ fn load(dir: &Path) -> Result<Vec<Loaded>, Stop> {
         let Ok(mut source) = capture::open(&path) else {
             continue;
         };
-        let mut first = None;
+        let (mut nanos, mut last) = (0, None);
         while let Some(packet) = source.next() {
             let at = packet.at.as_nanos();
-            let nanos = at.saturating_sub(*first.get_or_insert(at)).max(0);
+            let gap = at.saturating_sub(last.replace(at).unwrap_or(at));
+            nanos += gap.clamp(0, GAP_NANOS_MAX);
             if packet.link == 1 && packet.data.len() >= 14 {
                 packets.push(Loaded {
                     nanos,
@@ -111,6 +113,9 @@ fn load(dir: &Path) -> Result<Vec<Loaded>, Stop> {
     }
     Ok(packets)
 }
+
+/// Longer silences are shortened: some captures span months, some have absurd clocks.
+const GAP_NANOS_MAX: i64 = 10_000_000_000;
 
 /// Which bytes of packets are addresses.
 struct Plan {
@@ -146,7 +151,17 @@ impl Plan {
         plan
     }
 
-    fn rewrite(&self, data: &mut [u8], repeat: u32) {
+    /// Where link addresses are: in the header and wherever else they are carried (ARP, DHCP).
+    fn places(&self, data: &[u8]) -> Vec<usize> {
+        let known = |w: &[u8]| w.first_chunk().is_some_and(|w| self.macs.contains(w));
+        let windows = data.windows(6).take(400).enumerate();
+        windows
+            .filter(|(_, w)| known(w))
+            .map(|(at, _)| at)
+            .collect()
+    }
+
+    fn rewrite(&self, data: &mut [u8], places: &[usize], repeat: u32) {
         for at in ipv4_fields(data) {
             if let Some([a, b, c, _]) = array::<4>(data, at)
                 && let Some(subnet) = self.subnets.get(&[a, b, c])
@@ -173,14 +188,6 @@ impl Plan {
                 }
             }
         }
-        // Link addresses in the header and wherever else they are carried (ARP, DHCP).
-        let places: Vec<usize> = data
-            .windows(6)
-            .take(400)
-            .enumerate()
-            .filter(|(_, w)| w.first_chunk().is_some_and(|w| self.macs.contains(w)))
-            .map(|(at, _)| at)
-            .collect();
         for at in places {
             turn(data, at + 3);
         }

@@ -120,6 +120,7 @@ pub struct Ring {
     current: Option<Head>,
     link: u32,
     skip_outgoing: bool,
+    gone: bool,
     packets: u64,
     bytes: u64,
     /// The kernel's counter restarts at every reading of it.
@@ -193,6 +194,7 @@ impl Ring {
             link,
             // Every frame on a loopback interface is sent and received.
             skip_outgoing: kind == libc::ARPHRD_LOOPBACK,
+            gone: false,
             packets: 0,
             bytes: 0,
             dropped: AtomicU64::new(0),
@@ -230,9 +232,7 @@ impl Ring {
             let ends = [self.end, until];
             let nearest = ends.into_iter().flatten().min();
             let pause = nearest.map_or(POLL_MAX, |t| t.duration_since(now).min(POLL_MAX));
-            if !self.poll(pause) {
-                return Wait::Over;
-            }
+            self.poll(pause);
         }
     }
 
@@ -299,8 +299,9 @@ impl Ring {
         self.block = (self.block + 1) % self.blocks.max(1);
     }
 
-    /// Sleeps until the kernel hands over a block; `false` when the interface is gone.
-    fn poll(&mut self, pause: Duration) -> bool {
+    /// Sleeps until the kernel hands over a block. When the interface is gone, what it received last
+    /// still comes within the block timeout; then the capture ends.
+    fn poll(&mut self, pause: Duration) {
         let mut poll = libc::pollfd {
             fd: self.socket.as_raw_fd(),
             events: libc::POLLIN | libc::POLLERR,
@@ -309,20 +310,21 @@ impl Ring {
         let millis = c_int::try_from(pause.as_millis().max(1)).unwrap_or(c_int::MAX);
         // SAFETY: one pollfd of ours, and the count says one.
         unsafe { libc::poll(&raw mut poll, 1, millis) };
-        if poll.revents & libc::POLLERR == 0 {
-            return true;
+        if poll.revents & libc::POLLERR == 0 || self.gone {
+            return;
         }
         let error = socket_error(&self.socket);
         let name = &self.name;
         let mut buffer = [0; libc::IF_NAMESIZE];
         // SAFETY: the buffer has the IF_NAMESIZE bytes the call may write.
-        let gone = unsafe { libc::if_indextoname(self.index, buffer.as_mut_ptr()) }.is_null();
-        if gone {
+        self.gone = unsafe { libc::if_indextoname(self.index, buffer.as_mut_ptr()) }.is_null();
+        if self.gone {
             self.faults.add(format!("interface {name} is gone"));
+            let last = now().checked_add(GONE_PATIENCE);
+            self.end = [self.end, last].into_iter().flatten().min();
         } else if let Some(error) = error {
             self.faults.add(format!("interface {name}: {error}"));
         }
-        !gone
     }
 }
 
@@ -368,6 +370,9 @@ impl Source for Ring {
 
 /// Longest sleep, so that a stop is noticed.
 const POLL_MAX: Duration = Duration::from_millis(100);
+
+/// How long a capture goes on after its interface is gone: several block timeouts.
+const GONE_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Where the block's own header begins.
 const HEAD: usize = offset_of!(libc::tpacket_block_desc, hdr);

@@ -181,6 +181,7 @@ fn netns_a_stop_an_idle_wait_and_a_vanished_interface_end_it() {
             let deleted = Command::new("ip").args(["link", "delete", "near"]).status();
             assert!(deleted.unwrap().success());
             while ring.next().is_some() {}
+            assert!(ring.next().is_none(), "the end is the end");
             assert_eq!(ring.status().errors, ["interface far is gone"]);
 
             let error = Ring::open("far", &Options::default()).unwrap_err();
