@@ -147,6 +147,30 @@ mod tests {
     }
 
     #[test]
+    fn the_shipped_table_is_current_and_complete() {
+        use std::io::Read as _;
+        let mut table = Vec::new();
+        flate2::read::GzDecoder::new(crate::rules::OUI_GZ)
+            .read_to_end(&mut table)
+            .unwrap();
+        let oui = Oui::parse(&table).unwrap();
+        assert!(oui.len() > 50_000, "{} blocks", oui.len());
+        let check = |mac: &str, expect: &str| {
+            let found = oui.lookup(mac.parse().unwrap()).unwrap_or_default();
+            assert!(found.to_lowercase().contains(expect), "{mac}: {found}");
+        };
+        check("00:1b:1b:35:84:10", "siemens");
+        check("00:17:88:24:76:ff", "philips");
+        check("94:10:3e:42:80:69", "belkin");
+        // A 36-bit block and a 28-bit block.
+        check("00:50:c2:00:01:02", "t.l.s. corp");
+        check("00:55:da:12:34:56", "koolpos");
+        for nobody in ["00:00:00:00:00:01", "02:42:ac:11:00:02"] {
+            assert_eq!(oui.lookup(nobody.parse().unwrap()), None, "{nobody}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_said() {
         let check = |table: &[u8], expect: OuiError| {
             assert_eq!(Oui::parse(table).unwrap_err(), expect);

@@ -11,43 +11,70 @@ mod aliases;
 
 /// The usual name of a vendor. Idempotent.
 pub fn normalise(name: &str) -> String {
-    let name = name.trim().trim_matches(['"', '\'']);
-    match alias(&words_of(name)) {
-        Some(known) => known.to_owned(),
-        None => without_legal_form(name),
+    let mut name = name.to_owned();
+    // What is taken off one layer may show another; each round shortens or ends.
+    loop {
+        let trimmed = name.trim_matches(|c: char| c.is_whitespace() || "\"',&，".contains(c));
+        let usual = match alias(&words_of(trimmed)) {
+            Some(known) => return known.to_owned(),
+            None => without_legal_form(trimmed),
+        };
+        if usual.len() >= name.len() {
+            return usual;
+        }
+        name = usual;
     }
 }
 
 /// Whether two names mean one vendor: their usual names share a distinguishing word.
 pub fn agree(a: &str, b: &str) -> bool {
     let (a, b) = (words(a), words(b));
-    a.0.iter().any(|word| b.0.contains(word))
+    a.distinguishing
+        .iter()
+        .any(|word| b.distinguishing.contains(word))
 }
 
-/// The distinguishing words of a vendor's usual name.
+/// The words of a vendor's usual name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Words(Vec<String>);
+pub struct Words {
+    all: Vec<String>,
+    distinguishing: Vec<String>,
+}
 
 /// Splits a name.
 pub fn words(name: &str) -> Words {
-    distinguishing(&normalise(name))
+    let all = words_of(&normalise(name));
+    let plain = |word: &&String| {
+        !GENERIC.contains(&word.as_str())
+            && !LEGAL.contains(&word.as_str())
+            && !word.chars().all(|c| c.is_ascii_digit())
+    };
+    let some: Vec<String> = all.iter().filter(plain).cloned().collect();
+    // "General Electric" has nothing else.
+    let distinguishing = if some.is_empty() { all.clone() } else { some };
+    Words {
+        all,
+        distinguishing,
+    }
 }
 
 /// A vendor that names are compared with.
 #[derive(Clone, Debug)]
-pub struct Wanted(Words);
+pub struct Wanted(Vec<String>);
 
 /// Prepares a name for many comparisons. A second name in parentheses is not asked for.
 pub fn wanted(name: &str) -> Wanted {
     let name = normalise(name);
-    let first = name.split_once(" (").map_or(name.as_str(), |(first, _)| first);
-    Wanted(distinguishing(first))
+    let first = name
+        .split_once(" (")
+        .map_or(name.as_str(), |(first, _)| first);
+    Wanted(words_of(first))
 }
 
 impl Wanted {
-    /// Whether a name is this vendor's: it has all of the distinguishing words.
+    /// Whether a name is this vendor's: it has all of the words.
     pub fn is(&self, name: &Words) -> bool {
-        self.0.0.iter().all(|word| name.0.contains(word))
+        self.0.iter().all(|word| name.all.contains(word))
     }
 }
 
@@ -340,18 +367,6 @@ fn words_of(name: &str) -> Vec<String> {
     words
 }
 
-fn distinguishing(name: &str) -> Words {
-    let all = words_of(name);
-    let plain = |word: &&String| {
-        !GENERIC.contains(&word.as_str())
-            && !LEGAL.contains(&word.as_str())
-            && !word.chars().all(|c| c.is_ascii_digit())
-    };
-    let some: Vec<String> = all.iter().filter(plain).cloned().collect();
-    // "General Electric" has nothing else.
-    Words(if some.is_empty() { all } else { some })
-}
-
 /// For companies that are not in the table.
 fn without_legal_form(name: &str) -> String {
     let mut tokens: Vec<&str> = name.split_whitespace().collect();
@@ -460,6 +475,8 @@ mod tests {
             assert!(!agree(a, b), "{a} / {b}");
         }
         assert!(wanted("Belkin").is(&words("Belkin International Inc.")));
+        assert!(!wanted("Delta Networks").is(&words("Delta Electronics, Inc.")));
+        assert!(!wanted("Samsung Electro-Mechanics").is(&words("Samsung Electronics Co.,Ltd")));
         assert!(!wanted("Phoenix Contact").is(&words("Phoenix Technologies")));
     }
 

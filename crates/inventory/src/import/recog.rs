@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 
@@ -76,82 +77,88 @@ pub fn parse(xml: &str) -> Result<Imported, ImportError> {
         why,
     };
     let mut reader = Reader::from_str(xml);
-    let mut out = Imported::default();
-    let mut file: Option<(String, Option<&'static str>)> = None;
-    let mut current: Option<Fingerprint> = None;
-    let mut text: Option<String> = None;
+    let mut document = Document::default();
     loop {
-        let event = reader.read_event().map_err(|e| wrong(e.to_string()))?;
-        let closed = matches!(event, Event::Empty(_));
-        match event {
-            Event::Start(e) | Event::Empty(e) => match e.name().as_ref() {
-                "fingerprints" => {
-                    let matches = attribute(&e, "matches").unwrap_or_default();
-                    let field = FIELDS.iter().find(|(name, _)| *name == matches);
-                    if field.is_none() {
-                        out.skip(&matches, "no dissector reports this text");
-                    }
-                    file = Some((matches, field.map(|(_, field)| *field)));
-                }
-                "fingerprint" => current = Some(Fingerprint::new(&e)),
-                "description" => text = Some(String::new()),
-                "example" => {
-                    text = Some(String::new());
-                    if let Some(fingerprint) = &mut current {
-                        fingerprint.start_example(&e);
-                    }
-                }
-                "param" => {
-                    if let Some(fingerprint) = &mut current {
-                        fingerprint.param(&e);
-                    }
-                }
-                _ => {}
-            },
-            Event::Text(t) => {
-                if let Some(text) = &mut text {
-                    text.push_str(&t.xml10_content());
-                }
+        match reader.read_event().map_err(|e| wrong(e.to_string()))? {
+            Event::Start(e) => document.start(&e),
+            Event::Empty(e) => {
+                document.start(&e);
+                document.end(e.name().as_ref());
             }
-            Event::CData(t) => {
-                if let Some(text) = &mut text {
-                    text.push_str(&t.xml10_content());
-                }
-            }
+            Event::End(e) => document.end(e.name().as_ref()),
+            Event::Text(t) => document.text(&t.xml10_content()),
+            Event::CData(t) => document.text(&t.xml10_content()),
             Event::GeneralRef(r) => {
-                if let Some(text) = &mut text {
-                    let known = quick_xml::escape::resolve_predefined_entity(&r.xml10_content());
-                    match (known, r.resolve_char_ref()) {
-                        (Some(known), _) => text.push_str(known),
-                        (None, Ok(Some(c))) => text.push(c),
-                        _ => {}
-                    }
+                match (
+                    resolve_predefined_entity(&r.xml10_content()),
+                    r.resolve_char_ref(),
+                ) {
+                    (Some(known), _) => document.text(known),
+                    (None, Ok(Some(c))) => document.text(c.encode_utf8(&mut [0; 4])),
+                    _ => {}
                 }
             }
-            Event::End(e) => match e.name().as_ref() {
-                "description" => {
-                    if let (Some(fingerprint), Some(text)) = (&mut current, text.take()) {
-                        fingerprint.description = text.trim().to_owned();
-                    }
-                }
-                "example" => {
-                    if let (Some(fingerprint), Some(text)) = (&mut current, text.take()) {
-                        fingerprint.end_example(text);
-                    }
-                }
-                "fingerprint" => finish(&mut out, file.as_ref(), current.take()),
-                _ => {}
-            },
             Event::Eof => break,
             _ => {}
         }
-        if closed && text.as_ref().is_some_and(String::is_empty) {
-            text = None;
+    }
+    match document.file {
+        Some(_) => Ok(document.out),
+        None => Err(wrong("it has no <fingerprints> element".to_owned())),
+    }
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Document {
+    out: Imported,
+    /// What the file's texts are: Recog's name, and our field where there is one.
+    file: Option<(String, Option<&'static str>)>,
+    current: Option<Fingerprint>,
+    text: Option<String>,
+}
+
+impl Document {
+    fn start(&mut self, e: &BytesStart<'_>) {
+        match (e.name().as_ref(), &mut self.current) {
+            ("fingerprints", _) => {
+                let matches = attribute(e, "matches").unwrap_or_default();
+                let field = FIELDS.iter().find(|(name, _)| *name == matches);
+                if field.is_none() {
+                    self.out.skip(&matches, "no dissector reports this text");
+                }
+                self.file = Some((matches, field.map(|(_, field)| *field)));
+            }
+            ("fingerprint", current) => *current = Some(Fingerprint::new(e)),
+            ("description", _) => self.text = Some(String::new()),
+            ("example", Some(fingerprint)) => {
+                self.text = Some(String::new());
+                fingerprint.start_example(e);
+            }
+            ("param", Some(fingerprint)) => fingerprint.param(e),
+            _ => {}
         }
     }
-    match file {
-        Some(_) => Ok(out),
-        None => Err(wrong("it has no <fingerprints> element".to_owned())),
+
+    fn text(&mut self, more: &str) {
+        if let Some(text) = &mut self.text {
+            text.push_str(more);
+        }
+    }
+
+    fn end(&mut self, name: &str) {
+        match (name, &mut self.current, self.text.take()) {
+            ("description", Some(fingerprint), Some(text)) => {
+                fingerprint.description = text.trim().to_owned();
+            }
+            ("example", Some(fingerprint), Some(text)) => fingerprint.end_example(text),
+            ("fingerprint", current, _) => {
+                let fingerprint = current.take();
+                finish(&mut self.out, self.file.as_ref(), fingerprint);
+            }
+            // An element inside a text does not end it.
+            (_, _, text) => self.text = text,
+        }
     }
 }
 

@@ -5,6 +5,10 @@ pub(super) const ALIASES: &[(&str, &[&str])] = &[
     ("Apple", &["apple"]),
     ("Samsung", &["samsung"]),
     (
+        "Samsung Electro-Mechanics",
+        &["samsung electromechanics", "samsung electro mechanics"],
+    ),
+    (
         "HP (Hewlett Packard)",
         &[
             "hp",
@@ -66,6 +70,7 @@ pub(super) const ALIASES: &[(&str, &[&str])] = &[
     ("MSI (Micro-Star)", &["microstar", "msi", "micro star"]),
     ("ASRock", &["asrock"]),
     ("Wistron", &["wistron"]),
+    ("WNC (Wistron NeWeb)", &["wnc", "wistron neweb"]),
     ("Quanta", &["quanta computer"]),
     ("Compal", &["compal"]),
     ("Pegatron", &["pegatron"]),
