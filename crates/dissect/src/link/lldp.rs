@@ -121,7 +121,7 @@ fn chassis<'a>(body: &'a [u8], context: &mut Context<'a>, sink: &mut dyn Sink) -
         2 | 3 | 6 => ("", text::clean(r.rest())),
         _ => return Err(Malformed::Invalid),
     };
-    if !kind.is_empty() && !value.is_empty() {
+    if !kind.is_empty() && !value.is_empty() && !profinet::is_factory_name(&value) {
         let id = format!("{kind}:{value}");
         sink.identifier(About::Sender, "lldp.chassis_id", IdentifierKind::Chassis, id);
     }

@@ -28,10 +28,24 @@ pub(super) fn is_station_name(name: &str) -> bool {
     name.len() <= 240 && name.split('.').all(label)
 }
 
+/// Names that engineering tools give every first controller (`pn-io`, and the encoded form of
+/// `PLC_1`): many devices of one plant have them, so they identify nobody.
+pub(super) fn is_factory_name(name: &str) -> bool {
+    name.starts_with("pn-io") || name.starts_with("plcxb1d0ed")
+}
+
 /// The sender's own name.
 pub(super) fn says_station_name(name: &str, sink: &mut dyn Sink) {
-    sink.identifier(About::Sender, "pn.station_name", IdentifierKind::StationName, name.to_owned());
-    sink.says("pn.station_name", name.to_owned());
+    const FIELD: &str = "pn.station_name";
+    if !is_factory_name(name) {
+        sink.identifier(
+            About::Sender,
+            FIELD,
+            IdentifierKind::StationName,
+            name.to_owned(),
+        );
+    }
+    sink.says(FIELD, name.to_owned());
 }
 
 /// What the blocks of a message mean, by its service (§4.3.1.3.2).
@@ -226,6 +240,12 @@ mod tests {
             &unhex("feff 05 01 00000001 0000 0008 0202 0020 0000 6161"),
             Err(Malformed::Truncated),
         );
+    }
+
+    #[test]
+    fn a_factory_name_is_no_identity() {
+        let frame = unhex("feff 05 01 00000001 0000 000c 0202 0007 0000 706e2d696f 00");
+        check(run, &frame, Ok(&["sender says pn.station_name = pn-io"]));
     }
 
     #[test]
