@@ -150,9 +150,7 @@ mod tests {
     fn the_shipped_table_is_current_and_complete() {
         use std::io::Read as _;
         let mut table = Vec::new();
-        flate2::read::GzDecoder::new(crate::rules::OUI_GZ)
-            .read_to_end(&mut table)
-            .unwrap();
+        flate2::read::GzDecoder::new(crate::rules::OUI_GZ).read_to_end(&mut table).unwrap();
         let oui = Oui::parse(&table).unwrap();
         assert!(oui.len() > 50_000, "{} blocks", oui.len());
         let check = |mac: &str, expect: &str| {

@@ -29,9 +29,7 @@ pub fn normalise(name: &str) -> String {
 /// Whether two names mean one vendor: their usual names share a distinguishing word.
 pub fn agree(a: &str, b: &str) -> bool {
     let (a, b) = (words(a), words(b));
-    a.distinguishing
-        .iter()
-        .any(|word| b.distinguishing.contains(word))
+    a.distinguishing.iter().any(|word| b.distinguishing.contains(word))
 }
 
 /// The words of a vendor's usual name.
@@ -52,10 +50,7 @@ pub fn words(name: &str) -> Words {
     let some: Vec<String> = all.iter().filter(plain).cloned().collect();
     // "General Electric" has nothing else.
     let distinguishing = if some.is_empty() { all.clone() } else { some };
-    Words {
-        all,
-        distinguishing,
-    }
+    Words { all, distinguishing }
 }
 
 /// A vendor that names are compared with.
@@ -65,9 +60,7 @@ pub struct Wanted(Vec<String>);
 /// Prepares a name for many comparisons. A second name in parentheses is not asked for.
 pub fn wanted(name: &str) -> Wanted {
     let name = normalise(name);
-    let first = name
-        .split_once(" (")
-        .map_or(name.as_str(), |(first, _)| first);
+    let first = name.split_once(" (").map_or(name.as_str(), |(first, _)| first);
     Wanted(words_of(first))
 }
 

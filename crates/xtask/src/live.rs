@@ -38,10 +38,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Stop> {
 fn capture_alone(figures: &mut Vec<Figure>) -> Result<(), Stop> {
     let mut sender = Sender::start("far-a")?;
     let stop = Arc::new(AtomicBool::new(false));
-    let ring_options = RingOptions {
-        stop: Arc::clone(&stop),
-        ..RingOptions::default()
-    };
+    let ring_options = RingOptions { stop: Arc::clone(&stop), ..RingOptions::default() };
     let mut ring = Ring::open("far-a", &ring_options).map_err(|e| Stop(e.to_string()))?;
     sender.go()?;
     let mut received = 0_u64;
@@ -59,14 +56,7 @@ fn capture_alone(figures: &mut Vec<Figure>) -> Result<(), Stop> {
     }
     stop.store(true, Ordering::Relaxed);
     let (sent, secs) = sender.end()?;
-    report(
-        figures,
-        "capture alone",
-        sent,
-        secs,
-        received,
-        ring.status().dropped,
-    );
+    report(figures, "capture alone", sent, secs, received, ring.status().dropped);
     Ok(())
 }
 
@@ -75,15 +65,7 @@ fn full_inventory(figures: &mut Vec<Figure>) -> Result<(), Stop> {
     // The first cable goes with its sender, some time later.
     let mut sender = Sender::start("far-b")?;
     let inspect = Command::new(&ringfence)
-        .args([
-            "inspect",
-            "-i",
-            "far-b",
-            "--for",
-            &format!("{}s", SECONDS + 3),
-            "-o",
-            "json",
-        ])
+        .args(["inspect", "-i", "far-b", "--for", &format!("{}s", SECONDS + 3), "-o", "json"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -305,10 +287,7 @@ fn ip(arguments: &str) -> Result<(), Stop> {
 
 /// Keeps the kernel's own neighbour discovery off the cable, so that counts are exact.
 fn quiet(interface: &str) {
-    let _ = std::fs::write(
-        format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"),
-        "1",
-    );
+    let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"), "1");
 }
 
 /// A packet socket shows up in this namespace once the program under test listens.

@@ -146,10 +146,7 @@ impl Plan {
     fn places(&self, data: &[u8]) -> Vec<usize> {
         let known = |w: &[u8]| w.first_chunk().is_some_and(|w| self.macs.contains(w));
         let windows = data.windows(6).take(400).enumerate();
-        windows
-            .filter(|(_, w)| known(w))
-            .map(|(at, _)| at)
-            .collect()
+        windows.filter(|(_, w)| known(w)).map(|(at, _)| at).collect()
     }
 
     fn rewrite(&self, data: &mut [u8], places: &[usize], repeat: u32) {

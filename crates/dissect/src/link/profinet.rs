@@ -38,12 +38,7 @@ pub(super) fn is_factory_name(name: &str) -> bool {
 pub(super) fn says_station_name(name: &str, sink: &mut dyn Sink) {
     const FIELD: &str = "pn.station_name";
     if !is_factory_name(name) {
-        sink.identifier(
-            About::Sender,
-            FIELD,
-            IdentifierKind::StationName,
-            name.to_owned(),
-        );
+        sink.identifier(About::Sender, FIELD, IdentifierKind::StationName, name.to_owned());
     }
     sink.says(FIELD, name.to_owned());
 }

@@ -104,8 +104,9 @@ fn subject(duid: Option<&Duid<'_>>, relayed: &Relayed<'_>) -> Option<About<'stat
         return Some(About::Sender);
     };
     let mac = relayed.link.or(duid.and_then(|d| d.mac));
-    let host = || (!peer.is_unicast_link_local()).then(|| About::Host(IpAddr::V6(peer)));
-    mac.map(About::Mac).or_else(host)
+    let host = About::Host(IpAddr::V6(peer));
+    let is_routable = !peer.is_unicast_link_local();
+    mac.map(About::Mac).or(is_routable.then_some(host))
 }
 
 fn client(kind: u8, list: &Options<'_>, relayed: &Relayed<'_>, sink: &mut dyn Sink) {

@@ -1,6 +1,8 @@
 //! TXT records of DNS service discovery (RFC 6763 §6) and the identifiers that are certain in
 //! them.
 
+use std::borrow::Cow;
+
 use model::Mac;
 use model::observation::IdentifierKind;
 
@@ -22,6 +24,9 @@ pub(super) fn report(service: &str, data: &[u8], about: &About<'_>, sink: &mut d
     if group || (shared_queue && is_printing(service)) {
         return;
     }
+    for text in texts(data).take(4) {
+        sink.about(about.clone(), "mdns.txt_text", text);
+    }
     for (key, value) in &items {
         let value = text::clean(value);
         if let Some((kind, id)) = identifier(service, key, &value) {
@@ -42,6 +47,14 @@ fn is_printing(service: &str) -> bool {
     let types =
         ["_ipp.", "_ipps.", "_printer.", "_pdl-datastream.", "_uscan.", "_uscans.", "_scanner."];
     types.iter().any(|t| service.starts_with(t))
+}
+
+/// Strings that are neither `key=value` nor a bare key: some makers write the product there.
+fn texts(data: &[u8]) -> impl Iterator<Item = Cow<'_, str>> {
+    let mut r = Reader::new(data);
+    let next = move || r.u8().and_then(|n| r.take(usize::from(n))).ok();
+    let is_text = |item: &&[u8]| item.contains(&b' ') && !item.contains(&b'=');
+    std::iter::from_fn(next).filter(is_text).map(text::clean)
 }
 
 /// Keys in lower case with their values; the first of equal keys counts (§6.4).
@@ -153,6 +166,11 @@ mod tests {
             "sender says mdns.txt.rp = ipp/print\n\
              sender is Uuid 1c852a4d-b800-1f08-abcd-0200000000aa (mdns.txt.uuid)\n\
              sender says mdns.txt.uuid = 1C852A4D-B800-1F08-ABCD-0200000000AA",
+        );
+        check(
+            "_http._tcp",
+            &txt(&["IC-3115W Network Camera"]),
+            "sender says mdns.txt_text = IC-3115W Network Camera",
         );
         // Damaged: the length promises more.
         check("_x._tcp", &[3, b'a', b'=', b'1', 9, b'b'], "sender says mdns.txt.a = 1");

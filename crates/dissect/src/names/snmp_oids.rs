@@ -149,9 +149,9 @@ fn own_address(variable: &Variable<'_>, octets: &[u8], sink: &mut dyn Sink) {
 }
 
 fn client_at_port(variable: &Variable<'_>, port: u64, sink: &mut dyn Sink) {
-    let address = match (variable.under(FDB_PORT), variable.under(VLAN_FDB_PORT)) {
-        (Some(mac), _) | (_, Some([_, mac @ ..])) => mac,
-        _ => return,
+    let tables = (variable.under(FDB_PORT), variable.under(VLAN_FDB_PORT));
+    let ((Some(address), _) | (_, Some([_, address @ ..]))) = tables else {
+        return;
     };
     // Port 0: learnt, but not on one of the bridge's ports.
     if let Some(client) = mac_of_index(address).filter(|_| port != 0) {
@@ -171,7 +171,6 @@ fn mac_of_index(arcs: &[u32]) -> Option<Mac> {
 mod tests {
     use super::super::snmp;
     use super::super::snmp::build::{message, variable};
-    use super::*;
     use crate::Role;
     use crate::testing::{Recorder, ctx};
 

@@ -150,7 +150,6 @@ fn lldp_neighbour(list: &[Variable<'_>], located: &mut impl FnMut(Mac, String, b
 mod tests {
     use super::super::snmp;
     use super::super::snmp::build::{message, trap_v1, variable};
-    use super::*;
     use crate::Role;
     use crate::testing::{Recorder, ctx, unhex};
 

@@ -100,8 +100,17 @@ fn announcement(headers: &[(String, String)], ctx: &Ctx, sink: &mut dyn Sink) {
                 continue;
             }
         };
-        sink.says(field, value.as_str());
-        if field == "ssdp.usn" && value.get(..5).is_some_and(|p| p.eq_ignore_ascii_case("uuid:")) {
+        // A device announces each of its services under one UUID: the part behind it is NT or ST,
+        // and NT is the bare UUID once.
+        let value = match field {
+            "ssdp.usn" => value.split("::").next().unwrap_or_default(),
+            _ => value.as_str(),
+        };
+        let is_uuid = (value.get(..5)).is_some_and(|p| p.eq_ignore_ascii_case("uuid:"));
+        if field == "ssdp.usn" || !is_uuid {
+            sink.says(field, value);
+        }
+        if field == "ssdp.usn" && is_uuid {
             identity::report_uuid(&About::Sender, field, value, ctx, sink);
         }
     }
@@ -153,7 +162,7 @@ mod tests {
                 sender says ssdp.server = Linux/3.14 UPnP/1.0 IpBridge/1.9.0\n\
                 sender says ssdp.header.hue-bridgeid = 001788FFFE2476FF\n\
                 sender says ssdp.nt = upnp:rootdevice\n\
-                sender says ssdp.usn = uuid:2f402f80-da50-11e1-9b23-0017882476ff::upnp:rootdevice\n\
+                sender says ssdp.usn = uuid:2f402f80-da50-11e1-9b23-0017882476ff\n\
                 sender is Uuid 2f402f80-da50-11e1-9b23-0017882476ff (ssdp.usn)"),
         );
         let answer = b"HTTP/1.1 200 OK\nST:roku:ecp\nUSN: uuid:roku:ecp:P0A070000007\nServer:\n";

@@ -144,9 +144,7 @@ fn is_cisco_mnemonic(tag: &str) -> bool {
         })
     };
     let (mnemonic, severity) = (parts.next(), parts.next());
-    word(mnemonic)
-        && severity.is_some_and(|s| s.len() == 1)
-        && word(parts.next().map(|f| tag_facility(f)))
+    word(mnemonic) && severity.is_some_and(|s| s.len() == 1) && word(parts.next().map(tag_facility))
 }
 
 fn tag_facility(facility: &str) -> &str {

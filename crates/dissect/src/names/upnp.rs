@@ -9,7 +9,7 @@ use crate::{About, Sink};
 
 /// Reports what the sender of this document says about itself. Documents of other kinds report
 /// nothing; damaged ones what stands before the damage.
-pub(crate) fn description(body: &[u8], sink: &mut dyn Sink) {
+pub fn description(body: &[u8], sink: &mut dyn Sink) {
     let mut manufacturer = String::new();
     xml::scan(body, |node| {
         let xml::Node::Leaf(leaf) = node else { return };
@@ -36,11 +36,11 @@ pub(crate) fn description(body: &[u8], sink: &mut dyn Sink) {
                 sink.identifier(About::Sender, field, IdentifierKind::Mac, mac);
                 return;
             }
-            "upnp.serial" | "onvif.serial" | "wsd.serial" if is_serial(&value) => {
-                if !manufacturer.is_empty() {
-                    let serial = format!("{manufacturer}/{value}");
-                    sink.identifier(About::Sender, field, IdentifierKind::Serial, serial);
-                }
+            "upnp.serial_number" | "onvif.serial" | "wsd.serial"
+                if is_serial(&value) && !manufacturer.is_empty() =>
+            {
+                let serial = format!("{manufacturer}/{value}");
+                sink.identifier(About::Sender, field, IdentifierKind::Serial, serial);
             }
             _ => {}
         }
@@ -68,7 +68,7 @@ fn upnp_field(tag: &[u8]) -> Option<&'static str> {
         b"modelDescription" => "upnp.model_description",
         b"modelURL" => "upnp.model_url",
         b"displayName" => "upnp.display_name",
-        b"serialNumber" | b"serialNum" => "upnp.serial",
+        b"serialNumber" | b"serialNum" => "upnp.serial_number",
         b"UDN" => "upnp.udn",
         b"UPC" => "upnp.upc",
         b"macAddress" | b"MACAddress" | b"mac" => "upnp.mac",
@@ -129,8 +129,8 @@ mod tests {
              sender says upnp.friendly_name = Fan & Light\n\
              sender says upnp.manufacturer = Belkin\n\
              sender says upnp.model_name = Insight\n\
-             sender is Serial Belkin/221542K1200339 (upnp.serial)\n\
-             sender says upnp.serial = 221542K1200339\n\
+             sender is Serial Belkin/221542K1200339 (upnp.serial_number)\n\
+             sender says upnp.serial_number = 221542K1200339\n\
              sender is Uuid Insight-1_0-221542K1200339 (upnp.udn)\n\
              sender says upnp.udn = uuid:Insight-1_0-221542K1200339\n\
              sender is Mac 94:10:3e:41:c2:05 (upnp.mac)\n\
@@ -162,7 +162,7 @@ mod tests {
         check("<html><head><title>x</title></head></html>", "");
         check(
             "<root><device><serialNumber>12345678</serialNumber></device>",
-            "sender says upnp.serial = 12345678",
+            "sender says upnp.serial_number = 12345678",
         );
         for text in ["", "none", "000000000", "123456789", "abcdef", "1212121212"] {
             assert!(!is_serial(text), "{text}");

@@ -57,10 +57,7 @@ pub fn parse(text: &str) -> Result<Imported, ImportError> {
     if text.len() > BYTES_MAX {
         return Err(ImportError::TooLarge);
     }
-    let wrong = |why| ImportError::Format {
-        format: "a table of Home Assistant matchers",
-        why,
-    };
+    let wrong = |why| ImportError::Format { format: "a table of Home Assistant matchers", why };
     let tables = literal::assignments(text).map_err(wrong)?;
     let mut out = Imported::default();
     let mut known = false;
@@ -81,9 +78,7 @@ pub fn parse(text: &str) -> Result<Imported, ImportError> {
     if known {
         Ok(out)
     } else {
-        Err(wrong(
-            "it has none of DHCP, ZEROCONF, HOMEKIT, SSDP".to_owned(),
-        ))
+        Err(wrong("it has none of DHCP, ZEROCONF, HOMEKIT, SSDP".to_owned()))
     }
 }
 
@@ -102,19 +97,8 @@ fn dhcp(matchers: &[Literal], out: &mut Imported) {
                 );
             }
             (Some(name), block) => {
-                let strength = if block.is_some() {
-                    STRENGTH_WEAK
-                } else {
-                    STRENGTH
-                };
-                add(
-                    out,
-                    domain,
-                    "dhcp.hostname",
-                    &glob(name),
-                    strength,
-                    Vec::new(),
-                );
+                let strength = if block.is_some() { STRENGTH_WEAK } else { STRENGTH };
+                add(out, domain, "dhcp.hostname", &glob(name), strength, Vec::new());
             }
             (None, Some(block)) => {
                 out.skip(
@@ -141,10 +125,7 @@ fn zeroconf(types: &BTreeMap<String, Literal>, out: &mut Imported) {
             let properties = matcher.get("properties").and_then(Literal::table);
             for (key, value) in properties.into_iter().flatten() {
                 if let Some(value) = value.text() {
-                    when.push(test(
-                        &format!("mdns.txt.{}", key.to_lowercase()),
-                        &glob(value),
-                    ));
+                    when.push(test(&format!("mdns.txt.{}", key.to_lowercase()), &glob(value)));
                 }
             }
             let pattern = format!("(?i)^{}(\\.local)?$", regex::escape(service));
@@ -185,9 +166,7 @@ fn ssdp(domains: &BTreeMap<String, Literal>, out: &mut Imported) {
                 out.skip(domain, "none of its keys is a field");
                 continue;
             };
-            let when = tests
-                .map(|(field, pattern)| test(field, &pattern))
-                .collect();
+            let when = tests.map(|(field, pattern)| test(field, &pattern)).collect();
             add(out, domain, field, &pattern, STRENGTH, when);
         }
     }
@@ -216,35 +195,17 @@ fn add(
     if let Some(why) = others.chain([pattern]).find_map(|p| check_pattern(p).err()) {
         return out.skip(what(), why);
     }
-    let id = format!(
-        "home-assistant/{domain}/{}",
-        out.rules.len() + out.skipped.len() + 1
-    );
+    let id = format!("home-assistant/{domain}/{}", out.rules.len() + out.skipped.len() + 1);
     let tells = Attributes::from([(Attribute::Vendor, vendor)]);
     let note = Some(format!("Home Assistant integration `{domain}`"));
-    let common = Common {
-        strength: Some(strength),
-        tells,
-        when,
-        note,
-        ..Common::default()
-    };
+    let common = Common { strength: Some(strength), tells, when, note, ..Common::default() };
     let pattern = Some(pattern.to_owned());
-    out.rules.push(Rule {
-        id,
-        field: Text::from(field),
-        pattern,
-        common,
-    });
+    out.rules.push(Rule { id, field: Text::from(field), pattern, common });
 }
 
 fn test(field: &str, pattern: &str) -> Test {
     let pattern = Some(pattern.to_owned());
-    Test::Inline(Inline {
-        field: Text::from(field),
-        pattern,
-        ..Inline::default()
-    })
+    Test::Inline(Inline { field: Text::from(field), pattern, ..Inline::default() })
 }
 
 /// A file name pattern (`*`, `?`, `[ab]`) as a regular expression; Home Assistant compares in
@@ -280,16 +241,13 @@ fn class(after: &str) -> Option<(String, &str)> {
     };
     let skip = members.chars().next()?.len_utf8();
     let end = members.get(skip..)?.find(']')? + skip;
-    let inner: String = members
-        .get(..end)?
-        .chars()
-        .fold(String::new(), |mut text, c| {
-            if matches!(c, '[' | ']' | '\\' | '^' | '&' | '~') {
-                text.push('\\');
-            }
-            text.push(c);
-            text
-        });
+    let inner: String = members.get(..end)?.chars().fold(String::new(), |mut text, c| {
+        if matches!(c, '[' | ']' | '\\' | '^' | '&' | '~') {
+            text.push('\\');
+        }
+        text.push(c);
+        text
+    });
     Some((format!("[{negated}{inner}]"), members.get(end + 1..)?))
 }
 
@@ -300,9 +258,7 @@ fn literal_chars(glob: &str) -> usize {
 fn title(domain: &str) -> String {
     let word = |word: &str| {
         let mut chars = word.chars();
-        chars
-            .next()
-            .map_or(String::new(), |c| c.to_uppercase().chain(chars).collect())
+        chars.next().map_or(String::new(), |c| c.to_uppercase().chain(chars).collect())
     };
     domain.split('_').map(word).collect::<Vec<_>>().join(" ")
 }
@@ -316,16 +272,12 @@ mod tests {
         let imported = parse(table).unwrap();
         let pack = RulePack::from_rules("ha", &imported.rules, &|_| true).unwrap();
         let rules = Rules::new(vec![pack]).unwrap();
-        let facts: Vec<FactView<'_>> = facts
-            .iter()
-            .map(|(field, value)| FactView { field, value })
-            .collect();
+        let facts: Vec<FactView<'_>> =
+            facts.iter().map(|(field, value)| FactView { field, value }).collect();
         let mut claims = Vec::new();
         rules.evaluate(&facts, &mut claims);
-        let told: Vec<String> = claims
-            .iter()
-            .map(|c| format!("{}={} {}", c.attribute, c.value, c.strength))
-            .collect();
+        let told: Vec<String> =
+            claims.iter().map(|c| format!("{}={} {}", c.attribute, c.value, c.strength)).collect();
         assert_eq!(told, expect);
     }
 
@@ -337,16 +289,8 @@ mod tests {
             {\"domain\": \"tplink\", \"hostname\": \"hs*\", \"macaddress\": \"1C3BF3*\"},\n\
             {\"domain\": \"lifx\", \"macaddress\": \"D073D5*\"},\n\
             {\"domain\": \"acme_cam\", \"registered_devices\": True},\n]\n";
-        check(
-            table,
-            &[("dhcp.hostname", "ACME-12")],
-            &["vendor=Acme Cam 0.25"],
-        );
-        check(
-            table,
-            &[("dhcp.hostname", "iRobot-7")],
-            &["vendor=iRobot 0.1"],
-        );
+        check(table, &[("dhcp.hostname", "ACME-12")], &["vendor=Acme Cam 0.25"]);
+        check(table, &[("dhcp.hostname", "iRobot-7")], &["vendor=iRobot 0.1"]);
         check(table, &[("dhcp.hostname", "hs110")], &[]);
         let skipped = parse(table).unwrap().skipped;
         assert_eq!(skipped.len(), 2, "{skipped:?}");
@@ -372,28 +316,19 @@ mod tests {
         );
         check(
             table,
-            &[
-                ("mdns.service", "_axis-video._tcp"),
-                ("mdns.txt.macaddress", "00408C123456"),
-            ],
+            &[("mdns.service", "_axis-video._tcp"), ("mdns.txt.macaddress", "00408C123456")],
             &["vendor=Axis 0.25"],
         );
         check(
             table,
-            &[
-                ("mdns.service", "_axis-video._tcp"),
-                ("mdns.txt.macaddress", "ACCC8E123456"),
-            ],
+            &[("mdns.service", "_axis-video._tcp"), ("mdns.txt.macaddress", "ACCC8E123456")],
             &[],
         );
         check(table, &[("mdns.service", "_ipp._tcp")], &[]);
         let ssdp = "{\"denon\": [{\"manufacturer\": \"Denon\", \"deviceType\": \"urn:x:1\"}]}";
         check(
             ssdp,
-            &[
-                ("upnp.manufacturer", "Denon"),
-                ("upnp.device_type", "urn:x:1"),
-            ],
+            &[("upnp.manufacturer", "Denon"), ("upnp.device_type", "urn:x:1")],
             &["vendor=Denon (Sound United) 0.25"],
         );
         check(ssdp, &[("upnp.manufacturer", "Denon")], &[]);

@@ -46,16 +46,11 @@ pub(super) fn assignments(text: &str) -> Result<BTreeMap<String, Literal>, Strin
         return Ok(found);
     }
     let mut offset = 0usize;
-    while let Some(line) = text
-        .get(offset..)
-        .and_then(|rest| rest.split_inclusive('\n').next())
-    {
+    while let Some(line) = text.get(offset..).and_then(|rest| rest.split_inclusive('\n').next()) {
         let start = offset;
         offset += line.len();
-        let name: String = line
-            .chars()
-            .take_while(|c| c.is_ascii_uppercase() || *c == '_')
-            .collect();
+        let name: String =
+            line.chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
         let Some(equals) = line.find(" = ").filter(|_| !name.is_empty()) else {
             continue;
         };
@@ -64,11 +59,7 @@ pub(super) fn assignments(text: &str) -> Result<BTreeMap<String, Literal>, Strin
         offset = start + equals + 3 + parser.at;
         found.insert(name, literal);
     }
-    if found.is_empty() {
-        Err("it has no assignment of a literal".to_owned())
-    } else {
-        Ok(found)
-    }
+    if found.is_empty() { Err("it has no assignment of a literal".to_owned()) } else { Ok(found) }
 }
 
 struct Parser<'t> {
@@ -84,11 +75,7 @@ impl<'t> Parser<'t> {
     fn document(&mut self) -> Result<Literal, String> {
         let value = self.value(0)?;
         self.blank();
-        if self.at == self.text.len() {
-            Ok(value)
-        } else {
-            Err(self.wrong("the end"))
-        }
+        if self.at == self.text.len() { Ok(value) } else { Err(self.wrong("the end")) }
     }
 
     fn value(&mut self, depth: usize) -> Result<Literal, String> {
@@ -227,22 +214,11 @@ mod tests {
         let python = "\"\"\"Doc.\"\"\"\nfrom x import y\n\nDHCP: Final[list] = [\n    {\"a\": 'b', \"c\": True},  # why\n    (\"d\",),\n]\nNEXT = {\n \"x\": \"y\\n\"\n}\n";
         let found = assignments(python).unwrap();
         assert_eq!(found["DHCP"].list().len(), 2);
-        assert_eq!(
-            found["DHCP"].list()[0].table().unwrap()["a"].text(),
-            Some("b")
-        );
+        assert_eq!(found["DHCP"].list()[0].table().unwrap()["a"].text(), Some("b"));
         assert_eq!(found["NEXT"].table().unwrap()["x"].text(), Some("y\n"));
         let json = assignments("[{\"a\": null, \"b\": -1.5e3, \"c\": \"\\u0041\"}]").unwrap();
         assert_eq!(json[""].list()[0].table().unwrap()["c"].text(), Some("A"));
-        for wrong in [
-            "",
-            "[",
-            "{\"a\" 1}",
-            "[1 2]",
-            "X = {\"a\": ",
-            "[\"a\n\"]",
-            "[] x",
-        ] {
+        for wrong in ["", "[", "{\"a\" 1}", "[1 2]", "X = {\"a\": ", "[\"a\n\"]", "[] x"] {
             assert!(assignments(wrong).is_err(), "{wrong}");
         }
         assert!(assignments(&"[".repeat(1000)).is_err());

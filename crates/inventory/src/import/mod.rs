@@ -29,10 +29,7 @@ pub struct Skipped {
 
 impl Imported {
     fn skip(&mut self, what: impl Into<String>, why: impl Into<String>) {
-        self.skipped.push(Skipped {
-            what: what.into(),
-            why: why.into(),
-        });
+        self.skipped.push(Skipped { what: what.into(), why: why.into() });
     }
 }
 

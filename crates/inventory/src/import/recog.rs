@@ -72,10 +72,7 @@ pub fn parse(xml: &str) -> Result<Imported, ImportError> {
     if xml.len() > BYTES_MAX {
         return Err(ImportError::TooLarge);
     }
-    let wrong = |why: String| ImportError::Format {
-        format: "a Recog fingerprint file",
-        why,
-    };
+    let wrong = |why: String| ImportError::Format { format: "a Recog fingerprint file", why };
     let mut reader = Reader::from_str(xml);
     let mut document = Document::default();
     loop {
@@ -89,10 +86,7 @@ pub fn parse(xml: &str) -> Result<Imported, ImportError> {
             Event::Text(t) => document.text(&t.xml10_content()),
             Event::CData(t) => document.text(&t.xml10_content()),
             Event::GeneralRef(r) => {
-                match (
-                    resolve_predefined_entity(&r.xml10_content()),
-                    r.resolve_char_ref(),
-                ) {
+                match (resolve_predefined_entity(&r.xml10_content()), r.resolve_char_ref()) {
                     (Some(known), _) => document.text(known),
                     (None, Ok(Some(c))) => document.text(c.encode_utf8(&mut [0; 4])),
                     _ => {}
@@ -213,10 +207,7 @@ impl Fingerprint {
 
     fn end_example(&mut self, value: String) {
         if !self.encoded && !value.trim().is_empty() {
-            self.examples.push(Example {
-                value,
-                ..Example::default()
-            });
+            self.examples.push(Example { value, ..Example::default() });
         }
     }
 
@@ -249,16 +240,8 @@ impl Fingerprint {
             }
         };
         tell(Attribute::Vendor, get("hw.vendor"));
-        tell(
-            Attribute::Model,
-            get("hw.product").or_else(|| get("hw.model")),
-        );
-        tell(
-            Attribute::Type,
-            get("hw.device")
-                .or_else(|| get("os.device"))
-                .map(|k| kind(&k)),
-        );
+        tell(Attribute::Model, get("hw.product").or_else(|| get("hw.model")));
+        tell(Attribute::Type, get("hw.device").or_else(|| get("os.device")).map(|k| kind(&k)));
         tell(Attribute::Hardware, get("hw.version"));
         tell(Attribute::Serial, get("hw.serial_number"));
         tell(Attribute::Hostname, get("host.name"));
@@ -300,27 +283,13 @@ impl Fingerprint {
         });
         let note = Some(self.description);
         let yes = examples.collect();
-        let common = Common {
-            strength: Some(STRENGTH),
-            tells,
-            yes,
-            note,
-            ..Common::default()
-        };
-        Ok(Rule {
-            id,
-            field: Text::from(field),
-            pattern: Some(pattern),
-            common,
-        })
+        let common = Common { strength: Some(STRENGTH), tells, yes, note, ..Common::default() };
+        Ok(Rule { id, field: Text::from(field), pattern: Some(pattern), common })
     }
 }
 
 fn kind(device: &str) -> String {
-    match KINDS
-        .iter()
-        .find(|(theirs, _)| theirs.eq_ignore_ascii_case(device))
-    {
+    match KINDS.iter().find(|(theirs, _)| theirs.eq_ignore_ascii_case(device)) {
         Some((_, ours)) => (*ours).to_owned(),
         None => device.to_lowercase().replace(' ', "-"),
     }
@@ -328,12 +297,7 @@ fn kind(device: &str) -> String {
 
 fn attribute(e: &BytesStart<'_>, name: &str) -> Option<String> {
     let attribute = e.try_get_attribute(name).ok()??;
-    Some(
-        attribute
-            .normalized_value(XmlVersion::Implicit1_0)
-            .ok()?
-            .into_owned(),
-    )
+    Some(attribute.normalized_value(XmlVersion::Implicit1_0).ok()?.into_owned())
 }
 
 #[cfg(test)]
@@ -374,22 +338,12 @@ mod tests {
         assert_eq!(rules.failing_examples(), []);
         assert_eq!(rules.count_examples(), 1);
         let mut claims = Vec::new();
-        let fact = FactView {
-            field: "dhcp.vendor_class",
-            value: "acme<1> cam 9 v2.0;ser=77XY",
-        };
+        let fact = FactView { field: "dhcp.vendor_class", value: "acme<1> cam 9 v2.0;ser=77XY" };
         rules.evaluate(&[fact], &mut claims);
-        let told: Vec<String> = claims
-            .iter()
-            .map(|c| format!("{}={}", c.attribute, c.value))
-            .collect();
-        let expect = [
-            "vendor=Acme",
-            "model=cam 9 Pro",
-            "type=ip-camera",
-            "firmware=2.0",
-            "serial=77XY",
-        ];
+        let told: Vec<String> =
+            claims.iter().map(|c| format!("{}={}", c.attribute, c.value)).collect();
+        let expect =
+            ["vendor=Acme", "model=cam 9 Pro", "type=ip-camera", "firmware=2.0", "serial=77XY"];
         assert_eq!(told, expect);
     }
 

@@ -35,23 +35,14 @@ impl Pattern {
         let text = ascii(pattern);
         let hir = regex_syntax::Parser::new().parse(&text).map_err(|e| {
             // The last line of the parser's message says what is wrong.
-            e.to_string()
-                .lines()
-                .last()
-                .unwrap_or_default()
-                .trim()
-                .to_owned()
+            e.to_string().lines().last().unwrap_or_default().trim().to_owned()
         })?;
         if parts(&hir) > PARTS_MAX {
             return Err("it grows too large; use smaller repeats".to_owned());
         }
         let mut groups = vec![None];
         name_groups(&hir, &mut groups);
-        Ok(Self {
-            text,
-            groups,
-            compiled: OnceLock::new(),
-        })
+        Ok(Self { text, groups, compiled: OnceLock::new() })
     }
 
     /// Names of its named groups.
@@ -74,12 +65,7 @@ impl Pattern {
 
     /// `None` cannot happen: what was parsed within bounds compiles.
     fn regex(&self) -> Option<&Regex> {
-        let build = || {
-            RegexBuilder::new(&self.text)
-                .size_limit(SIZE_MAX)
-                .build()
-                .ok()
-        };
+        let build = || RegexBuilder::new(&self.text).size_limit(SIZE_MAX).build().ok();
         self.compiled.get_or_init(build).as_ref()
     }
 
@@ -100,10 +86,7 @@ pub(super) fn set<'a>(patterns: impl Iterator<Item = &'a Pattern>) -> Option<Reg
 
 /// How large an expression is with its repeats written out. The parser bounds the depth.
 fn parts(hir: &Hir) -> usize {
-    let sum = |all: &[Hir]| {
-        all.iter()
-            .fold(0usize, |n, hir| n.saturating_add(parts(hir)))
-    };
+    let sum = |all: &[Hir]| all.iter().fold(0usize, |n, hir| n.saturating_add(parts(hir)));
     match hir.kind() {
         HirKind::Empty | HirKind::Look(_) => 1,
         HirKind::Literal(literal) => literal.0.len(),
@@ -203,17 +186,11 @@ mod tests {
 
     #[test]
     fn the_largest_that_is_allowed_compiles() {
-        for pattern in [
-            r"(\w{1,40}){1,50}",
-            r"(?i)\p{L}{10}",
-            "(?i)(longword){300}",
-            r"(.{5}\d){700}",
-        ] {
+        for pattern in
+            [r"(\w{1,40}){1,50}", r"(?i)\p{L}{10}", "(?i)(longword){300}", r"(.{5}\d){700}"]
+        {
             let parsed = Pattern::parse(pattern);
-            assert!(
-                parsed.as_ref().is_ok_and(Pattern::compiles),
-                "{pattern}: {parsed:?}"
-            );
+            assert!(parsed.as_ref().is_ok_and(Pattern::compiles), "{pattern}: {parsed:?}");
         }
     }
 

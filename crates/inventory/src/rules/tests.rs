@@ -184,12 +184,10 @@ fn a_pack_can_switch_off_a_rule_of_another() {
 /// Whether the dissectors report a field, from a copy of their catalogue (`dissect::fields` is
 /// above this crate's knowledge).
 fn known_field(name: &str) -> bool {
-    include_str!("catalogue.txt")
-        .lines()
-        .any(|known| match known.strip_suffix('*') {
-            Some(prefix) => name.starts_with(prefix) && name.len() > prefix.len(),
-            None => known == name,
-        })
+    include_str!("catalogue.txt").lines().any(|known| match known.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix) && name.len() > prefix.len(),
+        None => known == name,
+    })
 }
 
 fn shipped_rules() -> Rules {

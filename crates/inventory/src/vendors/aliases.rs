@@ -4,10 +4,7 @@ pub(super) const ALIASES: &[(&str, &[&str])] = &[
     // Information technology.
     ("Apple", &["apple"]),
     ("Samsung", &["samsung"]),
-    (
-        "Samsung Electro-Mechanics",
-        &["samsung electromechanics", "samsung electro mechanics"],
-    ),
+    ("Samsung Electro-Mechanics", &["samsung electromechanics", "samsung electro mechanics"]),
     (
         "HP (Hewlett Packard)",
         &[

@@ -155,12 +155,12 @@ fn netns_a_stop_an_idle_wait_and_a_vanished_interface_end_it() {
         assert_eq!(ring.wait(Duration::from_secs(30)), Wait::Over);
         assert!(ring.next().is_none());
 
-            let mut ring = Ring::open("far", &Options::default()).unwrap();
-            let deleted = Command::new("ip").args(["link", "delete", "near"]).status();
-            assert!(deleted.unwrap().success());
-            while ring.next().is_some() {}
-            assert!(ring.next().is_none(), "the end is the end");
-            assert_eq!(ring.status().errors, ["interface far is gone"]);
+        let mut ring = Ring::open("far", &Options::default()).unwrap();
+        let deleted = Command::new("ip").args(["link", "delete", "near"]).status();
+        assert!(deleted.unwrap().success());
+        while ring.next().is_some() {}
+        assert!(ring.next().is_none(), "the end is the end");
+        assert_eq!(ring.status().errors, ["interface far is gone"]);
 
         let error = Ring::open("far", &Options::default()).unwrap_err();
         assert!(matches!(error, RingError::NoInterface(_)), "{error}");
