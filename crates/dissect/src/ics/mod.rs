@@ -117,6 +117,12 @@ pub(crate) const DATAGRAMS: &[Datagram] = &[
         run: bacnet::datagram,
     },
     Datagram {
+        name: "Modbus/UDP",
+        ports: modbus::PORTS,
+        probe: None,
+        run: modbus::datagram,
+    },
+    Datagram {
         name: "EtherNet/IP",
         ports: enip::PORTS,
         probe: None,
