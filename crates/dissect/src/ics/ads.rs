@@ -1,7 +1,7 @@
 //! Beckhoff ADS over AMS (Beckhoff Information System, "ADS/AMS specification"): TCP 48898, and
 //! the discovery on UDP 48899.
 
-use model::observation::IdentifierKind;
+use model::observation::{EventKind, IdentifierKind};
 
 use super::wire::{cut, key, name, once, once_of, say_role};
 use crate::fields::{Field, field};
@@ -181,6 +181,9 @@ pub(super) fn discovery(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcom
         sink.says("ads.role", "client");
         say_net_id(id, 0, sink);
     }
+    if service == 6 {
+        return add_route(&mut r, sink);
+    }
     if service != 0x8000_0001 {
         return Ok(());
     }
@@ -197,6 +200,22 @@ pub(super) fn discovery(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcom
             }
             (4, version) => os_version(version, sink)?,
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// "Add route" opens a controller to its sender, with a user's name and password in clear text.
+fn add_route(r: &mut Reader<'_>, sink: &mut dyn Sink) -> Outcome {
+    let what = "ADS route registration";
+    sink.event(About::Receiver, EventKind::ControlWrite, what);
+    for _ in 0..r.u32_le()?.min(16) {
+        let tag = r.u16_le()?;
+        let length = r.u16_le()?;
+        r.skip(usize::from(length))?;
+        if tag == 2 {
+            let kind = EventKind::CleartextCredential;
+            sink.event(About::Sender, kind, "password of an ADS route registration");
         }
     }
     Ok(())
@@ -284,6 +303,16 @@ mod tests {
         assert_eq!(facts, Ok(expect.to_owned()));
         let other = datagrams(discovery, 48899, &[(Role::Client, "48462d413131415353495354")]);
         assert_eq!(other, Err(Malformed::NotMine));
+    }
+
+    #[test]
+    fn route_registrations_are_control_and_show_a_password() {
+        let add = "03661471 00000000 06000000 0a0000630101 1027 02000000
+            0c00 0200 6100 0200 0600 736563726574";
+        let facts = datagrams(discovery, 48899, &[(Role::Client, add)]);
+        let expect = "receiver event ControlWrite: ADS route registration\n\
+            sender event CleartextCredential: password of an ADS route registration";
+        assert_eq!(facts, Ok(expect.to_owned()));
     }
 
     #[test]

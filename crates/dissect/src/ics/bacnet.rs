@@ -4,13 +4,12 @@
 //! A message with a source network comes from a device *behind* the sender, which routes it. A
 //! forwarded message comes from the address it names, not from the sender.
 
-use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::bacnet_apdu::{self, Talker};
+use super::bacnet_apdu::{self, Origin, Talker};
 use super::wire::digest;
 use crate::fields::{Field, field};
-use crate::{About, Ctx, Malformed, Outcome, Reader, Sink};
+use crate::{Ctx, Malformed, Outcome, Reader, Sink};
 
 pub(super) const FIELDS: &[Field] = &[
     field("bacnet.role", "`client` or `server`, from requests and answers"),
@@ -62,11 +61,15 @@ pub(super) fn datagram(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome 
     let mut r = Reader::new(r.take_up_to(length - 4));
     match function {
         // Original unicast and broadcast; a foreign device's broadcast request.
-        0x09..=0x0b => network(r.rest(), About::Sender, ctx, sink),
+        0x09..=0x0b => network(r.rest(), Origin::Sender, ctx, sink),
         0x04 => {
             let ip = IpAddr::V4(Ipv4Addr::from(r.array::<4>()?));
             r.skip(2)?;
-            let origin = if ctx.src.ip == Some(ip) { About::Sender } else { About::Host(ip) };
+            let origin = if ctx.src.ip == Some(ip) {
+                Origin::Sender
+            } else {
+                Origin::Host(ip)
+            };
             network(r.rest(), origin, ctx, sink)
         }
         0x00..=0x0c => Ok(()),
@@ -76,7 +79,7 @@ pub(super) fn datagram(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome 
 
 /// BACnet on LLC (SAP 0x82).
 pub(super) fn frame(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
-    network(payload, About::Sender, ctx, sink)
+    network(payload, Origin::Sender, ctx, sink)
 }
 
 /// MS/TP frames in Ethernet, as Cimetrics' capture tools write them (SNAP 00-10-90, 1): the
@@ -92,13 +95,13 @@ pub(super) fn mstp(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     // 5 and 6: BACnet data, expecting a reply or not; others pass the token or poll.
     if matches!(kind, 5 | 6) {
         sink.says("bacnet.mstp_address", source.to_string());
-        return network(r.take_up_to(length), About::Sender, ctx, sink);
+        return network(r.take_up_to(length), Origin::Sender, ctx, sink);
     }
     Ok(())
 }
 
 /// Network layer (clause 6.2).
-fn network(npdu: &[u8], origin: About<'static>, ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
+fn network<'a>(npdu: &'a [u8], mut origin: Origin<'a>, ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     let mut r = Reader::new(npdu);
     if r.u8()? != 1 {
         return Err(Malformed::NotMine);
@@ -109,7 +112,6 @@ fn network(npdu: &[u8], origin: About<'static>, ctx: &Ctx, sink: &mut dyn Sink) 
         let length = r.u8()?;
         r.skip(usize::from(length))?;
     }
-    let mut about = origin;
     if control & 0x08 != 0 {
         let network = r.u16_be()?;
         let length = r.u8()?;
@@ -117,42 +119,29 @@ fn network(npdu: &[u8], origin: About<'static>, ctx: &Ctx, sink: &mut dyn Sink) 
         if network == 0 || network == u16::MAX || mac.is_empty() {
             return Err(Malformed::Invalid);
         }
-        about = About::Child {
-            via: "bacnet-network",
-            key: Cow::Owned(format!("{network}:{}", station(mac))),
-        };
+        origin = Origin::Routed { network, mac };
     }
     if control & 0x20 != 0 {
         r.skip(1)?; // Hop count.
     }
-    if control & 0x80 != 0 {
-        return network_message(&mut r, about, sink);
-    }
     let tag = digest(&ctx.src.mac.0) ^ u64::from(ctx.src.port);
-    bacnet_apdu::run(r.rest(), &Talker { about, tag }, sink)
-}
-
-/// A station's address as people write it: `114`, `192.0.2.1:47808`, or hex.
-fn station(mac: &[u8]) -> String {
-    match mac {
-        [one] => one.to_string(),
-        [a, b, c, d, high, low] if [*high, *low] == [0xba, 0xc0] => {
-            format!("{a}.{b}.{c}.{d}:{}", u16::from_be_bytes([*high, *low]))
-        }
-        other => crate::text::hex(other),
+    let talker = Talker { origin, tag };
+    if control & 0x80 != 0 {
+        return network_message(&mut r, &talker, sink);
     }
+    bacnet_apdu::run(r.rest(), &talker, sink)
 }
 
-fn network_message(r: &mut Reader<'_>, about: About<'static>, sink: &mut dyn Sink) -> Outcome {
+fn network_message(r: &mut Reader<'_>, talker: &Talker<'_>, sink: &mut dyn Sink) -> Outcome {
     match r.u8()? {
         // I-Am-Router-To-Network: a list of networks.
         0x01 => {
             for _ in 0..(r.len() / 2).min(32) {
-                sink.about(about.clone(), "bacnet.router_to", r.u16_be()?.to_string());
+                sink.about(talker.about(), "bacnet.router_to", r.u16_be()?.to_string());
             }
         }
         // Network-Number-Is.
-        0x13 => sink.about(about, "bacnet.network", r.u16_be()?.to_string()),
+        0x13 => sink.about(talker.about(), "bacnet.network", r.u16_be()?.to_string()),
         _ => {}
     }
     Ok(())

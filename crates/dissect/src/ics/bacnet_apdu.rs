@@ -1,6 +1,7 @@
 //! BACnet application layer (clauses 15, 16, 20): I-Am, properties of the device object, control.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use model::observation::{EventKind, IdentifierKind};
 
@@ -24,33 +25,53 @@ const CONTROL: &[(u8, &str)] = &[
     (20, "device restart"),
 ];
 
+/// Where an APDU comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin<'a> {
+    /// The sender of the packet.
+    Sender,
+    /// A host the sender forwards for.
+    Host(IpAddr),
+    /// A station of another network, which the sender routes.
+    Routed {
+        /// Its network number.
+        network: u16,
+        /// Its address there.
+        mac: &'a [u8],
+    },
+}
+
 /// Who sent an APDU.
-pub(super) struct Talker {
-    /// The sender, a host it speaks for, or a device behind it.
-    pub(super) about: About<'static>,
+#[derive(Clone, Copy)]
+pub(super) struct Talker<'a> {
+    pub(super) origin: Origin<'a>,
     /// Tells senders of one conversation apart: broadcasts of all share one.
     pub(super) tag: u64,
 }
 
-impl Talker {
+impl Talker<'_> {
+    /// Whom its facts are about; built only where there is one, as most messages say nothing.
+    pub(super) fn about(&self) -> About<'static> {
+        match self.origin {
+            Origin::Sender => About::Sender,
+            Origin::Host(ip) => About::Host(ip),
+            Origin::Routed { network, mac } => behind(format!("{network}:{}", station(mac))),
+        }
+    }
+
     /// Reports an instance, and says whom it names: a sender that says several, without a source
     /// network, speaks for several devices (a simulator or proxy).
     fn device(&self, instance: u32, sink: &mut dyn Sink) -> About<'static> {
-        let mut about = self.about.clone();
+        let mut about = self.about();
         if instance == UNCONFIGURED {
             return about;
         }
-        if about == About::Sender {
+        if self.origin == Origin::Sender {
             let first = key(MEMORY, b'i', self.tag);
             match sink.recall(first) {
                 None => sink.remember(first, u64::from(instance)),
                 Some(own) if own == u64::from(instance) => {}
-                Some(_) => {
-                    about = About::Child {
-                        via: "bacnet-network",
-                        key: Cow::Owned(format!("0:{instance}")),
-                    }
-                }
+                Some(_) => about = behind(format!("0:{instance}")),
             }
         }
         sink.about(about.clone(), "bacnet.instance", instance.to_string());
@@ -58,8 +79,24 @@ impl Talker {
     }
 }
 
+fn behind(key: String) -> About<'static> {
+    About::Child {
+        via: "bacnet-network",
+        key: Cow::Owned(key),
+    }
+}
+
+/// A station's address as people write it: `114`, `192.0.2.1:47808`, or hex.
+fn station(mac: &[u8]) -> String {
+    match mac {
+        [one] => one.to_string(),
+        [a, b, c, d, 0xba, 0xc0] => format!("{a}.{b}.{c}.{d}:47808"),
+        other => text::hex(other),
+    }
+}
+
 /// Reads one APDU.
-pub(super) fn run(apdu: &[u8], talker: &Talker, sink: &mut dyn Sink) -> Outcome {
+pub(super) fn run(apdu: &[u8], talker: &Talker<'_>, sink: &mut dyn Sink) -> Outcome {
     let mut r = Reader::new(apdu);
     let first = r.u8()?;
     match first >> 4 {
@@ -68,7 +105,7 @@ pub(super) fn run(apdu: &[u8], talker: &Talker, sink: &mut dyn Sink) -> Outcome 
             if first & 8 != 0 {
                 r.skip(2)?;
             }
-            confirmed_request(r.u8()?, &talker.about, sink);
+            confirmed_request(r.u8()?, talker, sink);
             Ok(())
         }
         1 => unconfirmed_request(&mut r, talker, sink),
@@ -77,7 +114,7 @@ pub(super) fn run(apdu: &[u8], talker: &Talker, sink: &mut dyn Sink) -> Outcome 
             if first & 8 != 0 && r.u16_be()? >> 8 != 0 {
                 return Ok(()); // A later segment: it does not begin with a tag.
             }
-            say_role(&talker.about, 1, sink);
+            say_role(talker, 1, sink);
             match r.u8()? {
                 12 => read_property(&mut r, talker, sink),
                 14 => read_property_multiple(&mut r, talker, sink),
@@ -90,14 +127,14 @@ pub(super) fn run(apdu: &[u8], talker: &Talker, sink: &mut dyn Sink) -> Outcome 
 }
 
 /// Said of senders only: what a child does, it does through its router.
-fn say_role(about: &About<'_>, which: u8, sink: &mut dyn Sink) {
-    if *about == About::Sender && once_of(sink, key(MEMORY, b'r', 0), which) {
+fn say_role(talker: &Talker<'_>, which: u8, sink: &mut dyn Sink) {
+    if talker.origin == Origin::Sender && once_of(sink, key(MEMORY, b'r', 0), which) {
         sink.says("bacnet.role", if which == 0 { "client" } else { "server" });
     }
 }
 
-fn confirmed_request(service: u8, about: &About<'static>, sink: &mut dyn Sink) {
-    say_role(about, 0, sink);
+fn confirmed_request(service: u8, talker: &Talker<'_>, sink: &mut dyn Sink) {
+    say_role(talker, 0, sink);
     if let Some(what) = word(CONTROL, service)
         && once_of(sink, key(MEMORY, b'e', 0), service)
     {
@@ -105,7 +142,7 @@ fn confirmed_request(service: u8, about: &About<'static>, sink: &mut dyn Sink) {
     }
 }
 
-fn unconfirmed_request(r: &mut Reader<'_>, talker: &Talker, sink: &mut dyn Sink) -> Outcome {
+fn unconfirmed_request(r: &mut Reader<'_>, talker: &Talker<'_>, sink: &mut dyn Sink) -> Outcome {
     match r.u8()? {
         0 => i_am(r, talker, sink),
         // I-Have: the device that has the object is the sender.
@@ -123,7 +160,7 @@ fn unconfirmed_request(r: &mut Reader<'_>, talker: &Talker, sink: &mut dyn Sink)
 }
 
 /// Clause 16.10: device identifier, largest APDU, segmentation, vendor.
-fn i_am(r: &mut Reader<'_>, talker: &Talker, sink: &mut dyn Sink) -> Outcome {
+fn i_am(r: &mut Reader<'_>, talker: &Talker<'_>, sink: &mut dyn Sink) -> Outcome {
     let (kind, instance) = object(&tag(r)?)?;
     if kind != DEVICE {
         return Err(Malformed::Invalid);
@@ -144,7 +181,7 @@ fn i_am(r: &mut Reader<'_>, talker: &Talker, sink: &mut dyn Sink) -> Outcome {
 }
 
 /// ReadProperty-ACK (clause 15.5): object, property, perhaps an index, `{ value }`.
-fn read_property(r: &mut Reader<'_>, talker: &Talker, sink: &mut dyn Sink) -> Outcome {
+fn read_property(r: &mut Reader<'_>, talker: &Talker<'_>, sink: &mut dyn Sink) -> Outcome {
     let (kind, instance) = object(&tag(r)?)?;
     let property = unsigned(&tag(r)?)?;
     let mut next = tag(r)?;
@@ -161,7 +198,7 @@ fn read_property(r: &mut Reader<'_>, talker: &Talker, sink: &mut dyn Sink) -> Ou
 }
 
 /// ReadPropertyMultiple-ACK (clause 15.7): objects with lists of property and value or error.
-fn read_property_multiple(r: &mut Reader<'_>, talker: &Talker, sink: &mut dyn Sink) -> Outcome {
+fn read_property_multiple(r: &mut Reader<'_>, talker: &Talker<'_>, sink: &mut dyn Sink) -> Outcome {
     let mut device = None;
     let mut property = 0;
     // A flat walk: tags at depth one are the list's, deeper ones belong to values.
@@ -299,7 +336,10 @@ mod tests {
 
     fn check(hex: &str, expect: Result<&[&str], Malformed>) {
         let mut facts = Recorder::default();
-        let talker = Talker { about: About::Sender, tag: 1 };
+        let talker = Talker {
+            origin: Origin::Sender,
+            tag: 1,
+        };
         let outcome = run(&unhex(hex), &talker, &mut facts);
         assert_eq!(
             outcome.map(|()| facts.lines),
@@ -362,7 +402,10 @@ mod tests {
     #[test]
     fn one_sender_with_several_instances_speaks_for_several_devices() {
         let mut facts = Recorder::default();
-        let talker = Talker { about: About::Sender, tag: 1 };
+        let talker = Talker {
+            origin: Origin::Sender,
+            tag: 1,
+        };
         for instance in ["07", "08", "07"] {
             let i_am = unhex(&format!("10 00 c40200 00{instance} 2201e0 9103 22ffff"));
             assert_eq!(run(&i_am, &talker, &mut facts), Ok(()));

@@ -104,12 +104,17 @@ fn link(frame: &[u8], sink: &mut dyn Sink) -> Outcome {
     if source < 0xfff0 && once(sink, key(MEMORY, b'a', u64::from(source))) {
         sink.says("dnp3.address", source.to_string());
     }
-    let mut user = Vec::with_capacity(250);
+    // At most 250 bytes of user data: the length field is one byte.
+    let mut user = [0u8; 256];
+    let mut filled = 0;
     while !r.is_empty() {
-        user.extend_from_slice(r.take_up_to(16));
+        let block = r.take_up_to(16);
         r.take_up_to(2);
+        let room = user.get_mut(filled..filled + block.len());
+        room.ok_or(Malformed::Limit)?.copy_from_slice(block);
+        filled += block.len();
     }
-    application(&user, sink)
+    application(user.get(..filled).unwrap_or_default(), sink)
 }
 
 /// One application fragment's first transport segment: later ones do not begin with a header.

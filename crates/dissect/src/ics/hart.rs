@@ -137,7 +137,7 @@ fn frame(bytes: &[u8], sink: &mut dyn Sink) -> Outcome {
     }
 }
 
-/// Device-specific reset and self test, long tag and polling address changes.
+/// Reset, self test and a change of the polling address.
 fn control(command: u8, sink: &mut dyn Sink) {
     let what = match command {
         42 => "HART device reset",

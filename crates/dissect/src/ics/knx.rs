@@ -33,6 +33,7 @@ pub(super) const MANUFACTURERS: &[(u16, &str)] = &[
     (0x0008, "Gira"),
     (0x0009, "Hager"),
     (0x0083, "MDT"),
+    (0x00a6, "Enertex"),
     (0x00c5, "Weinzierl"),
 ];
 
@@ -104,13 +105,24 @@ fn read(message: &[u8], sink: &mut dyn Sink) -> Outcome {
             return description(&mut r, sink);
         }
         0x0206 | 0x0423 | 0x0425 => say_role(1, sink),
-        // Device configuration: management of a device, perhaps its programming.
-        0x0310 if once(sink, key(MEMORY, b'e', 0)) => {
-            let what = "KNX device management";
-            sink.event(About::Receiver, EventKind::ControlWrite, what);
-        }
+        0x0310 => return management(&mut r, sink),
         0x0530 => return routing(&mut r, sink),
         _ => {}
+    }
+    Ok(())
+}
+
+/// Device configuration: a connection header, then cEMI (KNX 3/6/3, §4.1.7).
+fn management(r: &mut Reader<'_>, sink: &mut dyn Sink) -> Outcome {
+    r.skip(4)?;
+    let code = r.u8()?;
+    let what = match code {
+        0xf1 => "KNX device reset",
+        0xf6 => "KNX property write",
+        _ => return Ok(()),
+    };
+    if once(sink, key(MEMORY, b'e', u64::from(code))) {
+        sink.event(About::Receiver, EventKind::ControlWrite, what);
     }
     Ok(())
 }
@@ -226,6 +238,19 @@ mod tests {
             dialogue(run, 3671, &[(Role::Server, features)]),
             "sender says knx.role = server"
         );
+    }
+
+    #[test]
+    fn property_writes_are_control() {
+        let message = |code: &str| format!("0610 0310 0011 04010000 {code} 000b0134 10010007");
+        let (read, write) = (message("fc"), message("f6"));
+        let turns = [
+            (Role::Client, read.as_str()),
+            (Role::Client, &write),
+            (Role::Client, &write),
+        ];
+        let expect = "receiver event ControlWrite: KNX property write";
+        assert_eq!(datagrams(datagram, 3671, &turns), Ok(expect.to_owned()));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::umas;
 use super::wire::{cut, digest, key, once_of, runs, say_role, side, word};
 use crate::fields::{Field, field};
-use crate::{About, Ctx, Malformed, Probe, Reader, Role, Sink, Step, text};
+use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Role, Sink, Step, text};
 
 pub(super) const FIELDS: &[Field] = &[
     field("modbus.role", "`client` or `server`"),
@@ -99,6 +99,20 @@ pub(super) fn run(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
         Ok(whole) => whole,
         Err(step) => return step,
     };
+    read(message, ctx, sink);
+    step
+}
+
+/// Reads one ADU in a datagram: not in the standard, but spoken by some.
+pub(super) fn datagram(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
+    if length(bytes)? != bytes.len() {
+        return Err(Malformed::NotMine);
+    }
+    read(bytes, ctx, sink);
+    Ok(())
+}
+
+fn read(message: &[u8], ctx: &Ctx, sink: &mut dyn Sink) {
     if let [t0, t1, _, _, _, _, unit, function, data @ ..] = message {
         let adu = Adu {
             transaction: u16::from_be_bytes([*t0, *t1]),
@@ -112,7 +126,6 @@ pub(super) fn run(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
             Role::Unknown => {}
         }
     }
-    step
 }
 
 fn request(adu: &Adu<'_>, sink: &mut dyn Sink) {
@@ -283,6 +296,16 @@ mod tests {
                 "sender says modbus.server_id = PM5500",
             ],
         );
+    }
+
+    #[test]
+    fn datagrams_are_whole() {
+        let read = "0001 0000 0006 01 03 0000 0001";
+        let facts = crate::ics::wire::tests::datagrams(datagram, 502, &[(Role::Client, read)]);
+        assert_eq!(facts.map(|f| f.lines().count()), Ok(2));
+        let longer = format!("{read} 00");
+        let facts = crate::ics::wire::tests::datagrams(datagram, 502, &[(Role::Client, &longer)]);
+        assert_eq!(facts, Err(Malformed::NotMine));
     }
 
     #[test]

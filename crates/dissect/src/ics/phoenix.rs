@@ -1,7 +1,7 @@
 //! PC Worx (TCP 1962) of Phoenix Contact controllers and ProConOS (TCP 20547), the runtime in them
 //! and in others. Neither is published: offsets as the ICS community's discovery scripts use them.
 
-use super::wire::{cut, name};
+use super::wire::{cut, name, side};
 use crate::fields::{Field, field};
 use crate::{Ctx, Probe, Role, Sink, Step};
 
@@ -18,8 +18,6 @@ pub(super) const FIELDS: &[Field] = &[
 
 pub(super) const PCWORX_PORTS: &[u16] = &[1962];
 pub(super) const PROCONOS_PORTS: &[u16] = &[20547];
-
-use super::wire::side;
 
 /// A frame kind (requests 1, answers 0x81), and a length at offset 2.
 pub(super) fn probe_pcworx(bytes: &[u8]) -> Probe {

@@ -11,10 +11,26 @@ use crate::fields::{Field, field};
 use crate::{About, Malformed, Reader, Sink, text};
 
 pub(super) const FIELDS: &[Field] = &[
-    field("umas.model", "hardware name in the answer to ReadID, as `140 CPU 311 10`"),
-    field("umas.firmware", "communication version in the answer to ReadID, as `2.70`"),
-    field("umas.hardware", "hardware version in the answer to ReadID, hex"),
-    field("umas.project", "name of the project loaded, from ReadProjectInfo"),
+    field(
+        "umas.model",
+        "hardware name in the answer to ReadID, as `140 CPU 311 10`",
+    ),
+    field(
+        "umas.firmware",
+        "communication version in the answer to ReadID, as `2.70`",
+    ),
+    field(
+        "umas.hardware",
+        "hardware version in the answer to ReadID, hex",
+    ),
+    field(
+        "umas.controller_name",
+        "name of the controller in the answer to InitComms",
+    ),
+    field(
+        "umas.project",
+        "name of the project loaded, from ReadProjectInfo",
+    ),
     field("umas.memory_card", "text in the answer to ReadCardInfo"),
 ];
 
@@ -22,6 +38,7 @@ pub(super) const FIELDS: &[Field] = &[
 pub(super) const FUNCTION: u8 = 90;
 
 const MEMORY: u8 = b'q';
+const INIT: u8 = 0x01;
 const READ_ID: u8 = 0x02;
 const READ_PROJECT_INFO: u8 = 0x03;
 const READ_CARD_INFO: u8 = 0x06;
@@ -39,8 +56,14 @@ pub(super) fn request(transaction: u16, data: &[u8], sink: &mut dyn Sink) {
     let [_session, function, ..] = data else {
         return;
     };
-    if matches!(*function, READ_ID | READ_PROJECT_INFO | READ_CARD_INFO) {
-        sink.remember(key(MEMORY, b't', u64::from(transaction)), u64::from(*function));
+    if matches!(
+        *function,
+        INIT | READ_ID | READ_PROJECT_INFO | READ_CARD_INFO
+    ) {
+        sink.remember(
+            key(MEMORY, b't', u64::from(transaction)),
+            u64::from(*function),
+        );
     }
     if let Some(what) = word(CONTROL, *function)
         && once_of(sink, key(MEMORY, b'e', u64::from(function >> 6)), *function)
@@ -56,6 +79,9 @@ pub(super) fn answer(transaction: u16, data: &[u8], sink: &mut dyn Sink) {
     let asked = sink.recall(key(MEMORY, b't', u64::from(transaction)));
     let asked = asked.and_then(|function| u8::try_from(function).ok());
     match asked {
+        Some(INIT) => {
+            let _ = controller_name(rest, sink);
+        }
         Some(READ_ID) => {
             let _ = identity(rest, sink);
         }
@@ -67,6 +93,14 @@ pub(super) fn answer(transaction: u16, data: &[u8], sink: &mut dyn Sink) {
         }
         _ => {}
     }
+}
+
+fn controller_name(data: &[u8], sink: &mut dyn Sink) -> Result<(), Malformed> {
+    let mut r = Reader::new(data);
+    r.skip(2 + 2 + 4 + 4)?; // Largest frame, version, unknown, internal code.
+    let length = r.u8()?;
+    sink.says("umas.controller_name", name(r.take(usize::from(length))?));
+    Ok(())
 }
 
 fn identity(data: &[u8], sink: &mut dyn Sink) -> Result<(), Malformed> {
@@ -136,11 +170,23 @@ mod tests {
         check(
             &[
                 (Role::Client, "0001 0000 0005 00 5a 00 03 00"),
-                (Role::Server, "0001 0000 0010 00 5a 00 fe 0205 00 08 50756d706e6f31 00"),
+                (
+                    Role::Server,
+                    "0001 0000 0010 00 5a 00 fe 0205 00 08 50756d706e6f31 00",
+                ),
+                (Role::Client, "0004 0000 0005 00 5a 00 01 00"),
+                (
+                    Role::Server,
+                    "0004 0000 0015 00 5a 00 fe fd00 1003 00000000 00000000 04 4d353830",
+                ),
                 (Role::Client, "0002 0000 0005 00 5a 01 41 ff"),
                 (Role::Client, "0003 0000 0005 00 5a 01 41 ff"),
             ],
-            &["sender says umas.project = Pumpno1", "receiver event ControlWrite: UMAS CPU stop"],
+            &[
+                "sender says umas.project = Pumpno1",
+                "sender says umas.controller_name = M580",
+                "receiver event ControlWrite: UMAS CPU stop",
+            ],
         );
     }
 }
