@@ -157,9 +157,8 @@ fn assign_facts<'a>(
     for (id, node) in (0..).zip(&graph.nodes) {
         let ownership = owners.node(id);
         for said in &node.said {
-            let forwarded = said.ip.is_some_and(|ip| ownership.forwarded.contains(&ip));
             let speaker = match said.ip {
-                Some(ip) if forwarded => owners.owners(ip).last().copied(),
+                Some(ip) if !ownership.owns(ip) => owners.owners(ip).last().copied(),
                 _ => Some(id),
             };
             if let Some(speaker) = speaker {
@@ -288,8 +287,8 @@ fn device(
         .nodes
         .iter()
         .flat_map(|(id, n)| {
-            let forwarded = &owners.node(*id).forwarded;
-            n.stated.iter().filter(|s| s.ip.is_none_or(|ip| !forwarded.contains(&ip)))
+            let own = owners.node(*id);
+            n.stated.iter().filter(|s| s.ip.is_none_or(|ip| own.owns(ip)))
         })
         .map(|s| Identifier { kind: s.kind, value: s.value.to_string() })
         .collect();

@@ -260,7 +260,7 @@ impl Graph {
             Fact::Says { field, value } => {
                 let known =
                     node.said.iter().any(|s| s.field == *field && s.value == *value && s.ip == ip);
-                let many = node.said.iter().filter(|s| s.field == *field).count();
+                let many = node.said.iter().filter(|s| s.field == *field && s.ip == ip).count();
                 let field_max = if &**field == "dns.query" { 64 } else { VALUES_PER_FIELD_MAX };
                 if known || many >= field_max || node.said.len() >= FACTS_PER_NODE_MAX {
                     refused += u64::from(!known);

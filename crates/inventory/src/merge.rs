@@ -10,7 +10,7 @@ use std::sync::Arc;
 use model::Mac;
 use model::observation::IdentifierKind;
 
-use crate::graph::{Graph, Identity, Node, NodeId};
+use crate::graph::{Graph, Identity, Node, NodeId, Said};
 use crate::oui::Oui;
 use crate::owns::Owners;
 use crate::vendors;
@@ -19,6 +19,15 @@ use crate::vendors;
 const SHARERS_MAX: usize = 64;
 /// The same for identifiers that factories are known to repeat.
 const SUGGESTED_SHARERS_MAX: usize = 4;
+
+/// A link address that sent no more than this may be a damaged copy of its neighbour.
+const STRAY_PACKETS_MAX: u64 = 2;
+/// Locally administered addresses compared with all others.
+const LOCAL_MAX: usize = 512;
+/// Identical words said on two interfaces at once that make one machine.
+const ECHOES_MIN: usize = 2;
+/// Largest time between such words, in nanoseconds.
+const ECHO_NANOS: u64 = 5_000_000;
 
 /// An uncertain tie.
 #[derive(Clone, Debug)]
@@ -65,6 +74,7 @@ impl Merged {
         merged.by_identifier(graph, owners);
         merged.by_address(graph, owners, oui);
         merged.by_name(graph, oui);
+        merged.by_echo(graph, oui);
         merged.by_neighbouring_address(graph);
         let mut suggestions = std::mem::take(&mut merged.suggestions);
         suggestions.retain(|s| merged.root(s.nodes.0) != merged.root(s.nodes.1));
@@ -77,7 +87,7 @@ impl Merged {
         for (id, node) in (0..).zip(&graph.nodes) {
             for stated in &node.stated {
                 // Said from an address that the node only forwards: somebody else's.
-                if stated.ip.is_some_and(|ip| owners.node(id).forwarded.contains(&ip)) {
+                if stated.ip.is_some_and(|ip| !owners.node(id).owns(ip)) {
                     continue;
                 }
                 let chassis = stated.value.strip_prefix("mac:").and_then(|mac| mac.parse().ok());
@@ -145,7 +155,9 @@ impl Merged {
                         continue;
                     }
                     let overlap = overlap(left, right, ip);
-                    if overlap && (adjacent(left, right) || local_twin(left, right, oui)) {
+                    let steady = left.packets.min(right.packets) > STRAY_PACKETS_MAX;
+                    let twins = adjacent(left, right) || local_twin(left, right, oui);
+                    if overlap && steady && twins {
                         self.unite(*a, *b);
                     } else if overlap && nodes.len() == 2 {
                         let reason = format!("both used {ip} in the same period");
@@ -181,6 +193,19 @@ impl Merged {
                 self.unite(*a, *b);
             } else {
                 self.suggest(*a, *b, 0.4, format!("both call themselves {name}"));
+            }
+        }
+    }
+
+    /// A machine with two interfaces asks the same questions on both within milliseconds. Counts
+    /// only for a locally administered address beside a fixed one of the same maker.
+    fn by_echo(&mut self, graph: &Graph, oui: &Oui) {
+        let local = |n: &Node| matches!(n.identity, Identity::Link(mac) if mac.is_local());
+        for (a, left) in (0..).zip(&graph.nodes).filter(|(_, n)| local(n)).take(LOCAL_MAX) {
+            for (b, right) in (0..).zip(&graph.nodes) {
+                if local_twin(left, right, oui) && echoes(left, right) >= ECHOES_MIN {
+                    self.unite(a, b);
+                }
             }
         }
     }
@@ -308,6 +333,18 @@ fn local_twin(a: &Node, b: &Node, oui: &Oui) -> bool {
         oui.lookup(Mac([first & !2, m1, m2, m3, m4, m5])).map(vendors::normalise)
     };
     maker(a).is_some_and(|name| maker(b) == Some(name))
+}
+
+/// How often both said the same thing at the same moment.
+fn echoes(a: &Node, b: &Node) -> usize {
+    let at_once =
+        |x: &Said, y: &Said| x.source.at.as_nanos().abs_diff(y.source.at.as_nanos()) <= ECHO_NANOS;
+    a.said
+        .iter()
+        .filter(|x| {
+            b.said.iter().any(|y| x.field == y.field && x.value == y.value && at_once(x, y))
+        })
+        .count()
 }
 
 /// Both were using the address at some moment, or one right after the other and back.

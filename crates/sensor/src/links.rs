@@ -15,7 +15,7 @@ pub(crate) type LinkId = u32;
 /// Network addresses tracked per link address, own and routed.
 const STATIONS_MAX: usize = 4_096;
 /// Public network addresses kept per link address: a router shows the whole Internet.
-const PUBLIC_MAX: usize = 16;
+const PUBLIC_MAX: usize = 4;
 
 /// One link address.
 #[derive(Debug)]
@@ -58,6 +58,13 @@ pub(crate) struct Station {
     pub(crate) bytes: u64,
     pub(crate) hop_limit: u8,
     pub(crate) reported: u64,
+}
+
+impl Station {
+    /// Nothing counted yet.
+    pub(crate) const fn at(at: Timestamp) -> Self {
+        Self { first: at, last: at, packets: 0, bytes: 0, hop_limit: 0, reported: 0 }
+    }
 }
 
 /// The link table.

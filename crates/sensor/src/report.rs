@@ -40,7 +40,7 @@ pub(crate) struct Report {
     sensor: SensorId,
     inputs: Vec<Arc<str>>,
     seen: FxHashSet<u64>,
-    values: FxHashMap<(LinkId, &'static str), u16>,
+    values: FxHashMap<(LinkId, Option<IpAddr>, &'static str), u16>,
     spoken_for: FxHashMap<LinkId, u16>,
     interned: FxHashMap<&'static str, Arc<str>>,
     names: FxHashMap<(LinkId, IpAddr), Arc<str>>,
@@ -239,7 +239,11 @@ impl Desk<'_> {
             return;
         }
         if !matches!(subject, Subject::Child { .. }) {
-            let known = self.report.values.entry((link, field.name)).or_insert(0);
+            let ip = match &subject {
+                Subject::Link { ip, .. } => *ip,
+                _ => None,
+            };
+            let known = self.report.values.entry((link, ip, field.name)).or_insert(0);
             *known += 1;
             if *known > VALUES_PER_FIELD_MAX {
                 *known = VALUES_PER_FIELD_MAX;

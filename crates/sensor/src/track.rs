@@ -643,6 +643,8 @@ impl Sensor {
                 let sender = End { link: src, ip: ip.src, port: from, mac: packet.src };
                 let receiver = End { link: 0, ip: ip.dst, port: to, mac: packet.dst };
                 let (client, server) = if calls { (sender, receiver) } else { (receiver, sender) };
+                let seen = Station { hop_limit: ip.ttl, ..Station::at(m.at) };
+                self.links.station(src, ip.src, seen);
                 self.flows.add(
                     key,
                     New {

@@ -65,11 +65,7 @@ pub(super) fn datagram(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome 
         0x04 => {
             let ip = IpAddr::V4(Ipv4Addr::from(r.array::<4>()?));
             r.skip(2)?;
-            let origin = if ctx.src.ip == Some(ip) {
-                Origin::Sender
-            } else {
-                Origin::Host(ip)
-            };
+            let origin = if ctx.src.ip == Some(ip) { Origin::Sender } else { Origin::Host(ip) };
             network(r.rest(), origin, ctx, sink)
         }
         0x00..=0x0c => Ok(()),

@@ -80,10 +80,7 @@ impl Talker<'_> {
 }
 
 fn behind(key: String) -> About<'static> {
-    About::Child {
-        via: "bacnet-network",
-        key: Cow::Owned(key),
-    }
+    About::Child { via: "bacnet-network", key: Cow::Owned(key) }
 }
 
 /// A station's address as people write it: `114`, `192.0.2.1:47808`, or hex.
@@ -336,10 +333,7 @@ mod tests {
 
     fn check(hex: &str, expect: Result<&[&str], Malformed>) {
         let mut facts = Recorder::default();
-        let talker = Talker {
-            origin: Origin::Sender,
-            tag: 1,
-        };
+        let talker = Talker { origin: Origin::Sender, tag: 1 };
         let outcome = run(&unhex(hex), &talker, &mut facts);
         assert_eq!(
             outcome.map(|()| facts.lines),
@@ -402,10 +396,7 @@ mod tests {
     #[test]
     fn one_sender_with_several_instances_speaks_for_several_devices() {
         let mut facts = Recorder::default();
-        let talker = Talker {
-            origin: Origin::Sender,
-            tag: 1,
-        };
+        let talker = Talker { origin: Origin::Sender, tag: 1 };
         for instance in ["07", "08", "07"] {
             let i_am = unhex(&format!("10 00 c40200 00{instance} 2201e0 9103 22ffff"));
             assert_eq!(run(&i_am, &talker, &mut facts), Ok(()));

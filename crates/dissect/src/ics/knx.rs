@@ -244,11 +244,7 @@ mod tests {
     fn property_writes_are_control() {
         let message = |code: &str| format!("0610 0310 0011 04010000 {code} 000b0134 10010007");
         let (read, write) = (message("fc"), message("f6"));
-        let turns = [
-            (Role::Client, read.as_str()),
-            (Role::Client, &write),
-            (Role::Client, &write),
-        ];
+        let turns = [(Role::Client, read.as_str()), (Role::Client, &write), (Role::Client, &write)];
         let expect = "receiver event ControlWrite: KNX property write";
         assert_eq!(datagrams(datagram, 3671, &turns), Ok(expect.to_owned()));
     }

@@ -100,24 +100,9 @@ pub(crate) const DATAGRAMS: &[Datagram] = &[
         probe: Some(bacnet::probe),
         run: bacnet::datagram,
     },
-    Datagram {
-        name: "Modbus/UDP",
-        ports: modbus::PORTS,
-        probe: None,
-        run: modbus::datagram,
-    },
-    Datagram {
-        name: "EtherNet/IP",
-        ports: enip::PORTS,
-        probe: None,
-        run: enip::datagram,
-    },
-    Datagram {
-        name: "CIP I/O",
-        ports: enip::IO_PORTS,
-        probe: None,
-        run: enip::io,
-    },
+    Datagram { name: "Modbus/UDP", ports: modbus::PORTS, probe: None, run: modbus::datagram },
+    Datagram { name: "EtherNet/IP", ports: enip::PORTS, probe: None, run: enip::datagram },
+    Datagram { name: "CIP I/O", ports: enip::IO_PORTS, probe: None, run: enip::io },
     Datagram {
         name: "KNXnet/IP",
         ports: knx::PORTS,

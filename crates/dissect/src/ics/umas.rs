@@ -11,26 +11,11 @@ use crate::fields::{Field, field};
 use crate::{About, Malformed, Reader, Sink, text};
 
 pub(super) const FIELDS: &[Field] = &[
-    field(
-        "umas.model",
-        "hardware name in the answer to ReadID, as `140 CPU 311 10`",
-    ),
-    field(
-        "umas.firmware",
-        "communication version in the answer to ReadID, as `2.70`",
-    ),
-    field(
-        "umas.hardware",
-        "hardware version in the answer to ReadID, hex",
-    ),
-    field(
-        "umas.controller_name",
-        "name of the controller in the answer to InitComms",
-    ),
-    field(
-        "umas.project",
-        "name of the project loaded, from ReadProjectInfo",
-    ),
+    field("umas.model", "hardware name in the answer to ReadID, as `140 CPU 311 10`"),
+    field("umas.firmware", "communication version in the answer to ReadID, as `2.70`"),
+    field("umas.hardware", "hardware version in the answer to ReadID, hex"),
+    field("umas.controller_name", "name of the controller in the answer to InitComms"),
+    field("umas.project", "name of the project loaded, from ReadProjectInfo"),
     field("umas.memory_card", "text in the answer to ReadCardInfo"),
 ];
 
@@ -56,14 +41,8 @@ pub(super) fn request(transaction: u16, data: &[u8], sink: &mut dyn Sink) {
     let [_session, function, ..] = data else {
         return;
     };
-    if matches!(
-        *function,
-        INIT | READ_ID | READ_PROJECT_INFO | READ_CARD_INFO
-    ) {
-        sink.remember(
-            key(MEMORY, b't', u64::from(transaction)),
-            u64::from(*function),
-        );
+    if matches!(*function, INIT | READ_ID | READ_PROJECT_INFO | READ_CARD_INFO) {
+        sink.remember(key(MEMORY, b't', u64::from(transaction)), u64::from(*function));
     }
     if let Some(what) = word(CONTROL, *function)
         && once_of(sink, key(MEMORY, b'e', u64::from(function >> 6)), *function)
@@ -170,10 +149,7 @@ mod tests {
         check(
             &[
                 (Role::Client, "0001 0000 0005 00 5a 00 03 00"),
-                (
-                    Role::Server,
-                    "0001 0000 0010 00 5a 00 fe 0205 00 08 50756d706e6f31 00",
-                ),
+                (Role::Server, "0001 0000 0010 00 5a 00 fe 0205 00 08 50756d706e6f31 00"),
                 (Role::Client, "0004 0000 0005 00 5a 00 01 00"),
                 (
                     Role::Server,

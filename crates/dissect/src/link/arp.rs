@@ -8,7 +8,9 @@ use model::observation::BindingSource;
 use crate::{About, Ctx, Fact, Malformed, Outcome, Reader, Sink};
 
 /// Reports the sender's binding. Probes (sender 0.0.0.0, RFC 5227) claim nothing yet.
-pub(super) fn run(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
+///
+/// A sender field that is not the frame's own sender is a spoofed or a damaged packet: no claim.
+pub(super) fn run(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     let mut r = Reader::new(payload);
     // Ethernet hardware, IPv4 protocol, lengths 6 and 4; requests and replies only.
     if r.u16_be()? != 1 || r.u16_be()? != 0x0800 || r.u16_be()? != 0x0604 {
@@ -19,7 +21,12 @@ pub(super) fn run(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     }
     let mac = Mac(r.array()?);
     let ip = Ipv4Addr::from(r.array::<4>()?);
-    if mac.is_unicast() && !ip.is_unspecified() && !ip.is_broadcast() && !ip.is_multicast() {
+    if mac == ctx.src.mac
+        && mac.is_unicast()
+        && !ip.is_unspecified()
+        && !ip.is_broadcast()
+        && !ip.is_multicast()
+    {
         let how = BindingSource::Arp;
         sink.fact(About::Mac(mac), Fact::Bound { ip: IpAddr::V4(ip), how });
     }
@@ -40,14 +47,19 @@ mod tests {
     #[test]
     fn a_reply_binds_its_sender() {
         check(
-            "0001 0800 06 04 0002  001b1b358410 c0a80a05  020000000001 c0a80a01",
-            Ok("00:1b:1b:35:84:10 uses 192.168.10.5 (Arp)"),
+            "0001 0800 06 04 0002  020000000001 c0a80a05  020000000002 c0a80a01",
+            Ok("02:00:00:00:00:01 uses 192.168.10.5 (Arp)"),
         );
     }
 
     #[test]
+    fn a_sender_field_that_is_not_the_sender_binds_nobody() {
+        check("0001 0800 06 04 0002  001b1b358410 c0a80a05  020000000002 c0a80a01", Ok(""));
+    }
+
+    #[test]
     fn a_probe_binds_nobody() {
-        check("0001 0800 06 04 0001  001b1b358410 00000000  000000000000 c0a80a05", Ok(""));
+        check("0001 0800 06 04 0001  020000000001 00000000  000000000000 c0a80a05", Ok(""));
     }
 
     #[test]
