@@ -643,6 +643,14 @@ fn inet_chains(ruleset: &Ruleset, options: &Options, plan: &Plan) -> Vec<Chain> 
          ct state related meta l4proto {{ icmp, ipv6-icmp }} accept",
         stamp = plan.stamp
     );
+    // Neighbours that may talk over IPv6 must find each other; others need not know they exist.
+    let v6 = plan.shadow_only || ruleset.members.iter().any(|member| member.ip.is_ipv6());
+    let types = "{ nd-neighbor-solicit, nd-neighbor-advert }";
+    let discovery = if v6 {
+        format!("icmpv6 type {types} ip6 hoplimit 255 accept\n")
+    } else {
+        String::new()
+    };
     let mut chains = vec![
         chain(
             &format!("{GENERATION}{}", plan.generation),
@@ -702,10 +710,9 @@ fn inet_chains(ruleset: &Ruleset, options: &Options, plan: &Plan) -> Vec<Chain> 
         ),
         chain(
             "inside",
-            "from a device; ND between neighbours is needed, DHCP is asked of this machine only",
+            "from a device; DHCP is asked of this machine only",
             lines(&format!(
-                "icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} ip6 hoplimit 255 accept
-                 udp sport 68 udp dport 67 counter name \"dhcp_to_neighbours\" {bite}
+                "{discovery}udp sport 68 udp dport 67 counter name \"dhcp_to_neighbours\" {bite}
                  ether saddr . ip saddr @bound4 goto known
                  ether saddr . ip6 saddr @bound6 goto known
                  goto stranger"

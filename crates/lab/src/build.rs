@@ -21,7 +21,7 @@ use crate::estate::{self, DEVICES, DOMAIN, GATEWAY, NEEDS, PAYMENTS, SUBNET, Spe
 use crate::privilege::program;
 use crate::serve::modbus::Registers;
 use crate::serve::{self, Log, http};
-use crate::{LabError, Netns, Process, interrupt, privilege, sys, wait};
+use crate::{LabError, Netns, Process, interrupt, privilege, sys, traffic, wait};
 
 /// A warehouse in network namespaces; taken away on drop.
 #[derive(Debug)]
@@ -254,6 +254,11 @@ impl Lab {
     /// Where the lab keeps its small files.
     pub fn directory(&self) -> &Path {
         &self.dir.0
+    }
+
+    /// Readings that the operator panel was told by the broker so far.
+    pub fn messages(&self) -> usize {
+        self.said(traffic::SUBSCRIBER).lines().count()
     }
 
     pub(crate) fn keep(&self, process: Process) {

@@ -40,6 +40,12 @@ pub(crate) fn on_signal(signal: i32, handler: extern "C" fn(i32)) {
     }
 }
 
+/// Ends the process at once, without destructors; async-signal-safe.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: never returns.
+    unsafe { libc::_exit(code) }
+}
+
 pub(crate) const SIGNALS: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 
 /// Waits until one of `fds` is readable, writable (`write`) or failed. Returns which ones.

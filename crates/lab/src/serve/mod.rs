@@ -30,14 +30,15 @@ pub(crate) struct Entry {
 
 impl Log {
     pub(crate) fn note(&self, server: &'static str, client: SocketAddr, what: impl Into<String>) {
-        if let Ok(mut entries) = self.0.lock() {
-            if entries.len() < 100_000 {
-                entries.push(Entry {
-                    server,
-                    client,
-                    what: what.into(),
-                });
-            }
+        if let Ok(mut entries) = self.0.lock()
+            && entries.len() < ENTRIES_MAX
+        {
+            let what = what.into();
+            entries.push(Entry {
+                server,
+                client,
+                what,
+            });
         }
     }
 
@@ -59,6 +60,8 @@ pub(crate) struct Session<'a> {
     pub buffer: Vec<u8>,
 }
 
+/// Entries kept; a demo makes hundreds.
+const ENTRIES_MAX: usize = 100_000;
 /// Longest message a server keeps.
 const BUFFER_MAX: usize = 64 * 1024;
 /// A connection that says nothing for so long is closed.
@@ -154,10 +157,10 @@ pub(crate) fn udp(
     netns.thread(name, move || {
         let mut datagram = [0u8; 2048];
         while !stop.load(Ordering::Relaxed) {
-            if let Ok((length, client)) = socket.recv_from(&mut datagram) {
-                if let Some(answer) = datagram.get(..length).and_then(handler) {
-                    let _ = socket.send_to(&answer, client);
-                }
+            if let Ok((length, client)) = socket.recv_from(&mut datagram)
+                && let Some(answer) = datagram.get(..length).and_then(handler)
+            {
+                let _ = socket.send_to(&answer, client);
             }
         }
     })

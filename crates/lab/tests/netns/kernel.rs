@@ -7,7 +7,7 @@ use lab::{Lab, Netns};
 use model::observation::Transport;
 use model::ruleset::{Exception, Mode, Ruleset};
 
-use crate::now;
+use crate::begin::now;
 
 struct Bench {
     netns: Netns,
@@ -110,27 +110,11 @@ fn netns_drift_of_any_kind_is_named_and_repaired() {
          add element inet ringfence member4 { 10.77.0.40 comment \"camera\" : 6 }",
         &["member4: `10.77.0.40` is `6` and should be `8`"],
     );
-    check(
-        "insert rule inet ringfence inside accept",
-        &[
-            "inside: `rule 1` is",
-            "rule 2",
-            "rule 3",
-            "rule 4",
-            "rule 5",
-            "inside: `{",
-        ],
-    );
+    check("insert rule inet ringfence inside accept", &["inside: `{"]);
     check("add rule inet ringfence outside accept", &["outside: `{"]);
     check(
         "flush chain inet ringfence deny_8",
-        &[
-            "deny_8: `rule 1` is missing",
-            "rule 2",
-            "rule 3",
-            "rule 4",
-            "rule 5",
-        ],
+        &["deny_8: `rule 1: {", "rule 2", "rule 3", "rule 4", "rule 5"],
     );
     check(
         "add chain inet ringfence extra",

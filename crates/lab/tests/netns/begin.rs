@@ -1,0 +1,20 @@
+//! What tests begin with.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use lab::Lab;
+use model::Timestamp;
+
+/// The present, in whole seconds.
+pub(crate) fn now() -> Timestamp {
+    #[expect(clippy::disallowed_methods, reason = "the edge of the process")]
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Timestamp::from_secs(since.as_secs().try_into().unwrap(), 0)
+}
+
+/// A lab whose devices are up.
+pub(crate) fn running() -> Lab {
+    let lab = Lab::new(7).unwrap();
+    lab.boot().unwrap();
+    lab
+}
