@@ -189,8 +189,14 @@ fn part(value: &Value) -> Result<String, String> {
     Err(format!("a key `{value}`"))
 }
 
-/// Addresses in the spelling of the standard library, whatever nft's is.
+/// Addresses in the spelling of the standard library and numbers in decimal, whatever nft's is.
 fn plain(text: &str) -> String {
+    if let Some(number) = text
+        .strip_prefix("0x")
+        .and_then(|hex| u32::from_str_radix(hex, 16).ok())
+    {
+        return number.to_string();
+    }
     text.parse::<IpAddr>()
         .map_or_else(|_| text.to_ascii_lowercase(), |ip| ip.to_string())
 }
@@ -205,6 +211,7 @@ mod tests {
             assert_eq!(part(&serde_json::from_str(json).unwrap()).unwrap(), expect);
         };
         check(r#""10.0.0.1""#, "10.0.0.1");
+        check(r#""0x8892""#, "34962");
         check(
             r#"{"concat": ["AC:cc:8e:01:02:03", "10.77.0.5"]}"#,
             "ac:cc:8e:01:02:03 . 10.77.0.5",

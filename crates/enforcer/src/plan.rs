@@ -963,9 +963,9 @@ fn link_sets(ruleset: &Ruleset, plan: &mut Plan) -> [Set; 2] {
         }
         for kind in permit.first_port..=permit.last_port {
             for from in of(permit.from) {
-                groups.insert(format!("{from} . 0x{kind:04x}"), "", &permit.rule);
+                groups.insert(format!("{from} . {kind}"), "", &permit.rule);
                 for to in of(permit.to) {
-                    pairs.insert(format!("{from} . {to} . 0x{kind:04x}"), "", &permit.rule);
+                    pairs.insert(format!("{from} . {to} . {kind}"), "", &permit.rule);
                 }
             }
         }

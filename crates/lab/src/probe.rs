@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
@@ -137,6 +137,42 @@ pub fn tcp(lab: &Lab, from: &str, to: &str, port: u16) -> Result<Outcome, LabErr
 /// One UDP attempt.
 pub fn udp(lab: &Lab, from: &str, to: &str, port: u16) -> Result<Outcome, LabError> {
     one(lab, Probe::udp(from, to, port))
+}
+
+/// One frame that is not IP: did it arrive at the other's interface?
+pub fn frame(lab: &Lab, from: &str, to: &str, ethertype: u16) -> Result<bool, LabError> {
+    let (from, to) = (lab.device(from)?, lab.device(to)?);
+    let mut frame = to.mac.0.to_vec();
+    frame.extend(from.mac.0);
+    frame.extend(ethertype.to_be_bytes());
+    frame.resize(60, 0);
+    let failed = |e: io::Error| LabError::failed("probe with a frame", e);
+    let open = |device: &Device| {
+        let interface = device.interface;
+        let socket = device.netns.enter(|| sys::packet_socket(interface, false));
+        socket
+            .and_then(|socket| socket)
+            .map(std::fs::File::from)
+            .map_err(failed)
+    };
+    let mut victim = open(to)?;
+    open(from)?.write_all(&frame).map_err(failed)?;
+    let deadline = wait::now() + TIMEOUT;
+    let mut seen = [0u8; 60];
+    loop {
+        let left = deadline.saturating_duration_since(wait::now());
+        let ready = sys::poll(&[victim.as_raw_fd()], false, left).map_err(failed)?;
+        if !ready.contains(&true) {
+            return Ok(false);
+        }
+        let length = victim.read(&mut seen).map_err(failed)?;
+        if seen
+            .get(..length)
+            .is_some_and(|seen| seen == frame.as_slice())
+        {
+            return Ok(true);
+        }
+    }
 }
 
 fn one(lab: &Lab, probe: Probe) -> Result<Outcome, LabError> {

@@ -248,7 +248,6 @@ fn netns_group_traffic_needs_a_permit_like_any_other() {
     // A device on each port hears the group; a member of it would answer.
     let heard = || {
         let laptop = lab.device("laptop").unwrap();
-        let path = lab.directory().join("laptop.pcap");
         let socket = laptop.netns.enter(|| {
             let socket = std::net::UdpSocket::bind(("0.0.0.0", 5353))?;
             socket.join_multicast_v4(&[224, 0, 0, 251].into(), &laptop.ip)?;
@@ -256,7 +255,6 @@ fn netns_group_traffic_needs_a_permit_like_any_other() {
             Ok::<_, std::io::Error>(socket)
         });
         let socket = socket.unwrap().unwrap();
-        let _ = path;
         let printer = lab.device("printer").unwrap();
         let sent = printer.netns.enter(|| {
             let from = std::net::UdpSocket::bind((printer.ip, 0))?;
@@ -305,6 +303,33 @@ fn netns_probes_name_devices_that_exist() {
     let lab = Lab::new(1).unwrap();
     let error = probe::matrix(&lab, &[Probe::tcp("camera", "mainframe", 23)]).unwrap_err();
     assert_eq!(error.to_string(), "there is no `mainframe` in the lab");
+}
+
+#[test]
+fn netns_frames_that_are_not_ip_need_a_permit() {
+    const PROFINET: u16 = 0x8892;
+    if !lab::need("netns_frames_that_are_not_ip_need_a_permit") {
+        return;
+    }
+    let lab = running();
+    let _isolated = lab.isolate(Method::BridgeFilter).unwrap();
+    assert!(probe::frame(&lab, "hmi", "plc", PROFINET).unwrap());
+    enforce(&lab, 1, Mode::Enforce);
+    assert!(!probe::frame(&lab, "hmi", "plc", PROFINET).unwrap());
+    let mut ruleset = lab.ruleset(2, Mode::Enforce);
+    let mut permit = ruleset
+        .permits
+        .iter()
+        .find(|p| p.rule.starts_with("hmi-to-plc"))
+        .unwrap()
+        .clone();
+    permit.transport = Transport::Link;
+    (permit.first_port, permit.last_port) = (PROFINET, PROFINET);
+    ruleset.permits.push(permit);
+    lab.fence().apply(&ruleset, &lab.options(now())).unwrap();
+    assert!(probe::frame(&lab, "hmi", "plc", PROFINET).unwrap());
+    assert!(!probe::frame(&lab, "hmi", "plc", PROFINET + 1).unwrap());
+    assert!(!probe::frame(&lab, "camera", "plc", PROFINET).unwrap());
 }
 
 /// SplitMix64, enough to make rulesets up.

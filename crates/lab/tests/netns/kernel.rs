@@ -5,7 +5,7 @@ use enforcer::verify::Drift;
 use enforcer::{EnforceError, Fence, Options, Runner};
 use lab::{Lab, Netns};
 use model::observation::Transport;
-use model::ruleset::{Exception, Mode, Ruleset};
+use model::ruleset::{Exception, Member, Mode, Peer, Permit, Ruleset};
 
 use crate::begin::now;
 
@@ -29,6 +29,7 @@ fn bench() -> Bench {
         expires: now().plus_nanos(3_600_000_000_000),
         name: "vendor-visit".to_owned(),
     });
+    add_a_little_of_everything(&mut ruleset);
     let netns = Netns::new("rf-bench").unwrap();
     let options = lab.options(now());
     Bench {
@@ -36,6 +37,63 @@ fn bench() -> Bench {
         netns,
         ruleset,
         options,
+    }
+}
+
+/// What the lab's own ruleset lacks: IPv6, prefixes, ranges, ICMP, other protocols, frames.
+fn add_a_little_of_everything(ruleset: &mut Ruleset) {
+    let camera = ruleset
+        .members
+        .iter()
+        .find(|m| m.device.as_str() == "camera")
+        .unwrap()
+        .clone();
+    let plc = ruleset
+        .members
+        .iter()
+        .find(|m| m.device.as_str() == "plc")
+        .unwrap()
+        .clone();
+    for ip in ["fe80::aecc:8eff:fe12:3440", "fd00::40", "::ffff:10.0.0.1"] {
+        ruleset.members.push(Member {
+            ip: ip.parse().unwrap(),
+            ..camera.clone()
+        });
+    }
+    for (net, prefix) in [
+        ("0.0.0.0", 0),
+        ("192.0.2.0", 24),
+        ("192.0.2.128", 31),
+        ("::", 0),
+        ("2001:db8::", 32),
+    ] {
+        let class = if prefix == 0 { camera.class } else { plc.class };
+        ruleset.peers.push(Peer {
+            ip: net.parse().unwrap(),
+            prefix,
+            class,
+        });
+    }
+    let (from, to) = (camera.class, plc.class);
+    for (transport, first_port, last_port) in [
+        (Transport::Tcp, 0, u16::MAX),
+        (Transport::Udp, 6970, 6999),
+        (Transport::Udp, 6990, 7010),
+        (Transport::Udp, 7011, 7011),
+        (Transport::Icmp, 0, u16::MAX),
+        (Transport::Ip, 47, 50),
+        (Transport::Link, 0x8892, 0x8892),
+        (Transport::Link, 0x22f0, 0x22f1),
+    ] {
+        let rule = format!("camera \"to\" plc {transport:?} {first_port} — größer");
+        ruleset.permits.push(Permit {
+            from,
+            to,
+            transport,
+            first_port,
+            last_port,
+            rule,
+        });
     }
 }
 
