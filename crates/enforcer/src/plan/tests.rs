@@ -5,6 +5,7 @@ use model::observation::Transport;
 use model::ruleset::{Class, ClassId, Exception, Member, Mode, Peer, Permit, Ruleset};
 use model::{DeviceId, Mac, Timestamp};
 
+use super::sets::disjoint;
 use super::*;
 
 fn ip(text: &str) -> IpAddr {
