@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
-use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -91,7 +90,7 @@ fn write(mut socket: File, mut file: BufWriter<File>, stop: &AtomicBool) -> io::
         } else {
             Duration::from_millis(50)
         };
-        while sys::poll(&[socket.as_raw_fd()], false, wait)?.contains(&true) {
+        while sys::readable(&socket, wait)? {
             let length = socket.read(&mut frame)?;
             let Some(bytes) = frame.get(..length) else {
                 continue;

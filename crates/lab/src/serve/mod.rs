@@ -8,7 +8,6 @@ pub(crate) mod rtsp;
 
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -117,7 +116,7 @@ pub(crate) fn tcp(
     netns.thread(name, move || {
         thread::scope(|scope| {
             while !stop.load(Ordering::Relaxed) {
-                let _ = sys::poll(&[listener.as_raw_fd()], false, TICK);
+                let _ = sys::readable(&listener, TICK);
                 while let Ok((stream, client)) = listener.accept() {
                     log.note(name, client, format!("accepted on {port}"));
                     let (stop, log, handler) = (&stop, &log, &handler);
