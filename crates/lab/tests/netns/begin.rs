@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lab::Lab;
+use lab::probe::{self, Probe, Verdict};
 use model::Timestamp;
 
 /// The present, in whole seconds.
@@ -17,4 +18,11 @@ pub(crate) fn running() -> Lab {
     let lab = Lab::new(7).unwrap();
     lab.boot().unwrap();
     lab
+}
+
+/// Every device to every other, with second tries where `expected` to pass.
+pub(crate) fn probe_all(lab: &Lab, expected: impl Fn(&Probe) -> bool) -> Vec<Verdict> {
+    let mut verdicts = probe::matrix(lab, &probe::everything(lab)).unwrap();
+    probe::confirm(lab, &mut verdicts, expected).unwrap();
+    verdicts
 }

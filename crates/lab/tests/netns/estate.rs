@@ -5,6 +5,8 @@ use std::time::Duration;
 use lab::probe::{self, Outcome};
 use lab::{Lab, record, traffic};
 
+use crate::begin::probe_all;
+
 #[test]
 fn netns_a_flat_warehouse_works_and_is_wide_open() {
     if !lab::need("netns_a_flat_warehouse_works_and_is_wide_open") {
@@ -40,7 +42,7 @@ fn netns_a_flat_warehouse_works_and_is_wide_open() {
         probe::udp(&lab, "camera", "till", 53).unwrap(),
         Outcome::Refused,
     );
-    let verdicts = probe::matrix(&lab, &probe::everything(&lab)).unwrap();
+    let verdicts = probe_all(&lab, |_| true);
     let kept: Vec<_> = verdicts
         .iter()
         .filter(|verdict| !verdict.outcome.passed())
