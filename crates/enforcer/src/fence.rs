@@ -41,7 +41,8 @@ pub struct InForce {
     pub counters: BTreeMap<String, u64>,
     /// What was denied (or would be, in shadow), most packets first.
     pub denials: Vec<Denial>,
-    /// Packets that opened a flow, by name of the rule or exception; 0 for a rule never used.
+    /// Packets that opened a flow, by comment of the element: the name of its rule or exception,
+    /// or several joined with a comma, cut to 120 bytes. 0 for a rule never used.
     pub hits: BTreeMap<String, u64>,
 }
 

@@ -10,17 +10,24 @@
 //! * [`plan`]: checks a ruleset and lays it out as nf_tables objects. Pure.
 //! * [`render`]: the same as text for people, for `nft -f` and for review.
 //! * [`Fence`]: one enforcement point: apply, read back, verify, remove.
+//! * [`judge()`]: what a ruleset says about one flow; probes of the kernel are compared with it.
 //! * [`contain`]: makes neighbours on one subnet pass the fence too.
 //! * [`runner`]: how the system's programs are called, here or in another network namespace.
 //!
 //! The rules an enforcement point keeps, whatever it is asked: default deny for what its
 //! interfaces carry, never an older generation, and nothing is called verified that was not read
 //! back. It touches only the tables that carry its own name.
+//!
+//! Limits, stated: the packet mark and the connection mark of judged traffic are ours; the `nft`
+//! program bounds the size (50,000 devices: seconds to apply, ten to verify); IPv6 neighbour
+//! advertisements are passed between devices unchecked where a ruleset has IPv6 members (IPv4 ARP
+//! senders are checked).
 
 pub mod contain;
 mod error;
 mod fence;
 mod json;
+mod judge;
 pub mod plan;
 mod render;
 pub mod runner;
@@ -28,6 +35,7 @@ pub mod verify;
 
 pub use error::{EnforceError, Invalid};
 pub use fence::{Applied, Denial, Fence, InForce};
+pub use judge::{Denied, Flow, Judgement, judge};
 pub use plan::{Options, Plan};
 pub use render::render;
 pub use runner::{Host, Runner};

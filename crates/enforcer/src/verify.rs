@@ -8,6 +8,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde_json::Value;
+
 use crate::EnforceError;
 use crate::json::{self, Listing};
 use crate::plan::{Plan, Set};
@@ -131,22 +133,40 @@ fn compare_chains(intended: &Listing, held: &Listing, tell: &mut dyn FnMut(&str,
         let want = intended.rules.get(name).unwrap_or(&none);
         let have = held.rules.get(name).unwrap_or(&none);
         compared += want.len();
-        for (number, rule) in want.iter().enumerate() {
-            let key = format!("rule {}", number + 1);
-            match have.get(number) {
-                None => tell(name, Drift::Missing(key)),
-                Some(other) if other != rule => tell(name, changed(&key, rule, other)),
-                Some(_) => {}
-            }
-        }
-        for rule in have.iter().skip(want.len()) {
-            tell(name, Drift::Extra(rule.to_string()));
-        }
+        compare_rules(name, want, have, tell);
     }
     for name in held.chains.keys().filter(|name| !intended.chains.contains_key(*name)) {
         tell(name, Drift::Extra("the chain".to_owned()));
     }
     compared
+}
+
+/// Order matters, so rules are compared from both ends; what is left between differs.
+fn compare_rules(name: &str, want: &[Value], have: &[Value], tell: &mut dyn FnMut(&str, Drift)) {
+    let same = |(want, have): &(&Value, &Value)| want == have;
+    let head = want.iter().zip(have).take_while(same).count();
+    let (want, have) = (
+        want.get(head..).unwrap_or(&[]),
+        have.get(head..).unwrap_or(&[]),
+    );
+    let tail = want
+        .iter()
+        .rev()
+        .zip(have.iter().rev())
+        .take_while(same)
+        .count();
+    let mut have = have.iter().take(have.len().saturating_sub(tail));
+    for (rule, number) in want
+        .iter()
+        .take(want.len().saturating_sub(tail))
+        .zip(head + 1..)
+    {
+        match have.next() {
+            Some(other) => tell(name, changed(&format!("rule {number}"), rule, other)),
+            None => tell(name, Drift::Missing(format!("rule {number}: {rule}"))),
+        }
+    }
+    have.for_each(|other| tell(name, Drift::Extra(other.to_string())));
 }
 
 fn compare_elements(

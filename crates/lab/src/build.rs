@@ -21,7 +21,8 @@ use crate::estate::{self, DEVICES, DOMAIN, GATEWAY, NEEDS, PAYMENTS, SUBNET, Spe
 use crate::privilege::program;
 use crate::serve::modbus::Registers;
 use crate::serve::{self, Log, http};
-use crate::{LabError, Netns, Process, interrupt, privilege, sys, wait};
+use crate::slot::Slot;
+use crate::{LabError, Netns, Process, interrupt, privilege, sys, traffic, wait};
 
 /// A warehouse in network namespaces; taken away on drop.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ pub struct Lab {
     servers: Vec<JoinHandle<Option<()>>>,
     processes: Mutex<Vec<Process>>,
     dir: Directory,
+    _slot: Slot,
     pub(crate) log: Log,
     pub(crate) registers: Arc<Registers>,
 }
@@ -74,6 +76,7 @@ impl Lab {
     pub fn new(seed: u64) -> Result<Self, LabError> {
         interrupt::install();
         privilege::check()?;
+        let slot = Slot::take()?;
         sweep();
         let number = COUNT.fetch_add(1, Ordering::SeqCst);
         let tag = format!("{}-{number}", std::process::id());
@@ -93,6 +96,7 @@ impl Lab {
             servers: Vec::new(),
             processes: Mutex::default(),
             dir,
+            _slot: slot,
             log: Log::default(),
             registers: Registers::new(),
         };
@@ -218,6 +222,11 @@ impl Lab {
     /// Where the lab keeps its small files.
     pub fn directory(&self) -> &Path {
         &self.dir.0
+    }
+
+    /// Readings that the operator panel was told by the broker so far.
+    pub fn messages(&self) -> usize {
+        self.said(traffic::SUBSCRIBER).lines().count()
     }
 
     pub(crate) fn keep(&self, process: Process) {

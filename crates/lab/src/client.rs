@@ -8,7 +8,7 @@ use crate::estate::GATEWAY;
 use crate::{mdns, serve};
 
 /// How long a device waits for another.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(1_500);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
 fn open(to: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&SocketAddr::from((to, port)), PATIENCE)?;

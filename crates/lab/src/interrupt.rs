@@ -24,6 +24,6 @@ pub fn interrupted() -> bool {
 
 extern "C" fn note(_: i32) {
     if INTERRUPTED.swap(true, Ordering::SeqCst) {
-        std::process::abort(); // Asked twice. Namespaces and programs end with the process.
+        sys::exit_now(130); // Asked twice. Namespaces and programs end with the process.
     }
 }

@@ -17,7 +17,8 @@
 //!
 //! Namespaces have no name in the file system: the kernel takes them away, with all links, rules
 //! and addresses in them, as soon as this process is gone, however it went. Programs die with
-//! their parent. What could be left is one directory of small files, which the next lab sweeps.
+//! their parent. What could be left is one directory of small files, which the next lab sweeps,
+//! and two empty lock files: at most two labs run at once on a machine, the next waits.
 //! Nothing outside the namespaces it made is touched.
 
 pub mod attack;
@@ -32,6 +33,7 @@ pub mod probe;
 mod process;
 pub mod record;
 mod serve;
+mod slot;
 mod sys;
 pub mod traffic;
 pub mod wait;

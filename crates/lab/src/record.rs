@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
-use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,8 +73,12 @@ fn write(mut socket: File, mut file: BufWriter<File>, stop: &AtomicBool) -> io::
     let mut out = Recorded::default();
     loop {
         let last = stop.load(Ordering::SeqCst);
-        let wait = if last { Duration::ZERO } else { Duration::from_millis(50) };
-        while sys::poll(&[socket.as_raw_fd()], false, wait)?.contains(&true) {
+        let wait = if last {
+            Duration::ZERO
+        } else {
+            Duration::from_millis(50)
+        };
+        while sys::readable(&socket, wait)? {
             let length = socket.read(&mut frame)?;
             let Some(bytes) = frame.get(..length) else {
                 continue;

@@ -37,13 +37,23 @@ pub(crate) fn on_signal(signal: i32, handler: extern "C" fn(i32)) {
     }
 }
 
+/// Ends the process at once, without destructors; async-signal-safe.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: never returns.
+    unsafe { libc::_exit(code) }
+}
+
 pub(crate) const SIGNALS: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 
-/// Waits until one of `fds` is readable, writable (`write`) or failed. Returns which ones.
-pub(crate) fn poll(fds: &[RawFd], write: bool, timeout: Duration) -> io::Result<Vec<bool>> {
-    let events = if write { libc::POLLOUT } else { libc::POLLIN };
-    let mut set: Vec<_> =
-        fds.iter().map(|fd| libc::pollfd { fd: *fd, events, revents: 0 }).collect();
+/// Waits until one of `fds` is readable, writable (`true`) or failed. Returns which ones.
+pub(crate) fn poll(fds: &[(RawFd, bool)], timeout: Duration) -> io::Result<Vec<bool>> {
+    let events = |write| if write { libc::POLLOUT } else { libc::POLLIN };
+    let entry = |(fd, write): &(RawFd, bool)| libc::pollfd {
+        fd: *fd,
+        events: events(*write),
+        revents: 0,
+    };
+    let mut set: Vec<_> = fds.iter().map(entry).collect();
     let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     let count = libc::nfds_t::try_from(set.len()).unwrap_or(0);
     // SAFETY: the array and its length belong together.
@@ -53,6 +63,34 @@ pub(crate) fn poll(fds: &[RawFd], write: bool, timeout: Duration) -> io::Result<
         Err(error) => Err(error),
         Ok(_) => Ok(set.iter().map(|entry| entry.revents != 0).collect()),
     }
+}
+
+/// `fd` has something to read, or fails, within `timeout`.
+pub(crate) fn readable(fd: &impl AsRawFd, timeout: Duration) -> io::Result<bool> {
+    Ok(poll(&[(fd.as_raw_fd(), false)], timeout)?.contains(&true))
+}
+
+/// Raises the limit of open files to `wanted`, or as far as this user may; returns the limit.
+pub(crate) fn open_files(wanted: u64) -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the pointer is to a whole rlimit that lives through the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return 1_024;
+    }
+    if limit.rlim_cur < wanted {
+        let raised = libc::rlimit {
+            rlim_cur: wanted.min(limit.rlim_max),
+            ..limit
+        };
+        // SAFETY: as above.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) } == 0 {
+            return raised.rlim_cur;
+        }
+    }
+    limit.rlim_cur
 }
 
 /// Starts a connection without waiting for it.

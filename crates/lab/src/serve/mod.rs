@@ -8,7 +8,6 @@ pub(crate) mod rtsp;
 
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -30,10 +29,15 @@ pub(crate) struct Entry {
 
 impl Log {
     pub(crate) fn note(&self, server: &'static str, client: SocketAddr, what: impl Into<String>) {
-        if let Ok(mut entries) = self.0.lock() {
-            if entries.len() < 100_000 {
-                entries.push(Entry { server, client, what: what.into() });
-            }
+        if let Ok(mut entries) = self.0.lock()
+            && entries.len() < ENTRIES_MAX
+        {
+            let what = what.into();
+            entries.push(Entry {
+                server,
+                client,
+                what,
+            });
         }
     }
 
@@ -52,6 +56,8 @@ pub(crate) struct Session<'a> {
     pub buffer: Vec<u8>,
 }
 
+/// Entries kept; a demo makes hundreds.
+const ENTRIES_MAX: usize = 100_000;
 /// Longest message a server keeps.
 const BUFFER_MAX: usize = 64 * 1024;
 /// A connection that says nothing for so long is closed.
@@ -104,7 +110,7 @@ pub(crate) fn tcp(
     netns.thread(name, move || {
         thread::scope(|scope| {
             while !stop.load(Ordering::Relaxed) {
-                let _ = sys::poll(&[listener.as_raw_fd()], false, TICK);
+                let _ = sys::readable(&listener, TICK);
                 while let Ok((stream, client)) = listener.accept() {
                     log.note(name, client, format!("accepted on {port}"));
                     let (stop, log, handler) = (&stop, &log, &handler);
@@ -138,10 +144,10 @@ pub(crate) fn udp(
     netns.thread(name, move || {
         let mut datagram = [0u8; 2048];
         while !stop.load(Ordering::Relaxed) {
-            if let Ok((length, client)) = socket.recv_from(&mut datagram) {
-                if let Some(answer) = datagram.get(..length).and_then(handler) {
-                    let _ = socket.send_to(&answer, client);
-                }
+            if let Ok((length, client)) = socket.recv_from(&mut datagram)
+                && let Some(answer) = datagram.get(..length).and_then(handler)
+            {
+                let _ = socket.send_to(&answer, client);
             }
         }
     })

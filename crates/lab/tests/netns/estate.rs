@@ -5,6 +5,8 @@ use std::time::Duration;
 use lab::probe::{self, Outcome};
 use lab::{Lab, record, traffic};
 
+use crate::begin::probe_all;
+
 #[test]
 fn netns_a_flat_warehouse_works_and_is_wide_open() {
     if !lab::need("netns_a_flat_warehouse_works_and_is_wide_open") {
@@ -20,13 +22,31 @@ fn netns_a_flat_warehouse_works_and_is_wide_open() {
     assert_eq!(report.done.len(), 15, "{report:#?}");
 
     let check = |outcome: Outcome, expect: Outcome| assert_eq!(outcome, expect);
-    check(probe::tcp(&lab, "camera", "plc", 502).unwrap(), Outcome::Reached);
-    check(probe::tcp(&lab, "camera", "plc", 503).unwrap(), Outcome::Refused);
-    check(probe::tcp(&lab, "camera", "payments", 8080).unwrap(), Outcome::Reached);
-    check(probe::udp(&lab, "camera", "gateway", 53).unwrap(), Outcome::Reached);
-    check(probe::udp(&lab, "camera", "till", 53).unwrap(), Outcome::Refused);
-    let verdicts = probe::matrix(&lab, &probe::everything(&lab)).unwrap();
-    let kept: Vec<_> = verdicts.iter().filter(|verdict| !verdict.outcome.passed()).collect();
+    check(
+        probe::tcp(&lab, "camera", "plc", 502).unwrap(),
+        Outcome::Reached,
+    );
+    check(
+        probe::tcp(&lab, "camera", "plc", 503).unwrap(),
+        Outcome::Refused,
+    );
+    check(
+        probe::tcp(&lab, "camera", "payments", 8080).unwrap(),
+        Outcome::Reached,
+    );
+    check(
+        probe::udp(&lab, "camera", "gateway", 53).unwrap(),
+        Outcome::Reached,
+    );
+    check(
+        probe::udp(&lab, "camera", "till", 53).unwrap(),
+        Outcome::Refused,
+    );
+    let verdicts = probe_all(&lab, |_| true);
+    let kept: Vec<_> = verdicts
+        .iter()
+        .filter(|verdict| !verdict.outcome.passed())
+        .collect();
     assert!(kept.is_empty(), "{kept:#?}");
 
     let bytes = std::fs::read(&path).unwrap();

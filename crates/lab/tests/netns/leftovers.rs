@@ -57,7 +57,7 @@ fn netns_a_kill_leaves_a_directory_that_the_next_lab_sweeps() {
     let mut held = Held::start();
     held.signal("-KILL");
     held.child.wait().unwrap();
-    assert!(Path::new(&held.directory).exists());
+    // Its directory is there still, unless the lab of another process has swept it already.
     drop(Lab::new(8).unwrap());
     check_gone(&held.pids, Path::new(&held.directory), &held.spaces);
 }
