@@ -160,14 +160,11 @@ fn part(value: &Value) -> Result<String, String> {
 
 /// Addresses in the spelling of the standard library and numbers in decimal, whatever nft's is.
 fn plain(text: &str) -> String {
-    if let Some(number) = text
-        .strip_prefix("0x")
-        .and_then(|hex| u32::from_str_radix(hex, 16).ok())
+    if let Some(number) = text.strip_prefix("0x").and_then(|hex| u32::from_str_radix(hex, 16).ok())
     {
         return number.to_string();
     }
-    text.parse::<IpAddr>()
-        .map_or_else(|_| text.to_ascii_lowercase(), |ip| ip.to_string())
+    text.parse::<IpAddr>().map_or_else(|_| text.to_ascii_lowercase(), |ip| ip.to_string())
 }
 
 #[cfg(test)]
@@ -181,18 +178,9 @@ mod tests {
         };
         check(r#""10.0.0.1""#, "10.0.0.1");
         check(r#""0x8892""#, "34962");
-        check(
-            r#"{"concat": ["AC:cc:8e:01:02:03", "10.77.0.5"]}"#,
-            "ac:cc:8e:01:02:03 . 10.77.0.5",
-        );
-        check(
-            r#"{"concat": [2, 6, {"range": [8000, 8010]}]}"#,
-            "2 . 6 . 8000-8010",
-        );
-        check(
-            r#"{"prefix": {"addr": "10.77.1.0", "len": 24}}"#,
-            "10.77.1.0-10.77.1.255",
-        );
+        check(r#"{"concat": ["AC:cc:8e:01:02:03", "10.77.0.5"]}"#, "ac:cc:8e:01:02:03 . 10.77.0.5");
+        check(r#"{"concat": [2, 6, {"range": [8000, 8010]}]}"#, "2 . 6 . 8000-8010");
+        check(r#"{"prefix": {"addr": "10.77.1.0", "len": 24}}"#, "10.77.1.0-10.77.1.255");
         check(
             r#"{"prefix": {"addr": "::", "len": 0}}"#,
             "::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",

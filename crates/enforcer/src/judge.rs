@@ -70,15 +70,9 @@ impl Judgement<'_> {
 /// Judges one flow.
 pub fn judge<'a>(ruleset: &'a Ruleset, options: &Options, flow: &Flow) -> Judgement<'a> {
     let enforced = ruleset.classes.is_empty()
-        || ruleset
-            .classes
-            .values()
-            .any(|class| class.mode == Mode::Enforce);
+        || ruleset.classes.values().any(|class| class.mode == Mode::Enforce);
     let Some(from) = member_class(ruleset, flow.from) else {
-        return Judgement::Denied {
-            why: Denied::UnknownSource,
-            shadow: !enforced,
-        };
+        return Judgement::Denied { why: Denied::UnknownSource, shadow: !enforced };
     };
     let granted = ruleset.exceptions.iter().find(|e| {
         let port = e.port == flow.port || !has_ports(e.transport);
@@ -86,15 +80,10 @@ pub fn judge<'a>(ruleset: &'a Ruleset, options: &Options, flow: &Flow) -> Judgem
         same && port && e.expires.seconds_since(options.now) >= 1.0
     });
     if let Some(exception) = granted {
-        return Judgement::Granted {
-            exception: &exception.name,
-        };
+        return Judgement::Granted { exception: &exception.name };
     }
     let mode = ruleset.classes.get(&from).map(|class| class.mode);
-    let denied = |why| Judgement::Denied {
-        why,
-        shadow: mode == Some(Mode::Shadow),
-    };
+    let denied = |why| Judgement::Denied { why, shadow: mode == Some(Mode::Shadow) };
     let Some(to) = destination_class(ruleset, options, flow.to) else {
         return denied(Denied::UnknownDestination);
     };
@@ -115,11 +104,7 @@ fn has_ports(transport: Transport) -> bool {
 }
 
 fn member_class(ruleset: &Ruleset, ip: IpAddr) -> Option<ClassId> {
-    ruleset
-        .members
-        .iter()
-        .find(|member| member.ip == ip)
-        .map(|member| member.class)
+    ruleset.members.iter().find(|member| member.ip == ip).map(|member| member.class)
 }
 
 /// Members first, then the longest prefix; groups and the site's own networks are nobody's unless
@@ -132,15 +117,9 @@ fn destination_class(ruleset: &Ruleset, options: &Options, ip: IpAddr) -> Option
         let (first, last) = ends(net, prefix);
         net.is_ipv4() == ip.is_ipv4() && (first..=last).contains(&ip)
     };
-    let peers = ruleset
-        .peers
-        .iter()
-        .filter(|peer| holds(peer.ip, peer.prefix));
+    let peers = ruleset.peers.iter().filter(|peer| holds(peer.ip, peer.prefix));
     let best = peers.max_by_key(|peer| peer.prefix)?;
-    let site = options
-        .site
-        .iter()
-        .filter(|(net, prefix)| holds(*net, *prefix));
+    let site = options.site.iter().filter(|(net, prefix)| holds(*net, *prefix));
     let group = match ip {
         IpAddr::V4(v4) if v4.is_broadcast() => Some(32),
         IpAddr::V4(v4) if v4.is_multicast() => Some(4),
@@ -148,7 +127,5 @@ fn destination_class(ruleset: &Ruleset, options: &Options, ip: IpAddr) -> Option
         _ => None,
     };
     let nobody = site.map(|(_, prefix)| *prefix).chain(group).max();
-    nobody
-        .is_none_or(|prefix| best.prefix >= prefix)
-        .then_some(best.class)
+    nobody.is_none_or(|prefix| best.prefix >= prefix).then_some(best.class)
 }

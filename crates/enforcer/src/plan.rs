@@ -210,11 +210,7 @@ impl Set {
 pub(crate) fn comment_text(text: &str) -> String {
     let mut clean = String::new();
     for c in text.chars() {
-        let c = if matches!(c, '"' | '\\') || c.is_control() {
-            '_'
-        } else {
-            c
-        };
+        let c = if matches!(c, '"' | '\\') || c.is_control() { '_' } else { c };
         if clean.len() + c.len_utf8() > 120 {
             break;
         }
@@ -331,22 +327,13 @@ impl Chain {
 
     /// The chain that the kernel calls at `hook`.
     fn base(hook: &'static str, rules: &str) -> Self {
-        Self {
-            hook: Some(hook),
-            ..Self::new(hook, "", rules)
-        }
+        Self { hook: Some(hook), ..Self::new(hook, "", rules) }
     }
 
     /// The empty chain whose name says which generation is in force.
     fn generation(plan: &Plan) -> Self {
-        let parent = plan
-            .parent
-            .map_or("none".to_owned(), |parent| parent.to_string());
-        Self::new(
-            format!("{GENERATION}{}", plan.generation),
-            &format!("parent {parent}"),
-            "",
-        )
+        let parent = plan.parent.map_or("none".to_owned(), |parent| parent.to_string());
+        Self::new(format!("{GENERATION}{}", plan.generation), &format!("parent {parent}"), "")
     }
 }
 

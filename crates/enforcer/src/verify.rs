@@ -145,22 +145,10 @@ fn compare_chains(intended: &Listing, held: &Listing, tell: &mut dyn FnMut(&str,
 fn compare_rules(name: &str, want: &[Value], have: &[Value], tell: &mut dyn FnMut(&str, Drift)) {
     let same = |(want, have): &(&Value, &Value)| want == have;
     let head = want.iter().zip(have).take_while(same).count();
-    let (want, have) = (
-        want.get(head..).unwrap_or(&[]),
-        have.get(head..).unwrap_or(&[]),
-    );
-    let tail = want
-        .iter()
-        .rev()
-        .zip(have.iter().rev())
-        .take_while(same)
-        .count();
+    let (want, have) = (want.get(head..).unwrap_or(&[]), have.get(head..).unwrap_or(&[]));
+    let tail = want.iter().rev().zip(have.iter().rev()).take_while(same).count();
     let mut have = have.iter().take(have.len().saturating_sub(tail));
-    for (rule, number) in want
-        .iter()
-        .take(want.len().saturating_sub(tail))
-        .zip(head + 1..)
-    {
+    for (rule, number) in want.iter().take(want.len().saturating_sub(tail)).zip(head + 1..) {
         match have.next() {
             Some(other) => tell(name, changed(&format!("rule {number}"), rule, other)),
             None => tell(name, Drift::Missing(format!("rule {number}: {rule}"))),

@@ -8,7 +8,7 @@ use model::inspect::{Device, Identifier, Location, MergeSuggestion, Status};
 use model::observation::Transport;
 use model::{Assurance, DeviceId, Mac};
 
-use crate::belief::Beliefs;
+use crate::belief::{self, Beliefs};
 use crate::findings;
 use crate::graph::{Graph, Identity, Ids, Node, NodeId, Said, Source};
 use crate::merge::{self, Merged};
@@ -17,6 +17,18 @@ use crate::paths::{Ends, Paths, Target, has_ports, may_be_routed_host};
 use crate::rules::{Attribute, FactView};
 use crate::{Knowledge, Resolved};
 
+/// Confidence in a machine's name as its designation.
+const MACHINE_NAME_CONFIDENCE: f64 = 0.2;
+/// Fields in which a machine names itself.
+const MACHINE_NAME_FIELDS: [&str; 7] = [
+    "dhcp.hostname",
+    "nbns.name",
+    "browser.name",
+    "mdns.host",
+    "llmnr.name",
+    "ntlm.computer",
+    "snmp.sys_name",
+];
 /// Hosts behind routers that become devices, at most.
 const ROUTED_HOSTS_MAX: usize = 10_000;
 /// Hosts a link address forwards for before it is called a gateway.
@@ -51,12 +63,12 @@ pub(crate) fn resolve(graph: &mut Graph, knowledge: &Knowledge, ids: &mut dyn Id
     let ports = Ports::of(graph, ends);
     let assigned = assign_facts(graph, &owners, &merged);
     let mut resolved = Resolved::default();
-    for cluster in &clusters {
+    for cluster in clusters.iter().filter(|c| is_shown(c, &assigned)) {
         let device = device(cluster, knowledge, &owners, &ports, &assigned, &ids_by_root, &merged);
         resolved.devices.push(device);
     }
     tie_families(graph, &merged, &clusters, &ids_by_root, &mut resolved.devices);
-    locate(graph, &merged, &ids_by_root, &clusters, &mut resolved.devices);
+    locate(graph, &merged, &ids_by_root, &mut resolved.devices);
     suggest(&merged, &ids_by_root, &mut resolved.devices);
 
     let index: BTreeMap<DeviceId, usize> =
@@ -89,13 +101,21 @@ pub(crate) fn resolve(graph: &mut Graph, knowledge: &Knowledge, ids: &mut dyn Id
     resolved
 }
 
+/// Whether a cluster is worth a row: it sent something, said something, or is somebody's child.
+fn is_shown(cluster: &Cluster<'_>, assigned: &BTreeMap<NodeId, Vec<&Said>>) -> bool {
+    assigned.contains_key(&cluster.root)
+        || cluster.nodes.iter().any(|(_, n)| {
+            n.packets > 0 || n.behind.is_some() || !matches!(n.identity, Identity::Link(_))
+        })
+}
+
 /// A name for people: the device's own, its model, or its id.
 pub(crate) fn display_name(device: &Device) -> String {
     device
         .hostnames
         .first()
         .cloned()
-        .or_else(|| device.model.as_ref().map(|m| m.value.clone()))
+        .or_else(|| device.model.as_ref().filter(|m| m.is_product()).map(|m| m.value.clone()))
         .unwrap_or_else(|| device.id.to_string())
 }
 
@@ -255,6 +275,7 @@ fn device(
     let mut beliefs = Beliefs::of(&claims, &facts);
 
     let packets_to_identity = beliefs.packets_until(Attribute::Model);
+    let model = beliefs.take(Attribute::Model).or_else(|| machine_name(&beliefs, &facts));
     let hostnames = hostnames(&facts, beliefs.value(Attribute::Hostname));
     let ips = addresses(cluster, owners);
     let forwards: usize =
@@ -272,11 +293,8 @@ fn device(
     let (parent, via) = parent.map_or((None, None), |(p, via)| (p, Some(via)));
     let sum = |f: fn(&Node) -> u64| cluster.nodes.iter().map(|(_, n)| f(n)).sum::<u64>();
     let packets = sum(|n| n.packets);
-    let spoke = facts.iter().any(|f| {
-        !matches!(&*f.field, "mac.oui" | "client.tcp" | "client.udp")
-            && !f.field.starts_with("dns.")
-    });
-    let stray = packets <= 1 && !macs.is_empty() && !spoke && parent.is_none();
+    let stray =
+        packets <= 1 && !macs.is_empty() && parent.is_none() && is_stray(cluster, owners, &facts);
     let list = |f: fn(&Node) -> &[u16]| {
         let all: BTreeSet<u16> = cluster.nodes.iter().flat_map(|(_, n)| f(n)).copied().collect();
         all.into_iter().collect()
@@ -307,7 +325,7 @@ fn device(
         vlans: list(|n| &n.vlans),
         hostnames,
         vendor: beliefs.take(Attribute::Vendor),
-        model: beliefs.take(Attribute::Model),
+        model,
         kind: beliefs.take(Attribute::Type),
         firmware: beliefs.take(Attribute::Firmware),
         hardware: beliefs.take(Attribute::Hardware),
@@ -332,6 +350,44 @@ fn device(
         bytes: sum(|n| n.bytes),
         packets_to_identity,
     }
+}
+
+/// A general-purpose machine has no product name on the wire; what its operators call it is the
+/// only designation there is (docs/adr/0004). Its rule and its low confidence say so.
+fn machine_name(beliefs: &Beliefs, facts: &[&Said]) -> Option<model::inspect::Attribute> {
+    const MACHINES: [&str; 7] = [
+        "computer",
+        "server",
+        "workstation",
+        "engineering-workstation",
+        "virtual-machine",
+        "single-board-computer",
+        "laptop",
+    ];
+    let kind = beliefs.value(Attribute::Type)?;
+    let named = facts.iter().find(|f| MACHINE_NAME_FIELDS.contains(&&*f.field))?;
+    MACHINES.contains(&kind).then(|| model::inspect::Attribute {
+        value: named.value.to_string(),
+        confidence: MACHINE_NAME_CONFIDENCE,
+        evidence: vec![belief::cite(named, &Arc::from(model::inspect::MACHINE_NAME_RULE))],
+        contradicted_by: Vec::new(),
+    })
+}
+
+/// One packet is a device when it comes from a known maker's block, says something, and does not
+/// use an address that another device owns: a damaged frame fails at least one of these.
+fn is_stray(cluster: &Cluster<'_>, owners: &Owners, facts: &[&Said]) -> bool {
+    let known_block = facts.iter().any(|f| &*f.field == "mac.oui");
+    let spoke = facts.iter().any(|f| {
+        !matches!(&*f.field, "mac.oui" | "client.tcp" | "client.udp")
+            && !f.field.starts_with("dns.")
+    });
+    let shared = cluster
+        .nodes
+        .iter()
+        .flat_map(|(id, _)| &owners.node(*id).own)
+        .any(|ip| owners.owners(*ip).len() > 1);
+    !known_block || !spoke || shared
 }
 
 #[expect(clippy::expect_used, reason = "a constant that a test reads")]
@@ -449,13 +505,11 @@ fn locate(
     graph: &Graph,
     merged: &Merged,
     ids: &BTreeMap<NodeId, DeviceId>,
-    clusters: &[Cluster<'_>],
     devices: &mut [Device],
 ) {
-    for (cluster, device) in clusters.iter().zip(devices) {
-        for (_, node) in &cluster.nodes {
-            let Identity::Link(mac) = node.identity else { continue };
-            for place in graph.located.get(&mac).into_iter().flatten() {
+    for device in devices {
+        for mac in &device.macs {
+            for place in graph.located.get(mac).into_iter().flatten() {
                 if let Some(at) = ids.get(&merged.root(place.at)) {
                     let port = place.port.to_string();
                     device.located_at.push(Location { device: at.clone(), port, at: place.when });

@@ -77,17 +77,8 @@ pub fn take_over(lab: &Lab, device: &str) -> Result<Report, LabError> {
     probes.extend(others.map(|other| Probe::tcp(attacker.name, other.name, 22)));
     let probes = probe::matrix(lab, &probes)?;
     // At once, as malware does; and a fenced attacker runs into timeouts only once.
-    let tries: [fn(&Lab, &Device) -> Done; 9] = [
-        overwrite,
-        steal,
-        charge,
-        look_into_till,
-        forge,
-        pretend,
-        poison,
-        smuggle,
-        over_ipv6,
-    ];
+    let tries: [fn(&Lab, &Device) -> Done; 9] =
+        [overwrite, steal, charge, look_into_till, forge, pretend, poison, smuggle, over_ipv6];
     let steps = thread::scope(|scope| {
         let running = tries.map(|step| scope.spawn(move || step(lab, attacker)));
         let ended = running.into_iter().map(|step| match step.join() {
@@ -96,21 +87,15 @@ pub fn take_over(lab: &Lab, device: &str) -> Result<Report, LabError> {
         });
         ended.collect::<Result<Vec<_>, _>>()
     })?;
-    Ok(Report {
-        device: device.to_owned(),
-        found,
-        probes,
-        steps,
-    })
+    Ok(Report { device: device.to_owned(), found, probes, steps })
 }
 
 /// Tries port 80 of the first hundred addresses of the subnet; who answers, is found. (All
 /// namespaces of a machine share one neighbour table of a thousand entries.)
 fn scan(attacker: &Device) -> Result<Vec<Ipv4Addr>, LabError> {
     let [a, b, c, _] = SUBNET.0.octets();
-    let addresses = (1..=SCANNED)
-        .map(|host| Ipv4Addr::new(a, b, c, host))
-        .filter(|ip| *ip != attacker.ip);
+    let addresses =
+        (1..=SCANNED).map(|host| Ipv4Addr::new(a, b, c, host)).filter(|ip| *ip != attacker.ip);
     let scan = || probe::answering(addresses.clone(), 80);
     let found = attacker.netns.enter(scan).map_err(|error| LabError::failed("scan", error))?;
     Ok(found)
@@ -274,15 +259,10 @@ fn over_ipv6(lab: &Lab, attacker: &Device) -> Done {
     let plc = link_local(lab.device("plc")?.mac);
     let interface = attacker.interface;
     let refused = attacker.netns.enter(|| {
-        let index = fs::read_to_string("/proc/thread-self/net/if_inet6")
-            .ok()
-            .and_then(|table| {
-                let row = table
-                    .lines()
-                    .find(|line| line.ends_with(interface))?
-                    .to_owned();
-                u32::from_str_radix(row.split_whitespace().nth(1)?, 16).ok()
-            });
+        let index = fs::read_to_string("/proc/thread-self/net/if_inet6").ok().and_then(|table| {
+            let row = table.lines().find(|line| line.ends_with(interface))?.to_owned();
+            u32::from_str_radix(row.split_whitespace().nth(1)?, 16).ok()
+        });
         let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?;
         socket.set_read_timeout(Some(Duration::from_millis(500)))?;
         socket.connect(SocketAddrV6::new(plc, 502, 0, index.unwrap_or(0)))?;

@@ -121,10 +121,7 @@ pub fn frame(lab: &Lab, from: &str, to: &str, ethertype: u16) -> Result<bool, La
     let open = |device: &Device| {
         let interface = device.interface;
         let socket = device.netns.enter(|| sys::packet_socket(interface, false));
-        socket
-            .and_then(|socket| socket)
-            .map(std::fs::File::from)
-            .map_err(failed)
+        socket.and_then(|socket| socket).map(std::fs::File::from).map_err(failed)
     };
     let mut victim = open(to)?;
     open(from)?.write_all(&frame).map_err(failed)?;
@@ -136,10 +133,7 @@ pub fn frame(lab: &Lab, from: &str, to: &str, ethertype: u16) -> Result<bool, La
             return Ok(false);
         }
         let length = victim.read(&mut seen).map_err(failed)?;
-        if seen
-            .get(..length)
-            .is_some_and(|seen| seen == frame.as_slice())
-        {
+        if seen.get(..length).is_some_and(|seen| seen == frame.as_slice()) {
             return Ok(true);
         }
     }
@@ -175,10 +169,7 @@ pub fn confirm(
     for _ in 0..2 {
         let doubtful = |v: &&mut Verdict| v.outcome == Outcome::Dropped && expected(&v.probe);
         let mut doubtful: Vec<_> = verdicts.iter_mut().filter(doubtful).collect();
-        let probes: Vec<_> = doubtful
-            .iter()
-            .map(|verdict| verdict.probe.clone())
-            .collect();
+        let probes: Vec<_> = doubtful.iter().map(|verdict| verdict.probe.clone()).collect();
         for (old, new) in doubtful.iter_mut().zip(matrix(lab, &probes)?) {
             **old = new;
         }
@@ -348,20 +339,14 @@ fn payload(port: u16) -> Vec<u8> {
 /// All attempts of one source at once. They start in small bursts: thirteen ports repeat every
 /// broadcast, and the kernel's queue for arriving packets holds a thousand.
 fn attempt(targets: &[(usize, Target)]) -> Vec<(usize, End)> {
-    let silent = End {
-        source: None,
-        answer: Answer::None,
-    };
+    let silent = End { source: None, answer: Answer::None };
     let mut ends = Vec::new();
     let mut open = Vec::new();
     for burst in targets.chunks(BURST) {
         for (number, target) in burst {
             match Attempt::start(*target) {
                 Ok(attempt) => {
-                    let end = End {
-                        source: attempt.port(),
-                        ..silent
-                    };
+                    let end = End { source: attempt.port(), ..silent };
                     open.push((*number, attempt, end));
                 }
                 Err(_) => ends.push((*number, silent)),

@@ -73,11 +73,7 @@ fn write(mut socket: File, mut file: BufWriter<File>, stop: &AtomicBool) -> io::
     let mut out = Recorded::default();
     loop {
         let last = stop.load(Ordering::SeqCst);
-        let wait = if last {
-            Duration::ZERO
-        } else {
-            Duration::from_millis(50)
-        };
+        let wait = if last { Duration::ZERO } else { Duration::from_millis(50) };
         while sys::readable(&socket, wait)? {
             let length = socket.read(&mut frame)?;
             let Some(bytes) = frame.get(..length) else {

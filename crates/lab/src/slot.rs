@@ -49,11 +49,9 @@ impl Slot {
 fn open(number: u8) -> io::Result<File> {
     let path = std::env::temp_dir().join(format!("ringfence-slot-{number}"));
     match File::open(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            OpenOptions::new().write(true).create(true).truncate(false).open(&path)
+        }
         other => other,
     }
 }

@@ -48,11 +48,8 @@ pub(crate) const SIGNALS: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP]
 /// Waits until one of `fds` is readable, writable (`true`) or failed. Returns which ones.
 pub(crate) fn poll(fds: &[(RawFd, bool)], timeout: Duration) -> io::Result<Vec<bool>> {
     let events = |write| if write { libc::POLLOUT } else { libc::POLLIN };
-    let entry = |(fd, write): &(RawFd, bool)| libc::pollfd {
-        fd: *fd,
-        events: events(*write),
-        revents: 0,
-    };
+    let entry =
+        |(fd, write): &(RawFd, bool)| libc::pollfd { fd: *fd, events: events(*write), revents: 0 };
     let mut set: Vec<_> = fds.iter().map(entry).collect();
     let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     let count = libc::nfds_t::try_from(set.len()).unwrap_or(0);
@@ -72,19 +69,13 @@ pub(crate) fn readable(fd: &impl AsRawFd, timeout: Duration) -> io::Result<bool>
 
 /// Raises the limit of open files to `wanted`, or as far as this user may; returns the limit.
 pub(crate) fn open_files(wanted: u64) -> u64 {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is to a whole rlimit that lives through the call.
     if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
         return 1_024;
     }
     if limit.rlim_cur < wanted {
-        let raised = libc::rlimit {
-            rlim_cur: wanted.min(limit.rlim_max),
-            ..limit
-        };
+        let raised = libc::rlimit { rlim_cur: wanted.min(limit.rlim_max), ..limit };
         // SAFETY: as above.
         if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) } == 0 {
             return raised.rlim_cur;

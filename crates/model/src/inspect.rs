@@ -13,6 +13,9 @@ use crate::{Assurance, DeviceId, Mac, ServiceId, SiteId, Timestamp};
 /// Value of [`Report::schema`].
 pub const SCHEMA: &str = "ringfence.inspect/v1";
 
+/// Rule named in the evidence of a model that is only what a general-purpose machine is called.
+pub const MACHINE_NAME_RULE: &str = "machine-name";
+
 /// The whole document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -72,6 +75,13 @@ pub struct Attribute {
     /// Other values claimed; they lowered `confidence` and are kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contradicted_by: Vec<Claim>,
+}
+
+impl Attribute {
+    /// The value is a product designation, not just the name of a general-purpose machine.
+    pub fn is_product(&self) -> bool {
+        self.evidence.first().is_none_or(|e| &*e.rule != MACHINE_NAME_RULE)
+    }
 }
 
 /// A value that lost against a stronger one.

@@ -79,7 +79,7 @@ fn devices(out: &mut dyn Write, report: &Report, limit: usize) -> io::Result<()>
         known.len(),
         has(|d| d.vendor.is_some()),
         has(|d| d.kind.is_some()),
-        has(|d| d.model.is_some()),
+        has(|d| product(d).is_some()),
         has(|d| d.firmware.is_some()),
         if strays.is_empty() {
             String::new()
@@ -95,7 +95,7 @@ fn devices(out: &mut dyn Write, report: &Report, limit: usize) -> io::Result<()>
             link(device),
             shown(device.kind.as_ref()),
             device.vendor.as_ref().map_or_else(|| chip(device), |v| v.value.clone()),
-            shown(device.model.as_ref()),
+            shown(product(device)),
             shown(device.firmware.as_ref()),
             device.hostnames.first().cloned().unwrap_or_default(),
             how(device),
@@ -103,6 +103,11 @@ fn devices(out: &mut dyn Write, report: &Report, limit: usize) -> io::Result<()>
     }
     writeln!(out, "{table}")?;
     more(out, known.len(), limit, "devices")
+}
+
+/// The model, unless it is just what a general-purpose machine is called.
+fn product(device: &Device) -> Option<&Attribute> {
+    device.model.as_ref().filter(|m| m.is_product())
 }
 
 fn chip(device: &Device) -> String {
@@ -136,7 +141,7 @@ fn link(device: &Device) -> String {
 
 /// The strongest evidence of the most telling attribute.
 fn how(device: &Device) -> String {
-    [&device.model, &device.kind, &device.vendor]
+    [product(device), device.kind.as_ref(), device.vendor.as_ref()]
         .into_iter()
         .flatten()
         .flat_map(|a| a.evidence.first())
@@ -225,7 +230,7 @@ fn subject(report: &Report, finding: &Finding) -> String {
 fn title(report: &Report, id: &DeviceId) -> String {
     let Some(device) = report.devices.iter().find(|d| d.id == *id) else { return id.to_string() };
     let name = device.hostnames.first().cloned().or_else(|| {
-        let model = device.model.as_ref()?.value.clone();
+        let model = product(device)?.value.clone();
         Some(
             device
                 .vendor

@@ -356,8 +356,7 @@ impl Sensor {
             }
             self.speaks(src, application);
         }
-        let seen =
-            Station { first: m.at, last: m.at, packets: 1, bytes, hop_limit: ip.ttl, reported: 0 };
+        let seen = Station { packets: 1, bytes, hop_limit: ip.ttl, ..Station::at(m.at) };
         let kind = payload.first().copied().unwrap_or(0);
         let (transport, port) = match (protocol, kind) {
             (1, 0 | 8) => (Transport::Icmp, 8),

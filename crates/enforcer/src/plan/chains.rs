@@ -8,37 +8,17 @@ pub(super) fn inet(ruleset: &Ruleset, options: &Options, plan: &Plan) -> Vec<Cha
     let bite = if plan.shadow_only { "accept" } else { "drop" };
     let mut chains = vec![
         Chain::generation(plan),
-        Chain::new(
-            "allowed",
-            "permitted by class",
-            &format!("ct mark set {} accept", plan.stamp),
-        ),
-        Chain::new(
-            "granted",
-            "permitted by an exception; the flow ends with it",
-            "accept",
-        ),
-        Chain::new(
-            "peer_class",
-            "destination class to packet mark",
-            &class_of("daddr"),
-        ),
-        Chain::new(
-            "own_class",
-            "source class to packet mark",
-            &class_of("saddr"),
-        ),
+        Chain::new("allowed", "permitted by class", &format!("ct mark set {} accept", plan.stamp)),
+        Chain::new("granted", "permitted by an exception; the flow ends with it", "accept"),
+        Chain::new("peer_class", "destination class to packet mark", &class_of("daddr")),
+        Chain::new("own_class", "source class to packet mark", &class_of("saddr")),
     ];
     chains.extend(judging(bite));
     chains.extend(entrances(ruleset, plan, bite));
     for (id, class) in &ruleset.classes {
         chains.extend(class_chains(*id, &class.name, class.mode));
     }
-    let names: Vec<_> = options
-        .interfaces
-        .iter()
-        .map(|name| format!("\"{name}\""))
-        .collect();
+    let names: Vec<_> = options.interfaces.iter().map(|name| format!("\"{name}\"")).collect();
     let ours = format!("{{ {} }}", names.join(", "));
     if options.input {
         chains.push(local(bite));
@@ -89,11 +69,7 @@ fn entrances(ruleset: &Ruleset, plan: &Plan, bite: &str) -> [Chain; 3] {
         ""
     };
     [
-        Chain::new(
-            "known",
-            "the source is who it says",
-            &format!("{open}\ngoto judge"),
-        ),
+        Chain::new("known", "the source is who it says", &format!("{open}\ngoto judge")),
         Chain::new(
             "inside",
             "from a device; DHCP is asked of this machine only",
@@ -155,16 +131,8 @@ fn class_chains(id: ClassId, name: &str, mode: Mode) -> [Chain; 3] {
     let deny = format!("{}\ncounter name \"denied_{n}\" {end}", remember());
     [
         Chain::new(format!("deny_{n}"), &format!("{name}: {word}"), &deny),
-        Chain::new(
-            format!("from_{n}"),
-            &format!("from {name}"),
-            &look("peer_class", "dport"),
-        ),
-        Chain::new(
-            format!("back_{n}"),
-            &format!("answers to {name}"),
-            &look("own_class", "sport"),
-        ),
+        Chain::new(format!("from_{n}"), &format!("from {name}"), &look("peer_class", "dport")),
+        Chain::new(format!("back_{n}"), &format!("answers to {name}"), &look("own_class", "sport")),
     ]
 }
 

@@ -15,20 +15,13 @@ pub(super) fn table(ruleset: &Ruleset, options: &Options, plan: &mut Plan) -> Ta
         if m.ip.is_ipv4() {
             bound.insert(format!("{} . {}", m.mac, m.ip), "", m.device.as_str());
         }
-        if ruleset
-            .classes
-            .get(&m.class)
-            .is_some_and(|class| class.mode == Mode::Shadow)
-        {
+        if ruleset.classes.get(&m.class).is_some_and(|class| class.mode == Mode::Shadow) {
             shadow.insert(m.mac.to_string(), "", m.device.as_str());
         }
     }
     let [pairs, groups] = link_sets(ruleset, plan);
     let per_port = |what: &str| {
-        let rules = options
-            .ports
-            .iter()
-            .map(|port| format!("iifname \"{port}\" {what}\n"));
+        let rules = options.ports.iter().map(|port| format!("iifname \"{port}\" {what}\n"));
         rules.collect::<String>()
     };
     let neighbours = format!(
@@ -49,14 +42,8 @@ pub(super) fn table(ruleset: &Ruleset, options: &Options, plan: &mut Plan) -> Ta
         family: "bridge",
         name: options.table.clone(),
         counters: vec![
-            (
-                "arp_spoofed".to_owned(),
-                "ARP whose sender pair is no member's".to_owned(),
-            ),
-            (
-                "frames".to_owned(),
-                "frames neither IP nor ARP nor permitted".to_owned(),
-            ),
+            ("arp_spoofed".to_owned(), "ARP whose sender pair is no member's".to_owned()),
+            ("frames".to_owned(), "frames neither IP nor ARP nor permitted".to_owned()),
         ],
         sets: vec![bound, shadow, pairs, groups],
         chains: vec![
@@ -76,23 +63,10 @@ const ETHERTYPES_MAX: u16 = 16;
 fn link_sets(ruleset: &Ruleset, plan: &mut Plan) -> [Set; 2] {
     let mut pairs = Set::new("frame", "ether_addr . ether_addr . ether_type", None);
     let mut groups = Set::new("group", "ether_addr . ether_type", None);
-    let of = |class| {
-        ruleset
-            .members
-            .iter()
-            .filter(move |m| m.class == class)
-            .map(|m| m.mac)
-    };
-    for permit in ruleset
-        .permits
-        .iter()
-        .filter(|p| p.transport == Transport::Link)
-    {
+    let of = |class| ruleset.members.iter().filter(move |m| m.class == class).map(|m| m.mac);
+    for permit in ruleset.permits.iter().filter(|p| p.transport == Transport::Link) {
         if permit.last_port - permit.first_port >= ETHERTYPES_MAX {
-            let told = format!(
-                "rule `{}`: name single EtherTypes, not a range",
-                permit.rule
-            );
+            let told = format!("rule `{}`: name single EtherTypes, not a range", permit.rule);
             plan.unsupported.push(told);
             continue;
         }

@@ -25,21 +25,15 @@ pub(super) fn inet(ruleset: &Ruleset, options: &Options) -> Result<Vec<Set>, Inv
         let mut peer = Set::new(&named("peer"), address, Some("mark"));
         peer.flags = "interval";
         for (first, last, class) in disjoint(ruleset, options, v4)? {
-            let key = if first == last {
-                first.to_string()
-            } else {
-                format!("{first}-{last}")
-            };
+            let key = if first == last { first.to_string() } else { format!("{first}-{last}") };
             peer.insert(key, class.0.to_string(), "");
         }
         let full = pick(
             "ipv4_addr . ipv4_addr . inet_proto . inet_service",
             "ipv6_addr . ipv6_addr . inet_proto . inet_service",
         );
-        let portless = pick(
-            "ipv4_addr . ipv4_addr . inet_proto",
-            "ipv6_addr . ipv6_addr . inet_proto",
-        );
+        let portless =
+            pick("ipv4_addr . ipv4_addr . inet_proto", "ipv6_addr . ipv6_addr . inet_proto");
         let mut except = Set::new(&named("except"), full, Some("verdict"));
         let mut except_any = Set::new(&named("except_any"), portless, Some("verdict"));
         fill_exceptions(ruleset, options, v4, &mut except, &mut except_any);
@@ -143,11 +137,7 @@ fn permit_sets(id: ClassId, ruleset: &Ruleset) -> [Set; 3] {
         }
         for (first, last, rules) in united {
             for rule in rules {
-                range.insert(
-                    format!("{to} . {protocol} . {first}-{last}"),
-                    "goto allowed",
-                    rule,
-                );
+                range.insert(format!("{to} . {protocol} . {first}-{last}"), "goto allowed", rule);
             }
         }
     }
@@ -176,14 +166,9 @@ pub(super) fn disjoint(
     v4: bool,
 ) -> Result<Vec<(IpAddr, IpAddr, ClassId)>, Invalid> {
     let nobody = ClassId(0);
-    let groups: &[(&str, u8)] = if v4 {
-        &[("224.0.0.0", 4), ("255.255.255.255", 32)]
-    } else {
-        &[("ff00::", 8)]
-    };
-    let groups = groups
-        .iter()
-        .filter_map(|(ip, prefix)| Some((ip.parse().ok()?, *prefix)));
+    let groups: &[(&str, u8)] =
+        if v4 { &[("224.0.0.0", 4), ("255.255.255.255", 32)] } else { &[("ff00::", 8)] };
+    let groups = groups.iter().filter_map(|(ip, prefix)| Some((ip.parse().ok()?, *prefix)));
     let mut spans: BTreeMap<(u128, u8), (u128, ClassId)> = BTreeMap::new();
     for (ip, prefix) in groups.chain(options.site.iter().copied()) {
         if ip.is_ipv4() == v4 {
@@ -196,11 +181,7 @@ pub(super) fn disjoint(
         let before = spans.insert((first, peer.prefix), (last, peer.class));
         if let Some((_, other)) = before.filter(|(_, c)| *c != nobody && *c != peer.class) {
             let ip = format!("{}/{}", peer.ip, peer.prefix);
-            return Err(Invalid::TwoClasses {
-                ip,
-                one: other.0,
-                other: peer.class.0,
-            });
+            return Err(Invalid::TwoClasses { ip, one: other.0, other: peer.class.0 });
         }
     }
     // Prefixes nest or are apart, and come outer first: a stack of the open ones is enough.

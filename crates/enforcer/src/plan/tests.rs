@@ -115,31 +115,13 @@ fn contradictions_are_refused_with_their_reason() {
     check(&|_, o| o.ports = vec!["*".into()], "cannot be a port name");
     check(&|_, o| o.site = vec![(ip("10.0.0.0"), 33)], "/33 is too long");
     check(&|r, _| r.peers[0].prefix = 64, "/64 is too long");
-    check(
-        &|r, _| r.members[0].class = ClassId(9),
-        "device camera-1 refers to class 9",
-    );
-    check(
-        &|r, _| r.permits[0].to = ClassId(9),
-        "rule `nvr-pulls-rtsp` refers to class 9",
-    );
-    check(
-        &|r, _| r.permits[0].first_port = 555,
-        "the first is after the last",
-    );
-    check(
-        &|r, _| r.members[0].mac = Mac::BROADCAST,
-        "cannot be the link address",
-    );
+    check(&|r, _| r.members[0].class = ClassId(9), "device camera-1 refers to class 9");
+    check(&|r, _| r.permits[0].to = ClassId(9), "rule `nvr-pulls-rtsp` refers to class 9");
+    check(&|r, _| r.permits[0].first_port = 555, "the first is after the last");
+    check(&|r, _| r.members[0].mac = Mac::BROADCAST, "cannot be the link address");
     check(&|r, _| r.members[2].ip = ip("10.77.0.21"), "one class");
-    check(
-        &|r, _| r.peers.push(peer("0.0.0.0/0", 1)),
-        "0.0.0.0/0 is in class 3 and in class 1",
-    );
-    check(
-        &|r, _| r.exceptions[0].to = ip("::1"),
-        "one is IPv4, the other IPv6",
-    );
+    check(&|r, _| r.peers.push(peer("0.0.0.0/0", 1)), "0.0.0.0/0 is in class 3 and in class 1");
+    check(&|r, _| r.exceptions[0].to = ip("::1"), "one is IPv4, the other IPv6");
     check(
         &|r, _| drop(r.classes.insert(ClassId(0), class("x", Mode::Enforce))),
         "class number 0 is reserved",
@@ -239,12 +221,7 @@ proptest::proptest! {
 fn the_second_opinion_names_the_rule_or_what_is_missing() {
     let (ruleset, options) = (sample(), options());
     let check = |from: &str, to: &str, transport, port, expect: &str| {
-        let flow = crate::Flow {
-            from: ip(from),
-            to: ip(to),
-            transport,
-            port,
-        };
+        let flow = crate::Flow { from: ip(from), to: ip(to), transport, port };
         let judgement = crate::judge(&ruleset, &options, &flow);
         assert!(format!("{judgement:?}").contains(expect), "{judgement:?}");
     };
@@ -262,19 +239,7 @@ fn the_second_opinion_names_the_rule_or_what_is_missing() {
     check("10.77.0.21", "9.9.9.9", Udp, 123, "ntp");
     check("10.77.0.21", "198.51.100.7", Tcp, 443, "vendor-visit");
     check("10.77.0.21", "198.51.100.8", Tcp, 443, "NoRule");
-    check(
-        "10.77.0.21",
-        "10.77.0.99",
-        Udp,
-        123,
-        "UnknownDestination, shadow: false",
-    );
+    check("10.77.0.21", "10.77.0.99", Udp, 123, "UnknownDestination, shadow: false");
     check("10.77.0.21", "224.0.0.251", Udp, 123, "UnknownDestination");
-    check(
-        "10.77.0.99",
-        "9.9.9.9",
-        Udp,
-        123,
-        "UnknownSource, shadow: false",
-    );
+    check("10.77.0.99", "9.9.9.9", Udp, 123, "UnknownSource, shadow: false");
 }

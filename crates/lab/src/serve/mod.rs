@@ -33,11 +33,7 @@ impl Log {
             && entries.len() < ENTRIES_MAX
         {
             let what = what.into();
-            entries.push(Entry {
-                server,
-                client,
-                what,
-            });
+            entries.push(Entry { server, client, what });
         }
     }
 

@@ -22,31 +22,13 @@ fn netns_a_flat_warehouse_works_and_is_wide_open() {
     assert_eq!(report.done.len(), 15, "{report:#?}");
 
     let check = |outcome: Outcome, expect: Outcome| assert_eq!(outcome, expect);
-    check(
-        probe::tcp(&lab, "camera", "plc", 502).unwrap(),
-        Outcome::Reached,
-    );
-    check(
-        probe::tcp(&lab, "camera", "plc", 503).unwrap(),
-        Outcome::Refused,
-    );
-    check(
-        probe::tcp(&lab, "camera", "payments", 8080).unwrap(),
-        Outcome::Reached,
-    );
-    check(
-        probe::udp(&lab, "camera", "gateway", 53).unwrap(),
-        Outcome::Reached,
-    );
-    check(
-        probe::udp(&lab, "camera", "till", 53).unwrap(),
-        Outcome::Refused,
-    );
+    check(probe::tcp(&lab, "camera", "plc", 502).unwrap(), Outcome::Reached);
+    check(probe::tcp(&lab, "camera", "plc", 503).unwrap(), Outcome::Refused);
+    check(probe::tcp(&lab, "camera", "payments", 8080).unwrap(), Outcome::Reached);
+    check(probe::udp(&lab, "camera", "gateway", 53).unwrap(), Outcome::Reached);
+    check(probe::udp(&lab, "camera", "till", 53).unwrap(), Outcome::Refused);
     let verdicts = probe_all(&lab, |_| true);
-    let kept: Vec<_> = verdicts
-        .iter()
-        .filter(|verdict| !verdict.outcome.passed())
-        .collect();
+    let kept: Vec<_> = verdicts.iter().filter(|verdict| !verdict.outcome.passed()).collect();
     assert!(kept.is_empty(), "{kept:#?}");
 
     let bytes = std::fs::read(&path).unwrap();

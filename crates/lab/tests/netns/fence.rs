@@ -53,10 +53,7 @@ fn netns_exactly_the_needed_paths_pass_the_fence() {
         let _ = traffic::baseline(&lab, Duration::ZERO);
         told() > before
     };
-    assert!(
-        lab::wait::until(end, more).unwrap(),
-        "an open session did not survive the fence"
-    );
+    assert!(lab::wait::until(end, more).unwrap(), "an open session did not survive the fence");
 
     let read = lab.fence().read().unwrap();
     assert_eq!(read.generation, Some(1));
@@ -98,11 +95,7 @@ fn netns_a_camera_that_is_taken_over_gets_nowhere() {
     assert_eq!(flat.steps.iter().filter(|step| !step.success).count(), 0, "{:#?}", flat.steps);
     assert_eq!(flat.found.len(), 12, "{:?}", flat.found);
     // On a busy machine a packet may be lost.
-    assert!(
-        flat.reached() * 10 > flat.probes.len() * 9,
-        "{}",
-        flat.reached()
-    );
+    assert!(flat.reached() * 10 > flat.probes.len() * 9, "{}", flat.reached());
     assert_eq!(flat.machines(), 13);
 
     let _isolated = lab.isolate(Method::BridgeFilter).unwrap();
@@ -128,10 +121,7 @@ fn netns_shadow_counts_and_passes() {
     let _isolated = lab.isolate(Method::BridgeFilter).unwrap();
     enforce(&lab, 1, Mode::Shadow);
     let verdicts = probe_all(&lab, |_| true);
-    let kept: Vec<_> = verdicts
-        .iter()
-        .filter(|verdict| !verdict.outcome.passed())
-        .collect();
+    let kept: Vec<_> = verdicts.iter().filter(|verdict| !verdict.outcome.passed()).collect();
     assert!(kept.is_empty(), "{kept:#?}");
     let read = lab.fence().read().unwrap();
     let denied: u64 =
@@ -253,12 +243,8 @@ fn netns_frames_that_are_not_ip_need_a_permit() {
     enforce(&lab, 1, Mode::Enforce);
     assert!(!probe::frame(&lab, "hmi", "plc", PROFINET).unwrap());
     let mut ruleset = lab.ruleset(2, Mode::Enforce);
-    let mut permit = ruleset
-        .permits
-        .iter()
-        .find(|p| p.rule.starts_with("hmi-to-plc"))
-        .unwrap()
-        .clone();
+    let mut permit =
+        ruleset.permits.iter().find(|p| p.rule.starts_with("hmi-to-plc")).unwrap().clone();
     permit.transport = Transport::Link;
     (permit.first_port, permit.last_port) = (PROFINET, PROFINET);
     ruleset.permits.push(permit);
@@ -296,20 +282,13 @@ fn netns_the_kernel_agrees_with_the_second_opinion() {
         }
         ruleset.classes.get_mut(&ClassId(4)).unwrap().mode = Mode::Shadow;
         let wide = "0.0.0.0".parse().unwrap();
-        ruleset.peers.push(model::ruleset::Peer {
-            ip: wide,
-            prefix: 0,
-            class: ClassId(5),
-        });
+        ruleset.peers.push(model::ruleset::Peer { ip: wide, prefix: 0, class: ClassId(5) });
         ruleset.permits.clear();
         for number in 0..24 {
             let first = ports[usize::try_from(random(&mut state, 11)).unwrap()];
             let width = [0, 0, 0, 500, 65_535][usize::try_from(random(&mut state, 5)).unwrap()];
-            let (first_port, last_port) = if width == 65_535 {
-                (0, width)
-            } else {
-                (first, first + width)
-            };
+            let (first_port, last_port) =
+                if width == 65_535 { (0, width) } else { (first, first + width) };
             let class = |state: &mut u64| ClassId(1 + u32::try_from(random(state, 6)).unwrap());
             ruleset.permits.push(model::ruleset::Permit {
                 from: class(&mut state),
@@ -325,23 +304,14 @@ fn netns_the_kernel_agrees_with_the_second_opinion() {
         let ip = |name: &str| lab.device(name).unwrap().ip.into();
         let expect = |probe: &Probe| {
             let (from, to) = (ip(&probe.from), ip(&probe.to));
-            let flow = enforcer::Flow {
-                from,
-                to,
-                transport: probe.transport,
-                port: probe.port,
-            };
+            let flow = enforcer::Flow { from, to, transport: probe.transport, port: probe.port };
             enforcer::judge(&ruleset, &options, &flow)
         };
         let verdicts = probe_all(&lab, |probe| expect(probe).passes());
         let mut passed = 0;
         for verdict in &verdicts {
             let expect = expect(&verdict.probe);
-            assert_eq!(
-                verdict.outcome.passed(),
-                expect.passes(),
-                "{verdict}: {expect:?}"
-            );
+            assert_eq!(verdict.outcome.passed(), expect.passes(), "{verdict}: {expect:?}");
             passed += usize::from(expect.passes());
         }
         assert!(passed > 100 && passed < verdicts.len() - 100, "{passed}");

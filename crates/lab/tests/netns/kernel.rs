@@ -37,37 +37,16 @@ fn bench() -> Bench {
 
 /// What the lab's own ruleset lacks: IPv6, prefixes, ranges, ICMP, other protocols, frames.
 fn add_a_little_of_everything(ruleset: &mut Ruleset) {
-    let camera = ruleset
-        .members
-        .iter()
-        .find(|m| m.device.as_str() == "camera")
-        .unwrap()
-        .clone();
-    let plc = ruleset
-        .members
-        .iter()
-        .find(|m| m.device.as_str() == "plc")
-        .unwrap()
-        .clone();
+    let camera = ruleset.members.iter().find(|m| m.device.as_str() == "camera").unwrap().clone();
+    let plc = ruleset.members.iter().find(|m| m.device.as_str() == "plc").unwrap().clone();
     for ip in ["fe80::aecc:8eff:fe12:3440", "fd00::40", "::ffff:10.0.0.1"] {
-        ruleset.members.push(Member {
-            ip: ip.parse().unwrap(),
-            ..camera.clone()
-        });
+        ruleset.members.push(Member { ip: ip.parse().unwrap(), ..camera.clone() });
     }
-    for (net, prefix) in [
-        ("0.0.0.0", 0),
-        ("192.0.2.0", 24),
-        ("192.0.2.128", 31),
-        ("::", 0),
-        ("2001:db8::", 32),
-    ] {
+    for (net, prefix) in
+        [("0.0.0.0", 0), ("192.0.2.0", 24), ("192.0.2.128", 31), ("::", 0), ("2001:db8::", 32)]
+    {
         let class = if prefix == 0 { camera.class } else { plc.class };
-        ruleset.peers.push(Peer {
-            ip: net.parse().unwrap(),
-            prefix,
-            class,
-        });
+        ruleset.peers.push(Peer { ip: net.parse().unwrap(), prefix, class });
     }
     let (from, to) = (camera.class, plc.class);
     for (transport, first_port, last_port) in [
@@ -81,14 +60,7 @@ fn add_a_little_of_everything(ruleset: &mut Ruleset) {
         (Transport::Link, 0x22f0, 0x22f1),
     ] {
         let rule = format!("camera \"to\" plc {transport:?} {first_port} — größer");
-        ruleset.permits.push(Permit {
-            from,
-            to,
-            transport,
-            first_port,
-            last_port,
-            rule,
-        });
+        ruleset.permits.push(Permit { from, to, transport, first_port, last_port, rule });
     }
 }
 
@@ -161,18 +133,9 @@ fn netns_drift_of_any_kind_is_named_and_repaired() {
         "flush chain inet ringfence deny_8",
         &["deny_8: `rule 1: {", "rule 2", "rule 3", "rule 4", "rule 5"],
     );
-    check(
-        "add chain inet ringfence extra",
-        &["extra: `the chain` is there"],
-    );
-    check(
-        "add set inet ringfence extra { type ipv4_addr; }",
-        &["extra: `the set` is there"],
-    );
-    check(
-        "delete table bridge ringfence",
-        &["bridge ringfence: `the table` is missing"],
-    );
+    check("add chain inet ringfence extra", &["extra: `the chain` is there"]);
+    check("add set inet ringfence extra { type ipv4_addr; }", &["extra: `the set` is there"]);
+    check("delete table bridge ringfence", &["bridge ringfence: `the table` is missing"]);
     check("add chain inet ringfence extra", &["extra: `the chain` is there"]);
     check("add set inet ringfence extra { type ipv4_addr; }", &["extra: `the set` is there"]);
     check("delete table bridge ringfence", &["bridge ringfence: `the table` is missing"]);

@@ -23,9 +23,10 @@ const number = (n) => Number(n).toLocaleString("en");
 const size = (n) => (n < 1e3 ? `${n} B` : n < 1e6 ? `${(n / 1e3).toFixed(1)} kB` : n < 1e9 ? `${(n / 1e6).toFixed(1)} MB` : `${(n / 1e9).toFixed(1)} GB`);
 const time = (t) => t.slice(0, 19).replace("T", " ");
 const value = (attribute) => (attribute ? attribute.value : "");
+const product = (d) => (d.model && d.model.evidence.every((e) => e.rule !== "machine-name") ? d.model.value : "");
 const zoneOf = (id) => zones[id] || "";
 const byId = new Map(report.devices.map((d) => [d.id, d]));
-const title = (d) => d.hostnames[0] || [value(d.vendor), value(d.model)].filter(Boolean).join(" ") || d.ips[0] || d.id;
+const title = (d) => d.hostnames[0] || [value(d.vendor), product(d)].filter(Boolean).join(" ") || d.ips[0] || d.id;
 const titleOf = (id) => (byId.has(id) ? title(byId.get(id)) : id);
 
 // ── header and figures ──
@@ -35,7 +36,7 @@ $("about").textContent = `${report.inputs.length === 1 ? report.inputs[0].name :
 const closed = report.conduits.filter((c) => c.proposal.verdict !== "allow").length;
 const figures = [
   [number(confirmed.length), "devices"],
-  [number(confirmed.filter((d) => d.model).length), "with a known model"],
+  [number(confirmed.filter((d) => product(d)).length), "with a known model"],
   [number(confirmed.filter((d) => d.firmware).length), "with a known firmware"],
   [number(report.conduits.length), `paths used, ${number(closed)} proposed to stay closed`],
   [number(report.findings.length), "findings"],
@@ -49,7 +50,7 @@ const columns = [
   ["Link address", (d) => d.macs[0] || ""],
   ["Type", (d) => value(d.type)],
   ["Vendor", (d) => value(d.vendor) || (d.chip_vendor ? `(${d.chip_vendor} chip)` : "")],
-  ["Model", (d) => value(d.model)],
+  ["Model", (d) => product(d)],
   ["Firmware", (d) => value(d.firmware)],
   ["Name", (d) => d.hostnames[0] || ""],
   ["Zone", (d) => zoneOf(d.id)],
