@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use model::inspect::{Device, Identifier, Location, MergeSuggestion, Status};
+use model::inspect::{Client, Device, Identifier, Location, MergeSuggestion, Status};
 use model::observation::Transport;
 use model::{Assurance, DeviceId, Mac};
 
@@ -342,6 +342,7 @@ fn device(
         firmware_history: std::mem::take(&mut beliefs.firmware_history),
         mud_url,
         located_at: Vec::new(),
+        clients: Vec::new(),
         merge_suggestions: Vec::new(),
         protocols: protocols.into_iter().collect(),
         first_seen: cluster.nodes.iter().map(|(_, n)| n.first).min().unwrap_or_default(),
@@ -507,6 +508,21 @@ fn locate(
     ids: &BTreeMap<NodeId, DeviceId>,
     devices: &mut [Device],
 ) {
+    let index: BTreeMap<DeviceId, usize> =
+        devices.iter().enumerate().map(|(i, d)| (d.id.clone(), i)).collect();
+    let mut known: Vec<_> = graph.located.iter().collect();
+    known.sort_by_key(|(mac, _)| **mac);
+    for (mac, places) in known {
+        for place in places {
+            let switch = ids.get(&merged.root(place.at)).and_then(|id| index.get(id));
+            if let Some(switch) = switch.and_then(|i| devices.get_mut(*i))
+                && switch.clients.len() < model::limits::CHILDREN_PER_DEVICE_MAX
+            {
+                let port = place.port.to_string();
+                switch.clients.push(Client { mac: *mac, port, at: place.when });
+            }
+        }
+    }
     for device in devices {
         for mac in &device.macs {
             for place in graph.located.get(mac).into_iter().flatten() {

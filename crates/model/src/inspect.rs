@@ -149,6 +149,7 @@ pub struct Device {
     /// Part it plays on the network: `gateway`, `server`, `scada-master`….
     pub role: Option<String>,
     /// Whether it counts as a device yet.
+    #[serde(default)]
     pub status: Status,
     /// Identity ladder; passive observation never exceeds `observed`.
     pub assurance: Assurance,
@@ -166,6 +167,9 @@ pub struct Device {
     pub mud_url: Option<String>,
     /// Switch ports it was seen at.
     pub located_at: Vec<Location>,
+    /// Link addresses that this switch or access point reported at its own ports.
+    #[serde(default)]
+    pub clients: Vec<Client>,
     /// Devices that may be the same one; a person decides.
     pub merge_suggestions: Vec<MergeSuggestion>,
     /// Protocols it speaks.
@@ -218,6 +222,17 @@ pub struct Location {
     /// Switch or access point.
     pub device: DeviceId,
     /// Port as that device names it.
+    pub port: String,
+    /// When it was last said.
+    pub at: Timestamp,
+}
+
+/// A link address at a port, as the switch reported it; it need not have been seen otherwise.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Client {
+    /// Link address.
+    pub mac: Mac,
+    /// Port as the switch names it.
     pub port: String,
     /// When it was last said.
     pub at: Timestamp,

@@ -21,6 +21,26 @@ pub(crate) enum Command {
     /// Reads captures (pcap, pcapng, also gzip or zstd) or listens on an interface. Several files
     /// are one estate, in time order. Nothing is sent to any network.
     Inspect(Inspect),
+    /// A small warehouse in network namespaces: learnt, fenced, attacked, proved.
+    ///
+    /// Builds 12 devices and their services on this machine, listens, drafts a policy, enforces it
+    /// with nf_tables, and lets a taken-over camera attack before and after. Ends by itself within
+    /// a minute and leaves nothing behind, also after Ctrl-C. Needs root or unprivileged user
+    /// namespaces, and the Debian packages it names when they are missing.
+    Demo(Demo),
+    /// The fields that identification rules can match on, with their meaning.
+    Fields,
+}
+
+/// Options of `demo`.
+#[derive(Debug, Group)]
+pub(crate) struct Demo {
+    /// Decides the schedule of all traffic.
+    #[arg(long, value_name = "NUMBER", default_value_t = 7)]
+    pub(crate) seed: u64,
+    /// Where the page is written.
+    #[arg(long, value_name = "FILE", default_value = "ringfence-demo.html")]
+    pub(crate) html: PathBuf,
 }
 
 const EXAMPLES: &str = "\

@@ -217,7 +217,7 @@ fn present(args: &Inspect, learnt: &Learnt) -> Result<()> {
         write_folder(folder, &learnt.draft)?;
     }
     if let Some(file) = &args.html {
-        let page = html::page(&learnt.report, &learnt.draft).into_diagnostic()?;
+        let page = html::page(&learnt.report, &learnt.draft, None).into_diagnostic()?;
         fs::write(file, page)
             .into_diagnostic()
             .wrap_err_with(|| format!("writing {}", file.display()))?;

@@ -1,6 +1,7 @@
 //! The command line of Ringfence. Wiring and presentation only: what is true is decided below.
 
 mod args;
+mod demo;
 mod exit;
 mod html;
 mod ids;
@@ -26,6 +27,8 @@ fn main() -> ExitCode {
     };
     let outcome = match &args.command {
         Command::Inspect(inspect) => inspect::run(inspect),
+        Command::Demo(demo) => demo::run(demo),
+        Command::Fields => Ok(terminal::fields()),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

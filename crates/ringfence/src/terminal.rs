@@ -32,6 +32,18 @@ pub(crate) fn print(out: &mut dyn Write, learnt: &Learnt, args: &Inspect) -> io:
     next_steps(out, args, learnt)
 }
 
+/// Prints the catalogue of fields.
+pub(crate) fn fields() -> u8 {
+    let mut out = io::stdout().lock();
+    for field in dissect::fields::all() {
+        // A reader that has seen enough (`| head`) is no error.
+        if writeln!(out, "{:<34} {}", field.name, field.meaning).is_err() {
+            break;
+        }
+    }
+    crate::exit::FINE
+}
+
 fn summary(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     let packets: u64 = report.inputs.iter().map(|i| i.packets).sum();
     let bytes: u64 = report.inputs.iter().map(|i| i.bytes).sum();
@@ -69,7 +81,7 @@ fn first(errors: &[String]) -> &str {
     errors.first().map_or("", String::as_str)
 }
 
-fn devices(out: &mut dyn Write, report: &Report, limit: usize) -> io::Result<()> {
+pub(crate) fn devices(out: &mut dyn Write, report: &Report, limit: usize) -> io::Result<()> {
     let (known, strays): (Vec<&Device>, Vec<&Device>) =
         report.devices.iter().partition(|d| d.status == Status::Confirmed);
     let has = |f: fn(&Device) -> bool| known.iter().filter(|d| f(d)).count();
@@ -299,7 +311,7 @@ fn next_steps(out: &mut dyn Write, args: &Inspect, learnt: &Learnt) -> io::Resul
     }
 }
 
-fn table(head: &[&str]) -> Table {
+pub(crate) fn table(head: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(head.iter().copied());
     table.set_content_arrangement(ContentArrangement::Dynamic);

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use model::inspect::{Attribute, Device, Report};
+use model::inspect::{Attribute, Device, Report, Status};
 use model::{DeviceId, Mac};
 
 use crate::figures::{self, Bar, Figure};
@@ -369,14 +369,21 @@ fn score_phantoms(
     said: &BTreeMap<Mac, &Device>,
     tally: &mut Tally,
 ) {
-    let bodiless =
-        report.devices.iter().filter(|d| d.macs.is_empty() && d.parent.is_none()).count();
+    // Hosts behind a router may be devices, if there is anything to know them by.
+    let nameless = |d: &&Device| {
+        d.vendor.is_none() && d.kind.is_none() && d.model.is_none() && d.hostnames.is_empty()
+    };
+    let bodiless = report.devices.iter().filter(|d| d.macs.is_empty() && d.parent.is_none());
+    let bodiless = bodiless.filter(nameless).count();
     if !capture.traps.is_empty() && bodiless > 5.max(2 * capture.assets.len()) {
         let traps = capture.traps.join("; ");
-        tally.trap(capture, &traps, &format!("{bodiless} devices without a link address"));
+        tally.trap(capture, &traps, &format!("{bodiless} unknown devices without a link address"));
     }
     let neutral: Vec<_> = capture.assets.iter().filter(|a| capture.is_neutral(a)).collect();
-    let believed = neutral.iter().filter(|a| said.contains_key(&a.mac)).count();
+    let believed = neutral
+        .iter()
+        .filter(|a| said.get(&a.mac).is_some_and(|d| d.status == Status::Confirmed))
+        .count();
     if 2 * believed > neutral.len() {
         let traps = capture.traps.join("; ");
         tally.trap(capture, &traps, &format!("{believed} devices from single frames"));
