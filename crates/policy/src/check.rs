@@ -74,7 +74,12 @@ fn granted_by(folder: &Folder, policy: u32) -> String {
         .policies
         .get(index(policy))
         .map_or(String::new(), |p| {
-            format!("`{}` grants it ({}:{})", p.id, p.file, p.line)
+            let line = if p.line == 0 {
+                String::new()
+            } else {
+                format!(":{}", p.line)
+            };
+            format!("`{}` grants it ({}{line})", p.id, p.file)
         })
 }
 

@@ -1,8 +1,8 @@
 //! A folder as the factorised [`Ruleset`] that enforcement points apply.
 //!
-//! Addresses that policy treats alike share a class: the same zone, the same grants as a source and the
-//! same granted services as a destination. So every class × class permit is exact; nothing is opened
-//! for a neighbour. What an address filter cannot express is listed by [`limits`].
+//! Addresses that policy treats alike share a class: the same zone, the same grants as a source, and as a
+//! destination the same ports granted to the same sources by the same policies. So every class × class
+//! permit is exact; nothing is opened for a neighbour. What an address filter cannot express is listed by [`limits`].
 //!
 //! * An address belongs to one device; a device behind another is found at that one's link address.
 //! * DHCP clients speak from `0.0.0.0` before they have an address, so a device that is granted a
@@ -90,9 +90,9 @@ pub fn ruleset_of(
     if u32::try_from(classes.keys.len()).is_err() {
         return Err(CompileError::TooManyClasses(classes.keys.len()));
     }
-    let permits = permits(folder, lowered, &classes, &sources);
+    let permits = permits(folder, &places, &classes, &sources);
     let exceptions = exceptions(folder)?;
-    let classes = classes.named(folder);
+    let classes = classes.named(&places);
     Ok(Ruleset {
         generation,
         parent,
@@ -250,34 +250,93 @@ fn own_addresses(device: &Device) -> impl Iterator<Item = IpAddr> + '_ {
     device.addresses.iter().copied().filter(usable)
 }
 
-/// Which granted services are at which address.
+/// A port and who is granted it: what a destination offers, as far as a packet filter can tell.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Offer {
+    transport: Transport,
+    port: u16,
+    /// Source profiles and the policy that grants it to each.
+    audience: Vec<(u32, u32)>,
+}
+
+/// What is offered where.
 struct Places {
-    services_at: BTreeMap<IpAddr, Vec<u32>>,
+    offers: Vec<Offer>,
+    /// Names of the services of an offer at an address, for peers' class names.
+    names: Vec<BTreeSet<String>>,
+    offers_at: BTreeMap<IpAddr, Vec<u32>>,
 }
 
 impl Places {
     fn of(folder: &Folder, lowered: &Lowered) -> Self {
-        let granted: BTreeSet<u32> = lowered
-            .profiles
-            .iter()
-            .flatten()
-            .map(|g| g.service)
-            .collect();
+        let mut audiences: BTreeMap<u32, Vec<(u32, u32)>> = BTreeMap::new();
+        for (profile, grants) in lowered.profiles.iter().enumerate() {
+            for grant in grants {
+                audiences
+                    .entry(grant.service)
+                    .or_default()
+                    .push((small(profile), grant.policy));
+            }
+        }
         let devices = by_id(folder);
-        let mut services_at: BTreeMap<IpAddr, Vec<u32>> = BTreeMap::new();
-        for number in granted {
+        let mut known: BTreeMap<Offer, u32> = BTreeMap::new();
+        let mut places = Self {
+            offers: Vec::new(),
+            names: Vec::new(),
+            offers_at: BTreeMap::new(),
+        };
+        for (number, audience) in audiences {
             let Some(service) = folder.estate.services.get(index(number)) else {
                 continue;
             };
+            let offer = Offer {
+                transport: service.transport,
+                port: service.port,
+                audience,
+            };
+            let offer = *known.entry(offer).or_insert_with_key(|offer| {
+                places.offers.push(offer.clone());
+                places.names.push(BTreeSet::new());
+                small(places.offers.len().saturating_sub(1))
+            });
+            if service.device.is_none() {
+                let name = slug(&service.name);
+                let name = if name.is_empty() {
+                    slug(service.id.as_str())
+                } else {
+                    name
+                };
+                if let Some(names) = places.names.get_mut(index(offer)) {
+                    names.insert(name);
+                }
+            }
             for ip in addresses(folder, &devices, service) {
-                services_at.entry(ip).or_default().push(number);
+                places.offers_at.entry(ip).or_default().push(offer);
             }
         }
-        Self { services_at }
+        for offers in places.offers_at.values_mut() {
+            offers.sort_unstable();
+            offers.dedup();
+        }
+        places
     }
 
     fn at(&self, ip: IpAddr) -> &[u32] {
-        self.services_at.get(&ip).map_or(&[], Vec::as_slice)
+        self.offers_at.get(&ip).map_or(&[], Vec::as_slice)
+    }
+
+    fn name(&self, offers: &[u32]) -> String {
+        let names = offers
+            .iter()
+            .filter_map(|offer| self.names.get(index(*offer)))
+            .flatten();
+        let names: BTreeSet<&String> = names.collect();
+        let rest = names.len().saturating_sub(1);
+        match names.first() {
+            None => "service".to_owned(),
+            Some(only) if rest == 0 => format!("service/{only}"),
+            Some(first) => format!("services/{first}+{rest}"),
+        }
     }
 }
 
@@ -289,7 +348,7 @@ struct Key {
     mode: Mode,
     /// Profile of grants as a source.
     profile: Option<u32>,
-    /// Granted services as a destination.
+    /// What it offers as a destination.
     offers: Vec<u32>,
 }
 
@@ -319,7 +378,7 @@ impl Classes {
     }
 
     /// Classes by number with names: `zone/…` for all of a zone, `device/…` for one, else numbered.
-    fn named(self, folder: &Folder) -> BTreeMap<ClassId, Class> {
+    fn named(self, places: &Places) -> BTreeMap<ClassId, Class> {
         let mut per_zone: BTreeMap<&str, usize> = BTreeMap::new();
         for key in &self.keys {
             if let Some(zone) = &key.zone {
@@ -342,7 +401,7 @@ impl Classes {
                     *n += 1;
                     format!("zone/{zone}/part-{n}")
                 }
-                (None, _) => peer_name(folder, &key.offers),
+                (None, _) => places.name(&key.offers),
             };
             let mut name = base.clone();
             let mut again = 1u32;
@@ -364,26 +423,6 @@ impl Classes {
 
 fn id(number: usize) -> ClassId {
     ClassId(small(number).saturating_add(1))
-}
-
-fn peer_name(folder: &Folder, offers: &[u32]) -> String {
-    let name = |number: &u32| {
-        let service = folder.estate.services.get(index(*number));
-        service.map(|s| {
-            if slug(&s.name).is_empty() {
-                s.id.to_string()
-            } else {
-                slug(&s.name)
-            }
-        })
-    };
-    let mut names: Vec<String> = offers.iter().filter_map(name).collect();
-    names.dedup();
-    match names.as_slice() {
-        [one] => format!("service/{one}"),
-        [first, rest @ ..] => format!("services/{first}+{}", rest.len()),
-        [] => "service".to_owned(),
-    }
 }
 
 /// Members, and for each source class its profile.
@@ -461,7 +500,7 @@ fn peers(folder: &Folder, places: &Places, classes: &mut Classes) -> Vec<Peer> {
     }
     let mut peers = Vec::new();
     for (ip, offers) in places
-        .services_at
+        .offers_at
         .iter()
         .filter(|(ip, _)| !owned.contains(ip))
     {
@@ -483,41 +522,46 @@ fn peers(folder: &Folder, places: &Places, classes: &mut Classes) -> Vec<Peer> {
 
 fn permits(
     folder: &Folder,
-    lowered: &Lowered,
+    places: &Places,
     classes: &Classes,
     sources: &BTreeMap<ClassId, u32>,
 ) -> Vec<Permit> {
-    let mut offered_by: BTreeMap<u32, Vec<ClassId>> = BTreeMap::new();
-    for (number, key) in classes.keys.iter().enumerate() {
-        for service in &key.offers {
-            offered_by.entry(*service).or_default().push(id(number));
-        }
+    let mut by_profile: BTreeMap<u32, Vec<ClassId>> = BTreeMap::new();
+    for (class, profile) in sources {
+        by_profile.entry(*profile).or_default().push(*class);
     }
-    let mut permits: BTreeMap<(ClassId, ClassId, Transport, u16), &str> = BTreeMap::new();
-    for (from, profile) in sources {
-        for grant in lowered.profiles.get(index(*profile)).into_iter().flatten() {
-            let Some(service) = folder.estate.services.get(index(grant.service)) else {
-                continue;
-            };
-            let Some(policy) = folder.policies.get(index(grant.policy)) else {
-                continue;
-            };
-            for to in offered_by.get(&grant.service).into_iter().flatten() {
-                permits
-                    .entry((*from, *to, service.transport, service.port))
-                    .or_insert(&policy.id);
+    let mut permits: BTreeMap<(ClassId, ClassId, Transport, u16), u32> = BTreeMap::new();
+    for (number, key) in classes.keys.iter().enumerate() {
+        for offer in key
+            .offers
+            .iter()
+            .filter_map(|offer| places.offers.get(index(*offer)))
+        {
+            for (profile, policy) in &offer.audience {
+                for from in by_profile.get(profile).into_iter().flatten() {
+                    let first = permits
+                        .entry((*from, id(number), offer.transport, offer.port))
+                        .or_insert(*policy);
+                    *first = (*first).min(*policy);
+                }
             }
         }
     }
+    let rule = |policy: u32| {
+        folder
+            .policies
+            .get(index(policy))
+            .map_or("", |p| p.id.as_str())
+    };
     permits
         .into_iter()
-        .map(|((from, to, transport, port), rule)| Permit {
+        .map(|((from, to, transport, port), policy)| Permit {
             from,
             to,
             transport,
             first_port: port,
             last_port: port,
-            rule: rule.to_owned(),
+            rule: rule(policy).to_owned(),
         })
         .collect()
 }

@@ -310,7 +310,11 @@ fn dhcp_is_asked_without_an_address() {
         .filter(|m| m.ip.is_unspecified())
         .map(|m| m.device.as_str())
         .collect();
-    assert_eq!(asking, ["cam-1"]);
+    assert_eq!(
+        asking,
+        ["cam-1", "cam-2", "cam-3", "cam-4"],
+        "one was seen, all of the type need it"
+    );
 }
 
 #[test]
