@@ -350,3 +350,26 @@ fn names_from_the_wire_cannot_write_policy() {
     );
     assert_eq!(read.estate, draft.folder.estate);
 }
+
+#[test]
+fn a_refused_service_stops_the_grouping() {
+    for (refused, permits) in [(false, 1), (true, 3)] {
+        let mut s = Sample::new(60);
+        s.device("hmi", "hmi", &["10.0.0.9"]);
+        for n in 1..=4u8 {
+            let (plc, ip) = (format!("plc-{n}"), format!("10.0.0.{n}"));
+            s.device(&plc, "plc", &[&ip]);
+            let service = s.service(&plc, "", &[&ip], TCP, 502, "modbus");
+            let conduit = s.path("hmi", &service);
+            if refused && n == 4 {
+                conduit.proposal = model::inspect::Proposal::NotAllowed("odd".to_owned());
+            }
+        }
+        let draft = draft(&s.0, &DraftOptions::default());
+        assert_eq!(draft.folder.estate.conduits.len(), permits);
+        assert_eq!(
+            lower(&draft.folder).grants(0).len(),
+            if refused { 3 } else { 4 }
+        );
+    }
+}
