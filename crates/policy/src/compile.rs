@@ -5,11 +5,10 @@
 //! permit is exact; nothing is opened for a neighbour. What an address filter cannot express is listed by [`limits`].
 //!
 //! * An address belongs to one device; a device behind another is found at that one's link address.
-//! * DHCP clients speak from `0.0.0.0` before they have an address, so a device that is granted a
-//!   service at UDP 67 gets a member entry for it. As a *destination* an unspecified address means
-//!   nothing; maps from destination to class must leave it out.
-//! * `first_port` = `last_port` holds the ICMP type or the IP protocol number where there are no ports.
-//! * Non-IP paths (`link`) have no addresses and stay out of the ruleset.
+//! * What a device sends before it has an address (DHCP, address probes) has no source pair; admitting it
+//!   is a matter of the enforcement point, not of permits.
+//! * `first_port` = `last_port` holds the ICMP type, the IP protocol number or, for `link`, the EtherType.
+//! * A `link` permit to frames of a group (GOOSE, PROFINET DCP) names a class that has no address.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -134,7 +133,7 @@ pub enum Limit {
         /// Service.
         service: String,
     },
-    /// A granted path is not IP.
+    /// A granted path is not IP: only a fence on the link layer opens and closes it.
     NotIp {
         /// Service.
         service: String,
@@ -228,8 +227,8 @@ fn addresses(
     devices: &BTreeMap<&str, &Device>,
     service: &Service,
 ) -> BTreeSet<IpAddr> {
-    if service.transport == Transport::Link {
-        return BTreeSet::new();
+    if service.transport == Transport::Link && service.device.is_none() {
+        return BTreeSet::new(); // Frames to a group.
     }
     let device = service
         .device
@@ -265,6 +264,8 @@ struct Places {
     /// Names of the services of an offer at an address, for peers' class names.
     names: Vec<BTreeSet<String>>,
     offers_at: BTreeMap<IpAddr, Vec<u32>>,
+    /// Offers of frames to groups.
+    frames: BTreeSet<u32>,
 }
 
 impl Places {
@@ -284,6 +285,7 @@ impl Places {
             offers: Vec::new(),
             names: Vec::new(),
             offers_at: BTreeMap::new(),
+            frames: BTreeSet::new(),
         };
         for (number, audience) in audiences {
             let Some(service) = folder.estate.services.get(index(number)) else {
@@ -309,6 +311,9 @@ impl Places {
                 if let Some(names) = places.names.get_mut(index(offer)) {
                     names.insert(name);
                 }
+            }
+            if service.transport == Transport::Link && service.device.is_none() {
+                places.frames.insert(offer);
             }
             for ip in addresses(folder, &devices, service) {
                 places.offers_at.entry(ip).or_default().push(offer);
@@ -442,45 +447,26 @@ fn members(
     let mut members = Vec::new();
     let mut sources = BTreeMap::new();
     for (i, device) in folder.estate.devices.iter().enumerate() {
-        let macs: BTreeSet<Mac> = link_addresses(&devices, device).iter().copied().collect();
+        let macs = link_addresses(&devices, device).iter().copied();
+        let macs: BTreeSet<Mac> = macs.filter(|mac| mac.is_unicast()).collect();
         let profile = lowered.profile_of.get(i).copied().unwrap_or_default();
         let mode = modes.get(device.zone.as_str()).copied().unwrap_or_default();
-        let mut class = |offers: &[u32]| {
+        for ip in own_addresses(device).collect::<BTreeSet<IpAddr>>() {
             let key = Key {
                 zone: Some(device.zone.clone()),
                 mode,
                 profile: Some(profile),
-                offers: offers.to_vec(),
+                offers: places.at(ip).to_vec(),
             };
-            classes.number(key, Some(device.id.as_str()))
-        };
-        let mut add = |mac: Mac, ip: IpAddr, class: ClassId| {
-            sources.insert(class, profile);
-            members.push(Member {
-                device: device.id.clone(),
-                mac,
-                ip,
-                class,
-            });
-        };
-        let ips: BTreeSet<IpAddr> = own_addresses(device).collect();
-        let mut last = None;
-        for ip in ips {
-            let number = class(places.at(ip));
-            last = Some(number);
+            let class = classes.number(key, Some(device.id.as_str()));
             for mac in &macs {
-                add(*mac, ip, number);
-            }
-        }
-        let dhcp = lowered.grants(i).iter().any(|grant| {
-            let service = folder.estate.services.get(index(grant.service));
-            service.is_some_and(|s| s.transport == Transport::Udp && s.port == 67)
-        });
-        // Several devices can share a link address; only the one that owns it may ask for a lease.
-        if dhcp && !device.macs.is_empty() {
-            let number = last.unwrap_or_else(|| class(&[]));
-            for mac in &macs {
-                add(*mac, Ipv4Addr::UNSPECIFIED.into(), number);
+                sources.insert(class, profile);
+                members.push(Member {
+                    device: device.id.clone(),
+                    mac: *mac,
+                    ip,
+                    class,
+                });
             }
         }
     }
@@ -498,24 +484,30 @@ fn peers(folder: &Folder, places: &Places, classes: &mut Classes) -> Vec<Peer> {
             owned.extend(own_addresses(device));
         }
     }
+    let mut number = |offers: Vec<u32>| {
+        let key = Key {
+            zone: None,
+            mode: Mode::Enforce,
+            profile: None,
+            offers,
+        };
+        classes.number(key, None)
+    };
     let mut peers = Vec::new();
     for (ip, offers) in places
         .offers_at
         .iter()
         .filter(|(ip, _)| !owned.contains(ip))
     {
-        let key = Key {
-            zone: None,
-            mode: Mode::Enforce,
-            profile: None,
-            offers: offers.clone(),
-        };
         let prefix = if ip.is_ipv4() { 32 } else { 128 };
         peers.push(Peer {
             ip: *ip,
             prefix,
-            class: classes.number(key, None),
+            class: number(offers.clone()),
         });
+    }
+    for offer in &places.frames {
+        number(vec![*offer]);
     }
     peers
 }
@@ -597,8 +589,8 @@ fn exceptions(folder: &Folder) -> Result<Vec<Exception>, CompileError> {
         if from.is_empty() {
             return Err(without("the device has no address"));
         }
-        if to.is_empty() {
-            return Err(without("the service has no address"));
+        if to.is_empty() || service.transport == Transport::Link {
+            return Err(without("the service has no IP address"));
         }
         for from in &from {
             for to in to.iter().filter(|to| to.is_ipv4() == from.is_ipv4()) {

@@ -40,7 +40,7 @@ fn the_taken_over_camera_meets_the_fence() {
         let member = compiled
             .members
             .iter()
-            .find(|m| m.device.as_str() == device && !m.ip.is_unspecified());
+            .find(|m| m.device.as_str() == device);
         let member = member.unwrap();
         (member.mac, member.ip)
     };
@@ -302,19 +302,38 @@ fn two_names_at_one_address_are_pointed_out() {
 }
 
 #[test]
-fn dhcp_is_asked_without_an_address() {
+fn one_lease_seen_is_a_lease_for_all_of_the_type() {
+    let folder = drafted().folder;
+    let dhcp = folder
+        .estate
+        .services
+        .iter()
+        .position(|s| s.port == 67)
+        .unwrap();
+    let lowered = lower(&folder);
+    let granted = folder.estate.devices.iter().enumerate();
+    let granted = granted.filter(|(d, _)| lowered.grant(*d, dhcp).is_some());
+    let granted: Vec<&str> = granted.map(|(_, device)| device.id.as_str()).collect();
+    assert_eq!(granted, ["cam-1", "cam-2", "cam-3", "cam-4"]);
+}
+
+#[test]
+fn frames_to_a_group_have_a_class_without_addresses() {
     let compiled = ruleset(&drafted().folder, 1, None).unwrap();
-    let asking: Vec<_> = compiled
+    let permit = compiled
+        .permits
+        .iter()
+        .find(|p| p.transport == Transport::Link)
+        .unwrap();
+    assert_eq!((permit.first_port, permit.last_port), (0x88b8, 0x88b8));
+    let from = compiled
         .members
         .iter()
-        .filter(|m| m.ip.is_unspecified())
-        .map(|m| m.device.as_str())
-        .collect();
-    assert_eq!(
-        asking,
-        ["cam-1", "cam-2", "cam-3", "cam-4"],
-        "one was seen, all of the type need it"
-    );
+        .find(|m| m.class == permit.from)
+        .unwrap();
+    assert_eq!(from.device.as_str(), "plc-1");
+    assert!(compiled.members.iter().all(|m| m.class != permit.to));
+    assert!(compiled.peers.iter().all(|p| p.class != permit.to));
 }
 
 #[test]
