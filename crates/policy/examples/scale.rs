@@ -11,7 +11,7 @@ use model::inspect::{
 use model::observation::Transport;
 use model::{Assurance, DeviceId, IdError, Mac, ServiceId, SiteId, Timestamp};
 use policy::draft::{DraftOptions, draft};
-use policy::lower::lower;
+use policy::lower::{Grant, Lowered, lower};
 use policy::{compile, reach};
 
 const SHOP: [(&str, u32); 6] =
@@ -29,6 +29,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     if until == "report" {
         return Ok(());
+    }
+    if until == "chain" {
+        return chain(devices);
     }
     let drafted = draft(&report, &DraftOptions::default());
     println!(
@@ -58,6 +61,38 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let used = reach::used_pairs(&report, &drafted.folder);
     let reach = reach::summary(&drafted.folder, &analysis, used);
     println!("flat {:?}\ndraft {:?}\nunused {:.6}", reach.flat, reach.draft, reach.unused_share);
+    Ok(())
+}
+
+/// The hardest case: no two devices alike, every device reaches ten of the thousand before it, so that
+/// every device has another reach and hops go through the whole estate.
+fn chain(devices: u32) -> Result<(), Box<dyn std::error::Error>> {
+    let mut report = estate(0)?;
+    let at = Timestamp::from_secs(1_900_000_000, 0);
+    for n in 0..devices {
+        let device = device(n, 0, "x", at)?;
+        service(&mut report, Some(&device), "x", 1)?;
+        report.devices.push(device);
+    }
+    report.services.drain(..2);
+    let folder = draft(&report, &DraftOptions::default()).folder;
+    let before = |n: u32| {
+        let mut of: Vec<u32> = (1..=10u32)
+            .map(|k| n.wrapping_mul(2_654_435_761).wrapping_mul(k) >> 22)
+            .filter_map(|back| n.checked_sub(back.saturating_add(1)))
+            .collect();
+        of.sort_unstable();
+        of.dedup();
+        of.into_iter()
+            .map(|service| Grant { service, policy: 0 })
+            .collect()
+    };
+    let lowered = Lowered {
+        profile_of: (0..devices).collect(),
+        profiles: (0..devices).map(before).collect(),
+    };
+    let analysis = reach::analyse(&folder, &lowered);
+    println!("chain: {:?}", reach::summary(&folder, &analysis, 0).draft);
     Ok(())
 }
 

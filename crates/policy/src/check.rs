@@ -53,7 +53,14 @@ fn granted_by(folder: &Folder, policy: u32) -> String {
     folder
         .policies
         .get(index(policy))
-        .map_or(String::new(), |p| format!("`{}` grants it ({}:{})", p.id, p.file, p.line))
+        .map_or(String::new(), |p| {
+            let line = if p.line == 0 {
+                String::new()
+            } else {
+                format!(":{}", p.line)
+            };
+            format!("`{}` grants it ({}{line})", p.id, p.file)
+        })
 }
 
 fn reach(folder: &Folder, analysis: &Analysis) -> Vec<Fault> {

@@ -1,15 +1,14 @@
 //! A folder as the factorised [`Ruleset`] that enforcement points apply.
 //!
-//! Addresses that policy treats alike share a class: the same zone, the same grants as a source and the
-//! same granted services as a destination. So every class × class permit is exact; nothing is opened
-//! for a neighbour. What an address filter cannot express is listed by [`limits`].
+//! Addresses that policy treats alike share a class: the same zone, the same grants as a source, and as a
+//! destination the same ports granted to the same sources by the same policies. So every class × class
+//! permit is exact; nothing is opened for a neighbour. What an address filter cannot express is listed by [`limits`].
 //!
 //! * An address belongs to one device; a device behind another is found at that one's link address.
-//! * DHCP clients speak from `0.0.0.0` before they have an address, so a device that is granted a
-//!   service at UDP 67 gets a member entry for it. As a *destination* an unspecified address means
-//!   nothing; maps from destination to class must leave it out.
-//! * `first_port` = `last_port` holds the ICMP type or the IP protocol number where there are no ports.
-//! * Non-IP paths (`link`) have no addresses and stay out of the ruleset.
+//! * What a device sends before it has an address (DHCP, address probes) has no source pair; admitting it
+//!   is a matter of the enforcement point, not of permits.
+//! * `first_port` = `last_port` holds the ICMP type, the IP protocol number or, for `link`, the EtherType.
+//! * A `link` permit to frames of a group (GOOSE, PROFINET DCP) names a class that has no address.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -90,10 +89,18 @@ pub fn ruleset_of(
     if u32::try_from(classes.keys.len()).is_err() {
         return Err(CompileError::TooManyClasses(classes.keys.len()));
     }
-    let permits = permits(folder, lowered, &classes, &sources);
+    let permits = permits(folder, &places, &classes, &sources);
     let exceptions = exceptions(folder)?;
-    let classes = classes.named(folder);
-    Ok(Ruleset { generation, parent, classes, members, peers, permits, exceptions })
+    let classes = classes.named(&places);
+    Ok(Ruleset {
+        generation,
+        parent,
+        classes,
+        members,
+        peers,
+        permits,
+        exceptions,
+    })
 }
 
 /// A device's link addresses: its own, else those of the device it sits behind.
@@ -126,7 +133,7 @@ pub enum Limit {
         /// Service.
         service: String,
     },
-    /// A granted path is not IP.
+    /// A granted path is not IP: only a fence on the link layer opens and closes it.
     NotIp {
         /// Service.
         service: String,
@@ -195,8 +202,8 @@ fn addresses(
     devices: &BTreeMap<&str, &Device>,
     service: &Service,
 ) -> BTreeSet<IpAddr> {
-    if service.transport == Transport::Link {
-        return BTreeSet::new();
+    if service.transport == Transport::Link && service.device.is_none() {
+        return BTreeSet::new(); // Frames to a group.
     }
     let device = service.device.as_ref().and_then(|d| devices.get(d.as_str())).copied();
     let all = folder.estate.addresses(service, device);
@@ -210,29 +217,99 @@ fn own_addresses(device: &Device) -> impl Iterator<Item = IpAddr> + '_ {
     device.addresses.iter().copied().filter(usable)
 }
 
-/// Which granted services are at which address.
+/// A port and who is granted it: what a destination offers, as far as a packet filter can tell.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Offer {
+    transport: Transport,
+    port: u16,
+    /// Source profiles and the policy that grants it to each.
+    audience: Vec<(u32, u32)>,
+}
+
+/// What is offered where.
 struct Places {
-    services_at: BTreeMap<IpAddr, Vec<u32>>,
+    offers: Vec<Offer>,
+    /// Names of the services of an offer at an address, for peers' class names.
+    names: Vec<BTreeSet<String>>,
+    offers_at: BTreeMap<IpAddr, Vec<u32>>,
+    /// Offers of frames to groups.
+    frames: BTreeSet<u32>,
 }
 
 impl Places {
     fn of(folder: &Folder, lowered: &Lowered) -> Self {
-        let granted: BTreeSet<u32> = lowered.profiles.iter().flatten().map(|g| g.service).collect();
+        let mut audiences: BTreeMap<u32, Vec<(u32, u32)>> = BTreeMap::new();
+        for (profile, grants) in lowered.profiles.iter().enumerate() {
+            for grant in grants {
+                audiences
+                    .entry(grant.service)
+                    .or_default()
+                    .push((small(profile), grant.policy));
+            }
+        }
         let devices = by_id(folder);
-        let mut services_at: BTreeMap<IpAddr, Vec<u32>> = BTreeMap::new();
-        for number in granted {
+        let mut known: BTreeMap<Offer, u32> = BTreeMap::new();
+        let mut places = Self {
+            offers: Vec::new(),
+            names: Vec::new(),
+            offers_at: BTreeMap::new(),
+            frames: BTreeSet::new(),
+        };
+        for (number, audience) in audiences {
             let Some(service) = folder.estate.services.get(index(number)) else {
                 continue;
             };
+            let offer = Offer {
+                transport: service.transport,
+                port: service.port,
+                audience,
+            };
+            let offer = *known.entry(offer).or_insert_with_key(|offer| {
+                places.offers.push(offer.clone());
+                places.names.push(BTreeSet::new());
+                small(places.offers.len().saturating_sub(1))
+            });
+            if service.device.is_none() {
+                let name = slug(&service.name);
+                let name = if name.is_empty() {
+                    slug(service.id.as_str())
+                } else {
+                    name
+                };
+                if let Some(names) = places.names.get_mut(index(offer)) {
+                    names.insert(name);
+                }
+            }
+            if service.transport == Transport::Link && service.device.is_none() {
+                places.frames.insert(offer);
+            }
             for ip in addresses(folder, &devices, service) {
-                services_at.entry(ip).or_default().push(number);
+                places.offers_at.entry(ip).or_default().push(offer);
             }
         }
-        Self { services_at }
+        for offers in places.offers_at.values_mut() {
+            offers.sort_unstable();
+            offers.dedup();
+        }
+        places
     }
 
     fn at(&self, ip: IpAddr) -> &[u32] {
-        self.services_at.get(&ip).map_or(&[], Vec::as_slice)
+        self.offers_at.get(&ip).map_or(&[], Vec::as_slice)
+    }
+
+    fn name(&self, offers: &[u32]) -> String {
+        let names = offers
+            .iter()
+            .filter_map(|offer| self.names.get(index(*offer)))
+            .flatten();
+        let names: BTreeSet<&String> = names.collect();
+        let rest = names.len().saturating_sub(1);
+        match names.first() {
+            None => "service".to_owned(),
+            Some(only) if rest == 0 => format!("service/{only}"),
+            Some(first) => format!("services/{first}+{rest}"),
+        }
     }
 }
 
@@ -244,7 +321,7 @@ struct Key {
     mode: Mode,
     /// Profile of grants as a source.
     profile: Option<u32>,
-    /// Granted services as a destination.
+    /// What it offers as a destination.
     offers: Vec<u32>,
 }
 
@@ -273,7 +350,7 @@ impl Classes {
     }
 
     /// Classes by number with names: `zone/…` for all of a zone, `device/…` for one, else numbered.
-    fn named(self, folder: &Folder) -> BTreeMap<ClassId, Class> {
+    fn named(self, places: &Places) -> BTreeMap<ClassId, Class> {
         let mut per_zone: BTreeMap<&str, usize> = BTreeMap::new();
         for key in &self.keys {
             if let Some(zone) = &key.zone {
@@ -296,7 +373,7 @@ impl Classes {
                     *n += 1;
                     format!("zone/{zone}/part-{n}")
                 }
-                (None, _) => peer_name(folder, &key.offers),
+                (None, _) => places.name(&key.offers),
             };
             let mut name = base.clone();
             let mut again = 1u32;
@@ -314,20 +391,6 @@ fn id(number: usize) -> ClassId {
     ClassId(small(number).saturating_add(1))
 }
 
-fn peer_name(folder: &Folder, offers: &[u32]) -> String {
-    let name = |number: &u32| {
-        let service = folder.estate.services.get(index(*number));
-        service.map(|s| if slug(&s.name).is_empty() { s.id.to_string() } else { slug(&s.name) })
-    };
-    let mut names: Vec<String> = offers.iter().filter_map(name).collect();
-    names.dedup();
-    match names.as_slice() {
-        [one] => format!("service/{one}"),
-        [first, rest @ ..] => format!("services/{first}+{}", rest.len()),
-        [] => "service".to_owned(),
-    }
-}
-
 /// Members, and for each source class its profile.
 fn members(
     folder: &Folder,
@@ -341,40 +404,26 @@ fn members(
     let mut members = Vec::new();
     let mut sources = BTreeMap::new();
     for (i, device) in folder.estate.devices.iter().enumerate() {
-        let macs: BTreeSet<Mac> = link_addresses(&devices, device).iter().copied().collect();
+        let macs = link_addresses(&devices, device).iter().copied();
+        let macs: BTreeSet<Mac> = macs.filter(|mac| mac.is_unicast()).collect();
         let profile = lowered.profile_of.get(i).copied().unwrap_or_default();
         let mode = modes.get(device.zone.as_str()).copied().unwrap_or_default();
-        let mut class = |offers: &[u32]| {
+        for ip in own_addresses(device).collect::<BTreeSet<IpAddr>>() {
             let key = Key {
                 zone: Some(device.zone.clone()),
                 mode,
                 profile: Some(profile),
-                offers: offers.to_vec(),
+                offers: places.at(ip).to_vec(),
             };
-            classes.number(key, Some(device.id.as_str()))
-        };
-        let mut add = |mac: Mac, ip: IpAddr, class: ClassId| {
-            sources.insert(class, profile);
-            members.push(Member { device: device.id.clone(), mac, ip, class });
-        };
-        let ips: BTreeSet<IpAddr> = own_addresses(device).collect();
-        let mut last = None;
-        for ip in ips {
-            let number = class(places.at(ip));
-            last = Some(number);
+            let class = classes.number(key, Some(device.id.as_str()));
             for mac in &macs {
-                add(*mac, ip, number);
-            }
-        }
-        let dhcp = lowered.grants(i).iter().any(|grant| {
-            let service = folder.estate.services.get(index(grant.service));
-            service.is_some_and(|s| s.transport == Transport::Udp && s.port == 67)
-        });
-        // Several devices can share a link address; only the one that owns it may ask for a lease.
-        if dhcp && !device.macs.is_empty() {
-            let number = last.unwrap_or_else(|| class(&[]));
-            for mac in &macs {
-                add(*mac, Ipv4Addr::UNSPECIFIED.into(), number);
+                sources.insert(class, profile);
+                members.push(Member {
+                    device: device.id.clone(),
+                    mac: *mac,
+                    ip,
+                    class,
+                });
             }
         }
     }
@@ -392,50 +441,76 @@ fn peers(folder: &Folder, places: &Places, classes: &mut Classes) -> Vec<Peer> {
             owned.extend(own_addresses(device));
         }
     }
+    let mut number = |offers: Vec<u32>| {
+        let key = Key {
+            zone: None,
+            mode: Mode::Enforce,
+            profile: None,
+            offers,
+        };
+        classes.number(key, None)
+    };
     let mut peers = Vec::new();
-    for (ip, offers) in places.services_at.iter().filter(|(ip, _)| !owned.contains(ip)) {
-        let key = Key { zone: None, mode: Mode::Enforce, profile: None, offers: offers.clone() };
+    for (ip, offers) in places
+        .offers_at
+        .iter()
+        .filter(|(ip, _)| !owned.contains(ip))
+    {
         let prefix = if ip.is_ipv4() { 32 } else { 128 };
-        peers.push(Peer { ip: *ip, prefix, class: classes.number(key, None) });
+        peers.push(Peer {
+            ip: *ip,
+            prefix,
+            class: number(offers.clone()),
+        });
+    }
+    for offer in &places.frames {
+        number(vec![*offer]);
     }
     peers
 }
 
 fn permits(
     folder: &Folder,
-    lowered: &Lowered,
+    places: &Places,
     classes: &Classes,
     sources: &BTreeMap<ClassId, u32>,
 ) -> Vec<Permit> {
-    let mut offered_by: BTreeMap<u32, Vec<ClassId>> = BTreeMap::new();
-    for (number, key) in classes.keys.iter().enumerate() {
-        for service in &key.offers {
-            offered_by.entry(*service).or_default().push(id(number));
-        }
+    let mut by_profile: BTreeMap<u32, Vec<ClassId>> = BTreeMap::new();
+    for (class, profile) in sources {
+        by_profile.entry(*profile).or_default().push(*class);
     }
-    let mut permits: BTreeMap<(ClassId, ClassId, Transport, u16), &str> = BTreeMap::new();
-    for (from, profile) in sources {
-        for grant in lowered.profiles.get(index(*profile)).into_iter().flatten() {
-            let Some(service) = folder.estate.services.get(index(grant.service)) else {
-                continue;
-            };
-            let Some(policy) = folder.policies.get(index(grant.policy)) else {
-                continue;
-            };
-            for to in offered_by.get(&grant.service).into_iter().flatten() {
-                permits.entry((*from, *to, service.transport, service.port)).or_insert(&policy.id);
+    let mut permits: BTreeMap<(ClassId, ClassId, Transport, u16), u32> = BTreeMap::new();
+    for (number, key) in classes.keys.iter().enumerate() {
+        for offer in key
+            .offers
+            .iter()
+            .filter_map(|offer| places.offers.get(index(*offer)))
+        {
+            for (profile, policy) in &offer.audience {
+                for from in by_profile.get(profile).into_iter().flatten() {
+                    let first = permits
+                        .entry((*from, id(number), offer.transport, offer.port))
+                        .or_insert(*policy);
+                    *first = (*first).min(*policy);
+                }
             }
         }
     }
+    let rule = |policy: u32| {
+        folder
+            .policies
+            .get(index(policy))
+            .map_or("", |p| p.id.as_str())
+    };
     permits
         .into_iter()
-        .map(|((from, to, transport, port), rule)| Permit {
+        .map(|((from, to, transport, port), policy)| Permit {
             from,
             to,
             transport,
             first_port: port,
             last_port: port,
-            rule: rule.to_owned(),
+            rule: rule(policy).to_owned(),
         })
         .collect()
 }
@@ -471,8 +546,8 @@ fn exceptions(folder: &Folder) -> Result<Vec<Exception>, CompileError> {
         if from.is_empty() {
             return Err(without("the device has no address"));
         }
-        if to.is_empty() {
-            return Err(without("the service has no address"));
+        if to.is_empty() || service.transport == Transport::Link {
+            return Err(without("the service has no IP address"));
         }
         for from in &from {
             for to in to.iter().filter(|to| to.is_ipv4() == from.is_ipv4()) {

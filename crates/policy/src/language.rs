@@ -264,7 +264,7 @@ pub enum Value<'a> {
     /// Entity: type and id.
     Entity(&'a str, &'a str),
     /// Set.
-    Set(Vec<Value<'a>>),
+    Set(Vec<Self>),
     /// The context record.
     Context,
 }

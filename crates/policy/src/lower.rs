@@ -106,11 +106,7 @@ pub fn lower(folder: &Folder) -> Lowered {
 }
 
 /// Policies that forbid a device (by index) a service (by index): what no exception may lift.
-pub(crate) fn forbidding<'f>(
-    folder: &'f Folder,
-    device: usize,
-    service: usize,
-) -> Option<&'f Policy> {
+pub(crate) fn forbidding(folder: &Folder, device: usize, service: usize) -> Option<&Policy> {
     let world = World::of(folder);
     folder
         .policies
@@ -352,8 +348,7 @@ fn alike(folder: &Folder, world: &World<'_>) -> Vec<Vec<usize>> {
         .filter(|_| hosts_matter)
         .collect();
     let mut groups: Vec<Vec<usize>> = Vec::new();
-    let mut known: HashMap<(&str, &str, &str, u8, &str, &str, &str, Option<&str>), usize> =
-        HashMap::new();
+    let mut known: HashMap<_, usize> = HashMap::new();
     for (i, device) in folder.estate.devices.iter().enumerate() {
         let id = device.id.as_str();
         let alone = (named.contains(id) || hosts.contains(id)).then_some(id);

@@ -178,10 +178,9 @@ pub fn analyse(folder: &Folder, lowered: &Lowered) -> Analysis {
         .map(|d| lowered.profiles.get(profile(d)).map_or(0, |g| long(g.len())))
         .collect();
     for (service, host) in hosts.iter().enumerate() {
-        if let Some(host) = host.filter(|host| lowered.grant(*host, service).is_some()) {
-            if let Some(n) = direct_services.get_mut(host) {
-                *n = n.saturating_sub(1);
-            }
+        let granted = host.filter(|host| lowered.grant(*host, service).is_some());
+        if let Some(n) = granted.and_then(|host| direct_services.get_mut(host)) {
+            *n = n.saturating_sub(1);
         }
     }
     let direct_devices: Vec<u64> = (0..device_count)

@@ -230,31 +230,37 @@ impl<'a> Scene<'a> {
         reasons
     }
 
-    /// Users of the same kind of path other than the path's own device.
-    fn other_users(&self, path: &Path) -> BTreeSet<usize> {
-        let kinds = self.kinds(path);
-        let users = kinds.iter().filter_map(|kind| self.users.get(kind)).flatten();
-        users.copied().filter(|user| *user != path.from).collect()
+    /// Users of the same kinds of path other than the path's own device; may repeat one.
+    fn other_users(&self, path: &Path) -> impl Iterator<Item = usize> + '_ {
+        let (kinds, from) = (self.kinds(path), path.from);
+        let users = kinds
+            .into_iter()
+            .filter_map(|kind| self.users.get(&kind))
+            .flatten();
+        users.copied().filter(move |user| *user != from)
     }
 
-    /// Peers: same type; same zone for a destination inside, same site for one outside.
-    fn peers(&self, device: &Device, service: &Service, from: usize) -> Vec<usize> {
-        let site = self.sites.get(device.zone.as_str()).copied().unwrap_or("");
-        let place = if service.device.is_some() { device.zone.as_str() } else { site };
-        let all = self.peers.get(&(device.kind.as_str(), place)).into_iter().flatten();
-        all.copied().filter(|peer| *peer != from).collect()
+    /// Where a device's peers for a service are: in its zone for a service inside, at its site else.
+    fn place(&self, device: &'a Device, service: &Service) -> &'a str {
+        match service.device {
+            Some(_) => &device.zone,
+            None => self.sites.get(device.zone.as_str()).copied().unwrap_or(""),
+        }
     }
 
     fn scanner(&self, path: &Path, device: &Device, service: &Service) -> Option<String> {
         let finding = self.scanners.get(&path.from)?;
-        let others = self.other_users(path);
+        let alike = |user: usize| {
+            self.estate
+                .devices
+                .get(user)
+                .is_some_and(|u| u.kind == device.kind)
+        };
+        let mut others = self.other_users(path);
         let shared = if is_infrastructure(service) {
-            !others.is_empty()
+            others.next().is_some()
         } else {
-            device.kind != class::UNKNOWN
-                && others
-                    .iter()
-                    .any(|o| self.estate.devices.get(*o).is_some_and(|o| o.kind == device.kind))
+            device.kind != class::UNKNOWN && others.any(alike)
         };
         (!shared).then(|| {
             format!("the device probes the network ({finding}) and no peer uses this path")
@@ -264,7 +270,7 @@ impl<'a> Scene<'a> {
     fn rare(
         &self,
         path: &Path,
-        device: &Device,
+        device: &'a Device,
         service: &Service,
         options: &DraftOptions,
     ) -> Option<String> {
@@ -273,20 +279,48 @@ impl<'a> Scene<'a> {
         {
             return None;
         }
-        let others = self.other_users(path);
-        if is_infrastructure(service) && (service.device.is_some() || !others.is_empty()) {
+        if is_infrastructure(service) {
+            let used = service.device.is_some() || self.other_users(path).next().is_some();
+            if used {
+                return None;
+            }
+        }
+        let place = self.place(device, service);
+        let peers = self
+            .peers
+            .get(&(device.kind.as_str(), place))
+            .map_or(&[][..], Vec::as_slice);
+        let others = peers.len().saturating_sub(1);
+        if others < options.rare_peers_min.max(1) || self.a_peer_uses(path, device, place, peers) {
             return None;
         }
-        let peers = self.peers(device, service, path.from);
-        let without = peers.iter().filter(|peer| !others.contains(peer)).count();
-        let alone = without == peers.len();
-        let what = if without == 1 { "does not use it" } else { "do not use it" };
-        (alone && without >= options.rare_peers_min.max(1)).then(|| {
-            format!(
-                "only this device uses it; the {} of type {} {what}",
-                count(without, "other device"),
-                device.kind
-            )
+        let (n, verb) = (
+            count(others, "other device"),
+            if others == 1 { "does" } else { "do" },
+        );
+        Some(format!(
+            "only this device uses it; the {n} of type {} {verb} not use it",
+            device.kind
+        ))
+    }
+
+    /// Looks through the peers or through the users, whichever are fewer: either may be the whole estate.
+    fn a_peer_uses(&self, path: &Path, device: &Device, place: &str, peers: &[usize]) -> bool {
+        let kinds = self.kinds(path);
+        let sets: Vec<&BTreeSet<usize>> = kinds
+            .iter()
+            .filter_map(|kind| self.users.get(kind))
+            .collect();
+        if sets.iter().map(|users| users.len()).sum::<usize>() > peers.len() {
+            return peers
+                .iter()
+                .any(|p| *p != path.from && sets.iter().any(|users| users.contains(p)));
+        }
+        self.other_users(path).any(|user| {
+            self.estate.devices.get(user).is_some_and(|u| {
+                let here = u.zone == place || self.sites.get(u.zone.as_str()) == Some(&place);
+                u.kind == device.kind && here
+            })
         })
     }
 

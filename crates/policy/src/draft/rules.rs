@@ -167,9 +167,13 @@ impl<'a> Work<'a> {
             }
             for (cell, users) in by_cell.iter().filter(|((_, k), _)| k == kind) {
                 let all = self.cells.get(cell).map_or(&[][..], Vec::as_slice);
-                let others = all.iter().filter(|d| Some(**d) != self.host(service)).count();
-                let shared = users.len() >= self.options.shared_by_min.max(2)
-                    && self.enough(users.len(), others)
+                let others = all
+                    .iter()
+                    .filter(|d| Some(**d) != self.host(service))
+                    .count();
+                let several = users.len() >= self.options.shared_by_min.max(2)
+                    && self.enough(users.len(), others);
+                let shared = (several || self.is_dhcp(service))
                     && self.alike(cell)
                     && self.clean(all, service);
                 if shared {
@@ -180,6 +184,12 @@ impl<'a> Work<'a> {
             }
         }
         subjects
+    }
+
+    /// Leases are renewed seldom: a short capture sees one device ask, and the others need it as much.
+    fn is_dhcp(&self, service: usize) -> bool {
+        let service = self.estate.services.get(service);
+        service.is_some_and(|s| s.transport == Transport::Udp && matches!(s.port, 67 | 547))
     }
 
     /// Devices of the cell do the same job, so that what several do may be granted to all.
@@ -195,6 +205,10 @@ impl<'a> Work<'a> {
         service: usize,
         by_cell: &BTreeMap<(String, String), Vec<usize>>,
     ) -> bool {
+        let zones = self.zones_of.get(kind).map_or(0, BTreeSet::len);
+        if by_cell.keys().filter(|(_, k)| k == kind).count() < zones {
+            return false;
+        }
         let cells = self.cells_of(kind);
         let users: usize =
             by_cell.iter().filter(|((_, k), _)| k == kind).map(|(_, u)| u.len()).sum();

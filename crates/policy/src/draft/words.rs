@@ -59,7 +59,7 @@ pub(super) fn limits(folder: &Folder, lowered: &Lowered) -> Vec<String> {
         (
             link,
             "service",
-            "not IP: permitted in words, but a fence for IP packets neither opens nor closes it",
+            "not IP: opened and closed only where the fence also stands between bridge ports",
         ),
         (
             nowhere,

@@ -145,10 +145,9 @@ impl Check<'_> {
                 let what = format!("zone `{}` has no site", device.zone);
                 self.fault(ESTATE_FILE, "id", &device.zone, 0, &what, why);
             }
-            if let Some(behind) = device.behind.as_ref() {
-                if !self.names.devices.contains(behind.as_str()) {
-                    self.unknown(ESTATE_FILE, "behind", "device", behind.as_str());
-                }
+            let behind = device.behind.as_ref().map(|behind| behind.as_str());
+            if let Some(behind) = behind.filter(|behind| !self.names.devices.contains(behind)) {
+                self.unknown(ESTATE_FILE, "behind", "device", behind);
             }
             self.owner(ESTATE_FILE, &device.owner);
             for ip in &device.addresses {

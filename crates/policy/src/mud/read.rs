@@ -109,7 +109,7 @@ impl Reader<'_> {
                 "mud-signature" => mud.signature_url = text(self),
                 "last-update" => mud.last_update = text(self).unwrap_or_default(),
                 "cache-validity" => {
-                    mud.cache_validity_hours = self.number(&at, value).unwrap_or(48)
+                    mud.cache_validity_hours = self.number(&at, value).unwrap_or(48);
                 }
                 "is-supported" => match value.as_bool() {
                     Some(yes) => mud.is_supported = yes,
@@ -305,16 +305,19 @@ impl Reader<'_> {
             match key.as_str() {
                 "protocol" => ip.protocol = self.number(&at, value),
                 "source-ipv4-network" | "source-ipv6-network" => {
-                    ip.source = self.network(&at, value)
+                    ip.source = self.network(&at, value);
                 }
                 "destination-ipv4-network" | "destination-ipv6-network" => {
                     ip.destination = self.network(&at, value);
                 }
                 "ietf-acldns:src-dnsname" | "src-dnsname" => ip.source_name = self.text(&at, value),
                 "ietf-acldns:dst-dnsname" | "dst-dnsname" => {
-                    ip.destination_name = self.text(&at, value)
+                    ip.destination_name = self.text(&at, value);
                 }
-                "source-port-range" | "destination-port-range" => {
+                "source-port-range"
+                | "source-port-range-or-operator"
+                | "destination-port-range"
+                | "destination-port-range-or-operator" => {
                     let port = self.port(&at, value);
                     let ports = matches.ports.get_or_insert_default();
                     let source = key.starts_with("source");
@@ -355,7 +358,7 @@ impl Reader<'_> {
             match key.as_str() {
                 "source-port" | "source-port-range" => ports.source = self.port(&at, value),
                 "destination-port" | "destination-port-range" => {
-                    ports.destination = self.port(&at, value)
+                    ports.destination = self.port(&at, value);
                 }
                 "ietf-mud:direction-initiated" | "direction-initiated" => {
                     ports.initiated = self.initiated(&at, value);
@@ -363,9 +366,18 @@ impl Reader<'_> {
                 _ => self.must_know(path, key),
             }
         }
-        if matches.ports.replace(ports).is_some() {
-            self.fault(path, "ports are given twice");
+        // Before the RFC the ports could stand among the IP fields and the direction here.
+        if let Some(before) = matches.ports.take() {
+            if (before.source.is_some() && ports.source.is_some())
+                || (before.destination.is_some() && ports.destination.is_some())
+            {
+                self.fault(path, "ports are given twice");
+            }
+            ports.source = ports.source.or(before.source);
+            ports.destination = ports.destination.or(before.destination);
+            ports.initiated = ports.initiated.or(before.initiated);
         }
+        matches.ports = Some(ports);
     }
 
     fn port(&mut self, path: &str, value: &Json) -> Option<PortMatch> {

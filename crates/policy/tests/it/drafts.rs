@@ -37,8 +37,10 @@ fn the_reach_of_a_warehouse() {
 fn the_taken_over_camera_meets_the_fence() {
     let compiled = ruleset(&drafted().folder, 1, None).unwrap();
     let member = |device: &str| {
-        let member =
-            compiled.members.iter().find(|m| m.device.as_str() == device && !m.ip.is_unspecified());
+        let member = compiled
+            .members
+            .iter()
+            .find(|m| m.device.as_str() == device);
         let member = member.unwrap();
         (member.mac, member.ip)
     };
@@ -249,15 +251,38 @@ fn two_names_at_one_address_are_pointed_out() {
 }
 
 #[test]
-fn dhcp_is_asked_without_an_address() {
+fn one_lease_seen_is_a_lease_for_all_of_the_type() {
+    let folder = drafted().folder;
+    let dhcp = folder
+        .estate
+        .services
+        .iter()
+        .position(|s| s.port == 67)
+        .unwrap();
+    let lowered = lower(&folder);
+    let granted = folder.estate.devices.iter().enumerate();
+    let granted = granted.filter(|(d, _)| lowered.grant(*d, dhcp).is_some());
+    let granted: Vec<&str> = granted.map(|(_, device)| device.id.as_str()).collect();
+    assert_eq!(granted, ["cam-1", "cam-2", "cam-3", "cam-4"]);
+}
+
+#[test]
+fn frames_to_a_group_have_a_class_without_addresses() {
     let compiled = ruleset(&drafted().folder, 1, None).unwrap();
-    let asking: Vec<_> = compiled
+    let permit = compiled
+        .permits
+        .iter()
+        .find(|p| p.transport == Transport::Link)
+        .unwrap();
+    assert_eq!((permit.first_port, permit.last_port), (0x88b8, 0x88b8));
+    let from = compiled
         .members
         .iter()
-        .filter(|m| m.ip.is_unspecified())
-        .map(|m| m.device.as_str())
-        .collect();
-    assert_eq!(asking, ["cam-1"]);
+        .find(|m| m.class == permit.from)
+        .unwrap();
+    assert_eq!(from.device.as_str(), "plc-1");
+    assert!(compiled.members.iter().all(|m| m.class != permit.to));
+    assert!(compiled.peers.iter().all(|p| p.class != permit.to));
 }
 
 #[test]
@@ -284,4 +309,27 @@ fn names_from_the_wire_cannot_write_policy() {
     let read = folder::parse(&draft.files).unwrap();
     assert!(read.policies.iter().all(|p| p.id.starts_with("base.")), "{:?}", read.policies);
     assert_eq!(read.estate, draft.folder.estate);
+}
+
+#[test]
+fn a_refused_service_stops_the_grouping() {
+    for (refused, permits) in [(false, 1), (true, 3)] {
+        let mut s = Sample::new(60);
+        s.device("hmi", "hmi", &["10.0.0.9"]);
+        for n in 1..=4u8 {
+            let (plc, ip) = (format!("plc-{n}"), format!("10.0.0.{n}"));
+            s.device(&plc, "plc", &[&ip]);
+            let service = s.service(&plc, "", &[&ip], TCP, 502, "modbus");
+            let conduit = s.path("hmi", &service);
+            if refused && n == 4 {
+                conduit.proposal = model::inspect::Proposal::NotAllowed("odd".to_owned());
+            }
+        }
+        let draft = draft(&s.0, &DraftOptions::default());
+        assert_eq!(draft.folder.estate.conduits.len(), permits);
+        assert_eq!(
+            lower(&draft.folder).grants(0).len(),
+            if refused { 3 } else { 4 }
+        );
+    }
 }

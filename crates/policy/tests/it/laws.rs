@@ -14,7 +14,7 @@ use policy::reach::{analyse, closure};
 use policy::{cedar, check};
 use proptest::prelude::*;
 
-use crate::sample::estates;
+use crate::sample::{Sample, TCP, estates};
 
 /// Cedar, the lowered form and the ruleset give one answer for every device and service.
 fn agree(folder: &Folder) -> Result<(), TestCaseError> {
@@ -220,4 +220,37 @@ fn written(
     format!(
         "@id(\"z{n}\")\n{effect} ({principal}, action == Action::\"connect\", {resource}){condition};\n"
     )
+}
+
+/// Devices that differ only in what they offer are told apart where a policy looks at the host.
+#[test]
+fn a_policy_may_look_at_the_host() {
+    let mut s = Sample::new(60);
+    for n in 1..=3u8 {
+        let (camera, ip) = (format!("cam-{n}"), format!("10.0.0.{n}"));
+        s.device(&camera, "ip-camera", &[&ip]);
+        s.service(&camera, "", &[&ip], TCP, 554, "rtsp");
+    }
+    for condition in [
+        "resource.device == principal",
+        "!(principal in [resource.device])",
+    ] {
+        let mut folder = draft(&s.0, &DraftOptions::default()).folder;
+        let text = format!(
+            "@id(\"host\") permit (principal, action, resource) when {{ resource has device && {condition} }};"
+        );
+        folder
+            .policies
+            .extend(cedar::read_all(&[("policies/z.cedar", &text)]).unwrap());
+        let counts: Vec<usize> = (0..3).map(|d| lower(&folder).grants(d).len()).collect();
+        assert_eq!(
+            counts,
+            if condition.starts_with('!') {
+                [2, 2, 2]
+            } else {
+                [1, 1, 1]
+            }
+        );
+        agree(&folder).unwrap();
+    }
 }

@@ -1,5 +1,12 @@
 //! Tests of the crate as its users see it.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod drafts;
 mod folders;
 mod laws;

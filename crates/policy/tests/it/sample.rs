@@ -98,8 +98,11 @@ impl Sample {
         protocol: &str,
     ) -> String {
         let ips: Vec<IpAddr> = ips.iter().map(|ip| ip.parse().unwrap()).collect();
-        let group = ips.first().is_some_and(IpAddr::is_multicast)
-            || ips.iter().any(|ip| *ip == IpAddr::from([255, 255, 255, 255]));
+        let group = transport == Transport::Link
+            || ips.first().is_some_and(IpAddr::is_multicast)
+            || ips
+                .iter()
+                .any(|ip| *ip == IpAddr::from([255, 255, 255, 255]));
         let scope = match (host.is_empty(), group) {
             (false, _) => Scope::Estate,
             (true, true) => Scope::Group,
