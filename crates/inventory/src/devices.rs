@@ -280,7 +280,8 @@ fn device(
     let ips = addresses(cluster, owners);
     let forwards: usize =
         cluster.nodes.iter().map(|(id, _)| owners.node(*id).forwarded.len()).sum();
-    let role = role(forwards, cluster.root, ports)
+    let serves_network = facts.iter().any(|f| matches!(&*f.field, "dhcp.server" | "ndp.router"));
+    let role = role(forwards, serves_network, cluster.root, ports)
         .or_else(|| beliefs.take(Attribute::Role).map(|r| r.value));
     let parent = cluster.nodes.iter().find_map(|(_, n)| {
         let (parent, via) = match &n.identity {
@@ -451,9 +452,9 @@ fn addresses(cluster: &Cluster<'_>, owners: &Owners) -> Vec<IpAddr> {
 }
 
 /// The part a device plays, as far as its traffic shows.
-fn role(forwards: usize, root: NodeId, ports: &Ports) -> Option<String> {
+fn role(forwards: usize, serves_network: bool, root: NodeId, ports: &Ports) -> Option<String> {
     let count = |map: &BTreeMap<NodeId, BTreeSet<NodeId>>| map.get(&root).map_or(0, BTreeSet::len);
-    let word = if forwards >= GATEWAY_FORWARDS_MIN {
+    let word = if forwards >= GATEWAY_FORWARDS_MIN || serves_network {
         "gateway"
     } else if count(&ports.polled) >= MASTER_POLLS_MIN {
         "scada-master"

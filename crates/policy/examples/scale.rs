@@ -83,9 +83,7 @@ fn chain(devices: u32) -> Result<(), Box<dyn std::error::Error>> {
             .collect();
         of.sort_unstable();
         of.dedup();
-        of.into_iter()
-            .map(|service| Grant { service, policy: 0 })
-            .collect()
+        of.into_iter().map(|service| Grant { service, policy: 0 }).collect()
     };
     let lowered = Lowered {
         profile_of: (0..devices).collect(),
@@ -153,6 +151,7 @@ fn device(n: u32, shop: u32, kind: &str, at: Timestamp) -> Result<Device, IdErro
         os: None,
         chip_vendor: None,
         role: None,
+        status: model::inspect::Status::Confirmed,
         assurance: Assurance::Observed,
         parent: None,
         children: Vec::new(),
@@ -161,6 +160,7 @@ fn device(n: u32, shop: u32, kind: &str, at: Timestamp) -> Result<Device, IdErro
         firmware_history: Vec::new(),
         mud_url: None,
         located_at: Vec::new(),
+        clients: Vec::new(),
         merge_suggestions: Vec::new(),
         protocols: Vec::new(),
         first_seen: at,

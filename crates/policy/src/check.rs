@@ -50,17 +50,10 @@ fn paths(folder: &Folder, lowered: &Lowered) -> Vec<Fault> {
 }
 
 fn granted_by(folder: &Folder, policy: u32) -> String {
-    folder
-        .policies
-        .get(index(policy))
-        .map_or(String::new(), |p| {
-            let line = if p.line == 0 {
-                String::new()
-            } else {
-                format!(":{}", p.line)
-            };
-            format!("`{}` grants it ({}{line})", p.id, p.file)
-        })
+    folder.policies.get(index(policy)).map_or(String::new(), |p| {
+        let line = if p.line == 0 { String::new() } else { format!(":{}", p.line) };
+        format!("`{}` grants it ({}{line})", p.id, p.file)
+    })
 }
 
 fn reach(folder: &Folder, analysis: &Analysis) -> Vec<Fault> {

@@ -92,15 +92,7 @@ pub fn ruleset_of(
     let permits = permits(folder, &places, &classes, &sources);
     let exceptions = exceptions(folder)?;
     let classes = classes.named(&places);
-    Ok(Ruleset {
-        generation,
-        parent,
-        classes,
-        members,
-        peers,
-        permits,
-        exceptions,
-    })
+    Ok(Ruleset { generation, parent, classes, members, peers, permits, exceptions })
 }
 
 /// A device's link addresses: its own, else those of the device it sits behind.
@@ -241,10 +233,7 @@ impl Places {
         let mut audiences: BTreeMap<u32, Vec<(u32, u32)>> = BTreeMap::new();
         for (profile, grants) in lowered.profiles.iter().enumerate() {
             for grant in grants {
-                audiences
-                    .entry(grant.service)
-                    .or_default()
-                    .push((small(profile), grant.policy));
+                audiences.entry(grant.service).or_default().push((small(profile), grant.policy));
             }
         }
         let devices = by_id(folder);
@@ -259,11 +248,7 @@ impl Places {
             let Some(service) = folder.estate.services.get(index(number)) else {
                 continue;
             };
-            let offer = Offer {
-                transport: service.transport,
-                port: service.port,
-                audience,
-            };
+            let offer = Offer { transport: service.transport, port: service.port, audience };
             let offer = *known.entry(offer).or_insert_with_key(|offer| {
                 places.offers.push(offer.clone());
                 places.names.push(BTreeSet::new());
@@ -271,11 +256,7 @@ impl Places {
             });
             if service.device.is_none() {
                 let name = slug(&service.name);
-                let name = if name.is_empty() {
-                    slug(service.id.as_str())
-                } else {
-                    name
-                };
+                let name = if name.is_empty() { slug(service.id.as_str()) } else { name };
                 if let Some(names) = places.names.get_mut(index(offer)) {
                     names.insert(name);
                 }
@@ -299,10 +280,7 @@ impl Places {
     }
 
     fn name(&self, offers: &[u32]) -> String {
-        let names = offers
-            .iter()
-            .filter_map(|offer| self.names.get(index(*offer)))
-            .flatten();
+        let names = offers.iter().filter_map(|offer| self.names.get(index(*offer))).flatten();
         let names: BTreeSet<&String> = names.collect();
         let rest = names.len().saturating_sub(1);
         match names.first() {
@@ -418,12 +396,7 @@ fn members(
             let class = classes.number(key, Some(device.id.as_str()));
             for mac in &macs {
                 sources.insert(class, profile);
-                members.push(Member {
-                    device: device.id.clone(),
-                    mac: *mac,
-                    ip,
-                    class,
-                });
+                members.push(Member { device: device.id.clone(), mac: *mac, ip, class });
             }
         }
     }
@@ -442,26 +415,13 @@ fn peers(folder: &Folder, places: &Places, classes: &mut Classes) -> Vec<Peer> {
         }
     }
     let mut number = |offers: Vec<u32>| {
-        let key = Key {
-            zone: None,
-            mode: Mode::Enforce,
-            profile: None,
-            offers,
-        };
+        let key = Key { zone: None, mode: Mode::Enforce, profile: None, offers };
         classes.number(key, None)
     };
     let mut peers = Vec::new();
-    for (ip, offers) in places
-        .offers_at
-        .iter()
-        .filter(|(ip, _)| !owned.contains(ip))
-    {
+    for (ip, offers) in places.offers_at.iter().filter(|(ip, _)| !owned.contains(ip)) {
         let prefix = if ip.is_ipv4() { 32 } else { 128 };
-        peers.push(Peer {
-            ip: *ip,
-            prefix,
-            class: number(offers.clone()),
-        });
+        peers.push(Peer { ip: *ip, prefix, class: number(offers.clone()) });
     }
     for offer in &places.frames {
         number(vec![*offer]);
@@ -481,11 +441,7 @@ fn permits(
     }
     let mut permits: BTreeMap<(ClassId, ClassId, Transport, u16), u32> = BTreeMap::new();
     for (number, key) in classes.keys.iter().enumerate() {
-        for offer in key
-            .offers
-            .iter()
-            .filter_map(|offer| places.offers.get(index(*offer)))
-        {
+        for offer in key.offers.iter().filter_map(|offer| places.offers.get(index(*offer))) {
             for (profile, policy) in &offer.audience {
                 for from in by_profile.get(profile).into_iter().flatten() {
                     let first = permits
@@ -496,12 +452,7 @@ fn permits(
             }
         }
     }
-    let rule = |policy: u32| {
-        folder
-            .policies
-            .get(index(policy))
-            .map_or("", |p| p.id.as_str())
-    };
+    let rule = |policy: u32| folder.policies.get(index(policy)).map_or("", |p| p.id.as_str());
     permits
         .into_iter()
         .map(|((from, to, transport, port), policy)| Permit {

@@ -10,10 +10,10 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use inventory::{Inventory, Knowledge};
 use miette::{Diagnostic, IntoDiagnostic, Result, WrapErr};
-use model::inspect::{Input, Proposal, Report, SCHEMA, Severity, Span};
+use model::inspect::{Input, Proposal, Report, SCHEMA, Severity, Span, Status};
 use model::{SensorId, SiteId, Timestamp};
 use policy::draft::{Draft, DraftOptions, draft};
-use sensor::capture::{self, Merge, Ring, Source, Status, ring};
+use sensor::capture::{self, Merge, Ring, Source, ring};
 use sensor::{Config, Frame, Sensor};
 
 use crate::args::{Inspect, Output};
@@ -134,6 +134,10 @@ pub(crate) fn learn(
         reach: None,
     };
     bar.set_message("drafting policy and reach");
+    // Strays are in the document, but have no part in policy and reach.
+    let (confirmed, mut strays) =
+        report.devices.into_iter().partition(|d| d.status == Status::Confirmed);
+    report.devices = confirmed;
     let draft = draft(&report, &DraftOptions::default());
     for refused in &draft.refused {
         let why: Vec<&str> = refused.reasons.iter().map(|r| r.text.as_str()).collect();
@@ -144,6 +148,8 @@ pub(crate) fn learn(
         }
     }
     report.reach = Some(policy::reach::reach(&report, &draft.folder));
+    report.devices.append(&mut strays);
+    report.devices.sort_by(|a, b| (a.first_seen, &a.id).cmp(&(b.first_seen, &b.id)));
     Learnt { report, draft }
 }
 
@@ -206,7 +212,7 @@ fn progress(args: &Inspect, sources: &[Box<dyn Source>]) -> ProgressBar {
 
 fn tick(bar: &ProgressBar, packets: &Merge, count: u64) {
     let status = packets.status();
-    let dropped: u64 = status.iter().map(|s: &Status| s.dropped).sum();
+    let dropped: u64 = status.iter().map(|s| s.dropped).sum();
     bar.set_position(status.iter().map(|s| s.position).sum());
     let lost = if dropped > 0 { format!(", {dropped} dropped") } else { String::new() };
     bar.set_message(format!("{:.1} M packets{lost}", count as f64 / 1e6));

@@ -16,8 +16,6 @@ use crate::inspect::Learnt;
 const DEVICES_SHOWN: usize = 60;
 const FINDINGS_SHOWN: usize = 12;
 const SERVICES_SHOWN: usize = 15;
-/// Width when standard output is no terminal.
-const WIDTH: u16 = 130;
 
 pub(crate) fn print(out: &mut dyn Write, learnt: &Learnt, args: &Inspect) -> io::Result<()> {
     let report = &learnt.report;
@@ -314,9 +312,9 @@ fn next_steps(out: &mut dyn Write, args: &Inspect, learnt: &Learnt) -> io::Resul
 pub(crate) fn table(head: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(head.iter().copied());
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    if table.width().is_none() {
-        table.set_width(WIDTH);
+    // A file or a pipe has no width: nothing is wrapped there, so that every row is one line.
+    if table.is_tty() {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
     }
     table
 }

@@ -14,6 +14,7 @@ pub mod capture;
 mod dispatch;
 mod flows;
 mod fragments;
+pub mod fuzzing;
 mod links;
 mod report;
 mod streams;

@@ -233,10 +233,7 @@ impl<'a> Scene<'a> {
     /// Users of the same kinds of path other than the path's own device; may repeat one.
     fn other_users(&self, path: &Path) -> impl Iterator<Item = usize> + '_ {
         let (kinds, from) = (self.kinds(path), path.from);
-        let users = kinds
-            .into_iter()
-            .filter_map(|kind| self.users.get(&kind))
-            .flatten();
+        let users = kinds.into_iter().filter_map(|kind| self.users.get(&kind)).flatten();
         users.copied().filter(move |user| *user != from)
     }
 
@@ -250,12 +247,8 @@ impl<'a> Scene<'a> {
 
     fn scanner(&self, path: &Path, device: &Device, service: &Service) -> Option<String> {
         let finding = self.scanners.get(&path.from)?;
-        let alike = |user: usize| {
-            self.estate
-                .devices
-                .get(user)
-                .is_some_and(|u| u.kind == device.kind)
-        };
+        let alike =
+            |user: usize| self.estate.devices.get(user).is_some_and(|u| u.kind == device.kind);
         let mut others = self.other_users(path);
         let shared = if is_infrastructure(service) {
             others.next().is_some()
@@ -286,31 +279,20 @@ impl<'a> Scene<'a> {
             }
         }
         let place = self.place(device, service);
-        let peers = self
-            .peers
-            .get(&(device.kind.as_str(), place))
-            .map_or(&[][..], Vec::as_slice);
+        let peers = self.peers.get(&(device.kind.as_str(), place)).map_or(&[][..], Vec::as_slice);
         let others = peers.len().saturating_sub(1);
         if others < options.rare_peers_min.max(1) || self.a_peer_uses(path, device, place, peers) {
             return None;
         }
-        let (n, verb) = (
-            count(others, "other device"),
-            if others == 1 { "does" } else { "do" },
-        );
-        Some(format!(
-            "only this device uses it; the {n} of type {} {verb} not use it",
-            device.kind
-        ))
+        let (n, verb) = (count(others, "other device"), if others == 1 { "does" } else { "do" });
+        Some(format!("only this device uses it; the {n} of type {} {verb} not use it", device.kind))
     }
 
     /// Looks through the peers or through the users, whichever are fewer: either may be the whole estate.
     fn a_peer_uses(&self, path: &Path, device: &Device, place: &str, peers: &[usize]) -> bool {
         let kinds = self.kinds(path);
-        let sets: Vec<&BTreeSet<usize>> = kinds
-            .iter()
-            .filter_map(|kind| self.users.get(kind))
-            .collect();
+        let sets: Vec<&BTreeSet<usize>> =
+            kinds.iter().filter_map(|kind| self.users.get(kind)).collect();
         if sets.iter().map(|users| users.len()).sum::<usize>() > peers.len() {
             return peers
                 .iter()

@@ -167,10 +167,7 @@ impl<'a> Work<'a> {
             }
             for (cell, users) in by_cell.iter().filter(|((_, k), _)| k == kind) {
                 let all = self.cells.get(cell).map_or(&[][..], Vec::as_slice);
-                let others = all
-                    .iter()
-                    .filter(|d| Some(**d) != self.host(service))
-                    .count();
+                let others = all.iter().filter(|d| Some(**d) != self.host(service)).count();
                 let several = users.len() >= self.options.shared_by_min.max(2)
                     && self.enough(users.len(), others);
                 let shared = (several || self.is_dhcp(service))

@@ -37,10 +37,7 @@ fn the_reach_of_a_warehouse() {
 fn the_taken_over_camera_meets_the_fence() {
     let compiled = ruleset(&drafted().folder, 1, None).unwrap();
     let member = |device: &str| {
-        let member = compiled
-            .members
-            .iter()
-            .find(|m| m.device.as_str() == device);
+        let member = compiled.members.iter().find(|m| m.device.as_str() == device);
         let member = member.unwrap();
         (member.mac, member.ip)
     };
@@ -253,12 +250,7 @@ fn two_names_at_one_address_are_pointed_out() {
 #[test]
 fn one_lease_seen_is_a_lease_for_all_of_the_type() {
     let folder = drafted().folder;
-    let dhcp = folder
-        .estate
-        .services
-        .iter()
-        .position(|s| s.port == 67)
-        .unwrap();
+    let dhcp = folder.estate.services.iter().position(|s| s.port == 67).unwrap();
     let lowered = lower(&folder);
     let granted = folder.estate.devices.iter().enumerate();
     let granted = granted.filter(|(d, _)| lowered.grant(*d, dhcp).is_some());
@@ -269,17 +261,9 @@ fn one_lease_seen_is_a_lease_for_all_of_the_type() {
 #[test]
 fn frames_to_a_group_have_a_class_without_addresses() {
     let compiled = ruleset(&drafted().folder, 1, None).unwrap();
-    let permit = compiled
-        .permits
-        .iter()
-        .find(|p| p.transport == Transport::Link)
-        .unwrap();
+    let permit = compiled.permits.iter().find(|p| p.transport == Transport::Link).unwrap();
     assert_eq!((permit.first_port, permit.last_port), (0x88b8, 0x88b8));
-    let from = compiled
-        .members
-        .iter()
-        .find(|m| m.class == permit.from)
-        .unwrap();
+    let from = compiled.members.iter().find(|m| m.class == permit.from).unwrap();
     assert_eq!(from.device.as_str(), "plc-1");
     assert!(compiled.members.iter().all(|m| m.class != permit.to));
     assert!(compiled.peers.iter().all(|p| p.class != permit.to));
@@ -327,9 +311,6 @@ fn a_refused_service_stops_the_grouping() {
         }
         let draft = draft(&s.0, &DraftOptions::default());
         assert_eq!(draft.folder.estate.conduits.len(), permits);
-        assert_eq!(
-            lower(&draft.folder).grants(0).len(),
-            if refused { 3 } else { 4 }
-        );
+        assert_eq!(lower(&draft.folder).grants(0).len(), if refused { 3 } else { 4 });
     }
 }

@@ -231,26 +231,14 @@ fn a_policy_may_look_at_the_host() {
         s.device(&camera, "ip-camera", &[&ip]);
         s.service(&camera, "", &[&ip], TCP, 554, "rtsp");
     }
-    for condition in [
-        "resource.device == principal",
-        "!(principal in [resource.device])",
-    ] {
+    for condition in ["resource.device == principal", "!(principal in [resource.device])"] {
         let mut folder = draft(&s.0, &DraftOptions::default()).folder;
         let text = format!(
             "@id(\"host\") permit (principal, action, resource) when {{ resource has device && {condition} }};"
         );
-        folder
-            .policies
-            .extend(cedar::read_all(&[("policies/z.cedar", &text)]).unwrap());
+        folder.policies.extend(cedar::read_all(&[("policies/z.cedar", &text)]).unwrap());
         let counts: Vec<usize> = (0..3).map(|d| lower(&folder).grants(d).len()).collect();
-        assert_eq!(
-            counts,
-            if condition.starts_with('!') {
-                [2, 2, 2]
-            } else {
-                [1, 1, 1]
-            }
-        );
+        assert_eq!(counts, if condition.starts_with('!') { [2, 2, 2] } else { [1, 1, 1] });
         agree(&folder).unwrap();
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use model::inspect::{
     Attribute, Conduit, Device, Direction, Evidence, Finding, Input, PathEvidence, Proposal,
-    Report, SCHEMA, Scope, Service, Severity, Span,
+    Report, SCHEMA, Scope, Service, Severity, Span, Status,
 };
 use model::observation::Transport;
 use model::{Assurance, DeviceId, Mac, ServiceId, SiteId, Timestamp};
@@ -68,6 +68,7 @@ impl Sample {
             os: None,
             chip_vendor: None,
             role: None,
+            status: Status::Confirmed,
             assurance: Assurance::Observed,
             parent: None,
             children: Vec::new(),
@@ -76,6 +77,7 @@ impl Sample {
             firmware_history: Vec::new(),
             mud_url: None,
             located_at: Vec::new(),
+            clients: Vec::new(),
             merge_suggestions: Vec::new(),
             protocols: Vec::new(),
             first_seen: at(0),
@@ -100,9 +102,7 @@ impl Sample {
         let ips: Vec<IpAddr> = ips.iter().map(|ip| ip.parse().unwrap()).collect();
         let group = transport == Transport::Link
             || ips.first().is_some_and(IpAddr::is_multicast)
-            || ips
-                .iter()
-                .any(|ip| *ip == IpAddr::from([255, 255, 255, 255]));
+            || ips.iter().any(|ip| *ip == IpAddr::from([255, 255, 255, 255]));
         let scope = match (host.is_empty(), group) {
             (false, _) => Scope::Estate,
             (true, true) => Scope::Group,
