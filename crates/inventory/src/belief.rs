@@ -15,6 +15,8 @@ use crate::vendors;
 const CONFIDENCE_MIN: f64 = 0.15;
 /// How much a full contradiction takes from the confidence in the winner.
 const CONTRADICTION_WEIGHT: f64 = 0.5;
+/// An update takes at least this long; versions said closer together belong to different parts.
+const VERSION_CHANGE_SECONDS_MIN: f64 = 30.0;
 /// Wire text kept with a piece of evidence, in bytes.
 const EVIDENCE_TEXT_MAX: usize = 120;
 
@@ -80,6 +82,13 @@ impl Beliefs {
         let mut current = Vec::new();
         for mut versions in by_origin.into_values() {
             versions.sort_by_key(|c| when(c));
+            let span = |c: Option<&&Claim>| c.map_or(Timestamp::MIN, |c| when(c));
+            let (first, last) = (span(versions.first()), span(versions.last()));
+            // Said in one breath: versions of several parts, not of several times.
+            if last.seconds_since(first) < VERSION_CHANGE_SECONDS_MIN {
+                current.append(&mut versions);
+                continue;
+            }
             let mut history: Vec<Version> = Vec::new();
             for claim in &versions {
                 if history.iter().all(|v| v.value != claim.value) {
@@ -297,8 +306,17 @@ mod tests {
     }
 
     #[test]
+    fn versions_said_in_one_breath_are_no_history() {
+        let facts = [said("ads.version", 20), said("ads.version", 10)];
+        let facts: Vec<&Said> = facts.iter().collect();
+        let claims =
+            [claim(Attribute::Firmware, "4.7", 0.9, 0), claim(Attribute::Firmware, "4.3", 0.9, 1)];
+        assert!(Beliefs::of(&claims, &facts).firmware_history.is_empty());
+    }
+
+    #[test]
     fn the_newest_firmware_is_current() {
-        let facts = [said("cip.revision", 20), said("cip.revision", 10)];
+        let facts = [said("cip.revision", 200), said("cip.revision", 10)];
         let facts: Vec<&Said> = facts.iter().collect();
         let claims =
             [claim(Attribute::Firmware, "4.7", 0.9, 0), claim(Attribute::Firmware, "4.3", 0.9, 1)];

@@ -116,6 +116,7 @@ pub(crate) fn display_name(device: &Device) -> String {
         .first()
         .cloned()
         .or_else(|| device.model.as_ref().filter(|m| m.is_product()).map(|m| m.value.clone()))
+        .or_else(|| device.ips.first().map(ToString::to_string))
         .unwrap_or_else(|| device.id.to_string())
 }
 

@@ -80,7 +80,8 @@ pub(crate) struct Inspect {
     /// Also write a draft policy folder (must be new or empty).
     #[arg(long, value_name = "DIR")]
     pub(crate) policy: Option<PathBuf>,
-    /// Further identification rules: a folder of *.toml files (see rules/README.md).
+    /// Further identification rules: a folder of *.toml files (see rules/README.md), Recog
+    /// fingerprints (*.xml) and Home Assistant matchers (*.py, *.json).
     #[arg(long, value_name = "DIR")]
     pub(crate) rules: Option<PathBuf>,
     /// Another table of address blocks (see rules/README.md).

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 use inventory::Knowledge;
+use inventory::import::{home_assistant, recog};
 use inventory::oui::Oui;
 use inventory::rules::{RulePack, Rules, shipped};
 use miette::{Diagnostic, IntoDiagnostic, Result, WrapErr};
@@ -32,11 +33,8 @@ pub(crate) fn load(rules: Option<&Path>, oui: Option<&Path>) -> Result<Knowledge
         let pack = RulePack::parse(name, text, &exists).into_diagnostic();
         packs.push(pack.wrap_err("a shipped rule pack is broken; this is a defect of Ringfence")?);
     }
-    for path in rules.map(toml_files).transpose()?.into_iter().flatten() {
-        let wrong = |why: String| Unusable { path: path.clone(), why };
-        let text = fs::read_to_string(&path).map_err(|e| wrong(e.to_string()))?;
-        let name = path.display().to_string();
-        packs.push(RulePack::parse(&name, &text, &exists).map_err(|e| wrong(e.to_string()))?);
+    for path in rules.map(rule_files).transpose()?.into_iter().flatten() {
+        packs.push(pack(&path, &exists)?);
     }
     let rules = Rules::new(packs).into_diagnostic()?;
     let oui = match oui {
@@ -61,16 +59,38 @@ fn plain(table: &[u8]) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-fn toml_files(folder: &Path) -> Result<Vec<PathBuf>> {
+/// One file of rules: Ringfence's own format, Recog fingerprints (`*.xml`) or Home Assistant's
+/// generated matchers (`*.py`, `*.json`). What an import cannot use is counted, not hidden.
+fn pack(path: &Path, exists: &dyn Fn(&str) -> bool) -> Result<RulePack> {
+    let wrong = |why: String| Unusable { path: path.to_owned(), why };
+    let text = fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+    let name = path.display().to_string();
+    let imported = match path.extension().and_then(|e| e.to_str()) {
+        Some("xml") => recog::parse(&text).map_err(|e| wrong(e.to_string()))?,
+        Some("py" | "json") => home_assistant::parse(&text).map_err(|e| wrong(e.to_string()))?,
+        _ => return Ok(RulePack::parse(&name, &text, exists).map_err(|e| wrong(e.to_string()))?),
+    };
+    eprintln!(
+        "ringfence: {name}: {} rules, {} skipped",
+        imported.rules.len(),
+        imported.skipped.len()
+    );
+    Ok(RulePack::from_rules(&name, &imported.rules, exists).map_err(|e| wrong(e.to_string()))?)
+}
+
+fn rule_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let wrong = |why: String| Unusable { path: folder.to_owned(), why };
     let entries = fs::read_dir(folder).map_err(|e| wrong(e.to_string()))?;
     let mut files: Vec<PathBuf> = entries
         .filter_map(|entry| entry.ok().map(|e| e.path()))
-        .filter(|path| path.extension().is_some_and(|e| e == "toml"))
+        .filter(|path| {
+            let extension = path.extension().and_then(|e| e.to_str());
+            extension.is_some_and(|e| matches!(e, "toml" | "xml" | "py" | "json"))
+        })
         .collect();
     files.sort();
     if files.is_empty() {
-        return Err(wrong("there is no *.toml file in it".to_owned()).into());
+        return Err(wrong("there is no *.toml, *.xml, *.py or *.json file in it".to_owned()).into());
     }
     Ok(files)
 }

@@ -587,6 +587,9 @@ impl Sensor {
             flow.read = over;
             if made_sense {
                 flow.application = name;
+                // The protocol speaks at its registered port: that end is the server, even when the
+                // capture began in the middle of the connection.
+                flow.roles_certain |= dissector.ports.contains(&flow.server.port);
             }
             flow.watch = (!over).then_some(watch);
         }
