@@ -4,6 +4,7 @@ mod bench;
 mod figures;
 mod live;
 mod matching;
+mod oui;
 mod replay;
 mod score;
 mod tidy;
@@ -17,12 +18,25 @@ usage: cargo xtask COMMAND
 
   tidy                               repository rules that compilers do not check
   score inspect [DIR] [-v] [-o json] accuracy of `ringfence inspect` against DIR/truth.json
+  oui [--out FILE] [SOURCE…]         build the table of address blocks from the IEEE registry
   bench sensor [DIR] [-o json]       speed and memory of `ringfence inspect` beside its peers
   bench live [-o json]               loss of live capture between two namespaces (needs root)
 ";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    // It has options of its own.
+    if let [first, rest @ ..] = words.as_slice()
+        && first == "oui"
+    {
+        return match oui::run(rest) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("xtask: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let mut options = Options::default();
     let mut names = Vec::new();
     let mut words = words.iter().map(String::as_str);

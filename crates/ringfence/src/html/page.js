@@ -24,9 +24,14 @@ const size = (n) => (n < 1e3 ? `${n} B` : n < 1e6 ? `${(n / 1e3).toFixed(1)} kB`
 const time = (t) => t.slice(0, 19).replace("T", " ");
 const value = (attribute) => (attribute ? attribute.value : "");
 const product = (d) => (d.model && d.model.evidence.every((e) => e.rule !== "machine-name") ? d.model.value : "");
-const zoneOf = (id) => zones[id] || "";
+// A zone is `site/class/subnet`; what all zones have in common is left out.
+const parts = [...new Set(Object.values(zones))].map((z) => z.split("/"));
+const common = [0, 1, 2].map((i) => new Set(parts.map((p) => p[i])).size === 1);
+const short = (zone) => zone.split("/").filter((_, i) => i === 1 || !common[i]).join("/") || zone;
+const zoneOf = (id) => (zones[id] ? short(zones[id]) : "");
+const mainAddress = (d) => d.ips.find((ip) => ip.includes(".")) || d.ips[0] || "";
 const byId = new Map(report.devices.map((d) => [d.id, d]));
-const title = (d) => d.hostnames[0] || [value(d.vendor), product(d)].filter(Boolean).join(" ") || d.ips[0] || d.id;
+const title = (d) => d.hostnames[0] || [value(d.vendor), product(d)].filter(Boolean).join(" ") || mainAddress(d) || d.id;
 const titleOf = (id) => (byId.has(id) ? title(byId.get(id)) : id);
 
 // ── header and figures ──
@@ -52,7 +57,7 @@ if (data.proof) {
 
 // ── inventory ──
 const columns = [
-  ["Address", (d) => d.ips[0] || ""],
+  ["Address", mainAddress],
   ["Link address", (d) => d.macs[0] || ""],
   ["Type", (d) => value(d.type)],
   ["Vendor", (d) => value(d.vendor) || (d.chip_vendor ? `(${d.chip_vendor} chip)` : "")],
@@ -127,7 +132,7 @@ for (const c of report.conduits) {
 }
 const zoneNames = [...new Set([...cells.values()].map((c) => c.zone))].sort();
 const topServices = [...clientsOf].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0])).slice(0, 40).map(([id]) => serviceById.get(id)).filter(Boolean);
-const serviceLabel = (s) => `${s.name} ${s.transport}/${s.port}`;
+const serviceLabel = (s) => `${s.transport}/${s.port} ${s.name}`;
 $("matrix").tHead.append(el("tr", {}, el("th", { scope: "col" }, "Zone"), ...topServices.map((s) => el("th", { scope: "col", class: "service", title: s.id }, serviceLabel(s)))));
 $("matrix").tBodies[0].append(...zoneNames.map((zone) => el("tr", {}, el("td", {}, zone), ...topServices.map((s) => {
   const cell = cells.get(`${zone}\n${s.id}`);
