@@ -69,7 +69,7 @@ pub(crate) struct Inspect {
     #[arg(short, long, value_name = "IFACE")]
     pub(crate) interface: Option<String>,
     /// Listen for this long: 90s, 10m, 2h.
-    #[arg(long = "for", value_name = "TIME", requires = "interface", value_parser = duration)]
+    #[arg(long = "for", value_name = "TIME", conflicts_with = "files", value_parser = duration)]
     pub(crate) run_for: Option<Duration>,
     /// Output on standard output.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]

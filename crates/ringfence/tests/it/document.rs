@@ -31,9 +31,27 @@ fn the_document_keeps_its_contract() {
         .find(|d| d["macs"][0] == "50:c7:bf:00:fc:a3")
         .unwrap();
     for key in [
-        "id", "ips", "hostnames", "vendor", "model", "type", "firmware", "hardware", "serial", "os",
-        "chip_vendor", "role", "parent", "children", "merge_suggestions", "protocols", "first_seen",
-        "last_seen", "packets", "bytes", "packets_to_identity",
+        "id",
+        "ips",
+        "hostnames",
+        "vendor",
+        "model",
+        "type",
+        "firmware",
+        "hardware",
+        "serial",
+        "os",
+        "chip_vendor",
+        "role",
+        "parent",
+        "children",
+        "merge_suggestions",
+        "protocols",
+        "first_seen",
+        "last_seen",
+        "packets",
+        "bytes",
+        "packets_to_identity",
     ] {
         assert!(plug.get(key).is_some(), "{key}");
     }
@@ -65,7 +83,8 @@ fn the_same_input_gives_the_same_bytes() {
 #[test]
 fn several_files_are_one_estate_in_time_order() {
     let here = folder("several");
-    std::fs::write(here.join("late.pcap"), pcap(1_800_000_000, &[dhcp(PLUG, b"HS110(EU)")])).unwrap();
+    std::fs::write(here.join("late.pcap"), pcap(1_800_000_000, &[dhcp(PLUG, b"HS110(EU)")]))
+        .unwrap();
     save(&here.join("early.pcap"), &home());
     let ran = ringfence(&here, "inspect -o json late.pcap early.pcap");
     let document: Value = serde_json::from_str(&ran.out).unwrap();
@@ -105,7 +124,9 @@ fn a_draft_is_written_once_and_never_over_another() {
     save(&here.join("home.pcap"), &home());
     let ran = ringfence(&here, "inspect --policy draft home.pcap");
     assert_eq!(ran.code, 0, "{}", ran.err);
-    for file in ["estate.toml", "tests.toml", "claims.toml", "exceptions.toml", "schema.cedarschema"] {
+    for file in
+        ["estate.toml", "tests.toml", "claims.toml", "exceptions.toml", "schema.cedarschema"]
+    {
         assert!(here.join("draft").join(file).is_file(), "{file}");
     }
     let again = ringfence(&here, "inspect --policy draft home.pcap");

@@ -54,7 +54,11 @@ fn one_bad_file_does_not_lose_the_others() {
     refused(&ran, &["bad.pcap"]);
     let document: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(document["devices"].as_array().unwrap().len(), 1);
-    let faulty = document["inputs"].as_array().unwrap().iter().filter(|i| i["errors"] != serde_json::json!([]));
+    let faulty = document["inputs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|i| i["errors"] != serde_json::json!([]));
     assert_eq!(faulty.count(), 1);
 }
 

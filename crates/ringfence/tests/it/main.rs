@@ -41,7 +41,8 @@ fn help_is_an_answer_and_nonsense_is_usage() {
     let help = ringfence(&here, "inspect --help");
     assert_eq!((help.code, help.err.as_str()), (0, ""));
     insta::assert_snapshot!("inspect-help", help.out);
-    for nonsense in ["", "inspekt", "inspect", "inspect --for 10m a.pcap", "inspect -i x --for 0s"] {
+    for nonsense in ["", "inspekt", "inspect", "inspect --for 10m a.pcap", "inspect -i x --for 0s"]
+    {
         let ran = ringfence(&here, nonsense);
         assert_eq!(ran.code, 64, "`{nonsense}`: {}", ran.err);
         assert!(ran.out.is_empty() && !ran.err.is_empty());
