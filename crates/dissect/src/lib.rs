@@ -20,19 +20,21 @@
 
 #![forbid(unsafe_code)]
 
-pub mod app;
+mod app;
 mod fact;
 pub mod fields;
 pub mod frame;
 pub mod fuzzing;
-pub mod ics;
-pub mod link;
-pub mod names;
+mod ics;
+mod identity;
+mod link;
+mod names;
 mod reader;
 pub mod registry;
+mod scan;
 pub mod testing;
-pub mod text;
-pub mod vendor;
+mod text;
+mod vendor;
 
 pub use fact::{About, Ctx, Endpoint, Fact, Malformed, Outcome, Probe, Role, Sink, Step};
 pub use reader::Reader;

@@ -5,7 +5,6 @@
 mod catalogue;
 mod coap;
 mod database;
-mod der;
 mod desktop;
 mod dtls;
 mod ftp;
@@ -13,7 +12,6 @@ mod hello;
 mod http;
 mod identity;
 mod ipp;
-pub(crate) mod json;
 mod lines;
 mod mail;
 mod messaging;
@@ -32,7 +30,6 @@ mod tds;
 mod telnet;
 mod tls;
 mod x509;
-mod xml;
 
 use model::Mac;
 

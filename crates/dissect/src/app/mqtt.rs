@@ -3,11 +3,12 @@
 use model::Mac;
 use model::observation::{EventKind, IdentifierKind};
 
+use crate::scan::json;
 use crate::text::{clean, is_name};
 use crate::{About, Ctx, Malformed, Probe, Reader, Role, Sink, Step};
 
 use super::identity::{is_sibling, mac_of};
-use super::{direction, json, key};
+use super::{direction, key};
 
 /// A CONNECT with the protocol's name, or packets whose header and length fit (§2.1).
 pub(super) fn probe(bytes: &[u8]) -> Probe {
@@ -321,7 +322,7 @@ fn varint(r: &mut Reader<'_>) -> Result<usize, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Recorder, ctx, run_stream};
+    use crate::testing::{Recorder, ctx, facts_of_stream};
 
     fn text(value: &str) -> Vec<u8> {
         [&u16::try_from(value.len()).unwrap().to_be_bytes()[..], value.as_bytes()].concat()
@@ -340,9 +341,7 @@ mod tests {
     }
 
     fn check(role: Role, bytes: &[u8], expect: &str) {
-        let mut facts = Recorder::default();
-        let _ = run_stream(run, bytes, &ctx(4000, 1900, role), &mut facts);
-        assert_eq!(facts.text(), expect);
+        assert_eq!(facts_of_stream(run, bytes, &ctx(4000, 1900, role)), expect);
     }
 
     #[test]

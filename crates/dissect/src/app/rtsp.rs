@@ -149,12 +149,10 @@ fn sdp(body: &[u8], sink: &mut dyn Sink) {
 mod tests {
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx, run_stream};
+    use crate::testing::{ctx, facts_of_stream};
 
     fn check(role: Role, bytes: &[u8], expect: &str) {
-        let mut facts = Recorder::default();
-        let _ = run_stream(run, bytes, &ctx(554, 4000, role), &mut facts);
-        assert_eq!(facts.text(), expect);
+        assert_eq!(facts_of_stream(run, bytes, &ctx(554, 4000, role)), expect);
     }
 
     #[test]

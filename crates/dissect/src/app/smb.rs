@@ -205,7 +205,7 @@ fn dialect_name(dialect: u16) -> String {
 mod tests {
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx, run_stream, unhex};
+    use crate::testing::{ctx, facts_of_stream, unhex};
 
     fn framed(packet: &[u8]) -> Vec<u8> {
         let length = u32::try_from(packet.len()).unwrap().to_be_bytes();
@@ -231,9 +231,7 @@ mod tests {
     }
 
     fn check(bytes: &[u8], expect: &str) {
-        let mut facts = Recorder::default();
-        let _ = run_stream(run, bytes, &ctx(445, 4000, Role::Server), &mut facts);
-        assert_eq!(facts.text(), expect);
+        assert_eq!(facts_of_stream(run, bytes, &ctx(445, 4000, Role::Server)), expect);
     }
 
     #[test]

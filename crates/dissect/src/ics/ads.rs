@@ -3,7 +3,7 @@
 
 use model::observation::{EventKind, IdentifierKind};
 
-use super::wire::{cut, key, name, once, once_of, say_role};
+use super::wire::{key, name, next_message, once, once_of, say_role};
 use crate::fields::{Field, field};
 use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Role, Sink, Step, text};
 
@@ -64,12 +64,7 @@ pub(super) fn probe(bytes: &[u8]) -> Probe {
 
 /// Reads one AMS/TCP message.
 pub(super) fn run(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Step {
-    let total = match length(bytes) {
-        Ok(total) => total,
-        Err(Malformed::Truncated) => return Step::NeedMore,
-        Err(_) => return Step::Resync,
-    };
-    let (message, step) = match cut(bytes, total) {
+    let (message, step) = match next_message(bytes, length(bytes)) {
         Ok(whole) => whole,
         Err(step) => return step,
     };
@@ -239,11 +234,7 @@ fn os_version(value: &[u8], sink: &mut dyn Sink) -> Outcome {
 mod tests {
     use super::*;
     use crate::ics::wire::tests::{datagrams, dialogue};
-    use crate::testing::{Recorder, ctx, unhex};
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|b| format!("{b:02x}")).collect()
-    }
+    use crate::testing::{Recorder, ctx, hex, unhex};
 
     fn message(source: &str, command: u8, flags: u8, data: &str) -> String {
         let data = unhex(data);

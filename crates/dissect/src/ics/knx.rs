@@ -3,7 +3,7 @@
 use model::Mac;
 use model::observation::{EventKind, IdentifierKind};
 
-use super::wire::{cut, key, lookup, once, once_of};
+use super::wire::{key, lookup, next_message, once, once_of};
 use crate::fields::{Field, field};
 use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Sink, Step, text};
 
@@ -67,12 +67,7 @@ pub(super) fn probe_datagram(bytes: &[u8]) -> bool {
 
 /// Reads one message of a TCP connection.
 pub(super) fn run(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Step {
-    let total = match length(bytes) {
-        Ok(total) => total,
-        Err(Malformed::Truncated) => return Step::NeedMore,
-        Err(_) => return Step::Resync,
-    };
-    let (message, step) = match cut(bytes, total) {
+    let (message, step) = match next_message(bytes, length(bytes)) {
         Ok(whole) => whole,
         Err(step) => return step,
     };

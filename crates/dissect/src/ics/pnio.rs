@@ -249,11 +249,7 @@ mod tests {
     use super::*;
     use crate::Role;
     use crate::ics::wire::tests::datagrams;
-    use crate::testing::unhex;
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|b| format!("{b:02x}")).collect()
-    }
+    use crate::testing::{hex, unhex};
 
     fn padded(value: &str, length: usize) -> String {
         let mut bytes = value.as_bytes().to_vec();

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use model::Mac;
 use model::observation::BindingSource::NeighbourDiscovery;
 
-use super::bound;
+use crate::identity::bound;
 use crate::{About, Ctx, Malformed, Outcome, Reader, Sink};
 
 const OPTIONS_MAX: usize = 32;

@@ -11,7 +11,8 @@ use model::observation::{BindingSource, IdentifierKind};
 
 use super::dhcp_options::{Options, comma_list, sub_options};
 use super::duid::Duid;
-use super::{enterprise, identity};
+use super::enterprise;
+use crate::identity;
 use crate::{About, Ctx, Fact, Malformed, Outcome, Reader, Sink, text};
 
 /// Message types (RFC 2132 §9.6).

@@ -9,7 +9,7 @@ use model::observation::{BindingSource, IdentifierKind};
 use super::dhcp::{cablelabs_field, dns_labels, printable, report_enterprise};
 use super::dhcp_options::comma_list;
 use super::duid::Duid;
-use super::identity;
+use crate::identity;
 use crate::{About, Ctx, Fact, Malformed, Outcome, Reader, Sink, text};
 
 /// Option codes.
@@ -222,12 +222,13 @@ fn vendor_options(value: &[u8], about: &About<'_>, sink: &mut dyn Sink) {
 mod tests {
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx, unhex};
+    use crate::testing::{ctx, facts_of, unhex};
 
     fn check(hex: &str, src_port: u16, expect: Result<&str, Malformed>) {
-        let mut sink = Recorder::default();
-        let outcome = run(&unhex(hex), &ctx(src_port, 547, Role::Unknown), &mut sink);
-        assert_eq!(outcome.map(|()| sink.text()), expect.map(str::to_owned));
+        assert_eq!(
+            facts_of(run, &unhex(hex), &ctx(src_port, 547, Role::Unknown)),
+            expect.map(str::to_owned)
+        );
     }
 
     const SOLICIT: &str = "01 102030

@@ -3,7 +3,7 @@
 //! whom the sender looks for.
 
 use super::dns_message::{Message, Section, kind};
-use super::identity;
+use crate::identity;
 use crate::{About, Ctx, Fact, Malformed, Outcome, Sink, text};
 
 const PORT: u16 = 5355;

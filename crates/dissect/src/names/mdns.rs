@@ -12,7 +12,8 @@ use model::Mac;
 use model::observation::IdentifierKind;
 
 use super::dns_message::{Message, Name, Record, Section, join, kind};
-use super::{identity, mdns_txt};
+use super::mdns_txt;
+use crate::identity;
 use crate::{About, Ctx, Fact, Malformed, Outcome, Reader, Sink, text};
 
 const PORT: u16 = 5353;

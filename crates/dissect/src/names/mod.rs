@@ -1,6 +1,5 @@
 //! Who is called what: address assignment, name service, discovery, management.
 
-pub(crate) mod ber;
 mod browser;
 mod dhcp;
 mod dhcp_options;
@@ -11,7 +10,6 @@ mod duid;
 pub(crate) mod enterprise;
 mod fhrp;
 mod fields;
-mod identity;
 mod llmnr;
 mod mdns;
 mod mdns_txt;
@@ -24,9 +22,8 @@ mod snmp_traps;
 mod ssdp;
 mod syslog;
 mod tftp;
-pub mod upnp;
+pub(crate) mod upnp;
 mod wsd;
-pub(crate) mod xml;
 
 use crate::registry::{Datagram, Frame, LinkKey, Stream};
 

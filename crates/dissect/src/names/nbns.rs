@@ -7,7 +7,7 @@ use model::Mac;
 use model::observation::IdentifierKind;
 
 use super::dns_message::{Message, Record, Section, kind};
-use super::identity;
+use crate::identity;
 use crate::{About, Ctx, Fact, Malformed, Outcome, Reader, Sink, text};
 
 const PORT: u16 = 137;
@@ -152,12 +152,10 @@ pub(super) fn encode(name: &str, suffix: u8) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx, unhex};
+    use crate::testing::{ctx, facts_of, unhex};
 
     fn check(bytes: &[u8], expect: Result<&str, Malformed>) {
-        let mut sink = Recorder::default();
-        let outcome = run(bytes, &ctx(137, 137, Role::Unknown), &mut sink);
-        assert_eq!(outcome.map(|()| sink.text()), expect.map(str::to_owned));
+        assert_eq!(facts_of(run, bytes, &ctx(137, 137, Role::Unknown)), expect.map(str::to_owned));
     }
 
     fn registering(name: &str, suffix: u8, flags: &str) -> Vec<u8> {

@@ -6,10 +6,10 @@
 
 use model::observation::IdentifierKind;
 
+use crate::scan::json::{self, Entry};
 use crate::{About, Ctx, Sink};
 
 use super::super::identity::{Description, own_mac};
-use super::super::json::{self, Entry};
 
 const CHILDREN_MAX: usize = 128;
 
