@@ -11,12 +11,16 @@
 //! ```
 //!
 //! * [`frame`]: link and network layers, tunnels; runs for every packet and allocates nothing.
-//! * [`link`]: protocols directly on Ethernet (LLDP, CDP, ARP, PROFINET DCP, GOOSE…).
-//! * [`names`]: who is called what (DHCP, DNS, mDNS, SSDP, SNMP…).
-//! * [`app`]: sessions of information technology (HTTP, TLS, MQTT, SSH…).
-//! * [`ics`]: industrial and building automation (Modbus, S7, CIP, BACnet…).
-//! * [`vendor`]: makers' own discovery protocols (Tuya, TP-Link, Ubiquiti…).
 //! * [`registry`]: which dissector is tried where; [`fields`]: every field name there is.
+//! * The dissectors, reached through the registry only, in groups with one table each:
+//!   * `link`: directly on Ethernet and IP (LLDP, CDP, ARP, PROFINET DCP, GOOSE, ICMPv6…);
+//!   * `names`: who is called what (DHCP, DNS, mDNS, SSDP, SNMP…);
+//!   * `app`: sessions of information technology (HTTP, TLS, MQTT, SSH…);
+//!   * `ics`: industrial and building automation (Modbus, S7, CIP, BACnet…);
+//!   * `vendor`: makers' own discovery protocols (Tuya, TP-Link, Ubiquiti…).
+//! * What they share: [`Reader`] for bytes, `text` for foreign text, `scan` for BER, JSON and XML,
+//!   `identity` for what tells devices apart.
+//! * [`testing`]: a sink that writes facts down; [`fuzzing`]: every group shown any bytes.
 
 #![forbid(unsafe_code)]
 

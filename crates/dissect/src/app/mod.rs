@@ -2,11 +2,11 @@
 //!
 //! Ports are hints: everything with a signature is recognised on any port.
 
-mod catalogue;
 mod coap;
 mod database;
 mod desktop;
 mod dtls;
+mod fields;
 mod ftp;
 mod hello;
 mod http;
@@ -38,7 +38,7 @@ use crate::registry::{Datagram, Stream};
 use crate::{About, Ctx, Fact, Probe, Sink, Step};
 
 /// Field names of this group.
-pub(crate) const FIELDS: &[Field] = catalogue::FIELDS;
+pub(crate) const FIELDS: &[Field] = fields::FIELDS;
 
 /// Datagram protocols of this group.
 pub(crate) const DATAGRAMS: &[Datagram] = &[

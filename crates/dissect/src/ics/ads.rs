@@ -5,7 +5,8 @@ use model::observation::{EventKind, IdentifierKind};
 
 use super::wire::{key, name, next_message, once, once_of, say_role};
 use crate::fields::{Field, field};
-use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Role, Sink, Step, text};
+use crate::scan::xml::text_of;
+use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Role, Sink, Step};
 
 pub(super) const FIELDS: &[Field] = &[
     field("ads.role", "`client` or `server`"),
@@ -144,18 +145,11 @@ fn target_description(body: &[u8], sink: &mut dyn Sink) {
     if !body.starts_with(b"<TcTargetDesc") || !once(sink, key(MEMORY, b'd', 0)) {
         return;
     }
-    let text = text::clean(body);
-    let inside = |tag: &str| {
-        let (_, rest) = text.split_once(&format!("<{tag}>"))?;
-        rest.split_once(&format!("</{tag}>")).map(|found| found.0)
-    };
-    if let Some(kind) = inside("TargetType") {
-        sink.says("ads.target_type", text::clean_str(kind));
-    }
-    let parts: Vec<&str> = ["Version", "Revision", "Build"]
+    sink.says("ads.target_type", text_of(body, "TargetType").unwrap_or_default());
+    let parts: Vec<_> = ["Version", "Revision", "Build"]
         .iter()
-        .map_while(|tag| inside(tag))
-        .filter(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
+        .map_while(|tag| text_of(body, tag))
+        .filter(|part| part.bytes().all(|b| b.is_ascii_digit()))
         .collect();
     if parts.len() > 1 {
         sink.says("ads.twincat_version", parts.join("."));

@@ -89,10 +89,7 @@ impl<'a> Message<'a> {
 
     /// The client uses `ip`.
     fn bound(&self, ip: Ipv4Addr, sink: &mut dyn Sink) {
-        let (ip, how) = (IpAddr::V4(ip), BindingSource::Dhcp);
-        if identity::is_host(ip) {
-            sink.fact(self.about(), Fact::Bound { ip, how });
-        }
+        identity::bound(sink, self.about(), IpAddr::V4(ip), BindingSource::Dhcp);
     }
 }
 

@@ -10,7 +10,7 @@ use super::dhcp::{cablelabs_field, dns_labels, printable, report_enterprise};
 use super::dhcp_options::comma_list;
 use super::duid::Duid;
 use crate::identity;
-use crate::{About, Ctx, Fact, Malformed, Outcome, Reader, Sink, text};
+use crate::{About, Ctx, Malformed, Outcome, Reader, Sink, text};
 
 /// Option codes.
 mod option {
@@ -184,9 +184,8 @@ fn bound(association: &[u8], head: usize, about: &About<'_>, sink: &mut dyn Sink
             continue;
         };
         let ip = IpAddr::V6(address.into());
-        if code == option::IA_ADDRESS && valid > 0 && identity::is_host(ip) {
-            let how = BindingSource::Dhcp;
-            sink.fact(about.clone(), Fact::Bound { ip, how });
+        if code == option::IA_ADDRESS && valid > 0 {
+            identity::bound(sink, about.clone(), ip, BindingSource::Dhcp);
         }
     }
 }

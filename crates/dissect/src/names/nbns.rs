@@ -31,14 +31,14 @@ pub(super) fn run(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
 
 /// A name of 15 characters and its 16th byte, which says what service the name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct NetbiosName {
-    pub(super) name: String,
+pub(crate) struct NetbiosName {
+    pub(crate) name: String,
     pub(super) suffix: u8,
 }
 
 impl NetbiosName {
     /// First-level encoding: two letters from `A` to `P` for each byte (RFC 1001 §14.1).
-    pub(super) fn decode(label: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(label: &[u8]) -> Option<Self> {
         let nibble = |b: u8| b.checked_sub(b'A').filter(|n| *n < 16);
         let pairs = label.chunks_exact(2);
         let bytes: Option<Vec<u8>> = pairs

@@ -257,13 +257,12 @@ mod tests {
     use super::build::{message, tlv, variable};
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx, unhex};
+    use crate::testing::{ctx, facts_of, unhex};
 
     fn check(bytes: &[u8], ports: (u16, u16), expect: Result<&str, Malformed>) {
-        let mut sink = Recorder::default();
-        let outcome = run(bytes, &ctx(ports.0, ports.1, Role::Unknown), &mut sink);
-        assert!(!sink.text().contains("secret"), "a community string leaked");
-        assert_eq!(outcome.map(|()| sink.text()), expect.map(str::to_owned));
+        let facts = facts_of(run, bytes, &ctx(ports.0, ports.1, Role::Unknown));
+        assert!(!facts.as_ref().is_ok_and(|f| f.contains("secret")), "a community string leaked");
+        assert_eq!(facts, expect.map(str::to_owned));
     }
 
     #[test]
