@@ -115,6 +115,14 @@ const fn key(tag: u64, part: u64) -> u64 {
     tag << 32 | part
 }
 
+/// Passes over bytes whose count is remembered under `memory`; `None` when none are left.
+fn pass_over(bytes: &[u8], memory: u64, sink: &mut dyn Sink) -> Option<Step> {
+    let left = sink.recall(memory).filter(|left| *left > 0)?;
+    let passed = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+    sink.remember(memory, left - u64::try_from(passed).unwrap_or(left));
+    Some(Step::Consumed(passed))
+}
+
 /// The sender is a host of the estate, as far as its address tells.
 fn is_local(ctx: &Ctx) -> bool {
     ctx.src.ip.is_none_or(model::is_private)

@@ -6,7 +6,7 @@ use crate::text::clean;
 use crate::{About, Ctx, Fact, Probe, Sink, Step};
 
 use super::lines::{self, Start};
-use super::{direction, key};
+use super::{direction, key, pass_over};
 
 /// A start line of RTSP, or the beginning of one.
 pub(super) fn probe(bytes: &[u8]) -> Probe {
@@ -72,11 +72,8 @@ pub(super) fn run(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
 
 /// Bytes that begin no message: the rest of a body, media, or nothing known.
 fn between(bytes: &[u8], memory: u64, sink: &mut dyn Sink) -> Step {
-    let skip = sink.recall(memory).unwrap_or_default();
-    if skip > 0 {
-        let passed = usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len());
-        sink.remember(memory, skip - u64::try_from(passed).unwrap_or(skip));
-        return Step::Consumed(passed);
+    if let Some(step) = pass_over(bytes, memory, sink) {
+        return step;
     }
     match bytes {
         [b'$', _, high, low, rest @ ..] => {

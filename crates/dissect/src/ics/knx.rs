@@ -5,6 +5,7 @@ use model::observation::{EventKind, IdentifierKind};
 
 use super::wire::{key, lookup, next_message, once, once_of};
 use crate::fields::{Field, field};
+use crate::identity::own_mac;
 use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Sink, Step, text};
 
 pub(super) const FIELDS: &[Field] = &[
@@ -163,10 +164,7 @@ fn device(block: &[u8], sink: &mut dyn Sink) -> Outcome {
         let kind = IdentifierKind::Serial;
         sink.identifier(About::Sender, "knx.serial", kind, format!("knx:{}", text::hex(&serial)));
     }
-    if mac.is_unicast() && mac != Mac([0; 6]) {
-        sink.says("knx.mac", mac.to_string());
-        sink.identifier(About::Sender, "knx.mac", IdentifierKind::Mac, mac.to_string());
-    }
+    own_mac(sink, "knx.mac", mac);
     sink.says("knx.name", name);
     Ok(())
 }

@@ -164,7 +164,6 @@ pub(super) mod tests {
             crate::ics::cip_names::VENDORS,
             crate::ics::bacnet_names::VENDORS,
             crate::ics::hart::MANUFACTURERS,
-            crate::ics::pnio::VENDORS,
             crate::ics::knx::MANUFACTURERS,
         ] {
             assert!(table.windows(2).all(|w| w[0].0 < w[1].0));

@@ -11,7 +11,7 @@ mod icmpv6;
 mod ieee1905;
 mod igmp;
 mod lldp;
-mod pn_vendors;
+pub(crate) mod pn_vendors;
 mod presence;
 mod profinet;
 mod slow;
