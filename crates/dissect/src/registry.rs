@@ -53,12 +53,13 @@ pub struct Stream {
     pub run: fn(&[u8], &Ctx, &mut dyn Sink) -> Step,
 }
 
-/// All link-layer protocols.
+/// All link-layer protocols; each key is one protocol's.
 pub fn frames() -> impl Iterator<Item = &'static Frame> {
     [crate::link::FRAMES, crate::names::FRAMES, crate::ics::FRAMES].into_iter().flatten()
 }
 
-/// All datagram protocols; where several share a port, the first that accepts wins.
+/// All datagram protocols; where several share a port, the first that does not say `NotMine` wins,
+/// then the first whose probe knows the bytes.
 pub fn datagrams() -> impl Iterator<Item = &'static Datagram> {
     [
         crate::names::DATAGRAMS,
@@ -71,9 +72,34 @@ pub fn datagrams() -> impl Iterator<Item = &'static Datagram> {
     .flatten()
 }
 
-/// All stream protocols; the first whose port and probe fit wins, then the first `Probe::Yes`.
+/// All stream protocols. A `Probe::Yes` on the protocol's own port wins, then the first `Probe::Yes`
+/// anywhere, then a `Probe::Maybe` on its own port.
 pub fn streams() -> impl Iterator<Item = &'static Stream> {
     [crate::ics::STREAMS, crate::app::STREAMS, crate::names::STREAMS, crate::vendor::STREAMS]
         .into_iter()
         .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_key_belongs_to_one_protocol() {
+        let mut keys: Vec<LinkKey> = frames().flat_map(|f| f.key.iter().copied()).collect();
+        let count = keys.len();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), count, "two protocols have one key");
+    }
+
+    #[test]
+    fn every_protocol_can_be_found() {
+        for d in datagrams() {
+            assert!(!d.ports.is_empty() || d.probe.is_some(), "{}", d.name);
+        }
+        for s in streams() {
+            assert!(!s.name.is_empty() && !s.ports.is_empty(), "{}", s.name);
+        }
+    }
 }

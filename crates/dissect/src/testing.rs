@@ -1,11 +1,11 @@
-//! A sink that writes facts down, for tests, examples and fuzz targets.
+//! A sink that writes facts down, and what shows messages to dissectors: for tests and fuzzing.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use model::{Mac, Timestamp};
 
-use crate::{About, Ctx, Endpoint, Fact, Role, Sink, Step};
+use crate::{About, Ctx, Endpoint, Fact, Malformed, Outcome, Role, Sink, Step};
 
 /// Collects facts as readable lines.
 #[derive(Debug, Default)]
@@ -85,6 +85,50 @@ pub fn run_stream(
             other => return other,
         }
     }
+}
+
+/// What a dissector reports of one whole message, a line a fact. Every damaged copy of the message
+/// is shown to it as well: none may make it panic.
+pub fn facts_of(
+    run: fn(&[u8], &Ctx, &mut dyn Sink) -> Outcome,
+    message: &[u8],
+    ctx: &Ctx,
+) -> Result<String, Malformed> {
+    for copy in damaged(message) {
+        let _ = run(&copy, ctx, &mut Recorder::default());
+    }
+    let mut facts = Recorder::default();
+    run(message, ctx, &mut facts).map(|()| facts.text())
+}
+
+/// As [`facts_of`], for all bytes of one direction of a stream.
+pub fn facts_of_stream(
+    run: fn(&[u8], &Ctx, &mut dyn Sink) -> Step,
+    bytes: &[u8],
+    ctx: &Ctx,
+) -> String {
+    for copy in damaged(bytes) {
+        let _ = run_stream(run, &copy, ctx, &mut Recorder::default());
+    }
+    let mut facts = Recorder::default();
+    let _ = run_stream(run, bytes, ctx, &mut facts);
+    facts.text()
+}
+
+/// Copies cut at some place, and copies with one byte turned over there; at most 1024.
+fn damaged(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    (0..bytes.len()).step_by(1 + bytes.len() / 512).flat_map(|at| {
+        let mut altered = bytes.to_vec();
+        if let Some(byte) = altered.get_mut(at) {
+            *byte ^= 0xff;
+        }
+        [bytes.get(..at).unwrap_or_default().to_vec(), altered]
+    })
+}
+
+/// Hex text of bytes, the inverse of [`unhex`].
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Bytes from hex text; white space and `#` comments to the end of a line are ignored.

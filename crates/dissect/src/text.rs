@@ -7,7 +7,7 @@ use model::limits::FACT_VALUE_BYTES_MAX;
 /// Text from bytes: UTF-8, or Latin-1 where it is not; control characters become spaces, ends are
 /// trimmed of white space and NUL, the length is bounded. Never an escape sequence, never a
 /// newline: the result is safe to print.
-pub fn clean(bytes: &[u8]) -> Cow<'_, str> {
+pub(crate) fn clean(bytes: &[u8]) -> Cow<'_, str> {
     let cut = bytes.len() > FACT_VALUE_BYTES_MAX;
     let bytes = bytes.get(..FACT_VALUE_BYTES_MAX).unwrap_or(bytes);
     match std::str::from_utf8(bytes) {
@@ -25,7 +25,7 @@ pub fn clean(bytes: &[u8]) -> Cow<'_, str> {
 }
 
 /// As [`clean`], for what is text already.
-pub fn clean_str(text: &str) -> Cow<'_, str> {
+pub(crate) fn clean_str(text: &str) -> Cow<'_, str> {
     let blank = |c: char| c.is_whitespace() || c.is_control();
     let text = text.trim_matches(blank);
     let end = text.floor_char_boundary(FACT_VALUE_BYTES_MAX);
@@ -38,12 +38,12 @@ pub fn clean_str(text: &str) -> Cow<'_, str> {
 }
 
 /// The part before the first NUL, cleaned: C strings in fixed fields.
-pub fn c_string(bytes: &[u8]) -> Cow<'_, str> {
+pub(crate) fn c_string(bytes: &[u8]) -> Cow<'_, str> {
     clean(bytes.split(|b| *b == 0).next().unwrap_or_default())
 }
 
 /// UTF-16LE, cleaned.
-pub fn utf16_le(bytes: &[u8]) -> String {
+pub(crate) fn utf16_le(bytes: &[u8]) -> String {
     let units = bytes
         .chunks_exact(2)
         .take(FACT_VALUE_BYTES_MAX)
@@ -53,8 +53,18 @@ pub fn utf16_le(bytes: &[u8]) -> String {
     clean_str(&text).into_owned()
 }
 
+/// As [`utf16_le`], for big-endian.
+pub(crate) fn utf16_be(bytes: &[u8]) -> String {
+    let swapped: Vec<u8> = bytes
+        .chunks_exact(2)
+        .take(FACT_VALUE_BYTES_MAX)
+        .flat_map(|pair| pair.iter().rev().copied())
+        .collect();
+    utf16_le(&swapped)
+}
+
 /// Lower-case hex without separators, for at most 64 bytes.
-pub fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().take(64).fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -62,8 +72,54 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// Base64 without padding, as `ssh-keygen -l` prints fingerprints.
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits = chunk.iter().fold(0u32, |bits, b| bits << 8 | u32::from(*b));
+        let bits = bits << (8 * (3 - chunk.len()));
+        for position in 0..=chunk.len() {
+            let index = usize::try_from(bits >> (18 - 6 * position) & 0x3f).unwrap_or_default();
+            text.push(char::from(ALPHABET.get(index).copied().unwrap_or(b'?')));
+        }
+    }
+    text
+}
+
+/// Decodes standard base64 (RFC 4648 §4), at most 1 KiB of it; stops at the first foreign byte.
+pub(crate) fn base64_decoded(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let (mut bits, mut held) = (0u32, 0u32);
+    for byte in text.iter().take(1024) {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => break,
+        };
+        bits = (bits << 6 | u32::from(value)) & 0xff_ffff;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            out.push(u8::try_from(bits >> held & 0xff).unwrap_or_default());
+        }
+    }
+    out
+}
+
+/// The position of `needle` in `hay`.
+pub(crate) fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
+    if needle.is_empty() {
+        return None;
+    }
+    hay.windows(needle.len()).position(|window| window == needle)
+}
+
 /// Printable ASCII of a useful length: a guard for fields that should be names.
-pub fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|b| (0x20..0x7f).contains(&b))
 }
 
@@ -79,6 +135,19 @@ mod tests {
         assert_eq!(clean("naïve\u{9b}x".as_bytes()), "naïve x");
         assert_eq!(c_string(b"name\0junk"), "name");
         assert_eq!(utf16_le(b"W\0I\0N\0\0\0x\0"), "WIN");
+        assert_eq!(utf16_be(b"\0W\0I\0N\0\0\0x"), "WIN");
         assert_eq!(clean(&[b'x'; 2000]).len(), FACT_VALUE_BYTES_MAX);
+    }
+
+    #[test]
+    fn base64_both_ways() {
+        for (bytes, text) in [(&b""[..], ""), (b"f", "Zg"), (b"fo", "Zm8"), (b"foob", "Zm9vYg")] {
+            assert_eq!(
+                (base64(bytes).as_str(), &base64_decoded(text.as_bytes())[..]),
+                (text, bytes)
+            );
+        }
+        assert_eq!(base64_decoded(b"TlRMTVNTUAA=!!"), b"NTLMSSP\0");
+        assert_eq!(base64_decoded(&[b'A'; 5000]).len(), 768);
     }
 }

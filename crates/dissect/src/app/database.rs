@@ -2,10 +2,10 @@
 
 use model::observation::EventKind;
 
-use crate::text::{c_string, clean};
+use crate::text::{c_string, clean, find};
 use crate::{About, Ctx, Malformed, Probe, Reader, Role, Sink, Step};
 
-use super::{key, lines, tls};
+use super::{key, tls};
 
 /// MySQL's first packet: length, sequence 0, protocol 10, version text.
 pub(super) fn probe_mysql(bytes: &[u8]) -> Probe {
@@ -121,7 +121,7 @@ pub(super) fn probe_redis(bytes: &[u8]) -> Probe {
 pub(super) fn redis(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Step {
     let shown = bytes.get(..bytes.len().min(4096)).unwrap_or(bytes);
     let upper = shown.get(..shown.len().min(64)).unwrap_or_default().to_ascii_uppercase();
-    if bytes.first() == Some(&b'*') && lines::find(&upper, b"\r\nAUTH\r\n").is_some() {
+    if bytes.first() == Some(&b'*') && find(&upper, b"\r\nAUTH\r\n").is_some() {
         let detail = "a Redis password crosses in clear text";
         sink.event(About::Sender, EventKind::CleartextCredential, detail);
     }
@@ -136,12 +136,10 @@ pub(super) fn redis(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Recorder, ctx, run_stream, unhex};
+    use crate::testing::{ctx, facts_of_stream, unhex};
 
     fn check(run: fn(&[u8], &Ctx, &mut dyn Sink) -> Step, bytes: &[u8], expect: &str) {
-        let mut facts = Recorder::default();
-        let _ = run_stream(run, bytes, &ctx(1, 2, Role::Unknown), &mut facts);
-        assert_eq!(facts.text(), expect);
+        assert_eq!(facts_of_stream(run, bytes, &ctx(1, 2, Role::Unknown)), expect);
     }
 
     #[test]

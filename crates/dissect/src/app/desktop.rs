@@ -106,12 +106,10 @@ pub(super) fn adb(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Step {
 mod tests {
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx, run_stream, unhex};
+    use crate::testing::{ctx, facts_of_stream, unhex};
 
     fn check(run: fn(&[u8], &Ctx, &mut dyn Sink) -> Step, bytes: &[u8], expect: &str) {
-        let mut facts = Recorder::default();
-        let _ = run_stream(run, bytes, &ctx(1, 2, Role::Server), &mut facts);
-        assert_eq!(facts.text(), expect);
+        assert_eq!(facts_of_stream(run, bytes, &ctx(1, 2, Role::Server)), expect);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use model::observation::EventKind;
 
-use crate::text::clean;
+use crate::text::{clean, find};
 use crate::{About, Ctx, Probe, Role, Sink, Step};
 
 use super::{key, lines, tls};
@@ -15,7 +15,7 @@ pub(super) fn probe(bytes: &[u8]) -> Probe {
         let command = [&b"USER"[..], b"AUTH", b"FEAT", b"SYST", b"QUIT"].contains(&word);
         return if command { Probe::Maybe } else { Probe::No };
     }
-    if lines::find(&line, b"FTP").is_some() && lines::find(&line, b"SMTP").is_none() {
+    if find(&line, b"FTP").is_some() && find(&line, b"SMTP").is_none() {
         Probe::Yes
     } else {
         Probe::Maybe
@@ -79,12 +79,10 @@ fn command(line: &[u8], sink: &mut dyn Sink) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Recorder, ctx, run_stream};
+    use crate::testing::{ctx, facts_of_stream};
 
     fn check(role: Role, text: &str, expect: &str) {
-        let mut facts = Recorder::default();
-        let _ = run_stream(run, text.as_bytes(), &ctx(21, 4000, role), &mut facts);
-        assert_eq!(facts.text(), expect);
+        assert_eq!(facts_of_stream(run, text.as_bytes(), &ctx(21, 4000, role)), expect);
     }
 
     #[test]

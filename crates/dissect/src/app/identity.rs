@@ -3,7 +3,7 @@
 use model::Mac;
 use model::observation::IdentifierKind;
 
-use crate::{About, Ctx, Sink};
+use crate::{About, Ctx, Sink, identity};
 
 /// Canonical word and the spellings of it, compared in lower case without `_`, `-` and spaces.
 const SPELLINGS: &[(&str, &[&str])] = &[
@@ -104,9 +104,7 @@ pub(super) fn own_mac(field: &'static str, text: &str, sink: &mut dyn Sink) {
 
 /// A MAC address that is said to belong to `about`.
 pub(super) fn mac_of(about: About<'_>, field: &'static str, text: &str, sink: &mut dyn Sink) {
-    if let Ok(mac) = text.trim().parse::<Mac>()
-        && mac.is_unicast()
-    {
+    if let Some(mac) = identity::mac(text) {
         sink.identifier(about, field, IdentifierKind::Mac, mac.to_string());
     }
 }

@@ -3,7 +3,7 @@
 use model::observation::IdentifierKind;
 
 use crate::text::clean;
-use crate::{About, Malformed, Reader, Sink};
+use crate::{About, Malformed, Reader, Sink, identity};
 
 /// Attributes of one message that are looked at.
 const ATTRIBUTES_MAX: usize = 1024;
@@ -21,8 +21,7 @@ pub(super) fn response(bytes: &[u8], sink: &mut dyn Sink) {
             b"printer-dns-sd-name" => "ipp.dns_sd_name",
             b"printer-serial-number" => "ipp.serial",
             b"printer-uuid" => {
-                let uuid = clean(value).to_ascii_lowercase();
-                let uuid = uuid.strip_prefix("urn:uuid:").unwrap_or(&uuid);
+                let uuid = identity::uuid(&clean(value)).unwrap_or_default();
                 return sink.identifier(About::Sender, "ipp.uuid", IdentifierKind::Uuid, uuid);
             }
             _ => return,

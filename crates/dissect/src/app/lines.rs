@@ -185,37 +185,6 @@ pub(super) fn is_firmware_path(path: &str) -> bool {
         || ["/firmware/", "/fota/", "/ota/"].iter().any(|folder| path.contains(folder))
 }
 
-/// Decodes standard base64 (RFC 4648 §4), at most 1 KiB of it; stops at the first foreign byte.
-pub(super) fn base64_decoded(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let (mut bits, mut held) = (0u32, 0u32);
-    for byte in text.iter().take(1024) {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => break,
-        };
-        bits = (bits << 6 | u32::from(value)) & 0xff_ffff;
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            out.push(u8::try_from(bits >> held & 0xff).unwrap_or_default());
-        }
-    }
-    out
-}
-
-/// The position of `needle` in `hay`.
-pub(super) fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
-    if needle.is_empty() {
-        return None;
-    }
-    hay.windows(needle.len()).position(|window| window == needle)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,6 +241,5 @@ mod tests {
         assert_eq!(parameter(r#"Digest qop="a", realm="IP Cam""#, "realm"), Some("IP Cam"));
         assert_eq!(parameter("Basic realm=x", "realm"), Some("x"));
         assert_eq!(parameter("Basic xrealm=x", "realm"), None);
-        assert_eq!(base64_decoded(b"TlRMTVNTUAA="), b"NTLMSSP\0");
     }
 }

@@ -2,7 +2,7 @@
 
 use model::observation::EventKind;
 
-use crate::text::clean;
+use crate::text::{base64_decoded, clean, find};
 use crate::{About, Ctx, Probe, Role, Sink, Step};
 
 use super::{lines, ntlm, tls};
@@ -10,7 +10,7 @@ use super::{lines, ntlm, tls};
 /// An SMTP greeting, or any reply on the port.
 pub(super) fn probe_smtp(bytes: &[u8]) -> Probe {
     let line = lines::opening(bytes);
-    let says = |word: &[u8]| lines::find(&line, word).is_some();
+    let says = |word: &[u8]| find(&line, word).is_some();
     if bytes.starts_with(b"220") {
         return if says(b"SMTP") { Probe::Yes } else { Probe::Maybe };
     }
@@ -21,7 +21,7 @@ pub(super) fn probe_smtp(bytes: &[u8]) -> Probe {
 /// An IMAP greeting or a tagged command.
 pub(super) fn probe_imap(bytes: &[u8]) -> Probe {
     let line = lines::opening(bytes);
-    let says = |word: &[u8]| lines::find(&line, word).is_some();
+    let says = |word: &[u8]| find(&line, word).is_some();
     match () {
         () if bytes.starts_with(b"* OK") && says(b"IMAP") => Probe::Yes,
         () if bytes.starts_with(b"* OK") || bytes.starts_with(b"* PREAUTH") => Probe::Maybe,
@@ -48,7 +48,7 @@ pub(super) fn smtp(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
                 sink.says("smtp.banner", clean(line.get(4..).unwrap_or_default()));
             }
             _ if line.starts_with(b"334 ") => {
-                ntlm::find(&lines::base64_decoded(line.get(4..).unwrap_or_default()), sink);
+                ntlm::find(&base64_decoded(line.get(4..).unwrap_or_default()), sink);
             }
             "X-MAI" | "USER-" => {
                 if let Some((_, value)) = text.split_once(':') {
@@ -126,12 +126,10 @@ fn credential(text: &str, protocol: &str, sink: &mut dyn Sink) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Recorder, ctx, run_stream};
+    use crate::testing::{ctx, facts_of_stream};
 
     fn check(run: fn(&[u8], &Ctx, &mut dyn Sink) -> Step, text: &str, expect: &str) {
-        let mut facts = Recorder::default();
-        let _ = run_stream(run, text.as_bytes(), &ctx(1, 2, Role::Unknown), &mut facts);
-        assert_eq!(facts.text(), expect);
+        assert_eq!(facts_of_stream(run, text.as_bytes(), &ctx(1, 2, Role::Unknown)), expect);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Greetings of other message systems: AMQP 0-9-1, XMPP (RFC 6120), STOMP.
 
-use crate::text::clean;
+use crate::text::{clean, find};
 use crate::{About, Ctx, Fact, Malformed, Probe, Reader, Sink, Step};
 
 use super::lines;
@@ -77,7 +77,7 @@ fn connection_start(bytes: &[u8], sink: &mut dyn Sink) -> Result<(), Malformed> 
 /// A stream header.
 pub(super) fn probe_xmpp(bytes: &[u8]) -> Probe {
     let head = bytes.get(..bytes.len().min(256)).unwrap_or(bytes);
-    if bytes.first() == Some(&b'<') && lines::find(head, b"<stream:stream").is_some() {
+    if bytes.first() == Some(&b'<') && find(head, b"<stream:stream").is_some() {
         Probe::Yes
     } else {
         Probe::No
@@ -125,12 +125,10 @@ pub(super) fn stomp(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Step {
 mod tests {
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx, run_stream, unhex};
+    use crate::testing::{ctx, facts_of_stream, unhex};
 
     fn check(run: fn(&[u8], &Ctx, &mut dyn Sink) -> Step, bytes: &[u8], expect: &str) {
-        let mut facts = Recorder::default();
-        let _ = run_stream(run, bytes, &ctx(1, 2, Role::Server), &mut facts);
-        assert_eq!(facts.text(), expect);
+        assert_eq!(facts_of_stream(run, bytes, &ctx(1, 2, Role::Server)), expect);
     }
 
     #[test]

@@ -2,18 +2,16 @@
 //!
 //! Ports are hints: everything with a signature is recognised on any port.
 
-mod catalogue;
 mod coap;
 mod database;
-mod der;
 mod desktop;
 mod dtls;
+mod fields;
 mod ftp;
 mod hello;
 mod http;
 mod identity;
 mod ipp;
-pub(crate) mod json;
 mod lines;
 mod mail;
 mod messaging;
@@ -32,7 +30,6 @@ mod tds;
 mod telnet;
 mod tls;
 mod x509;
-mod xml;
 
 use model::Mac;
 
@@ -41,7 +38,7 @@ use crate::registry::{Datagram, Stream};
 use crate::{About, Ctx, Fact, Probe, Sink, Step};
 
 /// Field names of this group.
-pub(crate) const FIELDS: &[Field] = catalogue::FIELDS;
+pub(crate) const FIELDS: &[Field] = fields::FIELDS;
 
 /// Datagram protocols of this group.
 pub(crate) const DATAGRAMS: &[Datagram] = &[
@@ -116,6 +113,14 @@ fn direction(ctx: &Ctx) -> u64 {
 /// Key of a number remembered for a conversation, told apart by `part` (a direction, a token).
 const fn key(tag: u64, part: u64) -> u64 {
     tag << 32 | part
+}
+
+/// Passes over bytes whose count is remembered under `memory`; `None` when none are left.
+fn pass_over(bytes: &[u8], memory: u64, sink: &mut dyn Sink) -> Option<Step> {
+    let left = sink.recall(memory).filter(|left| *left > 0)?;
+    let passed = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+    sink.remember(memory, left - u64::try_from(passed).unwrap_or(left));
+    Some(Step::Consumed(passed))
 }
 
 /// The sender is a host of the estate, as far as its address tells.

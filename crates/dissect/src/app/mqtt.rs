@@ -3,11 +3,12 @@
 use model::Mac;
 use model::observation::{EventKind, IdentifierKind};
 
+use crate::scan::json;
 use crate::text::{clean, is_name};
 use crate::{About, Ctx, Malformed, Probe, Reader, Role, Sink, Step};
 
 use super::identity::{is_sibling, mac_of};
-use super::{direction, json, key};
+use super::{direction, key, pass_over};
 
 /// A CONNECT with the protocol's name, or packets whose header and length fit (§2.1).
 pub(super) fn probe(bytes: &[u8]) -> Probe {
@@ -40,11 +41,8 @@ const TOPICS_PER_PACKET_MAX: usize = 32;
 /// Reads packets.
 pub(super) fn run(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
     let skip_key = key(SKIP, direction(ctx));
-    let skip = sink.recall(skip_key).unwrap_or_default();
-    if skip > 0 {
-        let passed = usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len());
-        sink.remember(skip_key, skip - u64::try_from(passed).unwrap_or(skip));
-        return Step::Consumed(passed);
+    if let Some(step) = pass_over(bytes, skip_key, sink) {
+        return step;
     }
     let mut r = Reader::new(bytes);
     let (first, length) = match header(&mut r) {
@@ -321,7 +319,7 @@ fn varint(r: &mut Reader<'_>) -> Result<usize, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Recorder, ctx, run_stream};
+    use crate::testing::{Recorder, ctx, facts_of_stream};
 
     fn text(value: &str) -> Vec<u8> {
         [&u16::try_from(value.len()).unwrap().to_be_bytes()[..], value.as_bytes()].concat()
@@ -340,9 +338,7 @@ mod tests {
     }
 
     fn check(role: Role, bytes: &[u8], expect: &str) {
-        let mut facts = Recorder::default();
-        let _ = run_stream(run, bytes, &ctx(4000, 1900, role), &mut facts);
-        assert_eq!(facts.text(), expect);
+        assert_eq!(facts_of_stream(run, bytes, &ctx(4000, 1900, role)), expect);
     }
 
     #[test]

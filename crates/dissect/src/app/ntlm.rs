@@ -3,8 +3,6 @@
 use crate::text::{clean, utf16_le};
 use crate::{Malformed, Reader, Sink};
 
-use super::lines;
-
 const SIGNATURE: &[u8] = b"NTLMSSP\0";
 /// How far into a security blob the token may begin.
 const SEARCH_BYTES_MAX: usize = 4096;
@@ -14,7 +12,7 @@ const VERSION: u32 = 0x0200_0000;
 /// Looks for a token and reports what its sender says about itself.
 pub(super) fn find(bytes: &[u8], sink: &mut dyn Sink) {
     let head = bytes.get(..bytes.len().min(SEARCH_BYTES_MAX)).unwrap_or(bytes);
-    if let Some(at) = lines::find(head, SIGNATURE) {
+    if let Some(at) = crate::text::find(head, SIGNATURE) {
         let _ = token(bytes.get(at..).unwrap_or_default(), sink);
     }
 }

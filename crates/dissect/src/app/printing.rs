@@ -2,7 +2,7 @@
 
 use model::observation::EventKind;
 
-use crate::text::{clean, is_name};
+use crate::text::{clean, find, is_name};
 use crate::{About, Ctx, Probe, Role, Sink, Step};
 
 use super::{direction, key, lines};
@@ -10,7 +10,7 @@ use super::{direction, key, lines};
 /// The universal exit with PJL behind it, or any PJL.
 pub(super) fn probe_pjl(bytes: &[u8]) -> Probe {
     let head = bytes.get(..bytes.len().min(64)).unwrap_or(bytes);
-    if matches!(bytes, [0x1b | b'@', ..]) && lines::find(head, b"@PJL").is_some() {
+    if matches!(bytes, [0x1b | b'@', ..]) && find(head, b"@PJL").is_some() {
         Probe::Yes
     } else if bytes.is_empty() {
         Probe::No
@@ -80,12 +80,10 @@ pub(super) fn lpd(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Recorder, ctx, run_stream};
+    use crate::testing::{Recorder, ctx, facts_of_stream, run_stream};
 
     fn check(role: Role, bytes: &[u8], expect: &str) {
-        let mut facts = Recorder::default();
-        let _ = run_stream(pjl, bytes, &ctx(9100, 4000, role), &mut facts);
-        assert_eq!(facts.text(), expect);
+        assert_eq!(facts_of_stream(pjl, bytes, &ctx(9100, 4000, role)), expect);
     }
 
     #[test]

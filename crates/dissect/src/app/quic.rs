@@ -9,7 +9,7 @@ use aes::cipher::{BlockCipherEncrypt as _, KeyInit as _};
 use sha2::{Digest as _, Sha256};
 
 use crate::About;
-use crate::text::clean;
+use crate::text::{clean, find};
 use crate::{Ctx, Fact, Malformed, Outcome, Reader, Role, Sink};
 
 use super::hello::{self, Carrier};
@@ -333,7 +333,7 @@ fn google_hello(bytes: &[u8]) -> Option<&[u8]> {
         .get(1..14)?
         .windows(4)
         .any(|w| matches!(w, [b'Q', b'0', a, b] if a.is_ascii_digit() && b.is_ascii_digit()));
-    let at = version.then(|| lines::find(start, b"CHLO"))??;
+    let at = version.then(|| find(start, b"CHLO"))??;
     bytes.get(at + 4..)
 }
 

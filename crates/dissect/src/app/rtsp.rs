@@ -6,7 +6,7 @@ use crate::text::clean;
 use crate::{About, Ctx, Fact, Probe, Sink, Step};
 
 use super::lines::{self, Start};
-use super::{direction, key};
+use super::{direction, key, pass_over};
 
 /// A start line of RTSP, or the beginning of one.
 pub(super) fn probe(bytes: &[u8]) -> Probe {
@@ -72,11 +72,8 @@ pub(super) fn run(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
 
 /// Bytes that begin no message: the rest of a body, media, or nothing known.
 fn between(bytes: &[u8], memory: u64, sink: &mut dyn Sink) -> Step {
-    let skip = sink.recall(memory).unwrap_or_default();
-    if skip > 0 {
-        let passed = usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len());
-        sink.remember(memory, skip - u64::try_from(passed).unwrap_or(skip));
-        return Step::Consumed(passed);
+    if let Some(step) = pass_over(bytes, memory, sink) {
+        return step;
     }
     match bytes {
         [b'$', _, high, low, rest @ ..] => {
@@ -149,12 +146,10 @@ fn sdp(body: &[u8], sink: &mut dyn Sink) {
 mod tests {
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx, run_stream};
+    use crate::testing::{ctx, facts_of_stream};
 
     fn check(role: Role, bytes: &[u8], expect: &str) {
-        let mut facts = Recorder::default();
-        let _ = run_stream(run, bytes, &ctx(554, 4000, role), &mut facts);
-        assert_eq!(facts.text(), expect);
+        assert_eq!(facts_of_stream(run, bytes, &ctx(554, 4000, role)), expect);
     }
 
     #[test]

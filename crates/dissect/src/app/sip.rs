@@ -3,7 +3,7 @@
 use model::observation::{EventKind, IdentifierKind};
 
 use crate::text::clean;
-use crate::{About, Ctx, Fact, Malformed, Outcome, Probe, Sink, Step};
+use crate::{About, Ctx, Fact, Malformed, Outcome, Probe, Sink, Step, identity};
 
 use super::lines::{self, Start};
 use super::{keyed, text_is_mac};
@@ -145,7 +145,7 @@ fn contact(text: &str, registering: bool, sink: &mut dyn Sink) {
     let lower = text.to_ascii_lowercase();
     if let Some((_, uuid)) = lower.split_once("urn:uuid:") {
         let uuid = lines::before(uuid, &['>', '"', ';', ' ']);
-        if uuid.len() == 36 {
+        if let Some(uuid) = identity::uuid(uuid).filter(|uuid| uuid.len() == 36) {
             sink.identifier(About::Sender, "sip.instance", IdentifierKind::Uuid, uuid);
         }
         if uuid.starts_with("00000000-0000-") {

@@ -2,7 +2,7 @@
 
 use model::observation::IdentifierKind;
 
-use crate::text::{c_string, is_name};
+use crate::text::{c_string, find, is_name};
 use crate::{About, Ctx, Malformed, Probe, Reader, Sink, Step};
 
 const MESSAGE_BYTES_MAX: u32 = 4096;
@@ -14,7 +14,7 @@ pub(super) fn probe(bytes: &[u8]) -> Probe {
         Ok((_, 0x0001)) if r.rest().iter().take(3).all(u8::is_ascii_uppercase) && r.len() > 16 => {
             Probe::Yes
         }
-        Ok((_, 0x0020)) if super::lines::find(r.rest(), b": Name=").is_some() => Probe::Yes,
+        Ok((_, 0x0020)) if find(r.rest(), b": Name=").is_some() => Probe::Yes,
         Ok(_) => Probe::Maybe,
         Err(_) => Probe::No,
     }
@@ -139,7 +139,7 @@ const fn device_type_name(number: u32) -> Option<&'static str> {
 mod tests {
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx, run_stream, unhex};
+    use crate::testing::{ctx, facts_of_stream, unhex};
 
     const REGISTER: &str = "28000000 00000000 01000000
         5345503030314537413236373437350000 # too long on purpose, cut below
@@ -151,9 +151,7 @@ mod tests {
     }
 
     fn check(bytes: &[u8], expect: &str) {
-        let mut facts = Recorder::default();
-        let _ = run_stream(run, bytes, &ctx(4000, 2000, Role::Client), &mut facts);
-        assert_eq!(facts.text(), expect);
+        assert_eq!(facts_of_stream(run, bytes, &ctx(4000, 2000, Role::Client)), expect);
     }
 
     #[test]

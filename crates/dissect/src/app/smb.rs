@@ -1,5 +1,6 @@
 //! SMB 1 (MS-CIFS), SMB 2 and 3 (MS-SMB2) over NetBIOS sessions (RFC 1002 §4.3) and directly.
 
+use crate::names::nbns::NetbiosName;
 use crate::text::{clean, hex, utf16_le};
 use crate::{Ctx, Malformed, Probe, Reader, Sink, Step};
 
@@ -61,12 +62,9 @@ fn session_request(names: &[u8], sink: &mut dyn Sink) {
     let Some(encoded) = names.get(35..67) else {
         return;
     };
-    let decoded: Vec<u8> = encoded
-        .chunks_exact(2)
-        .map(|pair| pair.iter().fold(0u8, |byte, c| byte << 4 | c.wrapping_sub(b'A') & 0xf))
-        .collect();
-    let name = decoded.get(..15).map(|name| clean(name).trim_end().to_owned());
-    sink.says("smb.netbios_name", name.unwrap_or_default());
+    if let Some(calling) = NetbiosName::decode(encoded) {
+        sink.says("smb.netbios_name", calling.name);
+    }
 }
 
 fn message(packet: &[u8], sink: &mut dyn Sink) -> Result<(), Malformed> {
@@ -205,7 +203,7 @@ fn dialect_name(dialect: u16) -> String {
 mod tests {
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx, run_stream, unhex};
+    use crate::testing::{ctx, facts_of_stream, unhex};
 
     fn framed(packet: &[u8]) -> Vec<u8> {
         let length = u32::try_from(packet.len()).unwrap().to_be_bytes();
@@ -231,9 +229,7 @@ mod tests {
     }
 
     fn check(bytes: &[u8], expect: &str) {
-        let mut facts = Recorder::default();
-        let _ = run_stream(run, bytes, &ctx(445, 4000, Role::Server), &mut facts);
-        assert_eq!(facts.text(), expect);
+        assert_eq!(facts_of_stream(run, bytes, &ctx(445, 4000, Role::Server)), expect);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use model::observation::IdentifierKind;
 use sha2::{Digest as _, Sha256};
 
-use crate::text::clean;
+use crate::text::{base64, clean};
 use crate::{About, Ctx, Malformed, Probe, Reader, Sink, Step};
 
 use super::lines;
@@ -96,21 +96,6 @@ fn host_key(reply: &[u8], sink: &mut dyn Sink) -> bool {
 fn string<'a>(r: &mut Reader<'a>) -> Option<&'a [u8]> {
     let length = usize::try_from(r.u32_be().ok()?).ok()?;
     r.take(length).ok()
-}
-
-/// Base64 without padding, as `ssh-keygen -l` prints fingerprints.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0u32, |bits, b| bits << 8 | u32::from(*b));
-        let bits = bits << (8 * (3 - chunk.len()));
-        for position in 0..=chunk.len() {
-            let index = usize::try_from(bits >> (18 - 6 * position) & 0x3f).unwrap_or_default();
-            text.push(char::from(ALPHABET.get(index).copied().unwrap_or(b'?')));
-        }
-    }
-    text
 }
 
 #[cfg(test)]

@@ -178,12 +178,10 @@ fn tokens(body: &[u8], sink: &mut dyn Sink) -> Result<(), Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Recorder, ctx, run_stream, unhex};
+    use crate::testing::{Recorder, ctx, facts_of_stream, unhex};
 
     fn check(role: Role, bytes: &[u8], expect: &str) {
-        let mut facts = Recorder::default();
-        let _ = run_stream(run, bytes, &ctx(1433, 4000, role), &mut facts);
-        assert_eq!(facts.text(), expect);
+        assert_eq!(facts_of_stream(run, bytes, &ctx(1433, 4000, role)), expect);
     }
 
     fn packet(kind: u8, body: &[u8]) -> Vec<u8> {

@@ -2,10 +2,10 @@
 
 use model::observation::EventKind;
 
-use crate::text::clean;
+use crate::text::{clean, find};
 use crate::{About, Ctx, Probe, Role, Sink, Step};
 
-use super::{direction, key, lines};
+use super::{direction, key};
 
 /// Option negotiation.
 pub(super) fn probe(bytes: &[u8]) -> Probe {
@@ -52,7 +52,7 @@ pub(super) fn run(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
 
 fn print(text: &[u8], mut asked: u64, ctx: &Ctx, sink: &mut dyn Sink) -> u64 {
     let lower = text.to_ascii_lowercase();
-    let has = |word: &[u8]| lines::find(&lower, word).is_some();
+    let has = |word: &[u8]| find(&lower, word).is_some();
     let prompt = has(b"login:") || has(b"username:") || has(b"user name") || has(b"password:");
     let memory = key(LINES, direction(ctx));
     let mut printed = sink.recall(memory).unwrap_or_default();

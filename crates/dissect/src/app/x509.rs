@@ -5,10 +5,9 @@ use std::net::IpAddr;
 use model::observation::IdentifierKind;
 use sha2::{Digest, Sha256};
 
-use crate::text::{clean, hex};
+use crate::scan::ber::{self, Element, tag};
+use crate::text::{clean, hex, utf16_be};
 use crate::{About, Ctx, Malformed, Reader, Sink};
-
-use super::der::{self, Element, tag};
 
 const SANS_MAX: usize = 64;
 const SANS_SHOWN_MAX: usize = 24;
@@ -160,28 +159,28 @@ impl Certificate<'_> {
 }
 
 fn parse(bytes: &[u8]) -> Result<Certificate<'_>, Malformed> {
-    let outer = der::expect(&mut Reader::new(bytes), tag::SEQUENCE)?;
-    let tbs = der::expect(&mut Reader::new(outer.body), tag::SEQUENCE)?;
-    let mut r = Reader::new(tbs.body);
+    let outer = ber::expect(&mut Reader::new(bytes), tag::SEQUENCE)?;
+    let tbs = ber::expect(&mut Reader::new(outer), tag::SEQUENCE)?;
+    let mut r = Reader::new(tbs);
     let mut certificate = Certificate::default();
-    let mut serial = der::next(&mut r)?;
+    let mut serial = ber::element(&mut r)?;
     if serial.tag == 0xa0 {
-        serial = der::next(&mut r)?;
+        serial = ber::element(&mut r)?;
     }
     certificate.serial = serial.body;
-    der::expect(&mut r, tag::SEQUENCE)?;
-    let issuer = der::expect(&mut r, tag::SEQUENCE)?;
-    let validity = der::expect(&mut r, tag::SEQUENCE)?;
-    let subject = der::expect(&mut r, tag::SEQUENCE)?;
-    certificate.issuer = name(issuer.body);
-    certificate.subject = name(subject.body);
-    certificate.self_issued = issuer.body == subject.body;
-    let mut times = der::children(validity.body).map(date);
+    ber::expect(&mut r, tag::SEQUENCE)?;
+    let issuer = ber::expect(&mut r, tag::SEQUENCE)?;
+    let validity = ber::expect(&mut r, tag::SEQUENCE)?;
+    let subject = ber::expect(&mut r, tag::SEQUENCE)?;
+    certificate.issuer = name(issuer);
+    certificate.subject = name(subject);
+    certificate.self_issued = issuer == subject;
+    let mut times = ber::children(validity).map(date);
     certificate.not_before = times.next().unwrap_or_default();
     certificate.not_after = times.next().unwrap_or_default();
-    for element in der::children(r.rest()).filter(|e| e.tag == 0xa3) {
-        for list in der::children(element.body) {
-            der::children(list.body).take(64).for_each(|e| extension(e.body, &mut certificate));
+    for element in ber::children(r.rest()).filter(|e| e.tag == 0xa3) {
+        for list in ber::children(element.body) {
+            ber::children(list.body).take(64).for_each(|e| extension(e.body, &mut certificate));
         }
     }
     Ok(certificate)
@@ -191,20 +190,20 @@ fn extension(body: &[u8], certificate: &mut Certificate<'_>) {
     const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
     /// 1.3.6.1.5.5.7.1.25 (RFC 8520 §11).
     const MUD_URL: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x01, 0x19];
-    let mut parts = der::children(body).filter(|e| e.tag != tag::BOOLEAN);
+    let mut parts = ber::children(body).filter(|e| e.tag != tag::BOOLEAN);
     let (Some(oid), Some(value)) = (parts.next(), parts.next()) else {
         return;
     };
-    if oid.tag != tag::OID || value.tag != tag::OCTETS {
+    if oid.tag != tag::OID || value.tag != tag::OCTET_STRING {
         return;
     }
-    let Some(inner) = der::children(value.body).next() else {
+    let Some(inner) = ber::children(value.body).next() else {
         return;
     };
     match oid.body {
         MUD_URL => certificate.mud_url = clean(inner.body).into_owned(),
         SUBJECT_ALT_NAME => {
-            for name in der::children(inner.body).take(SANS_MAX) {
+            for name in ber::children(inner.body).take(SANS_MAX) {
                 match general_name(&name) {
                     Some(General::Shown(san)) => certificate.sans.push(san),
                     Some(General::Hardware(serial)) => certificate.hardware_serial = serial,
@@ -235,7 +234,7 @@ fn general_name(name: &Element<'_>) -> Option<General> {
             };
             format!("IP:{ip}")
         }
-        0xa4 => format!("DN:{}", shown(&self::name(der::children(name.body).next()?.body))),
+        0xa4 => format!("DN:{}", shown(&self::name(ber::children(name.body).next()?.body))),
         0xa0 => return hardware_module(name.body).map(General::Hardware),
         _ => return None,
     }))
@@ -244,19 +243,19 @@ fn general_name(name: &Element<'_>) -> Option<General> {
 /// HardwareModuleName (RFC 4108 §5), as IDevIDs carry it (IEEE 802.1AR §8.10.4).
 fn hardware_module(other_name: &[u8]) -> Option<String> {
     const OID: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x08, 0x04];
-    let mut parts = der::children(other_name);
+    let mut parts = ber::children(other_name);
     parts.next().filter(|oid| oid.body == OID)?;
-    let module = der::children(parts.next()?.body).next()?;
-    let serial = der::children(module.body).nth(1)?;
+    let module = ber::children(parts.next()?.body).next()?;
+    let serial = ber::children(module.body).nth(1)?;
     let printable = serial.body.iter().all(|b| b.is_ascii_graphic());
     Some(if printable { clean(serial.body).into_owned() } else { hex(serial.body) })
 }
 
 fn name(body: &[u8]) -> Vec<(Part, String)> {
     let mut parts = Vec::new();
-    for set in der::children(body).filter(|e| e.tag == tag::SET).take(NAME_PARTS_MAX) {
-        for pair in der::children(set.body).take(4) {
-            let mut halves = der::children(pair.body);
+    for set in ber::children(body).filter(|e| e.tag == tag::SET).take(NAME_PARTS_MAX) {
+        for pair in ber::children(set.body).take(4) {
+            let mut halves = ber::children(pair.body);
             if let (Some(oid), Some(value)) = (halves.next(), halves.next()) {
                 let text = match value.tag {
                     tag::BMP_STRING => utf16_be(value.body),
@@ -269,12 +268,6 @@ fn name(body: &[u8]) -> Vec<(Part, String)> {
         }
     }
     parts
-}
-
-fn utf16_be(bytes: &[u8]) -> String {
-    let swapped: Vec<u8> =
-        bytes.chunks_exact(2).take(512).flat_map(|pair| pair.iter().rev().copied()).collect();
-    crate::text::utf16_le(&swapped)
 }
 
 fn first(name: &[(Part, String)], part: Part) -> String {

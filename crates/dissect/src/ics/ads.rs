@@ -3,9 +3,10 @@
 
 use model::observation::{EventKind, IdentifierKind};
 
-use super::wire::{cut, key, name, once, once_of, say_role};
+use super::wire::{key, name, next_message, once, once_of, say_role};
 use crate::fields::{Field, field};
-use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Role, Sink, Step, text};
+use crate::scan::xml::text_of;
+use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Role, Sink, Step};
 
 pub(super) const FIELDS: &[Field] = &[
     field("ads.role", "`client` or `server`"),
@@ -64,12 +65,7 @@ pub(super) fn probe(bytes: &[u8]) -> Probe {
 
 /// Reads one AMS/TCP message.
 pub(super) fn run(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Step {
-    let total = match length(bytes) {
-        Ok(total) => total,
-        Err(Malformed::Truncated) => return Step::NeedMore,
-        Err(_) => return Step::Resync,
-    };
-    let (message, step) = match cut(bytes, total) {
+    let (message, step) = match next_message(bytes, length(bytes)) {
         Ok(whole) => whole,
         Err(step) => return step,
     };
@@ -149,18 +145,11 @@ fn target_description(body: &[u8], sink: &mut dyn Sink) {
     if !body.starts_with(b"<TcTargetDesc") || !once(sink, key(MEMORY, b'd', 0)) {
         return;
     }
-    let text = text::clean(body);
-    let inside = |tag: &str| {
-        let (_, rest) = text.split_once(&format!("<{tag}>"))?;
-        rest.split_once(&format!("</{tag}>")).map(|found| found.0)
-    };
-    if let Some(kind) = inside("TargetType") {
-        sink.says("ads.target_type", text::clean_str(kind));
-    }
-    let parts: Vec<&str> = ["Version", "Revision", "Build"]
+    sink.says("ads.target_type", text_of(body, "TargetType").unwrap_or_default());
+    let parts: Vec<_> = ["Version", "Revision", "Build"]
         .iter()
-        .map_while(|tag| inside(tag))
-        .filter(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
+        .map_while(|tag| text_of(body, tag))
+        .filter(|part| part.bytes().all(|b| b.is_ascii_digit()))
         .collect();
     if parts.len() > 1 {
         sink.says("ads.twincat_version", parts.join("."));
@@ -239,11 +228,7 @@ fn os_version(value: &[u8], sink: &mut dyn Sink) -> Outcome {
 mod tests {
     use super::*;
     use crate::ics::wire::tests::{datagrams, dialogue};
-    use crate::testing::{Recorder, ctx, unhex};
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|b| format!("{b:02x}")).collect()
-    }
+    use crate::testing::{Recorder, ctx, hex, unhex};
 
     fn message(source: &str, command: u8, flags: u8, data: &str) -> String {
         let data = unhex(data);

@@ -258,11 +258,7 @@ fn characters(body: &[u8]) -> Cow<'_, str> {
         // UTF-8 and Latin-1.
         Some((0 | 5, text)) => text::clean(text),
         // UCS-2, big-endian.
-        Some((4, wide)) => {
-            let units = wide.chunks_exact(2).filter_map(|p| Some([*p.get(1)?, *p.first()?]));
-            let little: Vec<u8> = units.take(256).flatten().collect();
-            Cow::Owned(text::utf16_le(&little))
-        }
+        Some((4, wide)) => Cow::Owned(text::utf16_be(wide)),
         _ => Cow::Borrowed(""),
     }
 }

@@ -495,11 +495,7 @@ mod tests {
     use crate::Role;
     use crate::ics::enip;
     use crate::ics::wire::tests::dialogue;
-    use crate::testing::unhex;
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|b| format!("{b:02x}")).collect()
-    }
+    use crate::testing::{hex, unhex};
 
     /// SendRRData with a sender context, or SendUnitData when `connection` is given.
     fn wrap(context: u8, connection: Option<(u32, u16)>, cip: &str) -> String {

@@ -2,7 +2,7 @@
 
 use model::observation::EventKind;
 
-use super::wire::{cut, key, name, once, once_of, say_role};
+use super::wire::{key, name, next_message, once, once_of, say_role};
 use crate::fields::{Field, field};
 use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Role, Sink, Step};
 
@@ -62,12 +62,7 @@ fn crc(bytes: &[u8]) -> u16 {
 
 /// Reads one link frame of a stream.
 pub(super) fn run(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Step {
-    let total = match length(bytes) {
-        Ok(total) => total,
-        Err(Malformed::Truncated) => return Step::NeedMore,
-        Err(_) => return Step::Resync,
-    };
-    let (message, step) = match cut(bytes, total) {
+    let (message, step) = match next_message(bytes, length(bytes)) {
         Ok(whole) => whole,
         Err(step) => return step,
     };

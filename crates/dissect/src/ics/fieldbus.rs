@@ -79,17 +79,15 @@ fn ident_response(r: &mut Reader<'_>, sink: &mut dyn Sink) -> Outcome {
 mod tests {
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx, unhex};
+    use crate::testing::{ctx, facts_of, unhex};
 
     fn check(
         run: fn(&[u8], &Ctx, &mut dyn Sink) -> Outcome,
         hex: &str,
         expect: Result<&[&str], Malformed>,
     ) {
-        let mut facts = Recorder::default();
-        let outcome = run(&unhex(hex), &ctx(0, 0, Role::Unknown), &mut facts);
-        let expect = expect.map(|lines| lines.join("\n"));
-        assert_eq!(outcome.map(|()| facts.text()), expect);
+        let facts = facts_of(run, &unhex(hex), &ctx(0, 0, Role::Unknown));
+        assert_eq!(facts, expect.map(|lines| lines.join("\n")));
     }
 
     #[test]

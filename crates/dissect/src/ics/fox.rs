@@ -38,7 +38,7 @@ pub(super) fn run(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
     if !bytes.starts_with(START) {
         return if START.starts_with(bytes) { Step::NeedMore } else { Step::Done };
     }
-    let Some(end) = bytes.windows(END.len()).position(|w| w == END) else {
+    let Some(end) = text::find(bytes, END) else {
         return Step::NeedMore;
     };
     let message = bytes.get(..end).unwrap_or_default();

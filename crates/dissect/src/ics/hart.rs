@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use model::observation::{EventKind, IdentifierKind};
 
-use super::wire::{cut, key, lookup, once_of, say_role};
+use super::wire::{key, lookup, next_message, once_of, say_role};
 use crate::fields::{Field, field};
 use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Role, Sink, Step, text};
 
@@ -74,12 +74,7 @@ pub(super) fn probe(bytes: &[u8]) -> Probe {
 
 /// Reads one message of a TCP session.
 pub(super) fn run(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Step {
-    let total = match length(bytes) {
-        Ok(total) => total,
-        Err(Malformed::Truncated) => return Step::NeedMore,
-        Err(_) => return Step::Resync,
-    };
-    let (message, step) = match cut(bytes, total) {
+    let (message, step) = match next_message(bytes, length(bytes)) {
         Ok(whole) => whole,
         Err(step) => return step,
     };

@@ -2,7 +2,7 @@
 
 use model::observation::EventKind;
 
-use super::wire::{cut, key, once, once_of, say_role, side, word};
+use super::wire::{key, next_message, once, once_of, say_role, side, word};
 use crate::fields::{Field, field};
 use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Role, Sink, Step};
 
@@ -66,18 +66,13 @@ pub(super) fn probe(bytes: &[u8]) -> Probe {
 
 /// Reads one APDU.
 pub(super) fn run(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
-    let total = match length(bytes) {
-        Ok(total) => total,
-        Err(Malformed::Truncated) => return Step::NeedMore,
-        Err(_) => return Step::Resync,
-    };
-    let (message, step) = match cut(bytes, total) {
+    let (message, step) = match next_message(bytes, length(bytes)) {
         Ok(whole) => whole,
         Err(step) => return step,
     };
     let role = side(ctx, PORTS);
     say_role(sink, "iec104.role", MEMORY, role);
-    if total > 6 {
+    if message.len() > 6 {
         let _ = asdu(message.get(6..).unwrap_or_default(), role, sink);
     }
     step

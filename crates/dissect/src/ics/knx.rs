@@ -3,8 +3,9 @@
 use model::Mac;
 use model::observation::{EventKind, IdentifierKind};
 
-use super::wire::{cut, key, lookup, once, once_of};
+use super::wire::{key, lookup, next_message, once, once_of};
 use crate::fields::{Field, field};
+use crate::identity::own_mac;
 use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Sink, Step, text};
 
 pub(super) const FIELDS: &[Field] = &[
@@ -67,12 +68,7 @@ pub(super) fn probe_datagram(bytes: &[u8]) -> bool {
 
 /// Reads one message of a TCP connection.
 pub(super) fn run(bytes: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Step {
-    let total = match length(bytes) {
-        Ok(total) => total,
-        Err(Malformed::Truncated) => return Step::NeedMore,
-        Err(_) => return Step::Resync,
-    };
-    let (message, step) = match cut(bytes, total) {
+    let (message, step) = match next_message(bytes, length(bytes)) {
         Ok(whole) => whole,
         Err(step) => return step,
     };
@@ -168,10 +164,7 @@ fn device(block: &[u8], sink: &mut dyn Sink) -> Outcome {
         let kind = IdentifierKind::Serial;
         sink.identifier(About::Sender, "knx.serial", kind, format!("knx:{}", text::hex(&serial)));
     }
-    if mac.is_unicast() && mac != Mac([0; 6]) {
-        sink.says("knx.mac", mac.to_string());
-        sink.identifier(About::Sender, "knx.mac", IdentifierKind::Mac, mac.to_string());
-    }
+    own_mac(sink, "knx.mac", mac);
     sink.says("knx.name", name);
     Ok(())
 }

@@ -3,9 +3,9 @@
 //! Session and presentation are passed over by their fixed shape in data transfer (ISO 8327 §8,
 //! ISO 8823 §8): `01 00 01 00`, fully-encoded-data, PDV-list, context, single-ASN1-type.
 
-use super::ber::{children, find, integer};
 use super::wire::{key, name, once, say_role};
 use crate::fields::{Field, field};
+use crate::scan::ber::{Element, children, find, tag, unsigned};
 use crate::{Malformed, Outcome, Role, Sink, text};
 
 pub(super) const FIELDS: &[Field] = &[
@@ -45,7 +45,8 @@ pub(super) fn run(spdu: &[u8], role: Role, sink: &mut dyn Sink) -> Outcome {
         return Ok(());
     };
     let pdv = find(presentation, 0x61).and_then(|data| find(data, 0x30));
-    let Some((tag, body)) = pdv.and_then(|pdv| find(pdv, 0xa0)).and_then(|v| children(v).next())
+    let Some(Element { tag, body }) =
+        pdv.and_then(|pdv| find(pdv, 0xa0)).and_then(|v| children(v).next())
     else {
         return Err(Malformed::NotMine);
     };
@@ -66,7 +67,7 @@ pub(super) fn run(spdu: &[u8], role: Role, sink: &mut dyn Sink) -> Outcome {
 /// Remembers name lists of class domain (9), and reads of name plates: answers do not say what
 /// they answer.
 fn confirmed_request(body: &[u8], sink: &mut dyn Sink) -> Option<()> {
-    let invoke = integer(find(body, 0x02)?)?;
+    let invoke = unsigned(find(body, 0x02)?)?;
     if let Some(read) = find(body, 0xa4) {
         let wanted = plates_read(read)?;
         if wanted != 0 {
@@ -75,7 +76,7 @@ fn confirmed_request(body: &[u8], sink: &mut dyn Sink) -> Option<()> {
         return Some(());
     }
     let class = find(find(body, 0xa1)?, 0xa0)?;
-    if integer(find(class, 0x80)?)? == 9 {
+    if unsigned(find(class, 0x80)?)? == 9 {
         sink.remember(key(MEMORY, b'n', invoke), 1);
     }
     Some(())
@@ -85,8 +86,8 @@ fn confirmed_request(body: &[u8], sink: &mut dyn Sink) -> Option<()> {
 /// logical device (LLN0), in order.
 fn plates_read(read: &[u8]) -> Option<u64> {
     let list = find(find(read, 0xa1)?, 0xa0)?;
-    let wanted = children(list).take(VARIABLES_MAX).enumerate().map(|(at, (_, variable))| {
-        let name = find(variable, 0xa0).and_then(|v| find(v, 0xa1)).and_then(last_string);
+    let wanted = children(list).take(VARIABLES_MAX).enumerate().map(|(at, variable)| {
+        let name = find(variable.body, 0xa0).and_then(|v| find(v, 0xa1)).and_then(last_string);
         plate_attribute(name.unwrap_or_default()) << (at * 4)
     });
     Some(wanted.fold(0, |all, one| all | one))
@@ -94,7 +95,7 @@ fn plates_read(read: &[u8]) -> Option<u64> {
 
 /// The item of a domain-specific name: the second of two VisibleStrings.
 fn last_string(name: &[u8]) -> Option<&[u8]> {
-    children(name).filter(|e| e.0 == 0x1a).nth(1).map(|e| e.1)
+    children(name).filter(|e| e.tag == tag::VISIBLE_STRING).nth(1).map(|e| e.body)
 }
 
 /// `LPHD1$DC$PhyNam$vendor` is 1, its `hwRev` 2…; the whole plate 15; anything else 0.
@@ -122,11 +123,13 @@ fn plate_attribute(item: &[u8]) -> u64 {
 /// The results of a Read, in the order of its variables.
 fn plates_said(read: &[u8], wanted: u64, sink: &mut dyn Sink) {
     let results = children(find(read, 0xa1).unwrap_or(read));
-    for (at, (tag, value)) in results.take(VARIABLES_MAX).enumerate() {
+    for (at, Element { tag, body: value }) in results.take(VARIABLES_MAX).enumerate() {
         match (wanted >> (at * 4) & 15, tag) {
             (WHOLE_PLATE, 0xa2) => {
-                let strings: Vec<&[u8]> =
-                    children(value).filter(|e| e.0 == 0x8a || e.0 == 0x90).map(|e| e.1).collect();
+                let strings: Vec<&[u8]> = children(value)
+                    .filter(|e| matches!(e.tag, 0x8a | 0x90))
+                    .map(|e| e.body)
+                    .collect();
                 // Only vendor is mandatory: a shorter structure does not say which are missing.
                 let known = if strings.len() == NAME_PLATE.len() { strings.len() } else { 1 };
                 for ((_, field), value) in NAME_PLATE.iter().zip(strings).take(known) {
@@ -146,7 +149,7 @@ fn plates_said(read: &[u8], wanted: u64, sink: &mut dyn Sink) {
 
 fn confirmed_response(body: &[u8], sink: &mut dyn Sink) -> Option<()> {
     if let Some(identify) = find(body, 0xa2) {
-        for (tag, value) in children(identify) {
+        for Element { tag, body: value } in children(identify) {
             let field = match tag {
                 0x80 => "mms.vendor",
                 0x81 => "mms.model",
@@ -156,7 +159,7 @@ fn confirmed_response(body: &[u8], sink: &mut dyn Sink) -> Option<()> {
             sink.says(field, text::clean(value));
         }
     }
-    let invoke = integer(find(body, 0x02)?)?;
+    let invoke = unsigned(find(body, 0x02)?)?;
     if let Some(read) = find(body, 0xa4) {
         if let Some(wanted) = sink.recall(key(MEMORY, b'v', invoke)) {
             plates_said(read, wanted, sink);
@@ -165,8 +168,8 @@ fn confirmed_response(body: &[u8], sink: &mut dyn Sink) -> Option<()> {
     }
     let list = find(find(body, 0xa1)?, 0xa0)?;
     if sink.recall(key(MEMORY, b'n', invoke)).is_some() {
-        for (_, value) in children(list).filter(|e| e.0 == 0x1a).take(DOMAINS_MAX) {
-            sink.says("mms.domain", name(value));
+        for domain in children(list).filter(|e| e.tag == tag::VISIBLE_STRING).take(DOMAINS_MAX) {
+            sink.says("mms.domain", name(domain.body));
         }
     }
     Some(())
@@ -175,7 +178,7 @@ fn confirmed_response(body: &[u8], sink: &mut dyn Sink) -> Option<()> {
 /// Information reports of IEC 61850-8-1 carry their data set's reference, `IED1LD0/LLN0$dsname`.
 fn report(body: &[u8], sink: &mut dyn Sink) {
     let results = find(body, 0xa0).and_then(|report| find(report, 0xa0));
-    for (tag, value) in children(results.unwrap_or_default()).take(8) {
+    for Element { tag, body: value } in children(results.unwrap_or_default()).take(8) {
         if tag != 0x8a {
             continue;
         }

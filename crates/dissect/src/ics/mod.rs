@@ -4,7 +4,6 @@ mod ads;
 mod bacnet;
 mod bacnet_apdu;
 mod bacnet_names;
-mod ber;
 mod cip;
 mod cip_names;
 mod cip_path;

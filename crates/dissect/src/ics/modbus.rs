@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::umas;
-use super::wire::{cut, digest, key, once_of, runs, say_role, side, word};
+use super::wire::{digest, key, next_message, once_of, runs, say_role, side, word};
 use crate::fields::{Field, field};
 use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Role, Sink, Step, text};
 
@@ -90,12 +90,7 @@ pub(super) fn probe(bytes: &[u8]) -> Probe {
 
 /// Reads one ADU.
 pub(super) fn run(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
-    let total = match length(bytes) {
-        Ok(total) => total,
-        Err(Malformed::Truncated) => return Step::NeedMore,
-        Err(_) => return Step::Resync,
-    };
-    let (message, step) = match cut(bytes, total) {
+    let (message, step) = match next_message(bytes, length(bytes)) {
         Ok(whole) => whole,
         Err(step) => return step,
     };

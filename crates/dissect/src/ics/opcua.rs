@@ -4,7 +4,7 @@
 use model::observation::IdentifierKind;
 use sha2::{Digest as _, Sha256};
 
-use super::wire::{cut, key, once, runs, say_role, side};
+use super::wire::{key, next_message, once, runs, say_role, side};
 use crate::fields::{Field, field};
 use crate::{About, Ctx, Fact, Malformed, Outcome, Probe, Reader, Role, Sink, Step, text};
 
@@ -55,12 +55,7 @@ pub(super) fn probe(bytes: &[u8]) -> Probe {
 
 /// Reads one chunk.
 pub(super) fn run(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Step {
-    let total = match length(bytes) {
-        Ok(total) => total,
-        Err(Malformed::Truncated) => return Step::NeedMore,
-        Err(_) => return Step::Resync,
-    };
-    let (message, step) = match cut(bytes, total) {
+    let (message, step) = match next_message(bytes, length(bytes)) {
         Ok(whole) => whole,
         Err(step) => return step,
     };
@@ -199,7 +194,7 @@ fn build_info(bytes: &[u8], sink: &mut dyn Sink) {
     for (kind, before) in [(BUILD_INFO, 0), (SERVER_STATUS, 8 + 8 + 4)] {
         let [low, high] = kind.to_le_bytes();
         let head = [1, 0, low, high, 1];
-        let Some(at) = bytes.windows(head.len()).position(|w| w == head) else {
+        let Some(at) = text::find(bytes, &head) else {
             continue;
         };
         let mut r = Reader::new(bytes.get(at + head.len() + 4 + before..).unwrap_or_default());
@@ -223,11 +218,7 @@ fn build_info(bytes: &[u8], sink: &mut dyn Sink) {
 mod tests {
     use super::*;
     use crate::ics::wire::tests::dialogue;
-    use crate::testing::{Recorder, ctx, unhex};
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|b| format!("{b:02x}")).collect()
-    }
+    use crate::testing::{Recorder, ctx, hex, unhex};
 
     fn text(value: &str) -> String {
         format!("{}{}", hex(&(value.len() as u32).to_le_bytes()), hex(value.as_bytes()))

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 
 use model::observation::{EventKind, IdentifierKind};
 
-use super::wire::{key, lookup, name, once};
+use super::wire::{key, name, once};
 use crate::fields::{Field, field};
+use crate::link::pn_vendors;
 use crate::{About, Ctx, Malformed, Outcome, Reader, Sink};
 
 pub(super) const FIELDS: &[Field] = &[
@@ -28,17 +29,6 @@ pub(super) const PORTS: &[u16] = &[34964];
 
 const MEMORY: u8 = b'p';
 const BLOCKS_MAX: usize = 64;
-
-/// Vendors that are common in the field (PROFIBUS & PROFINET International's list), sorted.
-pub(super) const VENDORS: &[(u16, &str)] = &[
-    (0x002a, "Siemens"),
-    (0x00b0, "Phoenix Contact"),
-    (0x011d, "WAGO"),
-    (0x011e, "Hilscher"),
-    (0x0120, "Beckhoff"),
-    (0x012f, "Murrelektronik"),
-    (0x014d, "Festo"),
-];
 
 /// Interface UUIDs without their first field: IO device, controller and supervisor share them.
 const PNIO: [u8; 12] = [0x6c, 0x97, 0x11, 0xd1, 0x82, 0x71, 0x00, 0xa0, 0x24, 0x42, 0xdf, 0x7d];
@@ -197,7 +187,7 @@ fn im0(body: &mut Reader<'_>, about: &About<'static>, sink: &mut dyn Sink) -> Ou
     let hardware = body.u16_be()?;
     let [prefix, major, minor, patch] = body.array()?;
     sink.about(about.clone(), "pn_im.vendor_id", format!("{vendor:04x}"));
-    let maker = lookup(VENDORS, vendor).unwrap_or_default();
+    let maker = pn_vendors::name(vendor).unwrap_or_default();
     sink.about(about.clone(), "pn_im.vendor", maker);
     sink.about(about.clone(), "pn_im.order_id", order);
     sink.about(about.clone(), "pn_im.hardware_revision", hardware.to_string());
@@ -249,11 +239,7 @@ mod tests {
     use super::*;
     use crate::Role;
     use crate::ics::wire::tests::datagrams;
-    use crate::testing::unhex;
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|b| format!("{b:02x}")).collect()
-    }
+    use crate::testing::{hex, unhex};
 
     fn padded(value: &str, length: usize) -> String {
         let mut bytes = value.as_bytes().to_vec();

@@ -6,7 +6,7 @@ use model::observation::{EventKind, IdentifierKind};
 use super::cotp;
 use super::wire::{key, name, once, once_of, say_role, word};
 use crate::fields::{Field, field};
-use crate::{About, Malformed, Outcome, Reader, Role, Sink};
+use crate::{About, Malformed, Outcome, Reader, Role, Sink, text};
 
 pub(super) const FIELDS: &[Field] = &[
     field("s7.role", "`client` or `server`"),
@@ -98,7 +98,7 @@ fn job(parameters: &[u8], sink: &mut dyn Sink) {
         return;
     };
     say_function(*function, b'c', sink);
-    let named = |service: &[u8]| parameters.windows(service.len()).any(|w| w == service);
+    let named = |service: &[u8]| text::find(parameters, service).is_some();
     let (which, what) = match function {
         0x1a => (0, "S7 program download"),
         0x1d => (1, "S7 program upload"),
@@ -190,11 +190,7 @@ fn component(entry: &[u8], sink: &mut dyn Sink) -> Outcome {
 mod tests {
     use super::*;
     use crate::ics::wire::tests::dialogue;
-    use crate::testing::unhex;
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|b| format!("{b:02x}")).collect()
-    }
+    use crate::testing::{hex, unhex};
 
     fn tpkt(s7: &str) -> String {
         let s7 = unhex(s7);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use model::limits::STREAM_BUFFER_BYTES_MAX;
 
-use crate::{Ctx, Role, Sink, Step, text};
+use crate::{Ctx, Malformed, Role, Sink, Step, text};
 
 /// The sender's part: as the sensor knows it, else as the server's port tells.
 pub(super) fn side(ctx: &Ctx, ports: &[u16]) -> Role {
@@ -72,6 +72,18 @@ pub(super) fn cut(bytes: &[u8], total: usize) -> Result<(&[u8], Step), Step> {
     }
 }
 
+/// As [`cut`], where the head of the message tells its length or that it is another protocol's.
+pub(super) fn next_message(
+    bytes: &[u8],
+    total: Result<usize, Malformed>,
+) -> Result<(&[u8], Step), Step> {
+    match total {
+        Ok(total) => cut(bytes, total),
+        Err(Malformed::Truncated) => Err(Step::NeedMore),
+        Err(_) => Err(Step::Resync),
+    }
+}
+
 /// Runs of printable ASCII of at least `min` bytes, in order.
 pub(super) fn runs(bytes: &[u8], min: usize) -> impl Iterator<Item = &str> {
     bytes
@@ -100,8 +112,15 @@ pub(super) fn word(table: &[(u8, &'static str)], code: u8) -> Option<&'static st
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::Outcome;
     use crate::testing::{Recorder, ctx, run_stream, unhex};
-    use crate::{Malformed, Outcome};
+
+    fn turn(port: u16, role: Role) -> Ctx {
+        match role {
+            Role::Server => ctx(port, 50_000, Role::Server),
+            role => ctx(50_000, port, role),
+        }
+    }
 
     /// Runs a client's and then a server's bytes through a stream dissector; the facts of both.
     pub(in crate::ics) fn dialogue(
@@ -111,11 +130,7 @@ pub(super) mod tests {
     ) -> String {
         let mut facts = Recorder::default();
         for (role, hex) in turns {
-            let ctx = match role {
-                Role::Server => ctx(port, 50_000, Role::Server),
-                role => ctx(50_000, port, *role),
-            };
-            run_stream(run, &unhex(hex), &ctx, &mut facts);
+            run_stream(run, &unhex(hex), &turn(port, *role), &mut facts);
         }
         facts.text()
     }
@@ -128,11 +143,7 @@ pub(super) mod tests {
     ) -> Result<String, Malformed> {
         let mut facts = Recorder::default();
         for (role, hex) in turns {
-            let ctx = match role {
-                Role::Server => ctx(port, 50_000, Role::Server),
-                role => ctx(50_000, port, *role),
-            };
-            run(&unhex(hex), &ctx, &mut facts)?;
+            run(&unhex(hex), &turn(port, *role), &mut facts)?;
         }
         Ok(facts.text())
     }
@@ -153,7 +164,6 @@ pub(super) mod tests {
             crate::ics::cip_names::VENDORS,
             crate::ics::bacnet_names::VENDORS,
             crate::ics::hart::MANUFACTURERS,
-            crate::ics::pnio::VENDORS,
             crate::ics::knx::MANUFACTURERS,
         ] {
             assert!(table.windows(2).all(|w| w[0].0 < w[1].0));

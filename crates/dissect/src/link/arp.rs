@@ -35,13 +35,14 @@ pub(super) fn run(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{Recorder, ctx, unhex};
+    use crate::testing::{ctx, facts_of, unhex};
     use crate::{Malformed, Role};
 
     fn check(hex: &str, expect: Result<&str, Malformed>) {
-        let mut facts = Recorder::default();
-        let outcome = super::run(&unhex(hex), &ctx(0, 0, Role::Unknown), &mut facts);
-        assert_eq!(outcome.map(|()| facts.text()), expect.map(str::to_owned));
+        assert_eq!(
+            facts_of(super::run, &unhex(hex), &ctx(0, 0, Role::Unknown)),
+            expect.map(str::to_owned)
+        );
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use model::observation::{BindingSource, IdentifierKind};
 
-use super::{bound, words};
+use super::words;
+use crate::identity::bound;
 use crate::{About, Ctx, Malformed, Outcome, Reader, Sink, text};
 
 const TLVS_MAX: usize = 64;
@@ -90,7 +91,7 @@ fn run(payload: &[u8], names: &Names, sink: &mut dyn Sink) -> Outcome {
             0x14 if cdp => sink.says("cdp.system_name", text::clean(body)),
             // The first byte is a character set.
             0x17 if cdp => {
-                sink.says("cdp.location", text::clean(body.get(1..).unwrap_or_default()))
+                sink.says("cdp.location", text::clean(body.get(1..).unwrap_or_default()));
             }
             _ => {}
         }

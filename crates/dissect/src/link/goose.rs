@@ -1,5 +1,6 @@
 //! IEC 61850-8-1 GOOSE and IEC 61850-9-2 sampled values: substation devices by control block.
 
+use crate::scan::ber::{Element, element, unsigned};
 use crate::{Ctx, Malformed, Outcome, Reader, Sink, text};
 
 const ELEMENTS_MAX: usize = 32;
@@ -13,13 +14,13 @@ pub(super) fn run_goose(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outc
         if pdu.is_empty() {
             break;
         }
-        let (tag, value) = element(&mut pdu)?;
+        let Element { tag, body: value } = element(&mut pdu)?;
         match tag {
             0x80 => sink.says("goose.gocb_ref", text::clean(value)),
             0x82 => sink.says("goose.dat_set", text::clean(value)),
             0x83 => sink.says("goose.go_id", text::clean(value)),
             0x87 if value != [0] => sink.says("goose.simulation", "yes"),
-            0x88 => sink.says("goose.conf_rev", unsigned(value)?.to_string()),
+            0x88 => sink.says("goose.conf_rev", number(value)?.to_string()),
             0xab => break, // the values themselves come last
             _ => {}
         }
@@ -35,7 +36,7 @@ pub(super) fn run_sv(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome
         if pdu.is_empty() {
             break;
         }
-        let (tag, value) = element(&mut pdu)?;
+        let Element { tag, body: value } = element(&mut pdu)?;
         if tag == 0xa2 {
             asdus(Reader::new(value), sink)?;
         }
@@ -48,7 +49,7 @@ fn asdus(mut sequence: Reader<'_>, sink: &mut dyn Sink) -> Outcome {
         if sequence.is_empty() {
             break;
         }
-        let (tag, value) = element(&mut sequence)?;
+        let Element { tag, body: value } = element(&mut sequence)?;
         if tag != 0x30 {
             return Err(Malformed::Invalid);
         }
@@ -57,11 +58,11 @@ fn asdus(mut sequence: Reader<'_>, sink: &mut dyn Sink) -> Outcome {
             if asdu.is_empty() {
                 break;
             }
-            let (tag, value) = element(&mut asdu)?;
+            let Element { tag, body: value } = element(&mut asdu)?;
             match tag {
                 0x80 => sink.says("sv.sv_id", text::clean(value)),
                 0x81 => sink.says("sv.dat_set", text::clean(value)),
-                0x83 => sink.says("sv.conf_rev", unsigned(value)?.to_string()),
+                0x83 => sink.says("sv.conf_rev", number(value)?.to_string()),
                 _ => {}
             }
         }
@@ -70,43 +71,18 @@ fn asdus(mut sequence: Reader<'_>, sink: &mut dyn Sink) -> Outcome {
 }
 
 /// The common header; the outer sequence may be cut by a snap length.
-fn pdu(payload: &[u8], tag: u8) -> Result<(u16, Reader<'_>), Malformed> {
+fn pdu(payload: &[u8], tag: u32) -> Result<(u16, Reader<'_>), Malformed> {
     let mut r = Reader::new(payload);
     let app_id = r.u16_be()?;
     r.skip(6)?; // length, reserved
-    if r.u8()? != tag {
-        return Err(Malformed::NotMine);
+    if r.peek().map(u32::from) != Some(tag) {
+        return Err(if r.is_empty() { Malformed::Truncated } else { Malformed::NotMine });
     }
-    let length = ber_length(&mut r)?;
-    Ok((app_id, Reader::new(r.take_up_to(length))))
+    Ok((app_id, Reader::new(element(&mut r)?.body)))
 }
 
-/// One BER element with a one-byte tag.
-fn element<'a>(r: &mut Reader<'a>) -> Result<(u8, &'a [u8]), Malformed> {
-    let tag = r.u8()?;
-    let length = ber_length(r)?;
-    if tag == 0xab {
-        return Ok((tag, r.take_up_to(length)));
-    }
-    Ok((tag, r.take(length)?))
-}
-
-fn ber_length(r: &mut Reader<'_>) -> Result<usize, Malformed> {
-    match r.u8()? {
-        short @ ..=0x7f => Ok(usize::from(short)),
-        0x81 => r.u8().map(usize::from),
-        0x82 => r.u16_be().map(usize::from),
-        _ => Err(Malformed::Invalid),
-    }
-}
-
-/// A BER integer of at most 32 bits, with an optional leading zero.
-fn unsigned(bytes: &[u8]) -> Result<u32, Malformed> {
-    let bytes = bytes.strip_prefix(&[0]).unwrap_or(bytes);
-    if bytes.len() > 4 {
-        return Err(Malformed::Invalid);
-    }
-    Ok(bytes.iter().fold(0, |n, b| n << 8 | u32::from(*b)))
+fn number(body: &[u8]) -> Result<u64, Malformed> {
+    unsigned(body).ok_or(Malformed::Invalid)
 }
 
 #[cfg(test)]

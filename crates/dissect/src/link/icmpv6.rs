@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use model::Mac;
 use model::observation::BindingSource::NeighbourDiscovery;
 
-use super::bound;
+use crate::identity::bound;
 use crate::{About, Ctx, Malformed, Outcome, Reader, Sink};
 
 const OPTIONS_MAX: usize = 32;
@@ -157,25 +157,20 @@ mod tests {
 
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx, unhex};
+    use crate::testing::{ctx, facts_of, unhex};
 
     const TARGET: &str = "20010db8000000000000000000000005";
 
-    fn from(ip: &str, message: &str) -> Result<Vec<String>, Malformed> {
+    fn from(ip: &str, message: &str) -> Result<String, Malformed> {
         let mut ctx = ctx(0, 0, Role::Unknown);
         ctx.src.ip = Some(ip.parse::<IpAddr>().unwrap());
         let bytes = unhex(message);
-        let mut facts = Recorder::default();
-        let outcome = run(&bytes, &ctx, &mut facts).map(|()| facts.lines);
-        for i in 0..bytes.len() {
-            let _ = run(&bytes[..i], &ctx, &mut Recorder::default());
-        }
-        outcome
+        facts_of(run, &bytes, &ctx)
     }
 
     #[track_caller]
     fn check(ip: &str, message: &str, expect: &[&str]) {
-        assert_eq!(from(ip, message).unwrap(), expect);
+        assert_eq!(from(ip, message).unwrap(), expect.join("\n"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use model::Mac;
 
-use super::own_mac;
+use crate::identity::own_mac;
 use crate::{Ctx, Malformed, Outcome, Reader, Sink};
 
 const TLVS_MAX: usize = 64;

@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use model::Mac;
 use model::observation::{BindingSource, IdentifierKind};
 
-use super::{bound, own_mac, profinet, words};
+use super::{profinet, words};
+use crate::identity::{bound, own_mac};
 use crate::{About, Ctx, Malformed, Outcome, Reader, Sink, text};
 
 /// 802.1AB allows any number of TLVs; real frames have fewer than 40.

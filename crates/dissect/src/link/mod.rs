@@ -11,21 +11,16 @@ mod icmpv6;
 mod ieee1905;
 mod igmp;
 mod lldp;
-mod pn_vendors;
+pub(crate) mod pn_vendors;
 mod presence;
 mod profinet;
 mod slow;
 mod stp;
 
-use std::net::IpAddr;
-
-use model::Mac;
-use model::observation::{BindingSource, IdentifierKind};
-
 use crate::fields::{Field, field};
 use crate::registry::LinkKey::{EtherType, IpProtocol, Llc, Snap};
 use crate::registry::{Datagram, Frame, LinkKey};
-use crate::{About, Ctx, Fact, Outcome, Sink};
+use crate::{Ctx, Outcome, Sink};
 
 /// Field names of this group.
 pub(crate) const FIELDS: &[Field] = &[
@@ -163,27 +158,6 @@ pub(crate) const FRAMES: &[Frame] = &[
 /// Datagram protocols of this group.
 pub(crate) const DATAGRAMS: &[Datagram] = &[];
 
-/// Whether a host may own this address.
-fn ownable(ip: IpAddr) -> bool {
-    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
-    !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || broadcast)
-}
-
-/// Reports an address that somebody uses, unless it cannot be a host's own.
-fn bound(sink: &mut dyn Sink, about: About<'_>, ip: IpAddr, how: BindingSource) {
-    if ownable(ip) {
-        sink.fact(about, Fact::Bound { ip, how });
-    }
-}
-
-/// Reports a MAC address that the sender says is its own.
-fn own_mac(sink: &mut dyn Sink, field: &'static str, mac: Mac) {
-    if mac.is_unicast() {
-        sink.says(field, mac.to_string());
-        sink.identifier(About::Sender, field, IdentifierKind::Mac, mac.to_string());
-    }
-}
-
 /// Names of the set bits, lowest first, separated by commas.
 fn words(bits: u32, names: &[&str]) -> String {
     let set = names.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1);
@@ -194,26 +168,18 @@ fn words(bits: u32, names: &[&str]) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use crate::testing::{Recorder, ctx};
+    use crate::testing::{Recorder, ctx, facts_of};
     use crate::{Ctx, Outcome, Role, Sink};
 
-    /// What `run` makes of `bytes`, and that no shortened or altered copy makes it panic.
+    /// What `run` makes of `bytes`.
+    #[track_caller]
     pub(super) fn check(
         run: fn(&[u8], &Ctx, &mut dyn Sink) -> Outcome,
         bytes: &[u8],
         expect: Result<&[&str], crate::Malformed>,
     ) {
-        let ctx = ctx(0, 0, Role::Unknown);
-        let mut facts = Recorder::default();
-        let outcome = run(bytes, &ctx, &mut facts).map(|()| facts.lines);
-        let expect = expect.map(|lines| lines.iter().map(|l| (*l).to_owned()).collect::<Vec<_>>());
-        assert_eq!(outcome, expect);
-        for i in 0..bytes.len() {
-            let _ = run(&bytes[..i], &ctx, &mut Recorder::default());
-            let mut altered = bytes.to_vec();
-            altered[i] ^= 0xff;
-            let _ = run(&altered, &ctx, &mut Recorder::default());
-        }
+        let facts = facts_of(run, bytes, &ctx(0, 0, Role::Unknown));
+        assert_eq!(facts, expect.map(|lines| lines.join("\n")));
     }
 
     proptest! {

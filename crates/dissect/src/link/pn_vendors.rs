@@ -1,7 +1,7 @@
 //! Vendor ids that PROFIBUS & PROFINET International assigns, the common ones.
 
 /// Vendor of an id.
-pub(super) fn name(id: u16) -> Option<&'static str> {
+pub(crate) fn name(id: u16) -> Option<&'static str> {
     let found = VENDORS.binary_search_by_key(&id, |(id, _)| *id).ok()?;
     VENDORS.get(found).map(|(_, name)| *name)
 }

@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use model::Mac;
 use model::observation::{BindingSource, EventKind, IdentifierKind};
 
-use super::{bound, own_mac, pn_vendors, words};
+use super::{pn_vendors, words};
+use crate::identity::{bound, own_mac};
 use crate::{About, Ctx, Malformed, Outcome, Reader, Sink, text};
 
 const BLOCKS_MAX: usize = 64;

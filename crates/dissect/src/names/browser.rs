@@ -117,7 +117,7 @@ mod tests {
     use super::super::nbns::encode;
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx, unhex};
+    use crate::testing::{Recorder, ctx, facts_of, unhex};
 
     fn datagram(source: &str, opcode: u8) -> Vec<u8> {
         let frame = [
@@ -150,9 +150,7 @@ mod tests {
     }
 
     fn check(bytes: &[u8], expect: Result<&str, Malformed>) {
-        let mut sink = Recorder::default();
-        let outcome = run(bytes, &ctx(138, 138, Role::Unknown), &mut sink);
-        assert_eq!(outcome.map(|()| sink.text()), expect.map(str::to_owned));
+        assert_eq!(facts_of(run, bytes, &ctx(138, 138, Role::Unknown)), expect.map(str::to_owned));
     }
 
     #[test]

@@ -11,7 +11,8 @@ use model::observation::{BindingSource, IdentifierKind};
 
 use super::dhcp_options::{Options, comma_list, sub_options};
 use super::duid::Duid;
-use super::{enterprise, identity};
+use super::enterprise;
+use crate::identity;
 use crate::{About, Ctx, Fact, Malformed, Outcome, Reader, Sink, text};
 
 /// Message types (RFC 2132 §9.6).
@@ -88,10 +89,7 @@ impl<'a> Message<'a> {
 
     /// The client uses `ip`.
     fn bound(&self, ip: Ipv4Addr, sink: &mut dyn Sink) {
-        let (ip, how) = (IpAddr::V4(ip), BindingSource::Dhcp);
-        if identity::is_host(ip) {
-            sink.fact(self.about(), Fact::Bound { ip, how });
-        }
+        identity::bound(sink, self.about(), IpAddr::V4(ip), BindingSource::Dhcp);
     }
 }
 

@@ -9,8 +9,8 @@ use model::observation::{BindingSource, IdentifierKind};
 use super::dhcp::{cablelabs_field, dns_labels, printable, report_enterprise};
 use super::dhcp_options::comma_list;
 use super::duid::Duid;
-use super::identity;
-use crate::{About, Ctx, Fact, Malformed, Outcome, Reader, Sink, text};
+use crate::identity;
+use crate::{About, Ctx, Malformed, Outcome, Reader, Sink, text};
 
 /// Option codes.
 mod option {
@@ -184,9 +184,8 @@ fn bound(association: &[u8], head: usize, about: &About<'_>, sink: &mut dyn Sink
             continue;
         };
         let ip = IpAddr::V6(address.into());
-        if code == option::IA_ADDRESS && valid > 0 && identity::is_host(ip) {
-            let how = BindingSource::Dhcp;
-            sink.fact(about.clone(), Fact::Bound { ip, how });
+        if code == option::IA_ADDRESS && valid > 0 {
+            identity::bound(sink, about.clone(), ip, BindingSource::Dhcp);
         }
     }
 }
@@ -222,12 +221,13 @@ fn vendor_options(value: &[u8], about: &About<'_>, sink: &mut dyn Sink) {
 mod tests {
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx, unhex};
+    use crate::testing::{ctx, facts_of, unhex};
 
     fn check(hex: &str, src_port: u16, expect: Result<&str, Malformed>) {
-        let mut sink = Recorder::default();
-        let outcome = run(&unhex(hex), &ctx(src_port, 547, Role::Unknown), &mut sink);
-        assert_eq!(outcome.map(|()| sink.text()), expect.map(str::to_owned));
+        assert_eq!(
+            facts_of(run, &unhex(hex), &ctx(src_port, 547, Role::Unknown)),
+            expect.map(str::to_owned)
+        );
     }
 
     const SOLICIT: &str = "01 102030

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use model::limits::{DEPTH_MAX, STREAM_BUFFER_BYTES_MAX};
 
 use super::dns_message::{Message, Name, Section, kind};
-use super::identity;
+use crate::identity;
 use crate::{About, Ctx, Fact, Malformed, Outcome, Probe, Reader, Sink, Step, text};
 
 const PORT: u16 = 53;
@@ -137,12 +137,13 @@ mod tests {
     use super::super::dns_message::build::{message, name, question, record, txt};
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx, run_stream};
+    use crate::testing::{Recorder, ctx, facts_of, run_stream};
 
     fn check(bytes: &[u8], ports: (u16, u16), expect: Result<&str, Malformed>) {
-        let mut sink = Recorder::default();
-        let outcome = run(bytes, &ctx(ports.0, ports.1, Role::Unknown), &mut sink);
-        assert_eq!(outcome.map(|()| sink.text()), expect.map(str::to_owned));
+        assert_eq!(
+            facts_of(run, bytes, &ctx(ports.0, ports.1, Role::Unknown)),
+            expect.map(str::to_owned)
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Facts from the public registry (RFC 9371), with the names the makers sell under today.
 
 /// Enterprise number below `1.3.6.1.4.1`, when the object identifier lies there.
-pub(crate) fn number(oid: &[u32]) -> Option<u32> {
+pub(super) fn number(oid: &[u32]) -> Option<u32> {
     match oid {
         [1, 3, 6, 1, 4, 1, number, ..] => Some(*number),
         _ => None,
@@ -11,7 +11,7 @@ pub(crate) fn number(oid: &[u32]) -> Option<u32> {
 }
 
 /// The maker's name, when it is in the table.
-pub(crate) fn name(number: u32) -> Option<&'static str> {
+pub(super) fn name(number: u32) -> Option<&'static str> {
     let at = TABLE.binary_search_by_key(&number, |row| row.0).ok()?;
     TABLE.get(at).map(|row| row.1)
 }

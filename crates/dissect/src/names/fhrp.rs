@@ -94,16 +94,18 @@ fn report(state: &str, group: u16, priority: u32, address: Ipv4Addr, sink: &mut 
 mod tests {
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx, unhex};
+    use crate::testing::{ctx, facts_of, unhex};
 
     fn check(
         run: fn(&[u8], &Ctx, &mut dyn Sink) -> Outcome,
         hex: &str,
         expect: Result<&str, Malformed>,
     ) {
-        let mut sink = Recorder::default();
-        let outcome = run(&unhex(hex), &ctx(1985, 1985, Role::Unknown), &mut sink);
-        assert_eq!(outcome.map(|()| sink.text()), expect.map(str::to_owned), "{hex}");
+        assert_eq!(
+            facts_of(run, &unhex(hex), &ctx(1985, 1985, Role::Unknown)),
+            expect.map(str::to_owned),
+            "{hex}"
+        );
     }
 
     #[test]

@@ -109,7 +109,7 @@ pub(crate) const FIELDS: &[Field] = &[
     field("wsd.model_number", "ModelNumber in the device metadata"),
     field("wsd.firmware", "FirmwareVersion in the device metadata"),
     field("wsd.serial", "SerialNumber in the device metadata"),
-    field("onvif.*", "ONVIF scope by its category (name, hardware, location, type…), and manufacturer, model, firmware, serial, hardware_id of GetDeviceInformation"),
+    field("onvif.*", "ONVIF scope by its category: name, hardware, location, type…"),
     // SNMP
     field("snmp.version", "version spoken: 1, 2c, 3"),
     field("snmp.sys_descr", "sysDescr: product, version, system"),

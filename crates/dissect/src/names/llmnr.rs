@@ -3,7 +3,7 @@
 //! whom the sender looks for.
 
 use super::dns_message::{Message, Section, kind};
-use super::identity;
+use crate::identity;
 use crate::{About, Ctx, Fact, Malformed, Outcome, Sink, text};
 
 const PORT: u16 = 5355;
@@ -59,12 +59,11 @@ mod tests {
     use super::super::dns_message::build::{message, name, question, record};
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx};
+    use crate::testing::{ctx, facts_of};
 
     fn check(bytes: &[u8], ports: (u16, u16), expect: &str) {
-        let mut sink = Recorder::default();
-        run(bytes, &ctx(ports.0, ports.1, Role::Unknown), &mut sink).unwrap();
-        assert_eq!(sink.text(), expect);
+        let ctx = ctx(ports.0, ports.1, Role::Unknown);
+        assert_eq!(facts_of(run, bytes, &ctx).as_deref(), Ok(expect));
     }
 
     #[test]

@@ -12,7 +12,8 @@ use model::Mac;
 use model::observation::IdentifierKind;
 
 use super::dns_message::{Message, Name, Record, Section, join, kind};
-use super::{identity, mdns_txt};
+use super::mdns_txt;
+use crate::identity;
 use crate::{About, Ctx, Fact, Malformed, Outcome, Reader, Sink, text};
 
 const PORT: u16 = 5353;
@@ -284,16 +285,14 @@ mod tests {
     use super::super::dns_message::build::{message, name, question, record, srv, txt};
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx};
+    use crate::testing::{ctx, facts_of};
 
     const RESPONSE: u16 = 0x8400;
     const OWN: [u8; 4] = [192, 0, 2, 1];
     const OTHER: [u8; 4] = [192, 0, 2, 77];
 
     fn facts(bytes: &[u8], ports: (u16, u16)) -> String {
-        let mut sink = Recorder::default();
-        run(bytes, &ctx(ports.0, ports.1, Role::Unknown), &mut sink).unwrap();
-        sink.text()
+        facts_of(run, bytes, &ctx(ports.0, ports.1, Role::Unknown)).unwrap()
     }
 
     fn hue(address: &[u8]) -> Vec<u8> {

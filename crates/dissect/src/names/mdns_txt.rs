@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use model::Mac;
 use model::observation::IdentifierKind;
 
-use super::identity;
+use crate::identity;
 use crate::{About, Fact, Reader, Sink, text};
 
 /// Keys of one record that are reported.

@@ -1,6 +1,5 @@
 //! Who is called what: address assignment, name service, discovery, management.
 
-pub(crate) mod ber;
 mod browser;
 mod dhcp;
 mod dhcp_options;
@@ -8,14 +7,13 @@ mod dhcpv6;
 mod dns;
 mod dns_message;
 mod duid;
-pub(crate) mod enterprise;
+mod enterprise;
 mod fhrp;
 mod fields;
-mod identity;
 mod llmnr;
 mod mdns;
 mod mdns_txt;
-mod nbns;
+pub(crate) mod nbns;
 mod ntp;
 mod radius;
 mod snmp;
@@ -24,9 +22,8 @@ mod snmp_traps;
 mod ssdp;
 mod syslog;
 mod tftp;
-pub mod upnp;
+pub(crate) mod upnp;
 mod wsd;
-pub(crate) mod xml;
 
 use crate::registry::{Datagram, Frame, LinkKey, Stream};
 

@@ -7,7 +7,7 @@ use model::Mac;
 use model::observation::IdentifierKind;
 
 use super::dns_message::{Message, Record, Section, kind};
-use super::identity;
+use crate::identity;
 use crate::{About, Ctx, Fact, Malformed, Outcome, Reader, Sink, text};
 
 const PORT: u16 = 137;
@@ -31,14 +31,14 @@ pub(super) fn run(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
 
 /// A name of 15 characters and its 16th byte, which says what service the name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct NetbiosName {
-    pub(super) name: String,
+pub(crate) struct NetbiosName {
+    pub(crate) name: String,
     pub(super) suffix: u8,
 }
 
 impl NetbiosName {
     /// First-level encoding: two letters from `A` to `P` for each byte (RFC 1001 §14.1).
-    pub(super) fn decode(label: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(label: &[u8]) -> Option<Self> {
         let nibble = |b: u8| b.checked_sub(b'A').filter(|n| *n < 16);
         let pairs = label.chunks_exact(2);
         let bytes: Option<Vec<u8>> = pairs
@@ -152,12 +152,10 @@ pub(super) fn encode(name: &str, suffix: u8) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx, unhex};
+    use crate::testing::{ctx, facts_of, unhex};
 
     fn check(bytes: &[u8], expect: Result<&str, Malformed>) {
-        let mut sink = Recorder::default();
-        let outcome = run(bytes, &ctx(137, 137, Role::Unknown), &mut sink);
-        assert_eq!(outcome.map(|()| sink.text()), expect.map(str::to_owned));
+        assert_eq!(facts_of(run, bytes, &ctx(137, 137, Role::Unknown)), expect.map(str::to_owned));
     }
 
     fn registering(name: &str, suffix: u8, flags: &str) -> Vec<u8> {

@@ -58,12 +58,13 @@ fn control(r: &mut Reader<'_>, ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
 mod tests {
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx};
+    use crate::testing::{ctx, facts_of};
 
     fn check(bytes: &[u8], ports: (u16, u16), expect: Result<&str, Malformed>) {
-        let mut sink = Recorder::default();
-        let outcome = run(bytes, &ctx(ports.0, ports.1, Role::Unknown), &mut sink);
-        assert_eq!(outcome.map(|()| sink.text()), expect.map(str::to_owned));
+        assert_eq!(
+            facts_of(run, bytes, &ctx(ports.0, ports.1, Role::Unknown)),
+            expect.map(str::to_owned)
+        );
     }
 
     #[test]

@@ -3,7 +3,8 @@
 
 use std::net::IpAddr;
 
-use super::{enterprise, identity};
+use super::enterprise;
+use crate::identity;
 use crate::{About, Ctx, Fact, Malformed, Outcome, Reader, Sink, text};
 
 const ACCESS_REQUEST: u8 = 1;
@@ -98,7 +99,7 @@ fn request(list: &Attributes<'_>, ctx: &Ctx, sink: &mut dyn Sink) {
 mod tests {
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx};
+    use crate::testing::{ctx, facts_of};
 
     fn message(code: u8, attributes: &[(u8, &[u8])]) -> Vec<u8> {
         let mut body = Vec::new();
@@ -111,9 +112,10 @@ mod tests {
     }
 
     fn check(bytes: &[u8], expect: Result<&str, Malformed>) {
-        let mut sink = Recorder::default();
-        let outcome = run(bytes, &ctx(40000, 1812, Role::Client), &mut sink);
-        assert_eq!(outcome.map(|()| sink.text()), expect.map(str::to_owned));
+        assert_eq!(
+            facts_of(run, bytes, &ctx(40000, 1812, Role::Client)),
+            expect.map(str::to_owned)
+        );
     }
 
     const CLIENT: (u8, &[u8]) = (31, b"00-1B-1B-35-84-10");

@@ -6,25 +6,25 @@ use std::net::IpAddr;
 use model::Mac;
 use model::observation::{EventKind, IdentifierKind};
 
-use super::ber::{self, Tlv};
 use super::{enterprise, snmp_oids, snmp_traps};
+use crate::scan::ber::{self, Element, tag};
 use crate::{About, Ctx, Malformed, Outcome, Reader, Sink, text};
 
 /// PDU types (RFC 3416 §3; RFC 1157 for the trap of version 1).
 mod pdu {
-    pub(super) const GET: u8 = 0xa0;
-    pub(super) const GET_NEXT: u8 = 0xa1;
-    pub(super) const RESPONSE: u8 = 0xa2;
-    pub(super) const SET: u8 = 0xa3;
-    pub(super) const TRAP_V1: u8 = 0xa4;
-    pub(super) const GET_BULK: u8 = 0xa5;
-    pub(super) const INFORM: u8 = 0xa6;
-    pub(super) const TRAP_V2: u8 = 0xa7;
-    pub(super) const REPORT: u8 = 0xa8;
+    pub(super) const GET: u32 = 0xa0;
+    pub(super) const GET_NEXT: u32 = 0xa1;
+    pub(super) const RESPONSE: u32 = 0xa2;
+    pub(super) const SET: u32 = 0xa3;
+    pub(super) const TRAP_V1: u32 = 0xa4;
+    pub(super) const GET_BULK: u32 = 0xa5;
+    pub(super) const INFORM: u32 = 0xa6;
+    pub(super) const TRAP_V2: u32 = 0xa7;
+    pub(super) const REPORT: u32 = 0xa8;
 }
 
 /// Application-wide type IpAddress (RFC 2578 §7.1.5).
-pub(super) const IP_ADDRESS: u8 = 0x40;
+pub(super) const IP_ADDRESS: u32 = 0x40;
 /// Variables read from one message.
 const VARIABLES_MAX: usize = 256;
 const AGENT_PORT: u16 = 161;
@@ -35,23 +35,23 @@ pub(super) struct Variable<'a> {
     /// Object identifier.
     pub(super) oid: Vec<u32>,
     /// Tag and contents of the value.
-    pub(super) value: Tlv<'a>,
+    pub(super) value: Element<'a>,
 }
 
 /// Reads one message.
 pub(super) fn run(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     let mut r = Reader::new(payload);
-    let message = ber::container(&mut r)?;
-    if message.tag != ber::SEQUENCE {
+    if r.peek().is_some_and(|first| u32::from(first) != tag::SEQUENCE) {
         return Err(Malformed::NotMine);
     }
+    let message = ber::element(&mut r)?;
     let mut r = Reader::new(message.body);
-    let version = ber::expect(&mut r, ber::INTEGER).map_err(|_| Malformed::NotMine)?;
+    let version = ber::expect(&mut r, tag::INTEGER).map_err(|_| Malformed::NotMine)?;
     let pdu = match ber::unsigned(version) {
         Some(version @ 0..=1) => {
-            ber::expect(&mut r, ber::OCTET_STRING)?; // community
+            ber::expect(&mut r, tag::OCTET_STRING)?; // community
             sink.says("snmp.version", if version == 0 { "1" } else { "2c" });
-            ber::container(&mut r)?
+            ber::element(&mut r)?
         }
         Some(3) => match version_3(&mut r, ctx, sink)? {
             Some(pdu) => pdu,
@@ -62,7 +62,7 @@ pub(super) fn run(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     read_pdu(pdu, ctx, sink)
 }
 
-fn read_pdu(pdu: Tlv<'_>, ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
+fn read_pdu(pdu: Element<'_>, ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     let mut r = Reader::new(pdu.body);
     match pdu.tag {
         pdu::TRAP_V1 => snmp_traps::version_1(&mut r, ctx, sink),
@@ -93,26 +93,26 @@ fn read_pdu(pdu: Tlv<'_>, ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
 
 /// Request id, error status, error index; returns the error status.
 fn skip_head(r: &mut Reader<'_>) -> Result<u64, Malformed> {
-    ber::expect(r, ber::INTEGER)?;
-    let error = ber::unsigned(ber::expect(r, ber::INTEGER)?);
-    ber::expect(r, ber::INTEGER)?;
+    ber::expect(r, tag::INTEGER)?;
+    let error = ber::unsigned(ber::expect(r, tag::INTEGER)?);
+    ber::expect(r, tag::INTEGER)?;
     error.ok_or(Malformed::Invalid)
 }
 
 /// The list of variables, as far as it is whole.
 pub(super) fn variables<'a>(r: &mut Reader<'a>) -> Vec<Variable<'a>> {
     let mut list = Vec::new();
-    let Ok(all) = ber::container(r) else {
+    let Ok(all) = ber::element(r) else {
         return list;
     };
     let mut r = Reader::new(all.body);
     while list.len() < VARIABLES_MAX {
-        let Ok(pair) = ber::expect(&mut r, ber::SEQUENCE) else {
+        let Ok(pair) = ber::expect(&mut r, tag::SEQUENCE) else {
             break;
         };
         let mut pair = Reader::new(pair);
-        let oid = ber::expect(&mut pair, ber::OID).and_then(ber::oid);
-        if let (Ok(oid), Ok(value)) = (oid, ber::tlv(&mut pair)) {
+        let oid = ber::expect(&mut pair, tag::OID).and_then(ber::oid);
+        if let (Ok(oid), Ok(value)) = (oid, ber::element(&mut pair)) {
             list.push(Variable { oid, value });
         }
     }
@@ -127,18 +127,18 @@ impl<'a> Variable<'a> {
 
     /// Contents of an OCTET STRING.
     pub(super) fn octets(&self) -> Option<&'a [u8]> {
-        (self.value.tag == ber::OCTET_STRING).then_some(self.value.body)
+        (self.value.tag == tag::OCTET_STRING).then_some(self.value.body)
     }
 
     /// Value of any of the integer types.
     pub(super) fn number(&self) -> Option<u64> {
-        let is_number = matches!(self.value.tag, ber::INTEGER | 0x41..=0x43);
+        let is_number = matches!(self.value.tag, tag::INTEGER | 0x41..=0x43);
         is_number.then(|| ber::unsigned(self.value.body)).flatten()
     }
 
     /// Value of an OBJECT IDENTIFIER.
     pub(super) fn identifier(&self) -> Option<Vec<u32>> {
-        (self.value.tag == ber::OID).then(|| ber::oid(self.value.body).ok()).flatten()
+        (self.value.tag == tag::OID).then(|| ber::oid(self.value.body).ok()).flatten()
     }
 
     /// Value of an IpAddress.
@@ -154,26 +154,26 @@ fn version_3<'a>(
     r: &mut Reader<'a>,
     ctx: &Ctx,
     sink: &mut dyn Sink,
-) -> Result<Option<Tlv<'a>>, Malformed> {
+) -> Result<Option<Element<'a>>, Malformed> {
     sink.says("snmp.version", "3");
-    let mut global = Reader::new(ber::expect(r, ber::SEQUENCE)?);
-    ber::expect(&mut global, ber::INTEGER)?; // message id
-    ber::expect(&mut global, ber::INTEGER)?; // largest message
-    let flags = ber::expect(&mut global, ber::OCTET_STRING)?;
-    let security = ber::expect(r, ber::OCTET_STRING)?;
+    let mut global = Reader::new(ber::expect(r, tag::SEQUENCE)?);
+    ber::expect(&mut global, tag::INTEGER)?; // message id
+    ber::expect(&mut global, tag::INTEGER)?; // largest message
+    let flags = ber::expect(&mut global, tag::OCTET_STRING)?;
+    let security = ber::expect(r, tag::OCTET_STRING)?;
     let mut usm = Reader::new(security);
-    let usm = ber::expect(&mut usm, ber::SEQUENCE)?;
-    let engine = ber::expect(&mut Reader::new(usm), ber::OCTET_STRING)?;
+    let usm = ber::expect(&mut usm, tag::SEQUENCE)?;
+    let engine = ber::expect(&mut Reader::new(usm), tag::OCTET_STRING)?;
     if ctx.src.port == AGENT_PORT {
         engine_id(engine, sink);
     }
     if flags.first().is_none_or(|f| f & 2 != 0) {
         return Ok(None);
     }
-    let mut scoped = Reader::new(ber::container(r)?.body);
-    ber::expect(&mut scoped, ber::OCTET_STRING)?; // context engine
-    ber::expect(&mut scoped, ber::OCTET_STRING)?; // context name
-    ber::container(&mut scoped).map(Some)
+    let mut scoped = Reader::new(ber::element(r)?.body);
+    ber::expect(&mut scoped, tag::OCTET_STRING)?; // context engine
+    ber::expect(&mut scoped, tag::OCTET_STRING)?; // context name
+    ber::element(&mut scoped).map(Some)
 }
 
 fn engine_id(engine: &[u8], sink: &mut dyn Sink) {
@@ -197,9 +197,9 @@ fn engine_id(engine: &[u8], sink: &mut dyn Sink) {
 #[cfg(test)]
 pub(super) mod build {
     /// One element.
-    pub(in crate::names) fn tlv(tag: u8, body: &[u8]) -> Vec<u8> {
+    pub(in crate::names) fn tlv(tag: u32, body: &[u8]) -> Vec<u8> {
         let length = u16::try_from(body.len()).unwrap().to_be_bytes();
-        [&[tag, 0x82], &length[..], body].concat()
+        [&[u8::try_from(tag).unwrap(), 0x82], &length[..], body].concat()
     }
 
     /// An object identifier.
@@ -218,14 +218,14 @@ pub(super) mod build {
     }
 
     /// A variable with a value of this tag.
-    pub(in crate::names) fn variable(of: &str, tag: u8, value: &[u8]) -> Vec<u8> {
+    pub(in crate::names) fn variable(of: &str, tag: u32, value: &[u8]) -> Vec<u8> {
         let value =
             if tag == 6 { oid(std::str::from_utf8(value).unwrap()) } else { tlv(tag, value) };
         tlv(0x30, &[oid(of), value].concat())
     }
 
     /// A message of version 2c with request id 1 and no error.
-    pub(in crate::names) fn message(pdu: u8, variables: &[Vec<u8>]) -> Vec<u8> {
+    pub(in crate::names) fn message(pdu: u32, variables: &[Vec<u8>]) -> Vec<u8> {
         let head = [tlv(2, &[1]), tlv(2, &[0]), tlv(2, &[0])].concat();
         let list = tlv(0x30, &variables.concat());
         let pdu = tlv(pdu, &[head, list].concat());
@@ -257,13 +257,12 @@ mod tests {
     use super::build::{message, tlv, variable};
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx, unhex};
+    use crate::testing::{ctx, facts_of, unhex};
 
     fn check(bytes: &[u8], ports: (u16, u16), expect: Result<&str, Malformed>) {
-        let mut sink = Recorder::default();
-        let outcome = run(bytes, &ctx(ports.0, ports.1, Role::Unknown), &mut sink);
-        assert!(!sink.text().contains("secret"), "a community string leaked");
-        assert_eq!(outcome.map(|()| sink.text()), expect.map(str::to_owned));
+        let facts = facts_of(run, bytes, &ctx(ports.0, ports.1, Role::Unknown));
+        assert!(!facts.as_ref().is_ok_and(|f| f.contains("secret")), "a community string leaked");
+        assert_eq!(facts, expect.map(str::to_owned));
     }
 
     #[test]

@@ -5,8 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use model::Mac;
 use model::observation::{BindingSource, IdentifierKind};
 
+use super::enterprise;
 use super::snmp::Variable;
-use super::{ber, enterprise, identity};
+use crate::identity;
+use crate::scan::ber;
 use crate::{About, Fact, Sink, text};
 
 /// A scalar or column of text with the field it is reported as.

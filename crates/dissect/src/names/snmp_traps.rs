@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use model::Mac;
 
 use super::snmp::{IP_ADDRESS, Variable, variables};
-use super::{ber, enterprise, identity, snmp_oids};
+use super::{enterprise, snmp_oids};
+use crate::identity;
+use crate::scan::ber::{self, tag};
 use crate::{About, Ctx, Fact, Outcome, Reader, Sink};
 
 /// snmpTrapOID.0 and snmpTrapAddress.0 (RFC 3418, RFC 3584 §3.1).
@@ -28,11 +30,11 @@ const LLDP_MED_NOTIFICATION: &[u32] = &[1, 0, 8802, 1, 1, 2, 1, 5, 4795];
 
 /// Trap of version 1: enterprise, agent address, generic and specific code, time, variables.
 pub(super) fn version_1(r: &mut Reader<'_>, ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
-    let source = ber::oid(ber::expect(r, ber::OID)?)?;
+    let source = ber::oid(ber::expect(r, tag::OID)?)?;
     let agent = ber::expect(r, IP_ADDRESS)?;
-    let generic = ber::unsigned(ber::expect(r, ber::INTEGER)?).unwrap_or(ENTERPRISE_SPECIFIC);
-    let specific = ber::unsigned(ber::expect(r, ber::INTEGER)?).unwrap_or_default();
-    ber::tlv(r)?; // time stamp
+    let generic = ber::unsigned(ber::expect(r, tag::INTEGER)?).unwrap_or(ENTERPRISE_SPECIFIC);
+    let specific = ber::unsigned(ber::expect(r, tag::INTEGER)?).unwrap_or_default();
+    ber::element(r)?; // time stamp
     let agent = <[u8; 4]>::try_from(agent).map(IpAddr::from).ok();
     let about = whose(agent, ctx);
     let mut trap = source.clone();
@@ -216,7 +218,7 @@ mod tests {
                 "sender lost 00:1b:1b:35:84:11 at 8",
             ],
         );
-        let violation = |n: u8, tag: u8, value: &[u8]| {
+        let violation = |n: u8, tag: u32, value: &[u8]| {
             variable(&format!("1.3.6.1.4.1.45.1.6.5.3.12.1.{n}.1.5"), tag, value)
         };
         check(

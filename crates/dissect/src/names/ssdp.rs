@@ -1,6 +1,6 @@
 //! SSDP (UPnP Device Architecture 2.0 §1): devices announce themselves and answer searches.
 
-use super::identity;
+use crate::identity;
 use crate::{About, Ctx, Fact, Malformed, Outcome, Sink, text};
 
 /// Header lines of one message; real ones have about ten.
@@ -141,12 +141,13 @@ fn extra(name: &str, value: &str, sink: &mut dyn Sink) {
 mod tests {
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx};
+    use crate::testing::{ctx, facts_of};
 
     fn check(bytes: &[u8], expect: Result<&str, Malformed>) {
-        let mut sink = Recorder::default();
-        let outcome = run(bytes, &ctx(1900, 1900, Role::Unknown), &mut sink);
-        assert_eq!(outcome.map(|()| sink.text()), expect.map(str::to_owned));
+        assert_eq!(
+            facts_of(run, bytes, &ctx(1900, 1900, Role::Unknown)),
+            expect.map(str::to_owned)
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use model::limits::STREAM_BUFFER_BYTES_MAX;
 
-use super::identity;
+use crate::identity;
 use crate::{About, Ctx, Malformed, Outcome, Probe, Sink, Step, text};
 
 /// Keys that appliances write as `key=value` or `key="value"`, with the field they are.

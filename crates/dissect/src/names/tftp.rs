@@ -78,12 +78,10 @@ fn is_firmware(file: &str) -> bool {
 mod tests {
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx};
+    use crate::testing::{ctx, facts_of};
 
     fn check(bytes: &[u8], expect: Result<&str, Malformed>) {
-        let mut sink = Recorder::default();
-        let outcome = run(bytes, &ctx(40000, 69, Role::Client), &mut sink);
-        assert_eq!(outcome.map(|()| sink.text()), expect.map(str::to_owned));
+        assert_eq!(facts_of(run, bytes, &ctx(40000, 69, Role::Client)), expect.map(str::to_owned));
     }
 
     #[test]

@@ -1,22 +1,22 @@
 //! Descriptions in XML that devices serve over HTTP: UPnP device descriptions (UPnP Device
-//! Architecture 2.0 §2.3), ONVIF device information (ONVIF Core §8.1) and WS-Discovery metadata
-//! (Devices Profile for Web Services §5). The HTTP dissector hands the bodies over.
+//! Architecture 2.0 §2.3) and WS-Discovery metadata (Devices Profile for Web Services §5). The
+//! HTTP dissector hands the bodies over.
 
 use model::observation::IdentifierKind;
 
-use super::{identity, xml};
+use crate::identity;
+use crate::scan::xml;
 use crate::{About, Sink};
 
 /// Reports what the sender of this document says about itself. Documents of other kinds report
 /// nothing; damaged ones what stands before the damage.
-pub fn description(body: &[u8], sink: &mut dyn Sink) {
+pub(crate) fn description(body: &[u8], sink: &mut dyn Sink) {
     let mut manufacturer = String::new();
     xml::scan(body, |node| {
-        let xml::Node::Leaf(leaf) = node else { return };
-        let field = match leaf.path {
+        let xml::Node::Leaf(path, leaf) = node else { return };
+        let field = match path {
             // Embedded devices stand deeper: only the root device identifies.
             [root, device, tag] if *root == b"root" && *device == b"device" => upnp_field(tag),
-            [.., answer, tag] if *answer == b"GetDeviceInformationResponse" => onvif_field(tag),
             [.., part, tag] if matches!(*part, b"ThisDevice" | b"ThisModel") => wsd_field(tag),
             _ => None,
         };
@@ -36,7 +36,7 @@ pub fn description(body: &[u8], sink: &mut dyn Sink) {
                 sink.identifier(About::Sender, field, IdentifierKind::Mac, mac);
                 return;
             }
-            "upnp.serial_number" | "onvif.serial" | "wsd.serial"
+            "upnp.serial_number" | "wsd.serial"
                 if is_serial(&value) && !manufacturer.is_empty() =>
             {
                 let serial = format!("{manufacturer}/{value}");
@@ -78,17 +78,6 @@ fn upnp_field(tag: &[u8]) -> Option<&'static str> {
         b"presentationURL" => "upnp.presentation_url",
         b"X_hardwareId" | b"X_deviceCategory" => "upnp.windows_hardware_id",
         b"roomName" => "upnp.room",
-        _ => return None,
-    })
-}
-
-fn onvif_field(tag: &[u8]) -> Option<&'static str> {
-    Some(match tag {
-        b"Manufacturer" => "onvif.manufacturer",
-        b"Model" => "onvif.model",
-        b"FirmwareVersion" => "onvif.firmware",
-        b"SerialNumber" => "onvif.serial",
-        b"HardwareId" => "onvif.hardware_id",
         _ => return None,
     })
 }
@@ -139,18 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn cameras_and_printers_over_soap() {
-        check(
-            "<s:Envelope><s:Body><tds:GetDeviceInformationResponse><tds:Manufacturer>AXIS</tds:Manufacturer>\
-             <tds:Model>P3225-LV</tds:Model><tds:FirmwareVersion>8.40.1</tds:FirmwareVersion>\
-             <tds:SerialNumber>ACCC8E000001</tds:SerialNumber><tds:HardwareId>70E</tds:HardwareId>",
-            "sender says onvif.manufacturer = AXIS\n\
-             sender says onvif.model = P3225-LV\n\
-             sender says onvif.firmware = 8.40.1\n\
-             sender is Serial AXIS/ACCC8E000001 (onvif.serial)\n\
-             sender says onvif.serial = ACCC8E000001\n\
-             sender says onvif.hardware_id = 70E",
-        );
+    fn metadata_over_soap() {
         check(
             "<e><Body><m:ThisModel><m:Manufacturer>Brother</m:Manufacturer><m:ModelName>HL-L2340D</m:ModelName></m:ThisModel>",
             "sender says wsd.manufacturer = Brother\nsender says wsd.model_name = HL-L2340D",

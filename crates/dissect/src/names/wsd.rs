@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use model::observation::IdentifierKind;
 
-use super::{identity, xml};
+use crate::identity;
+use crate::scan::xml;
 use crate::{About, Ctx, Fact, Malformed, Outcome, Sink, text};
 
 /// Matches of one message; more than one come from a discovery proxy.
@@ -39,9 +40,9 @@ pub(super) fn run(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
         {
             matches.push(Match::default());
         }
-        xml::Node::Leaf(leaf) if leaf.path.get(1).is_some_and(|body| *body == b"Body") => {
+        xml::Node::Leaf(path, leaf) if path.get(1).is_some_and(|body| *body == b"Body") => {
             if let Some(current) = matches.last_mut() {
-                current.read(&leaf);
+                current.read(path, &leaf);
             }
         }
         _ => {}
@@ -72,9 +73,10 @@ struct Match {
 }
 
 impl Match {
-    fn read(&mut self, leaf: &xml::Leaf<'_, '_>) {
-        let slot = match leaf.name() {
-            b"Address" if leaf.ends(&["EndpointReference", "Address"]) => &mut self.address,
+    fn read(&mut self, path: &[&[u8]], leaf: &xml::Leaf<'_>) {
+        let of = path.iter().rev().nth(1).copied().unwrap_or_default();
+        let slot = match leaf.name {
+            b"Address" if of == b"EndpointReference" => &mut self.address,
             b"Types" => &mut self.types,
             b"Scopes" => &mut self.scopes,
             b"XAddrs" => &mut self.addresses,
@@ -168,7 +170,7 @@ fn url_host(url: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
     use crate::Role;
-    use crate::testing::{Recorder, ctx};
+    use crate::testing::{Recorder, ctx, facts_of};
 
     fn envelope(body: &str) -> String {
         format!(
@@ -189,9 +191,10 @@ mod tests {
     }
 
     fn check(xml: &str, expect: Result<&str, Malformed>) {
-        let mut sink = Recorder::default();
-        let outcome = run(xml.as_bytes(), &ctx(3702, 40000, Role::Unknown), &mut sink);
-        assert_eq!(outcome.map(|()| sink.text()), expect.map(str::to_owned));
+        assert_eq!(
+            facts_of(run, xml.as_bytes(), &ctx(3702, 40000, Role::Unknown)),
+            expect.map(str::to_owned)
+        );
     }
 
     #[test]

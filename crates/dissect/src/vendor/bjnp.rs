@@ -3,7 +3,7 @@
 
 use model::Mac;
 
-use super::own_mac;
+use crate::identity::own_mac;
 use crate::{Ctx, Malformed, Outcome, Reader, Sink, text};
 
 /// The two names of the protocol.

@@ -2,7 +2,7 @@
 
 use model::Mac;
 
-use super::own_mac;
+use crate::identity::own_mac;
 use crate::{Ctx, Malformed, Outcome, Reader, Sink, text};
 
 /// Fixed layout: checksum at 0x20, command at 0x26 (6 asks, 7 answers), device type at 0x34, MAC

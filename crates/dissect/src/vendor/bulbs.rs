@@ -1,6 +1,8 @@
 //! Lights: Philips WiZ (UDP 38899, 38900) and Yeelight (UDP 1982).
 
-use super::{json, own_id, own_ip, own_mac_text};
+use super::{own_id, own_ip};
+use crate::identity::own_mac_text;
+use crate::scan::json;
 use crate::{Ctx, Malformed, Outcome, Sink, text};
 
 const HEADERS_MAX: usize = 64;

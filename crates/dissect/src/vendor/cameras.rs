@@ -5,21 +5,19 @@ use std::net::IpAddr;
 
 use model::observation::IdentifierKind;
 
-use super::{json, own_ip, own_mac_text};
+use super::own_ip;
+use crate::identity::own_mac_text;
+use crate::scan::{json, xml};
 use crate::{About, Ctx, Malformed, Outcome, Reader, Sink, text};
-
-const XML_BYTES_MAX: usize = 8 * 1024;
 
 /// `<ProbeMatch>` answers a `<Probe>`.
 pub(super) fn run_sadp(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
-    let payload = payload.get(..payload.len().min(XML_BYTES_MAX)).unwrap_or(payload);
-    let xml = std::str::from_utf8(payload).map_err(|_| Malformed::NotMine)?;
-    if xml.contains("<Probe>") {
-        return Ok(());
+    match xml::root(payload) {
+        Some(b"Probe") => return Ok(()),
+        Some(b"ProbeMatch") => {}
+        _ => return Err(Malformed::NotMine),
     }
-    if !xml.contains("<ProbeMatch>") {
-        return Err(Malformed::NotMine);
-    }
+    let of = |tag| xml::text_of(payload, tag).unwrap_or_default();
     let fields = [
         ("sadp.model", "DeviceDescription"),
         ("sadp.type", "DeviceType"),
@@ -28,22 +26,16 @@ pub(super) fn run_sadp(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outco
         ("sadp.activated", "Activated"),
     ];
     for (field, tag) in fields {
-        sink.says(field, text::clean_str(element(xml, tag)));
+        sink.says(field, of(tag));
     }
-    serial("sadp.serial", "hikvision", element(xml, "DeviceSN"), sink);
-    own_mac_text(sink, "sadp.mac", element(xml, "MAC"));
+    serial("sadp.serial", "hikvision", &of("DeviceSN"), sink);
+    own_mac_text(sink, "sadp.mac", &of("MAC"));
     for tag in ["IPv4Address", "IPv6Address"] {
-        if let Ok(ip) = element(xml, tag).trim().parse() {
+        if let Ok(ip) = of(tag).parse() {
             own_ip(sink, ip);
         }
     }
     Ok(())
-}
-
-/// Text of the first element of that name, empty when there is none.
-fn element<'x>(xml: &'x str, tag: &str) -> &'x str {
-    let after = xml.split_once(&format!("<{tag}>")).map_or("", |(_, after)| after);
-    after.split_once("</").map_or("", |(value, _)| value)
 }
 
 fn serial(field: &'static str, vendor: &str, serial: &str, sink: &mut dyn Sink) {

@@ -1,6 +1,6 @@
 //! Dropbox LAN sync (UDP 17500): computers announce themselves in JSON.
 
-use super::json;
+use crate::scan::json;
 use crate::{Ctx, Malformed, Outcome, Sink};
 
 /// How every announcement begins.
@@ -17,7 +17,7 @@ pub(super) fn run(payload: &[u8], _ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     json::walk(payload, &mut |path, value| match path {
         "host_int" => host = value.bytes().all(|b| b.is_ascii_digit()),
         "port" => port = value.parse::<u16>().is_ok(),
-        "version" => version.push(value.to_owned()),
+        _ if path.starts_with("version.") => version.push(value.to_owned()),
         _ => {}
     })?;
     if !host || !port || version.len() != 2 {

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use model::Mac;
 
-use super::{own_ip, own_mac, own_mac_text};
+use super::own_ip;
+use crate::identity::{own_mac, own_mac_text};
 use crate::{Ctx, Malformed, Outcome, Reader, Sink, text};
 
 const CLOUD_BYTES_MAX: usize = 2048;

@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use model::Mac;
 use model::observation::IdentifierKind;
 
-use super::{own_ip, own_mac};
+use super::own_ip;
+use crate::identity::own_mac;
 use crate::{About, Ctx, Malformed, Outcome, Reader, Sink, text};
 
 /// A discovery acknowledgement: status, 0x0003, length 248, then the first registers (GigE Vision

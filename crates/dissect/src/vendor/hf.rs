@@ -3,7 +3,8 @@
 
 use model::Mac;
 
-use super::{own_ip, own_mac};
+use super::own_ip;
+use crate::identity::own_mac;
 use crate::{Ctx, Malformed, Outcome, Sink, text};
 
 /// An answer is `address,MAC,module`; a module that waits for set-up says `smart_config MAC`.

@@ -2,7 +2,7 @@
 
 use model::Mac;
 
-use super::own_mac;
+use crate::identity::own_mac;
 use crate::{Ctx, Malformed, Outcome, Reader, Sink, text};
 
 /// Frame, frame address and protocol header (LIFX LAN protocol, "Packet contents").

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use model::Mac;
 
-use super::{json, own_ip, own_mac, own_mac_text};
+use super::own_ip;
+use crate::identity::{own_mac, own_mac_text};
+use crate::scan::json;
 use crate::{Ctx, Malformed, Outcome, Reader, Sink, text};
 
 const TLVS_MAX: usize = 32;

@@ -12,7 +12,6 @@ mod edimax;
 mod eq3;
 mod gvcp;
 mod hf;
-mod json;
 mod lifx;
 mod miio;
 mod mndp;
@@ -26,12 +25,12 @@ mod ubiquiti;
 
 use std::net::IpAddr;
 
-use model::Mac;
 use model::observation::{BindingSource, IdentifierKind};
 
 use crate::fields::{Field, field};
+use crate::identity::bound;
 use crate::registry::{Datagram, Stream};
-use crate::{About, Ctx, Fact, Outcome, Sink};
+use crate::{About, Ctx, Outcome, Sink};
 
 /// Field names of this group.
 pub(crate) const FIELDS: &[Field] = &[
@@ -188,28 +187,9 @@ pub(crate) const STREAMS: &[Stream] = &[Stream {
     run: tplink::run_stream,
 }];
 
-/// A MAC address the sender says is its own.
-fn own_mac(sink: &mut dyn Sink, field: &'static str, mac: Mac) {
-    if mac.is_unicast() {
-        sink.says(field, mac.to_string());
-        sink.identifier(About::Sender, field, IdentifierKind::Mac, mac.to_string());
-    }
-}
-
-/// As [`own_mac`], from text in any usual spelling.
-fn own_mac_text(sink: &mut dyn Sink, field: &'static str, text: &str) {
-    if let Ok(mac) = text.trim().parse() {
-        own_mac(sink, field, mac);
-    }
-}
-
 /// An address the sender says is its own.
 fn own_ip(sink: &mut dyn Sink, ip: IpAddr) {
-    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
-    if !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || broadcast) {
-        let how = BindingSource::Stated;
-        sink.fact(About::Sender, Fact::Bound { ip, how });
-    }
+    bound(sink, About::Sender, ip, BindingSource::Stated);
 }
 
 /// A vendor's own device id, with the vendor in front so that ids of two vendors cannot meet.
@@ -225,11 +205,10 @@ fn own_id(sink: &mut dyn Sink, field: &'static str, vendor: &str, id: &str) {
 mod tests {
     use proptest::prelude::*;
 
-    use crate::testing::{Recorder, ctx};
+    use crate::testing::{Recorder, ctx, facts_of};
     use crate::{Ctx, Malformed, Outcome, Role, Sink};
 
-    /// What `run` makes of a datagram between two ports, and that no shortened or altered copy
-    /// makes it panic.
+    /// What `run` makes of a datagram between two ports.
     #[track_caller]
     pub(super) fn check(
         run: fn(&[u8], &Ctx, &mut dyn Sink) -> Outcome,
@@ -237,17 +216,8 @@ mod tests {
         bytes: &[u8],
         expect: Result<&[&str], Malformed>,
     ) {
-        let ctx = ctx(ports.0, ports.1, Role::Unknown);
-        let mut facts = Recorder::default();
-        let outcome = run(bytes, &ctx, &mut facts).map(|()| facts.lines);
-        let expect = expect.map(|lines| lines.iter().map(|l| (*l).to_owned()).collect::<Vec<_>>());
-        assert_eq!(outcome, expect);
-        for i in 0..bytes.len() {
-            let _ = run(&bytes[..i], &ctx, &mut Recorder::default());
-            let mut altered = bytes.to_vec();
-            altered[i] ^= 0xff;
-            let _ = run(&altered, &ctx, &mut Recorder::default());
-        }
+        let facts = facts_of(run, bytes, &ctx(ports.0, ports.1, Role::Unknown));
+        assert_eq!(facts, expect.map(|lines| lines.join("\n")));
     }
 
     proptest! {

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use model::Mac;
 use model::observation::EventKind;
 
-use super::{own_ip, own_mac};
+use super::own_ip;
+use crate::identity::own_mac;
 use crate::{About, Ctx, Malformed, Outcome, Reader, Sink, text};
 
 const TLVS_MAX: usize = 64;

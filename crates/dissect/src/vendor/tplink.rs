@@ -3,7 +3,10 @@
 
 use model::observation::EventKind;
 
-use super::{json, own_id, own_ip, own_mac_text};
+use super::{own_id, own_ip};
+use crate::identity::own_mac_text;
+use crate::scan::json;
+use crate::text::find;
 use crate::{About, Ctx, Malformed, Outcome, Probe, Reader, Sink, Step};
 
 /// The first key byte; each byte's key is the cipher byte before it.
@@ -89,14 +92,10 @@ fn message(bytes: &[u8], sink: &mut dyn Sink) -> Outcome {
         }
         own_mac_text(sink, "tplink.mac", &found.mac);
         own_id(sink, "tplink.device_id", "tplink", &found.device_id);
-    } else if contains(&text, b"\"get_sysinfo\"") && !contains(&text, b"\"err_code\"") {
+    } else if find(&text, b"\"get_sysinfo\"").is_some() && find(&text, b"\"err_code\"").is_none() {
         sink.says("tplink.client", "get_sysinfo");
     }
     Ok(())
-}
-
-fn contains(text: &[u8], what: &[u8]) -> bool {
-    text.windows(what.len()).any(|window| window == what)
 }
 
 impl Found {

@@ -7,7 +7,8 @@ use aes::Aes128;
 use aes::cipher::{BlockCipherDecrypt as _, BlockCipherEncrypt as _, KeyInit as _};
 use md5::{Digest as _, Md5};
 
-use super::{json, own_id, own_ip};
+use super::{own_id, own_ip};
+use crate::scan::json;
 use crate::{Ctx, Malformed, Outcome, Reader, Sink};
 
 const HEAD_3: u32 = 0x0000_55aa;

@@ -6,10 +6,10 @@
 
 use model::observation::IdentifierKind;
 
-use crate::{About, Ctx, Sink};
+use crate::scan::json::{self, Entry};
+use crate::{About, Ctx, Sink, identity};
 
 use super::super::identity::{Description, own_mac};
-use super::super::json::{self, Entry};
 
 const CHILDREN_MAX: usize = 128;
 
@@ -121,7 +121,7 @@ fn eureka(entries: &[Entry], sink: &mut dyn Sink) {
         first(&["build_info.cast_build_revision", "cast_build_revision", "build_version"]),
     );
     own_mac("eureka.mac", &first(&["mac_address", "device_info.mac_address"]), sink);
-    let udn = first(&["ssdp_udn", "device_info.ssdp_udn"]).to_ascii_lowercase();
+    let udn = identity::uuid(&first(&["ssdp_udn", "device_info.ssdp_udn"])).unwrap_or_default();
     sink.identifier(About::Sender, "eureka.udn", IdentifierKind::Uuid, udn);
 }
 

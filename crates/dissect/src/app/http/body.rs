@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use model::observation::EventKind;
 
-use crate::text::clean;
+use crate::scan::{json, xml};
+use crate::text::{clean, find};
 use crate::{About, Ctx, Sink, Step};
 
 use super::super::{ipp, lines};
@@ -47,7 +48,7 @@ pub(super) struct Body {
 /// Framing from the header lines.
 pub(super) fn length_of(head: &[u8], otherwise: Length) -> Length {
     let coding = lines::header(head, "transfer-encoding").unwrap_or_default();
-    if lines::find(&coding.to_ascii_lowercase(), b"chunked").is_some() {
+    if find(&coding.to_ascii_lowercase(), b"chunked").is_some() {
         return Length::Chunked(0);
     }
     lines::header(head, "content-length")
@@ -68,8 +69,8 @@ impl Body {
     /// The body that follows a response; `None` when there is none.
     pub(super) fn of_response(head: &[u8], length: Length) -> Option<Self> {
         let encoded = lines::header(head, "content-encoding").is_some_and(|c| c != b"identity");
-        let cups = lines::header(head, "server")
-            .is_some_and(|server| lines::find(server, b"CUPS").is_some());
+        let cups =
+            lines::header(head, "server").is_some_and(|server| find(server, b"CUPS").is_some());
         let content_type = content_type(head);
         let readable = ["json", "xml", "html", "soap", "text/plain"]
             .iter()
@@ -192,7 +193,7 @@ impl Kind {
                 title(content).is_some() || content.len() >= TITLE_BYTES_MAX
             }
             Some(b'<') => content.ends_with(b"</root>") || content.ends_with(b"Envelope>"),
-            Some(b'{' | b'[') => content.ends_with(b"}") && super::super::json::flatten(content).1,
+            Some(b'{' | b'[') => content.ends_with(b"}") && json::flatten(content).1,
             Some(_) => content.len() >= TITLE_BYTES_MAX,
         }
     }
@@ -215,7 +216,7 @@ fn text(content: &[u8], ctx: &Ctx, sink: &mut dyn Sink) {
         Some(b'{' | b'[') => api::json(content, ctx, sink),
         Some(b'<') if is_html(content) => {
             if let Some(title) = title(content) {
-                sink.says("http.title", super::super::xml::decoded(title));
+                sink.says("http.title", xml::decode(title));
             }
         }
         Some(b'<') => soap::document(content, ctx, sink),
@@ -237,15 +238,15 @@ fn is_html(content: &[u8]) -> bool {
     let start = content.get(..content.len().min(1024)).unwrap_or(content).to_ascii_lowercase();
     [&b"<!doctype html"[..], b"<html", b"<head", b"<title", b"<body"]
         .iter()
-        .any(|tag| lines::find(&start, tag).is_some())
+        .any(|tag| find(&start, tag).is_some())
 }
 
 fn title(content: &[u8]) -> Option<&[u8]> {
     let start = content.get(..content.len().min(TITLE_BYTES_MAX)).unwrap_or(content);
     let lower = start.to_ascii_lowercase();
-    let open = lines::find(&lower, b"<title")?;
+    let open = find(&lower, b"<title")?;
     let begin = open + lower.get(open..)?.iter().position(|b| *b == b'>')? + 1;
-    let end = begin + lines::find(lower.get(begin..)?, b"</title")?;
+    let end = begin + find(lower.get(begin..)?, b"</title")?;
     start.get(begin..end).map(<[u8]>::trim_ascii)
 }
 

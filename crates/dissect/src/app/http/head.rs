@@ -2,7 +2,7 @@
 
 use model::observation::EventKind;
 
-use crate::text::{clean, is_name};
+use crate::text::{base64_decoded, clean, is_name};
 use crate::{About, Fact, Sink};
 
 use super::super::lines::{self, Start};
@@ -133,7 +133,7 @@ fn challenge(start: Start<'_>, value: &[u8], sink: &mut dyn Sink) {
 
 fn ntlm_token(value: &[u8], sink: &mut dyn Sink) {
     let token = value.get(5..).unwrap_or_default();
-    ntlm::find(&lines::base64_decoded(token.trim_ascii()), sink);
+    ntlm::find(&base64_decoded(token.trim_ascii()), sink);
 }
 
 fn redirect(value: &[u8], sink: &mut dyn Sink) {

@@ -2,22 +2,22 @@
 
 use model::observation::IdentifierKind;
 
+use crate::scan::xml;
+use crate::text::find;
 use crate::{About, Ctx, Sink};
 
 use super::super::identity::{Description, own_mac};
-use super::super::lines::find;
-use super::super::xml;
 
 /// An XML body of a response.
 pub(super) fn document(content: &[u8], ctx: &Ctx, sink: &mut dyn Sink) {
     let has = |name: &str| find(content, name.as_bytes()).is_some();
-    if has("urn:schemas-upnp-org:device-1-0") {
+    if has("urn:schemas-upnp-org:device-1-0") || has("ThisModel") {
         crate::names::upnp::description(content, sink);
     } else if has("GetDeviceInformationResponse") {
         onvif(content, sink);
     } else if has("GetNetworkInterfacesResponse") && has("onvif") {
-        for (_, text) in xml::leaves(content).filter(|(name, _)| *name == b"HwAddress").take(8) {
-            own_mac("onvif_device.mac", &xml::decoded(text), sink);
+        for address in xml::leaves(content).filter(|leaf| leaf.name == b"HwAddress").take(8) {
+            own_mac("onvif_device.mac", &address.text(), sink);
         }
     } else if has("GetDeviceSettingsResponse") {
         hnap(content, sink);
@@ -30,7 +30,7 @@ pub(super) fn document(content: &[u8], ctx: &Ctx, sink: &mut dyn Sink) {
 
 /// ONVIF Device Management §8.1.2 (GetDeviceInformation).
 fn onvif(content: &[u8], sink: &mut dyn Sink) {
-    let of = |name| xml::text(content, name).map(xml::decoded).unwrap_or_default();
+    let of = |name| xml::text_of(content, name).unwrap_or_default();
     sink.says("onvif_device.manufacturer", of("Manufacturer"));
     sink.says("onvif_device.model", of("Model"));
     sink.says("onvif_device.firmware", of("FirmwareVersion"));
@@ -52,22 +52,22 @@ fn hnap(content: &[u8], sink: &mut dyn Sink) {
         ("hnap.name", "DeviceName"),
         ("hnap.description", "ModelDescription"),
     ] {
-        sink.says(field, xml::text(content, name).map(xml::decoded).unwrap_or_default());
+        sink.says(field, xml::text_of(content, name).unwrap_or_default());
     }
-    let mac = xml::text(content, "DeviceMacId").map(xml::decoded).unwrap_or_default();
+    let mac = xml::text_of(content, "DeviceMacId").unwrap_or_default();
     own_mac("hnap.mac", &mac, sink);
 }
 
 /// An answer to a UPnP action: arguments may be called `NewModelName` (TR-064) or `ModelName`.
 fn action(content: &[u8], ctx: &Ctx, sink: &mut dyn Sink) {
     let mut found = Description::default();
-    for (name, text) in xml::leaves(content) {
-        let name = String::from_utf8_lossy(name);
-        let text = xml::decoded(text);
+    for leaf in xml::leaves(content) {
+        let name = String::from_utf8_lossy(leaf.name);
+        let text = leaf.text();
         match name.as_ref() {
             // A speaker and a plug answer with one version each: no model beside it.
             "SoftwareVersion" | "FirmwareVersion" if super::super::is_local(ctx) => {
-                sink.says("upnp_action.firmware", text.as_str());
+                sink.says("upnp_action.firmware", text.clone());
             }
             _ => {}
         }
@@ -79,8 +79,8 @@ fn action(content: &[u8], ctx: &Ctx, sink: &mut dyn Sink) {
 /// Any document that describes the device that serves it (Roku `device-info`, ISAPI `DeviceInfo`).
 fn description(content: &[u8], ctx: &Ctx, sink: &mut dyn Sink) {
     let mut found = Description::default();
-    for (name, text) in xml::leaves(content) {
-        found.add(&String::from_utf8_lossy(name), &xml::decoded(text));
+    for leaf in xml::leaves(content) {
+        found.add(&String::from_utf8_lossy(leaf.name), &leaf.text());
     }
     found.report(ctx, sink);
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::Role;
-use crate::testing::{Recorder, ctx, run_stream};
+use crate::testing::{Recorder, ctx, facts_of_stream, run_stream};
 
 /// Client and server inside the estate.
 fn inside(role: Role) -> Ctx {
@@ -15,9 +15,7 @@ fn inside(role: Role) -> Ctx {
 }
 
 fn check(role: Role, text: &str, expect: &str) {
-    let mut facts = Recorder::default();
-    let _ = run_stream(run, text.as_bytes(), &inside(role), &mut facts);
-    assert_eq!(facts.text(), expect);
+    assert_eq!(facts_of_stream(run, text.as_bytes(), &inside(role)), expect);
 }
 
 fn answer(content_type: &str, body: &str) -> String {

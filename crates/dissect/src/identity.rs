@@ -1,16 +1,16 @@
-//! Identifiers as they stand in foreign text: UUIDs and link addresses, normalised and checked.
+//! What tells devices apart: UUIDs, link and network addresses, normalised, checked and reported.
 
 use std::net::IpAddr;
 
 use model::Mac;
-use model::observation::IdentifierKind;
+use model::observation::{BindingSource, IdentifierKind};
 
-use crate::{About, Ctx, Sink};
+use crate::{About, Ctx, Fact, Sink};
 
 /// A UUID from `uuid:…`, `urn:uuid:…`, `{…}` or plain text. Hexadecimal ones come out in lower
 /// case with hyphens, makers' own forms (`Insight-1_0-221542K1200339`) as they are. Placeholders
 /// that many devices share are no identity.
-pub(super) fn uuid(text: &str) -> Option<String> {
+pub(crate) fn uuid(text: &str) -> Option<String> {
     let text = text.trim().trim_matches(['{', '}']);
     let text = strip_prefix_ignore_case(text, "urn:").unwrap_or(text);
     let text = strip_prefix_ignore_case(text, "uuid:").unwrap_or(text);
@@ -35,14 +35,14 @@ pub(super) fn uuid(text: &str) -> Option<String> {
 }
 
 /// A UUID in binary (RFC 9562 byte order).
-pub(super) fn uuid_bytes(bytes: &[u8]) -> Option<String> {
+pub(crate) fn uuid_bytes(bytes: &[u8]) -> Option<String> {
     (bytes.len() == 16).then(|| uuid(&crate::text::hex(bytes))).flatten()
 }
 
 /// Reports a UUID of `about`, and the link address in its tail when that is certain: makers put
 /// their own address there, but so do random and time-based UUIDs made on other machines; it is
 /// believed when it comes from the same address block as the sender's.
-pub(super) fn report_uuid(
+pub(crate) fn report_uuid(
     about: &About<'_>,
     field: &'static str,
     text: &str,
@@ -60,7 +60,7 @@ pub(super) fn report_uuid(
 }
 
 /// A link address that can stand for one device, from text in a usual spelling.
-pub(super) fn mac(text: &str) -> Option<Mac> {
+pub(crate) fn mac(text: &str) -> Option<Mac> {
     let text = text.trim();
     let well_formed = match text.len() {
         12 => text.bytes().all(|b| b.is_ascii_hexdigit()),
@@ -72,13 +72,35 @@ pub(super) fn mac(text: &str) -> Option<Mac> {
     mac.is_unicast().then_some(mac)
 }
 
+/// Reports a link address the sender says is its own.
+pub(crate) fn own_mac(sink: &mut dyn Sink, field: &'static str, mac: Mac) {
+    if mac.is_unicast() {
+        sink.says(field, mac.to_string());
+        sink.identifier(About::Sender, field, IdentifierKind::Mac, mac.to_string());
+    }
+}
+
+/// As [`own_mac`], from text.
+pub(crate) fn own_mac_text(sink: &mut dyn Sink, field: &'static str, text: &str) {
+    if let Some(mac) = mac(text) {
+        own_mac(sink, field, mac);
+    }
+}
+
+/// Reports a network address that somebody uses, unless it cannot be a host's own.
+pub(crate) fn bound(sink: &mut dyn Sink, about: About<'_>, ip: IpAddr, how: BindingSource) {
+    if is_host(ip) {
+        sink.fact(about, Fact::Bound { ip, how });
+    }
+}
+
 /// The sender when the address is its own, otherwise the host at that address.
-pub(super) fn host(ip: IpAddr, ctx: &Ctx) -> About<'static> {
+pub(crate) fn host(ip: IpAddr, ctx: &Ctx) -> About<'static> {
     if ctx.src.ip == Some(ip) { About::Sender } else { About::Host(ip) }
 }
 
 /// An address that can stand for one host.
-pub(super) fn is_host(ip: IpAddr) -> bool {
+pub(crate) fn is_host(ip: IpAddr) -> bool {
     let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
     !ip.is_unspecified() && !ip.is_multicast() && !ip.is_loopback() && !broadcast
 }
