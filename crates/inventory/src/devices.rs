@@ -20,12 +20,13 @@ use crate::{Knowledge, Resolved};
 /// Confidence in a machine's name as its designation.
 const MACHINE_NAME_CONFIDENCE: f64 = 0.2;
 /// Fields in which a machine names itself.
-const MACHINE_NAME_FIELDS: [&str; 7] = [
+const MACHINE_NAME_FIELDS: [&str; 8] = [
     "dhcp.hostname",
     "nbns.name",
     "browser.name",
     "mdns.host",
     "llmnr.name",
+    "llmnr.claim",
     "ntlm.computer",
     "snmp.sys_name",
 ];
@@ -415,7 +416,7 @@ fn block_fact(node: &Node, knowledge: &Knowledge) -> Option<Said> {
 
 /// Names a device gave itself, most often told first.
 fn hostnames(facts: &[&Said], believed: Option<&str>) -> Vec<String> {
-    const FIELDS: [&str; 11] = [
+    const FIELDS: [&str; 12] = [
         "dhcp.hostname",
         "dhcp.fqdn",
         "lldp.system_name",
@@ -425,6 +426,7 @@ fn hostnames(facts: &[&Said], believed: Option<&str>) -> Vec<String> {
         "nbns.name",
         "browser.name",
         "llmnr.name",
+        "llmnr.claim",
         "pn.station_name",
         "syslog.hostname",
     ];
@@ -543,6 +545,10 @@ fn suggest(merged: &Merged, ids: &BTreeMap<NodeId, DeviceId>, devices: &mut [Dev
     for s in &merged.suggestions {
         let pair = (ids.get(&merged.root(s.nodes.0)), ids.get(&merged.root(s.nodes.1)));
         let (Some(a), Some(b)) = pair else { continue };
+        // A link address that was only talked about is no device to merge with.
+        if !index.contains_key(a) || !index.contains_key(b) {
+            continue;
+        }
         for (device, other) in [(a, b), (b, a)] {
             let Some(device) = index.get(device).and_then(|i| devices.get_mut(*i)) else {
                 continue;

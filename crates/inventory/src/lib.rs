@@ -22,6 +22,8 @@ pub mod oui;
 mod owns;
 mod paths;
 pub mod rules;
+#[cfg(test)]
+mod scenarios;
 pub mod vendors;
 
 use model::inspect::{Conduit, Device, Finding, Service};

@@ -75,6 +75,7 @@ impl Merged {
         merged.by_address(graph, owners, oui);
         merged.by_name(graph, oui);
         merged.by_echo(graph, oui);
+        merged.by_returning_frames(graph);
         merged.by_neighbouring_address(graph);
         let mut suggestions = std::mem::take(&mut merged.suggestions);
         suggestions.retain(|s| merged.root(s.nodes.0) != merged.root(s.nodes.1));
@@ -92,6 +93,12 @@ impl Merged {
                 }
                 let chassis = stated.value.strip_prefix("mac:").and_then(|mac| mac.parse().ok());
                 if let Some(other) = chassis.and_then(|mac| graph.find_link(mac)) {
+                    self.unite(id, other);
+                }
+                // A bridge id ends in the bridge's own address (IEEE 802.1D §9.2.5).
+                if stated.kind == IdentifierKind::Bridge
+                    && let Some(other) = stated.value.parse().ok().and_then(|m| graph.find_link(m))
+                {
                     self.unite(id, other);
                 }
                 if stated.kind == IdentifierKind::Mac {
@@ -142,7 +149,7 @@ impl Merged {
 
     /// Two link addresses that use one network address.
     fn by_address(&mut self, graph: &Graph, owners: &Owners, oui: &Oui) {
-        for (ip, nodes) in owners.shared() {
+        for (ip, nodes) in owners.shared().filter(|(ip, _)| !ip.is_loopback()) {
             for (i, a) in nodes.iter().enumerate() {
                 for b in nodes.iter().skip(i + 1) {
                     let (Some(left), Some(right)) = (graph.node(*a), graph.node(*b)) else {
@@ -206,6 +213,24 @@ impl Merged {
                 if local_twin(left, right, oui) && echoes(left, right) >= ECHOES_MIN {
                     self.unite(a, b);
                 }
+            }
+        }
+    }
+
+    /// The first slave of an EtherCAT segment sets the local bit of the source address, so that
+    /// frames come back to their master under another one (ETG.1000.4 §4.3).
+    fn by_returning_frames(&mut self, graph: &Graph) {
+        let speaks = |n: &Node| n.said.iter().any(|s| &*s.field == "ethercat.present");
+        for (id, node) in (0..).zip(&graph.nodes) {
+            let Identity::Link(mac) = node.identity else { continue };
+            let Mac([first, rest @ ..]) = mac;
+            let [a, b, c, d, e] = rest;
+            let sender = graph.find_link(Mac([first & !2, a, b, c, d, e]));
+            if let Some(sender) = sender.filter(|s| mac.is_local() && *s != id)
+                && speaks(node)
+                && graph.node(sender).is_some_and(speaks)
+            {
+                self.unite(id, sender);
             }
         }
     }
@@ -363,6 +388,7 @@ fn is_name_field(field: &str) -> bool {
             | "mdns.instance"
             | "nbns.name"
             | "llmnr.name"
+            | "llmnr.claim"
             | "lldp.system_name"
             | "snmp.sys_name"
             | "browser.name"

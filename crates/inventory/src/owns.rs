@@ -5,7 +5,7 @@
 //! counts here is who *claims* an address (ARP, neighbour discovery, DHCP), and whether packets
 //! arrive with an untouched hop limit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use model::Mac;
@@ -17,6 +17,8 @@ use crate::graph::{Graph, Identity, Node, NodeId, Station};
 const CLAIMS_MAX: usize = 16;
 /// Unclaimed addresses a link address may use before it counts as forwarding for others.
 const UNCLAIMED_MAX: usize = 4;
+/// Protocols that stay on the link: who speaks them from an address has it.
+const ON_LINK: [&str; 3] = ["mdns.", "mndp.", "llmnr.claim"];
 
 /// Addresses of one node.
 #[derive(Clone, Debug, Default)]
@@ -80,6 +82,12 @@ fn decide(node: &Node) -> Ownership {
     let claims = node.stations.values().filter(|s| s.bound == Some(BindingSource::Arp)).count();
     let proxy = claims > CLAIMS_MAX;
     let claimed = |s: &Station| s.bound.is_some() && !proxy;
+    let spoke_on_link: BTreeSet<IpAddr> = node
+        .said
+        .iter()
+        .filter(|s| ON_LINK.iter().any(|p| s.field.starts_with(p)))
+        .filter_map(|s| s.ip)
+        .collect();
     let any_claim = node.stations.values().any(claimed);
     let unclaimed = node.stations.values().filter(|s| !claimed(s) && s.packets > 0).count();
     let mut own: Vec<(&IpAddr, &Station)> = Vec::new();
@@ -87,11 +95,15 @@ fn decide(node: &Node) -> Ownership {
     for (ip, station) in &node.stations {
         let is_own = claimed(station)
             || from_mac(*ip, mac)
+            || spoke_on_link.contains(ip) && !proxy
             || match (arrived_untouched(station), any_claim) {
                 // Routed packets have lost a hop; a claimed address beside it makes it certain.
                 (Some(false), _) => false,
                 (Some(true), true) => ip.is_ipv6() || unclaimed <= UNCLAIMED_MAX,
-                (Some(true) | None, false) => unclaimed <= UNCLAIMED_MAX,
+                // A proxy's answers for addresses from which nothing came are about others.
+                (Some(true) | None, false) => {
+                    unclaimed <= UNCLAIMED_MAX && !(proxy && station.packets == 0)
+                }
                 (None, true) => false,
             };
         if is_own { own.push((ip, station)) } else { forwarded.push(*ip) }

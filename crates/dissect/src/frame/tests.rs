@@ -151,6 +151,26 @@ fn tunnels_show_the_inner_frame() {
         &udp("147f", &format!("00 100000 00000000 {inner}")),
         &format!("{ends} [capwap {shown}]"),
     );
+    // IEEE 802.11 inside: a probe request of a station; an association response and a data frame
+    // of the access point itself, which is no device behind itself.
+    let wireless = |head: &str, rest: &str| {
+        udp("147f", &format!("00 100100 00000000 {head} 0000 {rest} 0000"))
+    };
+    let (ap, sta, all) = ("020000000aa0", "020000000001", "ffffffffffff");
+    check(
+        1,
+        &wireless("4000", &format!("{all} {sta} {all}")),
+        &format!("{ends} [capwap 02:00:00:00:00:01 > ff:ff:ff:ff:ff:ff opaque]"),
+    );
+    for own in [
+        wireless("1000", &format!("{sta} {ap} {ap}")),
+        wireless("0801", &format!("{ap} {ap} {all}")),
+        wireless("0108", &format!("{ap} {ap} {all}")),
+        wireless("0802", &format!("{all} {ap} {ap}")),
+    ] {
+        let shown = show(1, &unhex(&own));
+        assert!(shown.starts_with(&format!("{ends} udp 4096 > 5247")), "{shown}");
+    }
     let gre = |body: &str| {
         let n = unhex(body).len();
         format!("{ETHER} 0800 45 00 {:04x} 0000 0000 40 2f 0000 c0000203 c0000204 {body}", 20 + n)

@@ -83,7 +83,8 @@ fn gre(payload: &[u8]) -> Result<Option<Tunnelled<'_>>, Malformed> {
     })
 }
 
-/// CAPWAP data (RFC 5415 §4.3): an 802.3 or 802.11 frame of a wireless client.
+/// CAPWAP data (RFC 5415 §4.3): an 802.3 or 802.11 frame of a wireless client. What an access point
+/// or its controller sends as itself belongs to nobody behind it.
 fn capwap(payload: &[u8], from_access_point: bool) -> Result<Option<Tunnelled<'_>>, Malformed> {
     let mut r = Reader::new(payload);
     // Preamble: version 0, type 0 (not DTLS).
@@ -99,6 +100,9 @@ fn capwap(payload: &[u8], from_access_point: bool) -> Result<Option<Tunnelled<'_
         return Ok(None);
     }
     let data = payload.get(header..).ok_or(Malformed::Truncated)?;
+    if native && super::wlan::is_access_points_own(data) {
+        return Ok(None);
+    }
     let link = if native { link_type::WLAN } else { link_type::ETHERNET };
     Ok(Some(Tunnelled { via: "capwap", link, data, behind_sender: from_access_point }))
 }

@@ -14,17 +14,41 @@ pub(super) fn behind_header(
     self::data(data.get(n..).ok_or(Malformed::Truncated)?)
 }
 
-/// A bare 802.11 frame. Management frames show their sender; encrypted data its ends.
-pub(super) fn data(frame: &[u8]) -> Result<Packet<'_>, Malformed> {
-    let mut r = Reader::new(frame);
+/// Whether an access point sent this as itself, not for a station: its source is its BSSID
+/// (IEEE 802.11 §9.3.2.1, §9.3.3.1).
+pub(super) fn is_access_points_own(frame: &[u8]) -> bool {
+    let ends = || -> Result<(Mac, Mac), Malformed> {
+        let mut r = Reader::new(frame);
+        let (control, flags) = frame_control(&mut r)?;
+        r.skip(2)?;
+        let (a1, a2, a3) = (Mac(r.array()?), Mac(r.array()?), Mac(r.array()?));
+        Ok(match (control >> 2 & 3, flags & 3) {
+            (0, _) | (2, 0) => (a2, a3),
+            (2, 1) => (a2, a1),
+            (2, 2) => (a3, a2),
+            _ => return Err(Malformed::NotMine),
+        })
+    };
+    ends().is_ok_and(|(source, bssid)| source == bssid)
+}
+
+/// Both bytes of the frame control field.
+fn frame_control(r: &mut Reader<'_>) -> Result<(u8, u8), Malformed> {
     let [mut control, mut flags] = r.array::<2>()?;
-    // Some controllers store the frame control field with its bytes swapped inside CAPWAP.
+    // Some controllers store the field with its bytes swapped inside CAPWAP.
     if control & 3 != 0 || (control >> 2 & 3 != 2 && flags >> 2 & 3 == 2 && flags & 3 == 0) {
         (control, flags) = (flags, control);
     }
     if control & 3 != 0 {
         return Err(Malformed::Invalid);
     }
+    Ok((control, flags))
+}
+
+/// A bare 802.11 frame. Management frames show their sender; encrypted data its ends.
+pub(super) fn data(frame: &[u8]) -> Result<Packet<'_>, Malformed> {
+    let mut r = Reader::new(frame);
+    let (control, flags) = frame_control(&mut r)?;
     r.skip(2)?;
     let a1 = Mac(r.array()?);
     // Control frames have at most a transmitter, and no body worth reading.
