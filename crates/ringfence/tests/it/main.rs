@@ -1,4 +1,5 @@
 //! The binary from outside: what it prints, writes, refuses and returns.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where")]
 
 mod bytes;
 mod demo;
