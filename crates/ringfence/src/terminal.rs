@@ -293,14 +293,13 @@ fn reach(out: &mut dyn Write, report: &Report, reach: &Reach) -> io::Result<()> 
 fn next_steps(out: &mut dyn Write, args: &Inspect, learnt: &Learnt) -> io::Result<()> {
     writeln!(out)?;
     match &args.policy {
-        Some(folder) => writeln!(
-            out,
-            "Draft policy: {} files in {} (start with README.md)",
-            learnt.draft.files.len(),
-            folder.display()
-        )?,
+        Some(folder) => {
+            let count = learnt.draft.files.len();
+            let folder = folder.display();
+            writeln!(out, "Draft policy: {count} files in {folder} (start with README.md)")?;
+        }
         None => {
-            writeln!(out, "Next: --policy DIR drafts a least-privilege policy from these paths")?
+            writeln!(out, "Next: --policy DIR drafts a least-privilege policy from these paths")?;
         }
     }
     match &args.html {

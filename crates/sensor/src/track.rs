@@ -1,5 +1,7 @@
 //! The sensor itself: every packet passes through here once.
 
+mod sums;
+
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use model::{Mac, SensorId, SiteId, Timestamp};
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
 use crate::dispatch::{Dispatch, NameId};
-use crate::flows::{End, Flow, Flows, Key, New, Path, Summed};
+use crate::flows::{End, Flows, Key, New, Path, Summed};
 use crate::fragments::Fragments;
 use crate::links::{LinkId, Links, Station};
 use crate::report::{Desk, Moment, Report, Side};
@@ -26,12 +28,8 @@ const MISSES_MAX: u8 = 6;
 const REPEATS: usize = 1 << 16;
 /// A repeated message is read again after this long, so that times stay fresh.
 const REPEAT_NANOS: i64 = 600_000_000_000;
-/// Distinct conversations summed between two reports.
-const PATHS_MAX: usize = 1_000_000;
 /// Hosts remembered to be alive because they answered ARP.
 const ALIVE_MAX: usize = 65_536;
-/// Link addresses that sent a single packet, beyond which their number is a finding.
-const LONERS_MIN: usize = 1_000;
 
 /// Who the sensor is.
 #[derive(Clone, Debug)]
@@ -723,198 +721,6 @@ impl Sensor {
     fn speaks(&mut self, link: LinkId, name: NameId) {
         if let Some(link) = self.links.get_mut(link).filter(|_| link != 0) {
             link.speaks(name);
-        }
-    }
-
-    #[cold]
-    fn sweep(&mut self, now: Timestamp) {
-        for flow in self.flows.sweep(now) {
-            self.retire(Some(flow));
-        }
-    }
-
-    /// Takes a conversation that is over into the sums.
-    fn retire(&mut self, flow: Option<Flow>) {
-        let Some(flow) = flow else { return };
-        for (end, volume) in [(flow.client, flow.volume[0]), (flow.server, flow.volume[1])] {
-            if end.link != 0 && volume.packets > 0 {
-                let seen = Station {
-                    first: flow.first,
-                    last: flow.last,
-                    packets: volume.packets,
-                    bytes: volume.bytes,
-                    hop_limit: volume.hop_limit,
-                    reported: 0,
-                };
-                self.links.station(end.link, end.ip, seen);
-            }
-        }
-        if flow.client.link == 0 {
-            return;
-        }
-        let [out, back] = flow.volume;
-        if !flow.established() {
-            let attempt = match flow.transport {
-                Transport::Tcp => flow.syn && !out.data,
-                Transport::Udp | Transport::Icmp => out.packets <= 3 && back.packets == 0,
-                _ => false,
-            };
-            if attempt {
-                let m = Moment { input: flow.input, packet: flow.packet, at: flow.first };
-                let target = (flow.server.ip, flow.server.port);
-                let said =
-                    self.suspicion.unanswered(flow.client.link, target, flow.first, "attempts");
-                self.scan(&m, flow.client.mac, said);
-            }
-            return;
-        }
-        let path = Path {
-            client: (flow.client.link, Some(flow.client.ip)),
-            server: (flow.server.mac.as_u64(), Some(flow.server.ip)),
-            transport: flow.transport,
-            port: flow.server.port,
-            established: true,
-        };
-        let server_name =
-            flow.server_name.or_else(|| self.report.name_of(flow.client.link, flow.server.ip));
-        let sum = observation::Flow {
-            server_mac: flow.server.mac,
-            client_ip: Some(flow.client.ip),
-            server_ip: Some(flow.server.ip),
-            transport: flow.transport,
-            port: flow.server.port,
-            application: None,
-            server_name,
-            first: flow.first,
-            last: flow.last,
-            flows: 1,
-            packets_out: out.packets,
-            packets_in: back.packets,
-            bytes_out: out.bytes,
-            bytes_in: back.bytes,
-            established: true,
-            roles_certain: flow.roles_certain,
-        };
-        self.sum(path, sum, flow.application, flow.input, flow.packet);
-    }
-
-    fn sum(&mut self, path: Path, flow: observation::Flow, name: NameId, input: u16, packet: u64) {
-        let application = match name {
-            0 => None,
-            id => Some(self.report.intern(self.dispatch.name(id))),
-        };
-        if let Some(sum) = self.paths.get_mut(&path) {
-            let total = &mut sum.flow;
-            if flow.first < total.first {
-                total.first = flow.first;
-                (sum.input, sum.packet) = (input, packet);
-            }
-            total.last = total.last.max(flow.last);
-            total.flows += flow.flows;
-            total.packets_out += flow.packets_out;
-            total.packets_in += flow.packets_in;
-            total.bytes_out += flow.bytes_out;
-            total.bytes_in += flow.bytes_in;
-            total.roles_certain |= flow.roles_certain;
-            if total.application.is_none() {
-                total.application = application;
-            }
-            if total.server_name.is_none() {
-                total.server_name = flow.server_name;
-            }
-            return;
-        }
-        if self.paths.len() >= PATHS_MAX {
-            self.flows.refused += 1;
-            return;
-        }
-        self.paths.insert(
-            path,
-            Summed { flow: observation::Flow { application, ..flow }, input, packet },
-        );
-    }
-
-    fn report_paths(&mut self) {
-        let mut paths: Vec<(Path, Summed)> = self.paths.drain().collect();
-        paths.sort_by(|(a, x), (b, y)| {
-            (x.flow.first, x.input, x.packet, a.client, a.port).cmp(&(
-                y.flow.first,
-                y.input,
-                y.packet,
-                b.client,
-                b.port,
-            ))
-        });
-        for (path, sum) in paths {
-            let Some(link) = self.links.get(path.client.0) else { continue };
-            let subject = if link.mac.is_unicast() {
-                Subject::Link { mac: link.mac, ip: path.client.1 }
-            } else {
-                continue;
-            };
-            let m = Moment { input: sum.input, packet: sum.packet, at: sum.flow.last };
-            self.report.push(m, 0, subject, observation::Fact::Flow(sum.flow));
-        }
-    }
-
-    fn report_stations(&mut self) {
-        let mut fresh: Vec<(LinkId, IpAddr, Station)> = Vec::new();
-        for ((link, ip), station) in &mut self.links.stations {
-            if station.packets > station.reported {
-                fresh.push((*link, *ip, *station));
-                station.reported = station.packets;
-            }
-        }
-        let mut stations: Vec<(Mac, IpAddr, Station)> = fresh
-            .into_iter()
-            .filter_map(|(link, ip, seen)| Some((self.links.get(link)?.mac, ip, seen)))
-            .collect();
-        stations.sort_by_key(|(mac, ip, _)| (*mac, *ip));
-        for (mac, ip, station) in stations {
-            let m = Moment { input: 0, packet: 0, at: station.last };
-            let fact = observation::Fact::Sighted {
-                first: station.first,
-                packets: station.packets,
-                bytes: station.bytes,
-                vlan: None,
-                hop_limit: Some(station.hop_limit),
-                protocols: Vec::new(),
-            };
-            self.report.push(m, 0, Subject::Link { mac, ip: Some(ip) }, fact);
-        }
-    }
-
-    fn report_links(&mut self) {
-        let mut loners = 0usize;
-        let count = self.links.len();
-        for (_, link) in self.links.iter_mut() {
-            loners += usize::from(link.packets == 1);
-            let (packets, bytes) = (link.packets - link.reported.0, link.bytes - link.reported.1);
-            if packets == 0 {
-                continue;
-            }
-            link.reported = (link.packets, link.bytes);
-            let protocols = link
-                .protocols
-                .iter()
-                .map(|id| self.report.intern(self.dispatch.name(*id)))
-                .collect();
-            let fact = observation::Fact::Sighted {
-                first: link.first,
-                packets,
-                bytes,
-                vlan: link.vlan,
-                hop_limit: None,
-                protocols,
-            };
-            let m = Moment { input: 0, packet: 0, at: link.last };
-            self.report.push(m, link.packets, Subject::Link { mac: link.mac, ip: None }, fact);
-        }
-        if loners >= LONERS_MIN && loners * 2 > count {
-            let detail = format!("{loners} of {count} link addresses sent a single packet");
-            let fact = observation::Fact::Event { kind: EventKind::Flood, detail: detail.into() };
-            let m = Moment { input: 0, packet: 0, at: self.totals.last };
-            self.report.push(m, 0, Subject::Link { mac: Mac::ZERO, ip: None }, fact);
         }
     }
 }
