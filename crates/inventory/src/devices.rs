@@ -64,7 +64,7 @@ pub(crate) fn resolve(graph: &mut Graph, knowledge: &Knowledge, ids: &mut dyn Id
     let ports = Ports::of(graph, ends);
     let assigned = assign_facts(graph, &owners, &merged);
     let mut resolved = Resolved::default();
-    for cluster in clusters.iter().filter(|c| is_shown(c, &assigned)) {
+    for cluster in clusters.iter().filter(|c| is_shown(c, &owners, &assigned)) {
         let device = device(cluster, knowledge, &owners, &ports, &assigned, &ids_by_root, &merged);
         resolved.devices.push(device);
     }
@@ -103,10 +103,16 @@ pub(crate) fn resolve(graph: &mut Graph, knowledge: &Knowledge, ids: &mut dyn Id
 }
 
 /// Whether a cluster is worth a row: it sent something, said something, or is somebody's child.
-fn is_shown(cluster: &Cluster<'_>, assigned: &BTreeMap<NodeId, Vec<&Said>>) -> bool {
+fn is_shown(
+    cluster: &Cluster<'_>,
+    owners: &Owners,
+    assigned: &BTreeMap<NodeId, Vec<&Said>>,
+) -> bool {
     assigned.contains_key(&cluster.root)
-        || cluster.nodes.iter().any(|(_, n)| {
-            n.packets > 0 || n.behind.is_some() || !matches!(n.identity, Identity::Link(_))
+        || cluster.nodes.iter().any(|(id, n)| match n.identity {
+            Identity::Link(_) => n.packets > 0 || n.behind.is_some(),
+            Identity::Host(ip) => owners.node(*id).owns(ip),
+            Identity::Child { .. } => true,
         })
 }
 

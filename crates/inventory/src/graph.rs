@@ -266,6 +266,7 @@ impl Graph {
                     refused += u64::from(!known);
                 } else {
                     let (field, value) = (Arc::clone(field), Arc::clone(value));
+                    node.said.retain(|s| !(s.field == field && is_qualified(&s.value, &value)));
                     node.said.push(Said { field, value, ip, source: source() });
                 }
             }
@@ -274,7 +275,11 @@ impl Graph {
                 if !known && node.stated.len() < ADDRESSES_PER_DEVICE_MAX {
                     node.stated.push(Stated { kind: *kind, value: Arc::clone(value), ip });
                     let (field, value) = (Arc::clone(field), Arc::clone(value));
-                    if !node.said.iter().any(|s| s.field == field && s.value == value) {
+                    // Said in its own words already, or without what makes it unique.
+                    let said = |s: &Said| {
+                        s.field == field && (s.value == value || is_qualified(&value, &s.value))
+                    };
+                    if !node.said.iter().any(said) {
                         node.said.push(Said { field, value, ip, source: source() });
                     }
                 }
@@ -332,6 +337,11 @@ impl Graph {
     }
 }
 
+/// An identifier that stands for a plain value with its maker in front: `Acme/1234` for `1234`.
+fn is_qualified(identifier: &str, plain: &str) -> bool {
+    identifier.strip_suffix(plain).is_some_and(|front| front.ends_with(['/', ':']))
+}
+
 fn station(node: &mut Node, ip: IpAddr, at: Timestamp) -> Option<&mut Station> {
     if node.stations.len() >= STATIONS_MAX && !node.stations.contains_key(&ip) {
         return None;
@@ -346,4 +356,22 @@ fn station(node: &mut Node, ip: IpAddr, at: Timestamp) -> Option<&mut Station> {
     station.first = station.first.min(at);
     station.last = station.last.max(at);
     Some(station)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_qualified_identifier_is_known_from_its_plain_value() {
+        for (identifier, plain, expect) in [
+            ("Acme/1234", "1234", true),
+            ("siemens:S C-1", "S C-1", true),
+            ("1234", "1234", false),
+            ("99-1234", "1234", false),
+            ("uuid:1234", "uuid:1234-5", false),
+        ] {
+            assert_eq!(is_qualified(identifier, plain), expect, "{identifier} {plain}");
+        }
+    }
 }

@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use model::Mac;
 use model::observation::BindingSource;
+use model::{Mac, is_private};
 
 use crate::graph::{Graph, Identity, Node, NodeId, Station};
 
@@ -44,7 +44,8 @@ pub(crate) struct Owners {
 
 impl Owners {
     pub(crate) fn of(graph: &Graph) -> Self {
-        let by_node: Vec<Ownership> = graph.nodes.iter().map(decide).collect();
+        let linked = graph.nodes.iter().any(|n| matches!(n.identity, Identity::Link(_)));
+        let by_node: Vec<Ownership> = graph.nodes.iter().map(|n| decide(n, linked)).collect();
         let mut by_ip: BTreeMap<IpAddr, Vec<NodeId>> = BTreeMap::new();
         for (id, ownership) in (0..).zip(&by_node) {
             for ip in &ownership.own {
@@ -70,9 +71,14 @@ impl Owners {
     }
 }
 
-fn decide(node: &Node) -> Ownership {
+/// Decides for one node. `linked` is whether anything was seen with a link address: then hosts of
+/// the Internet that a tunnel shows are destinations, where otherwise one of them may be ours.
+fn decide(node: &Node, linked: bool) -> Ownership {
     let mac = match node.identity {
         Identity::Link(mac) => mac,
+        Identity::Host(ip) if linked && !is_private(ip) => {
+            return Ownership { own: Vec::new(), forwarded: vec![ip] };
+        }
         Identity::Host(ip) => return Ownership { own: vec![ip], forwarded: Vec::new() },
         Identity::Child { .. } => {
             let own = node.stations.keys().copied().collect();

@@ -1,7 +1,7 @@
 //! Short stories of what a sensor saw, and the devices they amount to.
 //!
 //! A story is one line per observation: a link address (two hex digits stand for the last byte of
-//! an address of the first maker), then what it did.
+//! an address of the first maker; `host@` is one without), then what it did.
 
 use std::sync::Arc;
 
@@ -41,7 +41,10 @@ fn resolve(story: &str) -> Resolved {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (who, from) =
             words[0].split_once('@').map_or((words[0], None), |(m, ip)| (m, Some(ip)));
-        let subject = Subject::Link { mac: mac(who), ip: from.map(|ip| ip.parse().unwrap()) };
+        let subject = match who {
+            "host" => Subject::Host { ip: from.unwrap().parse().unwrap() },
+            _ => Subject::Link { mac: mac(who), ip: from.map(|ip| ip.parse().unwrap()) },
+        };
         let at = Timestamp::from_secs(second, 0);
         let sighted = |packets: u64, hop_limit: Option<u8>| {
             let (vlan, protocols) = (None, Vec::new());
@@ -147,6 +150,14 @@ fn a_proxy_owns_none_of_the_addresses_it_answers_for() {
         story += &format!("10 arp 10.0.0.{host}\n");
     }
     check(&story, &["10 ="]);
+}
+
+#[test]
+fn hosts_inside_tunnels() {
+    let inside = "host@198.51.100.7 says http.server x\nhost@10.9.0.4 says http.server x";
+    check(&format!("10 sent 9\n{inside}"), &["10 =", "routed = 10.9.0.4"]);
+    // Without any link address one of the public ones may be ours.
+    check(inside, &["routed = 198.51.100.7", "routed = 10.9.0.4"]);
 }
 
 #[test]
