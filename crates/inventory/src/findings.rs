@@ -11,6 +11,8 @@ use crate::graph::{Graph, Happened, NodeId};
 use crate::merge::Merged;
 use crate::owns::Owners;
 
+/// A usual lease; two claims within it are a conflict, not a hand-over.
+const LEASE_SECONDS: f64 = 86_400.0;
 /// Details quoted in one finding.
 const QUOTED_MAX: usize = 4;
 /// Pieces of evidence kept with one finding.
@@ -198,9 +200,12 @@ fn address_conflicts(
             }
             let other = ids.get(&merged.root(*b)).map_or_else(String::new, ToString::to_string);
             let about = describe(EventKind::AddressConflict);
+            // Over a long time a lease that went back and forth looks the same.
+            let long = x.last.seconds_since(x.first).max(y.last.seconds_since(y.first));
+            let brief = long < LEASE_SECONDS;
             findings.push(Finding {
                 kind: about.word.to_owned(),
-                severity: about.severity,
+                severity: if brief { about.severity } else { Severity::Info },
                 device: ids.get(&merged.root(*a)).cloned(),
                 title: about.title.to_owned(),
                 detail: format!("{ip} is also claimed by {other}. {}", about.advice),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::net::IpAddr;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use model::DeviceId;
@@ -132,13 +133,17 @@ fn shown(attribute: Option<&Attribute>) -> String {
 }
 
 fn address(device: &Device) -> String {
-    let shown = device.ips.iter().find(|ip| ip.is_ipv4()).or_else(|| device.ips.first());
-    match (shown, device.ips.len(), &device.via) {
+    match (main_address(device), device.ips.len(), &device.via) {
         (Some(ip), 1, _) => ip.to_string(),
         (Some(ip), n, _) => format!("{ip} +{}", n - 1),
         (None, _, Some(via)) => format!("↳ {via}"),
         (None, _, None) => String::new(),
     }
+}
+
+/// The address people know a device by.
+fn main_address(device: &Device) -> Option<&IpAddr> {
+    device.ips.iter().find(|ip| ip.is_ipv4()).or_else(|| device.ips.first())
 }
 
 fn link(device: &Device) -> String {
@@ -248,7 +253,7 @@ fn title(report: &Report, id: &DeviceId) -> String {
                 .map_or_else(|| model.clone(), |v| format!("{} {model}", v.value)),
         )
     });
-    match (name, device.ips.first()) {
+    match (name, main_address(device)) {
         (Some(name), Some(ip)) => format!("{name} ({ip})"),
         (Some(name), None) => name,
         (None, Some(ip)) => ip.to_string(),
