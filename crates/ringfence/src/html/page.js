@@ -81,7 +81,7 @@ const compare = (a, b) => {
   const result = typeof u === "number" ? u - v : u === "" ? 1 : v === "" ? -1 : u.localeCompare(v, "en", { numeric: true });
   return order.down ? -result : result;
 };
-const evidence = (e) => `${e.field} “${e.value}”${e.packet ? ` · packet ${e.packet}` : ""}${e.input ? ` of ${e.input}` : ""} · rule ${e.rule}`;
+const evidence = (e) => `${e.field} “${e.value}”${e.packet ? ` · packet ${e.packet}` : ""}${e.input ? ` of ${e.input.split("/").pop()}` : ""} · rule ${e.rule}`;
 const attribute = (name, a) => a && el("div", {}, el("h3", {}, `${name}: ${a.value}`, el("span", { class: "bar", title: `confidence ${a.confidence}` }, el("i", { style: `width:${a.confidence * 100}%` }))), el("ul", {}, ...a.evidence.map((e) => el("li", {}, evidence(e))), ...(a.contradicted_by || []).map((c) => el("li", {}, `against it: ${c.value}`, c.evidence[0] ? ` (${evidence(c.evidence[0])})` : ""))));
 const plain = (name, list) => list.length > 0 && el("div", {}, el("h3", {}, name), el("ul", {}, ...list.map((x) => el("li", {}, x))));
 const details = (d) => {
