@@ -375,7 +375,8 @@ fn score_phantoms(
     };
     let bodiless = report.devices.iter().filter(|d| d.macs.is_empty() && d.parent.is_none());
     let bodiless = bodiless.filter(nameless).count();
-    if !capture.traps.is_empty() && bodiless > 5.max(2 * capture.assets.len()) {
+    let warned = capture.traps.iter().any(|trap| trap.contains("not "));
+    if warned && bodiless > 5.max(2 * capture.assets.len()) {
         let traps = capture.traps.join("; ");
         tally.trap(capture, &traps, &format!("{bodiless} unknown devices without a link address"));
     }
