@@ -55,11 +55,8 @@ pub fn utf16_le(bytes: &[u8]) -> String {
 
 /// Lower-case hex without separators, for at most 64 bytes.
 pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().take(64).fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let nibbles = bytes.iter().take(64).flat_map(|byte| [byte >> 4, byte & 15]);
+    nibbles.filter_map(|nibble| char::from_digit(u32::from(nibble), 16)).collect()
 }
 
 /// Printable ASCII of a useful length: a guard for fields that should be names.

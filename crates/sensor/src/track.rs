@@ -145,12 +145,14 @@ impl Sensor {
         totals
     }
 
-    /// Ends all conversations and reports what is only known in sum: traffic, paths, floods.
-    pub fn finish(&mut self) {
+    /// Ends all conversations and reports what is only known in sum: traffic, paths, floods. There
+    /// is one such observation for every path and address, so they are handed over as they are made.
+    pub fn finish(&mut self, take: &mut dyn FnMut(Observation)) {
         self.sweep(Timestamp::MAX);
-        self.report_paths();
-        self.report_stations();
-        self.report_links();
+        self.report_paths(take);
+        self.report_stations(take);
+        self.report_links(take);
+        self.report.out.drain(..).for_each(take);
     }
 
     /// A frame whose network layer makes no sense still shows who sent it.
@@ -725,9 +727,11 @@ impl Sensor {
 
     #[cold]
     fn sweep(&mut self, now: Timestamp) {
-        for flow in self.flows.sweep(now) {
-            self.retire(Some(flow));
+        for id in self.flows.over(now) {
+            let flow = self.flows.remove(id);
+            self.retire(flow);
         }
+        self.flows.swept();
     }
 
     /// Takes a conversation that is over into the sums.
@@ -831,8 +835,8 @@ impl Sensor {
         );
     }
 
-    fn report_paths(&mut self) {
-        let mut paths: Vec<(Path, Summed)> = self.paths.drain().collect();
+    fn report_paths(&mut self, take: &mut dyn FnMut(Observation)) {
+        let mut paths: Vec<(Path, Summed)> = std::mem::take(&mut self.paths).into_iter().collect();
         paths.sort_by(|(a, x), (b, y)| {
             (x.flow.first, x.input, x.packet, a.client, a.port).cmp(&(
                 y.flow.first,
@@ -851,10 +855,11 @@ impl Sensor {
             };
             let m = Moment { input: sum.input, packet: sum.packet, at: sum.flow.last };
             self.report.push(m, 0, subject, observation::Fact::Flow(sum.flow));
+            self.report.out.drain(..).for_each(&mut *take);
         }
     }
 
-    fn report_stations(&mut self) {
+    fn report_stations(&mut self, take: &mut dyn FnMut(Observation)) {
         let mut fresh: Vec<(LinkId, IpAddr, Station)> = Vec::new();
         for ((link, ip), station) in &mut self.links.stations {
             if station.packets > station.reported {
@@ -878,10 +883,11 @@ impl Sensor {
                 protocols: Vec::new(),
             };
             self.report.push(m, 0, Subject::Link { mac, ip: Some(ip) }, fact);
+            self.report.out.drain(..).for_each(&mut *take);
         }
     }
 
-    fn report_links(&mut self) {
+    fn report_links(&mut self, take: &mut dyn FnMut(Observation)) {
         let mut loners = 0usize;
         let count = self.links.len();
         for (_, link) in self.links.iter_mut() {
@@ -906,6 +912,7 @@ impl Sensor {
             };
             let m = Moment { input: 0, packet: 0, at: link.last };
             self.report.push(m, link.packets, Subject::Link { mac: link.mac, ip: None }, fact);
+            self.report.out.drain(..).for_each(&mut *take);
         }
         if loners >= LONERS_MIN && loners * 2 > count {
             let detail = format!("{loners} of {count} link addresses sent a single packet");

@@ -1,9 +1,11 @@
 //! Repository automation, called by `./x`.
 
 mod bench;
+mod estate;
 mod figures;
 mod live;
 mod matching;
+mod reach;
 mod replay;
 mod score;
 mod tidy;
@@ -18,6 +20,7 @@ usage: cargo xtask COMMAND
   tidy                               repository rules that compilers do not check
   score inspect [DIR] [-v] [-o json] accuracy of `ringfence inspect` against DIR/truth.json
   bench sensor [DIR] [-o json]       speed and memory of `ringfence inspect` beside its peers
+  bench reach [-o json]              exact reach of 100,000 devices
   bench live [-o json]               loss of live capture between two namespaces (needs root)
 ";
 
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         ["score", "inspect", dir] => score::run(&PathBuf::from(dir), &options),
         ["bench", "sensor"] => bench::run(&captures(), &options),
         ["bench", "sensor", dir] => bench::run(&PathBuf::from(dir), &options),
+        ["bench", "reach"] => reach::run(&options),
         ["bench", "live"] => live::run(&options),
         ["bench", "live-sender", seconds, rate] => live::send(seconds, rate),
         _ => return usage("no such command"),
