@@ -65,11 +65,8 @@ pub(crate) fn utf16_be(bytes: &[u8]) -> String {
 
 /// Lower-case hex without separators, for at most 64 bytes.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().take(64).fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let nibbles = bytes.iter().take(64).flat_map(|byte| [byte >> 4, byte & 15]);
+    nibbles.filter_map(|nibble| char::from_digit(u32::from(nibble), 16)).collect()
 }
 
 /// Base64 without padding, as `ssh-keygen -l` prints fingerprints.

@@ -188,7 +188,7 @@ fn refine<'a>(attribute: Attribute, candidates: &mut Vec<Candidate<'a>>, facts: 
 
 fn same(attribute: Attribute, a: &str, b: &str) -> bool {
     match attribute {
-        Attribute::Vendor => vendors::normalise(a) == vendors::normalise(b),
+        Attribute::Vendor => a == b || vendors::normalise(a) == vendors::normalise(b),
         _ => a.eq_ignore_ascii_case(b),
     }
 }

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use model::inspect::{Client, Device, Identifier, Location, MergeSuggestion, Status};
 use model::observation::Transport;
 use model::{Assurance, DeviceId, Mac};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::belief::{self, Beliefs};
 use crate::findings;
 use crate::graph::{Graph, Identity, Ids, Node, NodeId, Said, Source};
 use crate::merge::{self, Merged};
+use crate::oui::Oui;
 use crate::owns::Owners;
 use crate::paths::{Ends, Paths, Target, has_ports, may_be_routed_host};
 use crate::rules::{Attribute, FactView};
@@ -64,16 +66,23 @@ pub(crate) fn resolve(graph: &mut Graph, knowledge: &Knowledge, ids: &mut dyn Id
     let ports = Ports::of(graph, ends);
     let assigned = assign_facts(graph, &owners, &merged);
     let mut resolved = Resolved::default();
+    let mut blocks = Blocks::of(&knowledge.oui);
+    let scene = Scene {
+        knowledge,
+        owners: &owners,
+        ports: &ports,
+        assigned: &assigned,
+        ids: &ids_by_root,
+        merged: &merged,
+    };
     for cluster in clusters.iter().filter(|c| is_shown(c, &owners, &assigned)) {
-        let device = device(cluster, knowledge, &owners, &ports, &assigned, &ids_by_root, &merged);
-        resolved.devices.push(device);
+        resolved.devices.push(device(cluster, scene, &mut blocks));
     }
     tie_families(graph, &merged, &clusters, &ids_by_root, &mut resolved.devices);
     locate(graph, &merged, &ids_by_root, &mut resolved.devices);
     suggest(&merged, &ids_by_root, &mut resolved.devices);
 
-    let index: BTreeMap<DeviceId, usize> =
-        resolved.devices.iter().enumerate().map(|(i, d)| (d.id.clone(), i)).collect();
+    let index = index_of(&resolved.devices);
     let quarantined = |id: &DeviceId| {
         index
             .get(id)
@@ -100,6 +109,11 @@ pub(crate) fn resolve(graph: &mut Graph, knowledge: &Knowledge, ids: &mut dyn Id
     resolved.conduits = conduits;
     resolved.devices.sort_by(|a, b| (a.first_seen, &a.id).cmp(&(b.first_seen, &b.id)));
     resolved
+}
+
+/// Where each device stands in the list.
+fn index_of(devices: &[Device]) -> FxHashMap<DeviceId, usize> {
+    devices.iter().enumerate().map(|(i, d)| (d.id.clone(), i)).collect()
 }
 
 /// Whether a cluster is worth a row: it sent something, said something, or is somebody's child.
@@ -206,6 +220,8 @@ struct Ports {
     facts: BTreeMap<NodeId, Vec<Said>>,
     /// Devices polled with industrial protocols, by master.
     polled: BTreeMap<NodeId, BTreeSet<NodeId>>,
+    /// All devices that are polled.
+    controllers: BTreeSet<NodeId>,
     /// Clients by server.
     clients: BTreeMap<NodeId, BTreeSet<NodeId>>,
 }
@@ -213,21 +229,30 @@ struct Ports {
 impl Ports {
     fn of(graph: &Graph, ends: Ends<'_>) -> Self {
         let mut ports = Self::default();
-        let mut seen: BTreeSet<(NodeId, &'static str, String)> = BTreeSet::new();
+        let mut seen: FxHashSet<(NodeId, &'static str, Arc<str>)> = FxHashSet::default();
+        // The same few ports and fields come in all conversations: one text serves all facts.
+        let mut values: FxHashMap<(u16, &str), Arc<str>> = FxHashMap::default();
+        let mut fields: FxHashMap<&'static str, Arc<str>> = FxHashMap::default();
         for c in &graph.conversations {
             let Some(client) = ends.client(c) else { continue };
             let target = ends.target(c);
             let application = c.flow.application.as_deref().unwrap_or("unknown");
-            let value = format!("{}/{application}", c.flow.port);
+            let port = c.flow.port;
+            let value = Arc::clone(
+                values
+                    .entry((port, application))
+                    .or_insert_with(|| Arc::from(format!("{port}/{application}"))),
+            );
             let (offers, uses) = match c.flow.transport {
                 Transport::Tcp => ("service.tcp", "client.tcp"),
                 _ => ("service.udp", "client.udp"),
             };
-            let mut add = |node: NodeId, field: &'static str| {
-                if seen.insert((node, field, value.clone())) {
+            let mut add = |node: NodeId, name: &'static str| {
+                if seen.insert((node, name, Arc::clone(&value))) {
+                    let field = fields.entry(name).or_insert_with(|| Arc::from(name));
                     ports.facts.entry(node).or_default().push(Said {
-                        field: Arc::from(field),
-                        value: Arc::from(value.as_str()),
+                        field: Arc::clone(field),
+                        value: Arc::clone(&value),
                         ip: None,
                         source: c.source.clone(),
                     });
@@ -247,6 +272,7 @@ impl Ports {
                 ports.clients.entry(server).or_default().insert(client);
                 if CONTROL.contains(&application) {
                     ports.polled.entry(client).or_default().insert(server);
+                    ports.controllers.insert(server);
                 }
             }
         }
@@ -254,15 +280,19 @@ impl Ports {
     }
 }
 
-fn device(
-    cluster: &Cluster<'_>,
-    knowledge: &Knowledge,
-    owners: &Owners,
-    ports: &Ports,
-    assigned: &BTreeMap<NodeId, Vec<&Said>>,
-    ids: &BTreeMap<NodeId, DeviceId>,
-    merged: &Merged,
-) -> Device {
+/// What is known of all clusters when one of them becomes a device.
+#[derive(Clone, Copy)]
+struct Scene<'a> {
+    knowledge: &'a Knowledge,
+    owners: &'a Owners,
+    ports: &'a Ports,
+    assigned: &'a BTreeMap<NodeId, Vec<&'a Said>>,
+    ids: &'a BTreeMap<NodeId, DeviceId>,
+    merged: &'a Merged,
+}
+
+fn device(cluster: &Cluster<'_>, scene: Scene<'_>, blocks: &mut Blocks<'_>) -> Device {
+    let Scene { knowledge, owners, ports, assigned, ids, merged } = scene;
     let macs: Vec<Mac> = cluster
         .nodes
         .iter()
@@ -271,8 +301,7 @@ fn device(
             _ => None,
         })
         .collect();
-    let blocks: Vec<Said> =
-        cluster.nodes.iter().filter_map(|(_, n)| block_fact(n, knowledge)).collect();
+    let blocks: Vec<Said> = cluster.nodes.iter().filter_map(|(_, n)| blocks.fact(n)).collect();
     let mut facts: Vec<&Said> = assigned.get(&cluster.root).cloned().unwrap_or_default();
     facts.extend(&blocks);
     facts.extend(ports.facts.get(&cluster.root).into_iter().flatten());
@@ -405,19 +434,34 @@ fn default_site() -> model::SiteId {
     model::SiteId::new("site").expect("a valid constant")
 }
 
-/// The owner of the node's address block, as a fact. Station numbers of other media in an
-/// Ethernet wrapper have no maker.
-fn block_fact(node: &Node, knowledge: &Knowledge) -> Option<Said> {
-    let Identity::Link(mac) = node.identity else { return None };
-    if merge::is_wrapped(mac) {
-        return None;
+/// Owners of address blocks as facts, each text made once for all devices.
+#[derive(Debug)]
+struct Blocks<'k> {
+    oui: &'k Oui,
+    field: Arc<str>,
+    input: Arc<str>,
+    owners: FxHashMap<&'k str, Arc<str>>,
+}
+
+impl<'k> Blocks<'k> {
+    fn of(oui: &'k Oui) -> Self {
+        let (field, input) = (Arc::from("mac.oui"), Arc::from(""));
+        Self { oui, field, input, owners: FxHashMap::default() }
     }
-    Some(Said {
-        field: Arc::from("mac.oui"),
-        value: Arc::from(knowledge.oui.lookup(mac)?),
-        ip: None,
-        source: Source { input: Arc::from(""), packet: 0, at: node.first, nth: 0 },
-    })
+
+    /// The owner of the node's address block. Station numbers of other media in an Ethernet wrapper
+    /// have no maker.
+    fn fact(&mut self, node: &Node) -> Option<Said> {
+        let Identity::Link(mac) = node.identity else { return None };
+        if merge::is_wrapped(mac) {
+            return None;
+        }
+        let owner = self.oui.lookup(mac)?;
+        let value = Arc::clone(self.owners.entry(owner).or_insert_with(|| Arc::from(owner)));
+        let input = Arc::clone(&self.input);
+        let source = Source { input, packet: 0, at: node.first, nth: 0 };
+        Some(Said { field: Arc::clone(&self.field), value, ip: None, source })
+    }
 }
 
 /// Names a device gave itself, most often told first.
@@ -467,7 +511,7 @@ fn role(forwards: usize, serves_network: bool, root: NodeId, ports: &Ports) -> O
         "gateway"
     } else if count(&ports.polled) >= MASTER_POLLS_MIN {
         "scada-master"
-    } else if ports.polled.values().any(|polled| polled.contains(&root)) {
+    } else if ports.controllers.contains(&root) {
         "controller"
     } else if count(&ports.clients) >= 2 {
         "server"
@@ -486,6 +530,7 @@ fn tie_families(
     devices: &mut [Device],
 ) {
     let mut children: BTreeMap<NodeId, Vec<DeviceId>> = BTreeMap::new();
+    let mut listed: FxHashSet<(NodeId, NodeId)> = FxHashSet::default();
     for cluster in clusters {
         for (_, node) in &cluster.nodes {
             let parent = match &node.identity {
@@ -494,18 +539,16 @@ fn tie_families(
             };
             if let Some(parent) = parent.map(|p| merged.root(p)).filter(|p| *p != cluster.root)
                 && graph.node(parent).is_some()
+                && listed.insert((parent, cluster.root))
             {
-                let list = children.entry(parent).or_default();
-                if !list.contains(&cluster.id) {
-                    list.push(cluster.id.clone());
-                }
+                children.entry(parent).or_default().push(cluster.id.clone());
             }
         }
     }
+    let index = index_of(devices);
     for (parent, mut list) in children {
-        if let Some(device) =
-            ids.get(&parent).and_then(|id| devices.iter_mut().find(|d| d.id == *id))
-        {
+        let at = ids.get(&parent).and_then(|id| index.get(id));
+        if let Some(device) = at.and_then(|i| devices.get_mut(*i)) {
             device.children.append(&mut list);
         }
     }
@@ -518,8 +561,7 @@ fn locate(
     ids: &BTreeMap<NodeId, DeviceId>,
     devices: &mut [Device],
 ) {
-    let index: BTreeMap<DeviceId, usize> =
-        devices.iter().enumerate().map(|(i, d)| (d.id.clone(), i)).collect();
+    let index = index_of(devices);
     let mut known: Vec<_> = graph.located.iter().collect();
     known.sort_by_key(|(mac, _)| **mac);
     for (mac, places) in known {
@@ -546,8 +588,7 @@ fn locate(
 }
 
 fn suggest(merged: &Merged, ids: &BTreeMap<NodeId, DeviceId>, devices: &mut [Device]) {
-    let index: BTreeMap<DeviceId, usize> =
-        devices.iter().enumerate().map(|(i, d)| (d.id.clone(), i)).collect();
+    let index = index_of(devices);
     for s in &merged.suggestions {
         let pair = (ids.get(&merged.root(s.nodes.0)), ids.get(&merged.root(s.nodes.1)));
         let (Some(a), Some(b)) = pair else { continue };

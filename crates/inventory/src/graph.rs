@@ -1,6 +1,5 @@
 //! The identity graph: nodes are identities seen on the wire, devices are clusters of them.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -63,6 +62,53 @@ pub(crate) struct Station {
     pub(crate) bound: Option<BindingSource>,
 }
 
+/// The network addresses of one node, sorted. Most nodes have one or two: a tree would cost each
+/// of them a kilobyte.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stations(Vec<(IpAddr, Station)>);
+
+impl Stations {
+    pub(crate) fn get(&self, ip: &IpAddr) -> Option<&Station> {
+        let at = self.0.binary_search_by_key(ip, |(known, _)| *known).ok()?;
+        self.0.get(at).map(|(_, station)| station)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&IpAddr, &Station)> {
+        self.0.iter().map(|(ip, station)| (ip, station))
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The station of an address, made by `new` where it is not known and there is room.
+    fn entry(&mut self, ip: IpAddr, new: impl FnOnce() -> Station) -> Option<&mut Station> {
+        let at = match self.0.binary_search_by_key(&ip, |(known, _)| *known) {
+            Ok(at) => at,
+            Err(_) if self.0.len() >= STATIONS_MAX => return None,
+            Err(at) => {
+                make_room(&mut self.0);
+                self.0.insert(at, (ip, new()));
+                at
+            }
+        };
+        self.0.get_mut(at).map(|(_, station)| station)
+    }
+}
+
+/// Grows a list by a half instead of doubling it, and from one: most lists of most nodes hold one
+/// or two things, and there are many nodes.
+fn make_room<T>(list: &mut Vec<T>) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(list.len() / 2 + 1);
+    }
+}
+
+fn push<T>(list: &mut Vec<T>, item: T) {
+    make_room(list);
+    list.push(item);
+}
+
 /// An event a node was part of.
 #[derive(Clone, Debug)]
 pub(crate) struct Happened {
@@ -93,7 +139,7 @@ pub(crate) struct Node {
     pub(crate) protocols: Vec<Arc<str>>,
     pub(crate) said: Vec<Said>,
     pub(crate) stated: Vec<Stated>,
-    pub(crate) stations: BTreeMap<IpAddr, Station>,
+    pub(crate) stations: Stations,
     pub(crate) events: Vec<Happened>,
     /// Device it was seen behind, and how.
     pub(crate) behind: Option<(NodeId, Arc<str>)>,
@@ -114,7 +160,7 @@ impl Node {
             protocols: Vec::new(),
             said: Vec::new(),
             stated: Vec::new(),
-            stations: BTreeMap::new(),
+            stations: Stations::default(),
             events: Vec::new(),
             behind: None,
             children: 0,
@@ -216,7 +262,7 @@ impl Graph {
             Node::new(ids.id(&Subject::Host { ip }), site, identity.clone(), station.first);
         node.last = station.last;
         node.packets = station.packets;
-        node.stations.insert(ip, station);
+        node.stations.entry(ip, || station);
         self.nodes.push(node);
         self.by_identity.insert(identity, id);
     }
@@ -267,20 +313,20 @@ impl Graph {
                 } else {
                     let (field, value) = (Arc::clone(field), Arc::clone(value));
                     node.said.retain(|s| !(s.field == field && is_qualified(&s.value, &value)));
-                    node.said.push(Said { field, value, ip, source: source() });
+                    push(&mut node.said, Said { field, value, ip, source: source() });
                 }
             }
             Fact::Identifier { kind, value, field } => {
                 let known = node.stated.iter().any(|s| s.kind == *kind && s.value == *value);
                 if !known && node.stated.len() < ADDRESSES_PER_DEVICE_MAX {
-                    node.stated.push(Stated { kind: *kind, value: Arc::clone(value), ip });
+                    push(&mut node.stated, Stated { kind: *kind, value: Arc::clone(value), ip });
                     let (field, value) = (Arc::clone(field), Arc::clone(value));
                     // Said in its own words already, or without what makes it unique.
                     let said = |s: &Said| {
                         s.field == field && (s.value == value || is_qualified(&value, &s.value))
                     };
                     if !node.said.iter().any(said) {
-                        node.said.push(Said { field, value, ip, source: source() });
+                        push(&mut node.said, Said { field, value, ip, source: source() });
                     }
                 }
             }
@@ -305,11 +351,11 @@ impl Graph {
                     node.packets += packets;
                     node.bytes += bytes;
                     if let Some(vlan) = vlan.filter(|v| !node.vlans.contains(v)) {
-                        node.vlans.push(vlan);
+                        push(&mut node.vlans, vlan);
                     }
                     for protocol in protocols {
                         if !node.protocols.contains(protocol) {
-                            node.protocols.push(Arc::clone(protocol));
+                            push(&mut node.protocols, Arc::clone(protocol));
                         }
                     }
                 }
@@ -318,7 +364,7 @@ impl Graph {
             Fact::Event { kind, detail } => {
                 if node.events.len() < ADDRESSES_PER_DEVICE_MAX {
                     let detail = Arc::clone(detail);
-                    node.events.push(Happened { kind: *kind, detail, source: source() });
+                    push(&mut node.events, Happened { kind: *kind, detail, source: source() });
                 }
             }
             Fact::Flow(flow) => {
@@ -343,16 +389,8 @@ fn is_qualified(identifier: &str, plain: &str) -> bool {
 }
 
 fn station(node: &mut Node, ip: IpAddr, at: Timestamp) -> Option<&mut Station> {
-    if node.stations.len() >= STATIONS_MAX && !node.stations.contains_key(&ip) {
-        return None;
-    }
-    let station = node.stations.entry(ip).or_insert(Station {
-        first: at,
-        last: at,
-        packets: 0,
-        hop_limit: None,
-        bound: None,
-    });
+    let new = || Station { first: at, last: at, packets: 0, hop_limit: None, bound: None };
+    let station = node.stations.entry(ip, new)?;
     station.first = station.first.min(at);
     station.last = station.last.max(at);
     Some(station)

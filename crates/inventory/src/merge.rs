@@ -10,6 +10,8 @@ use std::sync::Arc;
 use model::Mac;
 use model::observation::IdentifierKind;
 
+use rustc_hash::FxHashMap;
+
 use crate::graph::{Graph, Identity, Node, NodeId, Said};
 use crate::oui::Oui;
 use crate::owns::Owners;
@@ -62,6 +64,16 @@ impl Merged {
         }
     }
 
+    /// Lets every node point at its root: parents come before their children, so one pass does.
+    fn flatten(&mut self) {
+        for id in 0..NodeId::try_from(self.parent.len()).unwrap_or(NodeId::MAX) {
+            let root = self.root(id);
+            if let Some(slot) = self.parent.get_mut(id as usize) {
+                *slot = root;
+            }
+        }
+    }
+
     fn suggest(&mut self, a: NodeId, b: NodeId, confidence: f64, reason: String) {
         if self.root(a) != self.root(b) {
             self.suggestions.push(Suggestion { nodes: (a.min(b), a.max(b)), confidence, reason });
@@ -71,12 +83,14 @@ impl Merged {
     pub(crate) fn of(graph: &Graph, owners: &Owners, oui: &Oui) -> Self {
         let count = NodeId::try_from(graph.nodes.len()).unwrap_or(NodeId::MAX);
         let mut merged = Self { parent: (0..count).collect(), suggestions: Vec::new() };
+        let makers = Makers::of(graph, oui);
         merged.by_identifier(graph, owners);
-        merged.by_address(graph, owners, oui);
-        merged.by_name(graph, oui);
-        merged.by_echo(graph, oui);
+        merged.by_address(graph, owners, &makers);
+        merged.by_name(graph, &makers);
+        merged.by_echo(graph, &makers);
         merged.by_returning_frames(graph);
         merged.by_neighbouring_address(graph);
+        merged.flatten();
         let mut suggestions = std::mem::take(&mut merged.suggestions);
         suggestions.retain(|s| merged.root(s.nodes.0) != merged.root(s.nodes.1));
         merged.suggestions = suggestions;
@@ -148,7 +162,7 @@ impl Merged {
     }
 
     /// Two link addresses that use one network address.
-    fn by_address(&mut self, graph: &Graph, owners: &Owners, oui: &Oui) {
+    fn by_address(&mut self, graph: &Graph, owners: &Owners, makers: &Makers) {
         for (ip, nodes) in owners.shared().filter(|(ip, _)| !ip.is_loopback()) {
             for (i, a) in nodes.iter().enumerate() {
                 for b in nodes.iter().skip(i + 1) {
@@ -163,7 +177,7 @@ impl Merged {
                     }
                     let overlap = overlap(left, right, ip);
                     let steady = left.packets.min(right.packets) > STRAY_PACKETS_MAX;
-                    let twins = adjacent(left, right) || local_twin(left, right, oui);
+                    let twins = adjacent(left, right) || makers.local_twin(graph, *a, *b);
                     if overlap && steady && twins {
                         self.unite(*a, *b);
                     } else if overlap && nodes.len() == 2 {
@@ -177,7 +191,7 @@ impl Merged {
 
     /// The same name given to a fixed and to a locally administered address of one maker: a
     /// machine that shares its connection.
-    fn by_name(&mut self, graph: &Graph, oui: &Oui) {
+    fn by_name(&mut self, graph: &Graph, makers: &Makers) {
         let mut by_name: BTreeMap<String, Vec<NodeId>> = BTreeMap::new();
         for (id, node) in (0..).zip(&graph.nodes) {
             if !matches!(node.identity, Identity::Link(_)) {
@@ -195,8 +209,7 @@ impl Merged {
         }
         for (name, nodes) in by_name {
             let [a, b] = nodes.as_slice() else { continue };
-            let (Some(left), Some(right)) = (graph.node(*a), graph.node(*b)) else { continue };
-            if local_twin(left, right, oui) {
+            if makers.local_twin(graph, *a, *b) {
                 self.unite(*a, *b);
             } else {
                 self.suggest(*a, *b, 0.4, format!("both call themselves {name}"));
@@ -206,12 +219,21 @@ impl Merged {
 
     /// A machine with two interfaces asks the same questions on both within milliseconds. Counts
     /// only for a locally administered address beside a fixed one of the same maker.
-    fn by_echo(&mut self, graph: &Graph, oui: &Oui) {
-        let local = |n: &Node| matches!(n.identity, Identity::Link(mac) if mac.is_local());
-        for (a, left) in (0..).zip(&graph.nodes).filter(|(_, n)| local(n)).take(LOCAL_MAX) {
-            for (b, right) in (0..).zip(&graph.nodes) {
-                if local_twin(left, right, oui) && echoes(left, right) >= ECHOES_MIN {
-                    self.unite(a, b);
+    fn by_echo(&mut self, graph: &Graph, makers: &Makers) {
+        let mut fixed: FxHashMap<u32, Vec<NodeId>> = FxHashMap::default();
+        let mut local: Vec<(NodeId, u32)> = Vec::new();
+        for (id, node) in (0..).zip(&graph.nodes) {
+            match (&node.identity, makers.get(id)) {
+                (Identity::Link(mac), Some(maker)) if mac.is_local() => local.push((id, maker)),
+                (_, Some(maker)) => fixed.entry(maker).or_default().push(id),
+                (_, None) => {}
+            }
+        }
+        for (a, maker) in local.into_iter().take(LOCAL_MAX) {
+            let Some(left) = graph.node(a).filter(|n| n.said.len() >= ECHOES_MIN) else { continue };
+            for b in fixed.get(&maker).into_iter().flatten() {
+                if graph.node(*b).is_some_and(|right| echoes(left, right) >= ECHOES_MIN) {
+                    self.unite(a, *b);
                 }
             }
         }
@@ -346,18 +368,36 @@ fn adjacent(a: &Node, b: &Node) -> bool {
     macs(a, b).is_some_and(|(a, b)| (a.as_u64() | LOCAL) >> 4 == (b.as_u64() | LOCAL) >> 4)
 }
 
-/// One address is the other maker's with the local bit set: a bridge or virtual interface.
-fn local_twin(a: &Node, b: &Node, oui: &Oui) -> bool {
-    let Some((a, b)) = macs(a, b) else { return false };
-    if a.is_local() == b.is_local() {
-        return false;
+/// Who made the interface of each node, the local bit aside; equal numbers are one maker.
+struct Makers(Vec<Option<u32>>);
+
+impl Makers {
+    /// Every block's owner is normalised once, however many nodes have it.
+    fn of(graph: &Graph, oui: &Oui) -> Self {
+        let mut by_block: FxHashMap<&str, u32> = FxHashMap::default();
+        let mut by_name: FxHashMap<String, u32> = FxHashMap::default();
+        let maker = |node: &Node| {
+            let Identity::Link(Mac([first, rest @ ..])) = node.identity else { return None };
+            let [m1, m2, m3, m4, m5] = rest;
+            let owner = oui.lookup(Mac([first & !2, m1, m2, m3, m4, m5]))?;
+            Some(*by_block.entry(owner).or_insert_with(|| {
+                let next = u32::try_from(by_name.len()).unwrap_or(u32::MAX);
+                *by_name.entry(vendors::normalise(owner)).or_insert(next)
+            }))
+        };
+        Self(graph.nodes.iter().map(maker).collect())
     }
-    let maker = |mac: Mac| {
-        let Mac([first, rest @ ..]) = mac;
-        let [m1, m2, m3, m4, m5] = rest;
-        oui.lookup(Mac([first & !2, m1, m2, m3, m4, m5])).map(vendors::normalise)
-    };
-    maker(a).is_some_and(|name| maker(b) == Some(name))
+
+    fn get(&self, id: NodeId) -> Option<u32> {
+        self.0.get(id as usize).copied().flatten()
+    }
+
+    /// One address is the other maker's with the local bit set: a bridge or virtual interface.
+    fn local_twin(&self, graph: &Graph, a: NodeId, b: NodeId) -> bool {
+        let (Some(left), Some(right)) = (graph.node(a), graph.node(b)) else { return false };
+        macs(left, right).is_some_and(|(left, right)| left.is_local() != right.is_local())
+            && self.get(a).is_some_and(|maker| self.get(b) == Some(maker))
+    }
 }
 
 /// How often both said the same thing at the same moment.

@@ -9,9 +9,8 @@
 //! 001B1B⇥Siemens AG
 //! ```
 
-use std::collections::BTreeMap;
-
 use model::Mac;
+use rustc_hash::FxHashMap;
 
 /// Blocks a table may hold; the registry has about 60,000.
 pub const BLOCKS_MAX: usize = 1_000_000;
@@ -55,7 +54,7 @@ impl Oui {
     pub fn parse(table: &[u8]) -> Result<Self, OuiError> {
         let text = std::str::from_utf8(table).map_err(|_| OuiError::NotText)?;
         let mut oui = Self::default();
-        let mut interned: BTreeMap<&str, u32> = BTreeMap::new();
+        let mut interned: FxHashMap<&str, u32> = FxHashMap::default();
         let mut count = 0usize;
         for (number, line) in text.lines().enumerate() {
             let line = line.trim_end();

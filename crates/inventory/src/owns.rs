@@ -81,11 +81,12 @@ fn decide(node: &Node, linked: bool) -> Ownership {
         }
         Identity::Host(ip) => return Ownership { own: vec![ip], forwarded: Vec::new() },
         Identity::Child { .. } => {
-            let own = node.stations.keys().copied().collect();
+            let own = node.stations.iter().map(|(ip, _)| *ip).collect();
             return Ownership { own, forwarded: Vec::new() };
         }
     };
-    let claims = node.stations.values().filter(|s| s.bound == Some(BindingSource::Arp)).count();
+    let stations = || node.stations.iter().map(|(_, station)| station);
+    let claims = stations().filter(|s| s.bound == Some(BindingSource::Arp)).count();
     let proxy = claims > CLAIMS_MAX;
     let claimed = |s: &Station| s.bound.is_some() && !proxy;
     let spoke_on_link: BTreeSet<IpAddr> = node
@@ -94,11 +95,11 @@ fn decide(node: &Node, linked: bool) -> Ownership {
         .filter(|s| ON_LINK.iter().any(|p| s.field.starts_with(p)))
         .filter_map(|s| s.ip)
         .collect();
-    let any_claim = node.stations.values().any(claimed);
-    let unclaimed = node.stations.values().filter(|s| !claimed(s) && s.packets > 0).count();
+    let any_claim = stations().any(claimed);
+    let unclaimed = stations().filter(|s| !claimed(s) && s.packets > 0).count();
     let mut own: Vec<(&IpAddr, &Station)> = Vec::new();
     let mut forwarded = Vec::new();
-    for (ip, station) in &node.stations {
+    for (ip, station) in node.stations.iter() {
         let is_own = claimed(station)
             || from_mac(*ip, mac)
             || spoke_on_link.contains(ip) && !proxy

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use crate::Fault;
 use crate::folder::{CLAIMS_FILE, Claim, Folder, TESTS_FILE};
 use crate::lower::{Lowered, index};
-use crate::reach::{Analysis, analyse, closure};
+use crate::reach::{Analysis, analyse, hops, hosts};
 
 /// Lines that do not hold; empty when all do.
 pub fn run(folder: &Folder, lowered: &Lowered) -> Vec<Fault> {
@@ -15,7 +15,8 @@ pub fn run(folder: &Folder, lowered: &Lowered) -> Vec<Fault> {
     if !folder.tests.reach.is_empty() {
         broken.extend(reach(folder, &analyse(folder, lowered)));
     }
-    broken.extend(folder.claims.iter().filter_map(|c| claim(folder, lowered, c)));
+    let claims = Claims::over(folder, lowered);
+    broken.extend(folder.claims.iter().filter_map(|claim| claims.broken(claim)));
     broken
 }
 
@@ -77,33 +78,57 @@ fn reach(folder: &Folder, analysis: &Analysis) -> Vec<Fault> {
     broken
 }
 
-/// Why a claim does not hold; `None` when it does.
-pub(crate) fn claim(folder: &Folder, lowered: &Lowered, claim: &Claim) -> Option<Fault> {
-    let estate = &folder.estate;
-    let classes: HashMap<&str, &str> =
-        estate.zones.iter().map(|z| (z.id.as_str(), z.class.as_str())).collect();
-    let is = |zone: &str, class: &str| classes.get(zone) == Some(&class);
-    let start: Vec<usize> = (0..estate.devices.len())
-        .filter(|i| estate.devices.get(*i).is_some_and(|d| is(&d.zone, &claim.from)))
-        .collect();
-    let sources =
-        if claim.hops { closure(folder, lowered, &start).0.into_iter().collect() } else { start };
-    let broken = sources.iter().find_map(|device| {
-        let grant = lowered.grants(*device).iter().find(|grant| {
-            let service = estate.services.get(index(grant.service));
-            service.is_some_and(|s| {
-                let own = s.device.as_ref() == estate.devices.get(*device).map(|d| &d.id);
-                is(&s.zone, &claim.never) && !own
-            })
+/// What claims are about, looked up once for all of them.
+pub(crate) struct Claims<'f> {
+    folder: &'f Folder,
+    lowered: &'f Lowered,
+    /// Class of each device and of each service.
+    devices: Vec<Option<&'f str>>,
+    services: Vec<Option<&'f str>>,
+    hosts: Vec<Option<usize>>,
+}
+
+impl<'f> Claims<'f> {
+    pub(crate) fn over(folder: &'f Folder, lowered: &'f Lowered) -> Self {
+        let estate = &folder.estate;
+        let classes: HashMap<&str, &str> =
+            estate.zones.iter().map(|z| (z.id.as_str(), z.class.as_str())).collect();
+        let class = |zone: &str| classes.get(zone).copied();
+        Self {
+            folder,
+            lowered,
+            devices: estate.devices.iter().map(|d| class(&d.zone)).collect(),
+            services: estate.services.iter().map(|s| class(&s.zone)).collect(),
+            hosts: hosts(folder),
+        }
+    }
+
+    /// Why a claim does not hold; `None` when it does.
+    pub(crate) fn broken(&self, claim: &Claim) -> Option<Fault> {
+        let estate = &self.folder.estate;
+        let is = |classes: &[Option<&str>], i: usize, class: &str| {
+            classes.get(i).copied().flatten() == Some(class)
+        };
+        let is_from = |device: usize| is(&self.devices, device, &claim.from);
+        let start: Vec<usize> = (0..estate.devices.len()).filter(|i| is_from(*i)).collect();
+        let sources = match claim.hops {
+            true => hops(&self.hosts, self.lowered, &start).0.into_iter().collect(),
+            false => start,
+        };
+        let (device, grant) = sources.iter().find_map(|device| {
+            let grant = self.lowered.grants(*device).iter().find(|grant| {
+                let service = index(grant.service);
+                let host = self.hosts.get(service).copied().flatten();
+                is(&self.services, service, &claim.never) && host != Some(*device)
+            })?;
+            Some((*device, *grant))
         })?;
-        Some((*device, *grant))
-    });
-    let (device, grant) = broken?;
-    let (device, service) =
-        (estate.devices.get(device)?, estate.services.get(index(grant.service))?);
-    let how = if is(&device.zone, &claim.from) { "" } else { ", which it reaches by hopping," };
-    let what = format!("claim `{}`: {} never reach {}", claim.id, claim.from, claim.never);
-    let why =
-        format!("{}{how} reaches {}: {}", device.id, service.id, granted_by(folder, grant.policy));
-    Some(Fault::on_line(CLAIMS_FILE, claim.line, &what, why))
+        let how = if is_from(device) { "" } else { ", which it reaches by hopping," };
+        let (device, service) =
+            (estate.devices.get(device)?, estate.services.get(index(grant.service))?);
+        let what = format!("claim `{}`: {} never reach {}", claim.id, claim.from, claim.never);
+        let policy = granted_by(self.folder, grant.policy);
+        let why = format!("{}{how} reaches {}: {policy}", device.id, service.id);
+        Some(Fault::on_line(CLAIMS_FILE, claim.line, &what, why))
+    }
 }

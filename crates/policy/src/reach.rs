@@ -119,7 +119,15 @@ pub fn closure(
     lowered: &Lowered,
     start: &[usize],
 ) -> (BTreeSet<usize>, BTreeSet<usize>) {
-    let hosts = hosts(folder);
+    hops(&hosts(folder), lowered, start)
+}
+
+/// [`closure`] where the hosts of services are known already.
+pub(crate) fn hops(
+    hosts: &[Option<usize>],
+    lowered: &Lowered,
+    start: &[usize],
+) -> (BTreeSet<usize>, BTreeSet<usize>) {
     let (mut devices, mut services) = (BTreeSet::new(), BTreeSet::new());
     let mut done: BTreeSet<u32> = BTreeSet::new();
     let mut todo: Vec<usize> = start.to_vec();
@@ -141,7 +149,7 @@ pub fn closure(
 }
 
 /// Device (by index) that offers each service.
-fn hosts(folder: &Folder) -> Vec<Option<usize>> {
+pub(crate) fn hosts(folder: &Folder) -> Vec<Option<usize>> {
     let numbers: HashMap<&str, usize> =
         folder.estate.devices.iter().enumerate().map(|(i, d)| (d.id.as_str(), i)).collect();
     let host = |d: &model::DeviceId| numbers.get(d.as_str()).copied();

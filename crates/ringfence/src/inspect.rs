@@ -112,13 +112,13 @@ pub(crate) fn learn(
             tick(bar, &packets, count);
         }
     }
-    sensor.finish();
-    for observation in sensor.drain() {
-        inventory.apply(&observation, &mut ids);
-    }
+    sensor.finish(&mut |observation| inventory.apply(&observation, &mut ids));
     bar.set_message("putting devices together");
     let totals = sensor.totals();
+    // What is not needed any more makes room for what comes next.
+    drop(sensor);
     let resolved = inventory.resolve(knowledge, &mut ids);
+    drop(inventory);
     let mut report = Report {
         schema: SCHEMA.to_owned(),
         inputs: packets.status().into_iter().map(Input::from).collect(),
@@ -147,7 +147,7 @@ pub(crate) fn learn(
             }
         }
     }
-    report.reach = Some(policy::reach::reach(&report, &draft.folder));
+    report.reach = Some(draft.reach.clone());
     report.devices.append(&mut strays);
     report.devices.sort_by(|a, b| (a.first_seen, &a.id).cmp(&(b.first_seen, &b.id)));
     Learnt { report, draft }

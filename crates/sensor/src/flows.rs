@@ -238,8 +238,8 @@ impl Flows {
         self.by_key.len() >= self.sweep_at
     }
 
-    /// Takes out the conversations that are over at `now`; all of them at [`Timestamp::MAX`].
-    pub(crate) fn sweep(&mut self, now: Timestamp) -> Vec<Flow> {
+    /// The conversations that are over at `now`; all of them at [`Timestamp::MAX`].
+    pub(crate) fn over(&self, now: Timestamp) -> Vec<FlowId> {
         let over = |flow: &Flow| {
             let idle = match flow.transport {
                 Transport::Tcp => TCP_IDLE_NANOS,
@@ -247,24 +247,30 @@ impl Flows {
             };
             now.as_nanos().saturating_sub(flow.last.as_nanos()) > idle
         };
-        let mut gone: Vec<FlowId> = (0..)
+        let gone: Vec<FlowId> = (0..)
             .zip(&self.slots)
             .filter(|(_, slot)| slot.as_ref().is_some_and(|f| now == Timestamp::MAX || over(f)))
             .map(|(id, _)| id)
             .collect();
-        // Still too full of conversations that may live: the older half goes.
-        if now != Timestamp::MAX && self.by_key.len() - gone.len() >= FLOWS_MAX / 2 {
-            let mut ages: Vec<(Timestamp, FlowId)> = (0..)
-                .zip(&self.slots)
-                .filter_map(|(id, slot)| slot.as_ref().map(|f| (f.last, id)))
-                .collect();
-            let half = ages.len() / 2;
-            ages.select_nth_unstable(half);
-            gone = ages.into_iter().take(half).map(|(_, id)| id).collect();
+        if now == Timestamp::MAX || self.by_key.len() - gone.len() < FLOWS_MAX / 2 {
+            return gone;
         }
-        let flows: Vec<Flow> = gone.into_iter().filter_map(|id| self.remove(id)).collect();
+        // Still too full of conversations that may live: the older half goes.
+        let mut ages: Vec<(Timestamp, FlowId)> = (0..)
+            .zip(&self.slots)
+            .filter_map(|(id, slot)| slot.as_ref().map(|f| (f.last, id)))
+            .collect();
+        let half = ages.len() / 2;
+        ages.select_nth_unstable(half);
+        ages.into_iter().take(half).map(|(_, id)| id).collect()
+    }
+
+    /// Says when to sweep next, once those that are over were taken out.
+    pub(crate) fn swept(&mut self) {
+        if self.by_key.is_empty() {
+            *self = Self { refused: self.refused, ..Self::new() };
+        }
         self.sweep_at = (self.by_key.len() * 2).max(SWEEP_AT_MIN);
-        flows
     }
 
     /// Whether the sender of a packet is the flow's client.

@@ -1,7 +1,7 @@
 //! Entry point for fuzzing the sensor itself: any bytes as a sequence of frames.
 
 use model::limits::FACT_VALUE_BYTES_MAX;
-use model::observation::Fact;
+use model::observation::{Fact, Observation};
 use model::{SensorId, SiteId, Timestamp};
 
 use crate::{Config, Frame, Sensor};
@@ -33,12 +33,13 @@ pub fn pipeline(input: &[u8]) {
             data,
         });
     }
-    sensor.finish();
-    for seen in sensor.drain() {
+    let check = |seen: Observation| {
         assert!(seen.packet <= number, "an observation names a packet that was never shown");
         if let Fact::Says { value, .. } = seen.fact {
             assert!(value.len() <= FACT_VALUE_BYTES_MAX && !value.is_empty());
         }
-    }
+    };
+    sensor.drain().for_each(check);
+    sensor.finish(&mut { check });
     assert_eq!(sensor.totals().packets, number);
 }

@@ -143,12 +143,14 @@ impl Sensor {
         totals
     }
 
-    /// Ends all conversations and reports what is only known in sum: traffic, paths, floods.
-    pub fn finish(&mut self) {
+    /// Ends all conversations and reports what is only known in sum: traffic, paths, floods. There
+    /// is one such observation for every path and address, so they are handed over as they are made.
+    pub fn finish(&mut self, take: &mut dyn FnMut(Observation)) {
         self.sweep(Timestamp::MAX);
-        self.report_paths();
-        self.report_stations();
-        self.report_links();
+        self.report_paths(take);
+        self.report_stations(take);
+        self.report_links(take);
+        self.report.out.drain(..).for_each(take);
     }
 
     /// A frame whose network layer makes no sense still shows who sent it.

@@ -1,10 +1,12 @@
 //! Repository automation, called by `./x`.
 
 mod bench;
+mod estate;
 mod figures;
 mod live;
 mod matching;
 mod oui;
+mod reach;
 mod replay;
 mod score;
 mod tidy;
@@ -20,6 +22,7 @@ usage: cargo xtask COMMAND
   score inspect [DIR] [-v] [-o json] accuracy of `ringfence inspect` against DIR/truth.json
   oui [--out FILE] [SOURCE…]         build the table of address blocks from the IEEE registry
   bench sensor [DIR] [-o json]       speed and memory of `ringfence inspect` beside its peers
+  bench reach [-o json]              exact reach of 100,000 devices
   bench live [-o json]               loss of live capture between two namespaces (needs root)
 ";
 
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         ["score", "inspect", dir] => score::run(&PathBuf::from(dir), &options),
         ["bench", "sensor"] => bench::run(&captures(), &options),
         ["bench", "sensor", dir] => bench::run(&PathBuf::from(dir), &options),
+        ["bench", "reach"] => reach::run(&options),
         ["bench", "live"] => live::run(&options),
         ["bench", "live-sender", seconds, rate] => live::send(seconds, rate),
         _ => return usage("no such command"),

@@ -547,7 +547,7 @@ mod tests {
     #[test]
     fn noise_and_addresses_that_were_only_asked_for_are_traps() {
         use serde_json::json;
-        let truth = json!({"file": "x", "traps": ["noise must stay in quarantine"], "assets": [
+        let truth = json!({"file": "x", "traps": ["noise must stay in quarantine, probed addresses are not assets"], "assets": [
             {"mac": A, "packets": 1}, {"mac": B, "packets": 9},
         ]});
         let t = tally(truth.clone(), &[json!({"macs": [B]})], b"");

@@ -73,7 +73,14 @@ pub(super) fn headers(head: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
 
 /// The value of one header field.
 pub(super) fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    headers(head).find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v)
+    let colon = name.len();
+    let named = |line: &&[u8]| {
+        line.get(..colon).is_some_and(|n| n.eq_ignore_ascii_case(name.as_bytes()))
+            && line.get(colon..).is_some_and(|rest| rest.trim_ascii_start().starts_with(b":"))
+    };
+    // Most lines are told apart by their first bytes; the one that is left is read as all others.
+    let line = head.split(|b| *b == b'\n').take(HEADERS_MAX).find(named)?;
+    headers(line).map(|(_, value)| value).next()
 }
 
 /// Name of a host in `host[:port]`, in lower case: `None` for addresses, which name nobody.
@@ -115,14 +122,19 @@ pub(super) fn is_secret_name(name: &str) -> bool {
         "pass", "pwd", "psw", "token", "key", "auth", "secret", "session", "sid", "sign", "hash",
         "cred", "login", "user", "ticket", "nonce", "email", "account",
     ];
-    let name = name.to_ascii_lowercase();
-    name == "code" || WORDS.iter().any(|word| name.contains(word))
+    name.eq_ignore_ascii_case("code") || WORDS.iter().any(|word| has_word(name, word))
 }
 
 /// A name that stands for a password: seeing it with a value in clear text is a finding.
 pub(super) fn is_password_name(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    ["passw", "pwd", "passphrase", "psw"].iter().any(|word| name.contains(word)) || name == "pass"
+    ["passw", "pwd", "passphrase", "psw"].iter().any(|word| has_word(name, word))
+        || name.eq_ignore_ascii_case("pass")
+}
+
+/// Whether a word of lower-case letters stands somewhere in a name. Names are short and there are
+/// many of them: comparing in place is cheaper than preparing a search.
+fn has_word(name: &str, word: &str) -> bool {
+    name.as_bytes().windows(word.len()).any(|w| w.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 /// Name/value pairs of a query or form.

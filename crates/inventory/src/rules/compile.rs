@@ -132,10 +132,8 @@ impl RulePack {
             let at = At { pack: name.to_owned(), line: 0, id: Arc::from("") };
             return Err(at.error("the pack is too large", "4 MiB is the limit", "split it"));
         }
-        let line_of = |offset: usize| {
-            let before = text.as_bytes().get(..offset.min(text.len())).unwrap_or_default();
-            before.iter().filter(|b| **b == b'\n').count() + 1
-        };
+        let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+        let line_of = |offset: usize| ends.partition_point(|end| *end < offset) + 1;
         let pack: format::Pack = toml::from_str(text).map_err(|e| RuleError {
             pack: name.into(),
             rule: "".into(),

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Refused;
 use super::paths::CLEARTEXT_ADMIN_PORTS;
-use crate::check;
+use crate::check::Claims;
 use crate::class;
 use crate::folder::{Claim, Folder, PathTest, ReachTest, Tests};
 use crate::language::{Actions, Binary, Condition, Effect, Expr, Policy, Scope, Var};
 use crate::lower::{Lowered, index};
-use crate::reach::analyse;
+use crate::reach::Analysis;
 use crate::text::line;
 
 const BASE_FILE: &str = "policies/base.cedar";
@@ -73,6 +73,7 @@ pub(super) fn base() -> Vec<Policy> {
 pub(super) fn tests(
     folder: &Folder,
     lowered: &Lowered,
+    analysis: &Analysis,
     samples: &[(usize, usize, String)],
     refused: &[Refused],
 ) -> Tests {
@@ -98,7 +99,6 @@ pub(super) fn tests(
     for (device, service, from, to) in between_classes(folder, lowered) {
         deny.extend(test(device, service, format!("{from} do not use {to}")));
     }
-    let analysis = analyse(folder, lowered);
     let mut reach: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for (i, device) in estate.devices.iter().enumerate() {
         let at = |of: &[u64]| of.get(i).copied().unwrap_or(0);
@@ -158,6 +158,7 @@ fn between_classes<'f>(
 /// Claims that hold on the draft, and remarks about those that do not.
 pub(super) fn claims(folder: &Folder, lowered: &Lowered) -> (Vec<Claim>, Vec<String>) {
     let classes: BTreeSet<&str> = folder.estate.zones.iter().map(|z| z.class.as_str()).collect();
+    let standing_claims = Claims::over(folder, lowered);
     let (mut claims, mut broken) = (Vec::new(), Vec::new());
     for standing in class::CLAIMS {
         if !classes.contains(standing.from) || !classes.contains(standing.never) {
@@ -171,7 +172,7 @@ pub(super) fn claims(folder: &Folder, lowered: &Lowered) -> (Vec<Claim>, Vec<Str
             because: standing.because.to_owned(),
             line: 0,
         };
-        let fails = |hops| check::claim(folder, lowered, &claim(hops)).map(|fault| fault.why);
+        let fails = |hops| standing_claims.broken(&claim(hops)).map(|fault| fault.why);
         let what = format!("{} never reach {}", standing.from, standing.never);
         match (fails(true), fails(false)) {
             (None, _) => claims.push(claim(true)),

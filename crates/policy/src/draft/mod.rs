@@ -13,7 +13,7 @@ mod words;
 
 use std::collections::BTreeMap;
 
-use model::inspect::Report;
+use model::inspect::{Reach, Report};
 use model::observation::Transport;
 use model::ruleset::Mode;
 use model::{DeviceId, ServiceId, Timestamp};
@@ -21,6 +21,7 @@ use model::{DeviceId, ServiceId, Timestamp};
 use crate::folder::{Folder, Observed, SCHEMA, Tests};
 use crate::lower::lower;
 use crate::mud;
+use crate::reach;
 
 /// How to generalise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +61,8 @@ pub struct Draft {
     pub refused: Vec<Refused>,
     /// What it was learnt from.
     pub observed: Observed,
+    /// How far each device gets in the flat network and under the draft.
+    pub reach: Reach,
     /// Remarks for a person: claims that do not hold, addresses that several devices claimed, paths that
     /// a packet filter cannot tell apart.
     pub remarks: Vec<String>,
@@ -148,7 +151,8 @@ pub fn draft(report: &Report, options: &DraftOptions) -> Draft {
         exceptions: Vec::new(),
     };
     let lowered = lower(&folder);
-    folder.tests = guard::tests(&folder, &lowered, &rules.samples, &refused);
+    let analysis = reach::analyse(&folder, &lowered);
+    folder.tests = guard::tests(&folder, &lowered, &analysis, &rules.samples, &refused);
     let (claims, broken) = guard::claims(&folder, &lowered);
     folder.claims = claims;
     remarks.extend(broken.iter().cloned());
@@ -162,5 +166,6 @@ pub fn draft(report: &Report, options: &DraftOptions) -> Draft {
     }
     files.insert("proposals.md".to_owned(), words::proposals(&folder, &refused, &remarks));
     files.insert("README.md".to_owned(), words::readme(&folder, &observed, &refused, &remarks));
-    Draft { folder, files, refused, observed, remarks }
+    let reach = reach::summary(&folder, &analysis, reach::used_pairs(report, &folder));
+    Draft { folder, files, refused, observed, remarks, reach }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use model::observation::{self, EventKind, Subject, Transport};
+use model::observation::{self, EventKind, Observation, Subject, Transport};
 use model::{Mac, Timestamp};
 
 use super::Sensor;
@@ -19,9 +19,11 @@ const LONERS_MIN: usize = 1_000;
 impl Sensor {
     #[cold]
     pub(super) fn sweep(&mut self, now: Timestamp) {
-        for flow in self.flows.sweep(now) {
-            self.retire(Some(flow));
+        for id in self.flows.over(now) {
+            let flow = self.flows.remove(id);
+            self.retire(flow);
         }
+        self.flows.swept();
     }
 
     /// Takes a conversation that is over into the sums.
@@ -132,8 +134,8 @@ impl Sensor {
         );
     }
 
-    pub(super) fn report_paths(&mut self) {
-        let mut paths: Vec<(Path, Summed)> = self.paths.drain().collect();
+    pub(super) fn report_paths(&mut self, take: &mut dyn FnMut(Observation)) {
+        let mut paths: Vec<(Path, Summed)> = std::mem::take(&mut self.paths).into_iter().collect();
         paths.sort_by(|(a, x), (b, y)| {
             (x.flow.first, x.input, x.packet, a.client, a.port).cmp(&(
                 y.flow.first,
@@ -152,10 +154,11 @@ impl Sensor {
             };
             let m = Moment { input: sum.input, packet: sum.packet, at: sum.flow.last };
             self.report.push(m, 0, subject, observation::Fact::Flow(sum.flow));
+            self.report.out.drain(..).for_each(&mut *take);
         }
     }
 
-    pub(super) fn report_stations(&mut self) {
+    pub(super) fn report_stations(&mut self, take: &mut dyn FnMut(Observation)) {
         let mut fresh: Vec<(LinkId, IpAddr, Station)> = Vec::new();
         for ((link, ip), station) in &mut self.links.stations {
             if station.packets > station.reported {
@@ -179,10 +182,11 @@ impl Sensor {
                 protocols: Vec::new(),
             };
             self.report.push(m, 0, Subject::Link { mac, ip: Some(ip) }, fact);
+            self.report.out.drain(..).for_each(&mut *take);
         }
     }
 
-    pub(super) fn report_links(&mut self) {
+    pub(super) fn report_links(&mut self, take: &mut dyn FnMut(Observation)) {
         let mut loners = 0usize;
         let count = self.links.len();
         for (_, link) in self.links.iter_mut() {
@@ -207,6 +211,7 @@ impl Sensor {
             };
             let m = Moment { input: 0, packet: 0, at: link.last };
             self.report.push(m, link.packets, Subject::Link { mac: link.mac, ip: None }, fact);
+            self.report.out.drain(..).for_each(&mut *take);
         }
         if loners >= LONERS_MIN && loners * 2 > count {
             let detail = format!("{loners} of {count} link addresses sent a single packet");

@@ -80,7 +80,7 @@ fn look(bytes: &[u8]) -> Look {
     const VERSION: &[u8] = b"HTTP/1.";
     let begins = |word: &[u8]| {
         let shared = word.len().min(bytes.len());
-        shared > 0 && word.get(..shared) == bytes.get(..shared)
+        word.first() == bytes.first() && word.get(..shared) == bytes.get(..shared)
     };
     if begins(VERSION) {
         return if bytes.len() > VERSION.len() { Look::Head } else { Look::Perhaps };

@@ -1,100 +1,23 @@
-//! Drafts, compiles and measures the reach of an estate of N devices (default 100,000): shops with
-//! cameras, a recorder, tills, sensors, PLCs and a panel, one headquarters, some devices of their own ways.
-//! Prints counts; time it from outside.
+//! Estates of any size for benches: shops with cameras, recorders, tills, sensors, PLCs and panels, and
+//! the hardest case, where no two devices are alike.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use model::inspect::{
     Attribute, Conduit, Device, Direction, PathEvidence, Proposal, Report, SCHEMA, Scope, Service,
-    Span,
+    Span, Status,
 };
 use model::observation::Transport;
 use model::{Assurance, DeviceId, IdError, Mac, ServiceId, SiteId, Timestamp};
 use policy::draft::{DraftOptions, draft};
-use policy::lower::{Grant, Lowered, lower};
-use policy::{compile, reach};
+use policy::folder::Folder;
+use policy::lower::{Grant, Lowered};
 
 const SHOP: [(&str, u32); 6] =
     [("ip-camera", 40), ("nvr", 2), ("till", 20), ("sensor", 30), ("plc", 6), ("hmi", 2)];
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let devices: u32 = std::env::args().nth(1).map_or(Ok(100_000), |n| n.parse())?;
-    let until = std::env::args().nth(2).unwrap_or_else(|| "reach".to_owned());
-    let report = estate(devices)?;
-    println!(
-        "report: {} devices, {} services, {} conduits",
-        report.devices.len(),
-        report.services.len(),
-        report.conduits.len()
-    );
-    if until == "report" {
-        return Ok(());
-    }
-    if until == "chain" {
-        return chain(devices);
-    }
-    let drafted = draft(&report, &DraftOptions::default());
-    println!(
-        "draft: {} policies, {} refused",
-        drafted.folder.policies.len(),
-        drafted.refused.len()
-    );
-    if until == "draft" {
-        return Ok(());
-    }
-    let lowered = lower(&drafted.folder);
-    println!("lowered: {} profiles", lowered.profiles.len());
-    if until == "lower" {
-        return Ok(());
-    }
-    if until == "compile" {
-        let ruleset = compile::ruleset_of(&drafted.folder, &lowered, 1, None)?;
-        println!(
-            "ruleset: {} classes, {} members, {} permits",
-            ruleset.classes.len(),
-            ruleset.members.len(),
-            ruleset.permits.len()
-        );
-        return Ok(());
-    }
-    let analysis = reach::analyse(&drafted.folder, &lowered);
-    let used = reach::used_pairs(&report, &drafted.folder);
-    let reach = reach::summary(&drafted.folder, &analysis, used);
-    println!("flat {:?}\ndraft {:?}\nunused {:.6}", reach.flat, reach.draft, reach.unused_share);
-    Ok(())
-}
-
-/// The hardest case: no two devices alike, every device reaches ten of the thousand before it, so that
-/// every device has another reach and hops go through the whole estate.
-fn chain(devices: u32) -> Result<(), Box<dyn std::error::Error>> {
-    let mut report = estate(0)?;
-    let at = Timestamp::from_secs(1_900_000_000, 0);
-    for n in 0..devices {
-        let device = device(n, 0, "x", at)?;
-        service(&mut report, Some(&device), "x", 1)?;
-        report.devices.push(device);
-    }
-    report.services.drain(..2);
-    let folder = draft(&report, &DraftOptions::default()).folder;
-    let before = |n: u32| {
-        let mut of: Vec<u32> = (1..=10u32)
-            .map(|k| n.wrapping_mul(2_654_435_761).wrapping_mul(k) >> 22)
-            .filter_map(|back| n.checked_sub(back.saturating_add(1)))
-            .collect();
-        of.sort_unstable();
-        of.dedup();
-        of.into_iter().map(|service| Grant { service, policy: 0 }).collect()
-    };
-    let lowered = Lowered {
-        profile_of: (0..devices).collect(),
-        profiles: (0..devices).map(before).collect(),
-    };
-    let analysis = reach::analyse(&folder, &lowered);
-    println!("chain: {:?}", reach::summary(&folder, &analysis, 0).draft);
-    Ok(())
-}
-
-fn estate(devices: u32) -> Result<Report, IdError> {
+/// Shops of a hundred devices each, with the paths they use; a ring of paths through all shops.
+pub(crate) fn shops(devices: u32) -> Result<Report, IdError> {
     let at = Timestamp::from_secs(1_900_000_000, 0);
     let mut report = Report {
         schema: SCHEMA.to_owned(),
@@ -126,6 +49,34 @@ fn estate(devices: u32) -> Result<Report, IdError> {
     Ok(report)
 }
 
+/// Every device reaches ten of the thousand before it, so that every device has another reach and hops go
+/// through the whole estate.
+pub(crate) fn chain(devices: u32) -> Result<(Folder, Lowered), IdError> {
+    let mut report = shops(0)?;
+    let at = Timestamp::from_secs(1_900_000_000, 0);
+    for n in 0..devices {
+        let device = device(n, 0, "x", at)?;
+        service(&mut report, Some(&device), "x", 1)?;
+        report.devices.push(device);
+    }
+    report.services.drain(..2);
+    let folder = draft(&report, &DraftOptions::default()).folder;
+    let before = |n: u32| {
+        let mut of: Vec<u32> = (1..=10u32)
+            .map(|k| n.wrapping_mul(2_654_435_761).wrapping_mul(k) >> 22)
+            .filter_map(|back| n.checked_sub(back.saturating_add(1)))
+            .collect();
+        of.sort_unstable();
+        of.dedup();
+        of.into_iter().map(|service| Grant { service, policy: 0 }).collect()
+    };
+    let lowered = Lowered {
+        profile_of: (0..devices).collect(),
+        profiles: (0..devices).map(before).collect(),
+    };
+    Ok((folder, lowered))
+}
+
 fn device(n: u32, shop: u32, kind: &str, at: Timestamp) -> Result<Device, IdError> {
     let kind = Attribute {
         value: kind.to_owned(),
@@ -151,7 +102,7 @@ fn device(n: u32, shop: u32, kind: &str, at: Timestamp) -> Result<Device, IdErro
         os: None,
         chip_vendor: None,
         role: None,
-        status: model::inspect::Status::Confirmed,
+        status: Status::Confirmed,
         assurance: Assurance::Observed,
         parent: None,
         children: Vec::new(),
