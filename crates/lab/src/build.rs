@@ -14,7 +14,7 @@ use enforcer::contain::{self, Isolated, Method};
 use enforcer::runner::Runner;
 use enforcer::{Fence, Options};
 use model::observation::Transport;
-use model::ruleset::{Class, ClassId, Member, Mode, Peer, Permit, Ruleset};
+use model::ruleset::{Class, ClassId, Member, Mode, Peer, Permit, Ruleset, Terms};
 use model::{DeviceId, Mac, Timestamp};
 
 use crate::estate::{self, DEVICES, DOMAIN, GATEWAY, NEEDS, PAYMENTS, SUBNET, Spec};
@@ -201,6 +201,7 @@ impl Lab {
             first_port: need.port,
             last_port: need.port,
             rule: format!("{}-to-{}-{}-{}", need.from, need.to, need.transport.word(), need.port),
+            terms: Terms::default(),
         };
         Ruleset {
             generation,
@@ -210,6 +211,8 @@ impl Lab {
             peers: self.devices.iter().filter(|d| !d.fenced).map(peer).collect(),
             permits: NEEDS.iter().map(permit).collect(),
             exceptions: Vec::new(),
+            names: Vec::new(),
+            proposed: Vec::new(),
         }
     }
 

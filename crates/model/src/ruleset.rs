@@ -29,6 +29,13 @@ pub struct Ruleset {
     pub permits: Vec<Permit>,
     /// Device-specific grants with an expiry, looked up first.
     pub exceptions: Vec<Exception>,
+    /// Permits to destinations that policy knows by DNS name. The site's resolver puts the
+    /// addresses of an answer in force, for as long as the answer lives, before the device gets it.
+    #[serde(default)]
+    pub names: Vec<NamePermit>,
+    /// What policies in shadow would open: dropped today, and counted as "would be allowed".
+    #[serde(default)]
+    pub proposed: Vec<Permit>,
 }
 
 /// Number of a class; also the packet mark in the kernel.
@@ -97,6 +104,46 @@ pub struct Permit {
     pub last_port: u16,
     /// Policy rule it came from.
     pub rule: String,
+    /// What comes with the permission.
+    #[serde(default)]
+    pub terms: Terms,
+}
+
+/// "Devices of class `from` may open `transport`/`ports` to whatever `name` resolves to."
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NamePermit {
+    /// Source class.
+    pub from: ClassId,
+    /// DNS name in lower case without the last dot; `*.` in front for every name below it
+    /// (RFC 4592 calls it a wildcard; here it covers any depth).
+    pub name: String,
+    /// Transport.
+    pub transport: Transport,
+    /// First port; 0 with `last_port` 65535 for all.
+    pub first_port: u16,
+    /// Last port, inclusive.
+    pub last_port: u16,
+    /// Policy rule it came from.
+    pub rule: String,
+    /// What comes with the permission.
+    #[serde(default)]
+    pub terms: Terms,
+}
+
+/// What comes with a permission: conditions on how it is used, and what is recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Terms {
+    /// Policy in shadow that would close the path: it passes today, and is counted and logged as
+    /// "would be denied".
+    pub closing: Option<String>,
+    /// New flows per second and source class at most (`@rate`); what exceeds is dropped.
+    pub rate_per_second: Option<u32>,
+    /// Log every new flow (`@log`).
+    pub log: bool,
+    /// What only a protocol gateway can keep, by protocol: `modbus` → `read-only`. An enforcement
+    /// point that cannot says so instead of permitting in silence.
+    pub application: BTreeMap<String, String>,
 }
 
 /// A device-specific grant.

@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use model::Mac;
 use model::observation::Transport;
-use model::ruleset::{Class, ClassId, Exception, Member, Mode, Peer, Permit, Ruleset};
+use model::ruleset::{Class, ClassId, Exception, Member, Mode, Peer, Permit, Ruleset, Terms};
 
 use crate::folder::{Device, Folder, Service};
 use crate::lower::{Lowered, forbidding, index, lower, small};
@@ -92,7 +92,17 @@ pub fn ruleset_of(
     let permits = permits(folder, &places, &classes, &sources);
     let exceptions = exceptions(folder)?;
     let classes = classes.named(&places);
-    Ok(Ruleset { generation, parent, classes, members, peers, permits, exceptions })
+    Ok(Ruleset {
+        generation,
+        parent,
+        classes,
+        members,
+        peers,
+        permits,
+        exceptions,
+        names: Vec::new(),
+        proposed: Vec::new(),
+    })
 }
 
 /// A device's link addresses: its own, else those of the device it sits behind.
@@ -462,6 +472,7 @@ fn permits(
             first_port: port,
             last_port: port,
             rule: rule(policy).to_owned(),
+            terms: Terms::default(),
         })
         .collect()
 }

@@ -252,7 +252,7 @@ fn covers(net: IpAddr, length: u8, ip: IpAddr) -> bool {
 mod tests {
     use super::*;
     use model::DeviceId;
-    use model::ruleset::{Class, Member, Peer};
+    use model::ruleset::{Class, Member, Peer, Terms};
 
     fn sample() -> Ruleset {
         let class = |name: &str, mode| Class { name: name.to_owned(), mode };
@@ -269,6 +269,7 @@ mod tests {
             first_port: port,
             last_port: port.saturating_add(1),
             rule: rule.to_owned(),
+            terms: Terms::default(),
         };
         let peer = |ip: &str, prefix, class| Peer {
             ip: ip.parse().unwrap(),
@@ -302,6 +303,8 @@ mod tests {
                 permit(2, 4, Transport::Udp, 123, "nvr-ntp"),
             ],
             exceptions: Vec::new(),
+            names: Vec::new(),
+            proposed: Vec::new(),
         }
     }
 

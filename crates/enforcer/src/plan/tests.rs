@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use model::observation::Transport;
-use model::ruleset::{Class, ClassId, Exception, Member, Mode, Peer, Permit, Ruleset};
+use model::ruleset::{Class, ClassId, Exception, Member, Mode, Peer, Permit, Ruleset, Terms};
 use model::{DeviceId, Mac, Timestamp};
 
 use super::sets::disjoint;
@@ -30,6 +30,7 @@ fn permit(from: u32, to: u32, transport: Transport, ports: (u16, u16), rule: &st
         first_port: ports.0,
         last_port: ports.1,
         rule: rule.to_owned(),
+        terms: Terms::default(),
     }
 }
 
@@ -84,6 +85,8 @@ fn sample() -> Ruleset {
                 name: "over".to_owned(),
             },
         ],
+        names: Vec::new(),
+        proposed: Vec::new(),
     }
 }
 

@@ -6,7 +6,7 @@ use enforcer::contain::Method;
 use lab::probe::{self, Outcome, Probe, Verdict};
 use lab::{Lab, attack, traffic};
 use model::observation::Transport;
-use model::ruleset::{ClassId, Exception, Mode};
+use model::ruleset::{ClassId, Exception, Mode, Terms};
 
 use crate::begin::{now, probe_all, running};
 
@@ -216,6 +216,7 @@ fn netns_group_traffic_needs_a_permit_like_any_other() {
         first_port: 5353,
         last_port: 5353,
         rule: "printers-announce".to_owned(),
+        terms: Terms::default(),
     });
     lab.fence().apply(&ruleset, &lab.options(now())).unwrap();
     assert!(heard());
@@ -297,6 +298,7 @@ fn netns_the_kernel_agrees_with_the_second_opinion() {
                 first_port,
                 last_port,
                 rule: format!("rule-{number}"),
+                terms: Terms::default(),
             });
         }
         lab.fence().apply(&ruleset, &options).unwrap();

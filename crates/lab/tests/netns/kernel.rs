@@ -5,7 +5,7 @@ use enforcer::verify::Drift;
 use enforcer::{EnforceError, Fence, Options, Runner};
 use lab::{Lab, Netns};
 use model::observation::Transport;
-use model::ruleset::{Exception, Member, Mode, Peer, Permit, Ruleset};
+use model::ruleset::{Exception, Member, Mode, Peer, Permit, Ruleset, Terms};
 
 use crate::begin::now;
 
@@ -60,7 +60,15 @@ fn add_a_little_of_everything(ruleset: &mut Ruleset) {
         (Transport::Link, 0x22f0, 0x22f1),
     ] {
         let rule = format!("camera \"to\" plc {transport:?} {first_port} — größer");
-        ruleset.permits.push(Permit { from, to, transport, first_port, last_port, rule });
+        ruleset.permits.push(Permit {
+            from,
+            to,
+            transport,
+            first_port,
+            last_port,
+            rule,
+            terms: Terms::default(),
+        });
     }
 }
 
