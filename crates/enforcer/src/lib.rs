@@ -12,6 +12,7 @@
 //! * [`Fence`]: one enforcement point: apply, read back, verify, remove.
 //! * [`judge()`]: what a ruleset says about one flow; probes of the kernel are compared with it.
 //! * [`contain`]: makes neighbours on one subnet pass the fence too.
+//! * [`netlink`]: how the kernel is talked to.
 //! * [`runner`]: how the system's programs are called, here or in another network namespace.
 //!
 //! The rules an enforcement point keeps, whatever it is asked: default deny for what its
@@ -28,6 +29,7 @@ mod error;
 mod fence;
 mod json;
 mod judge;
+pub mod netlink;
 pub mod plan;
 mod render;
 pub mod runner;

@@ -14,6 +14,7 @@
 
 mod chains;
 mod link;
+mod prefix;
 mod sets;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use model::observation::Transport;
 use model::ruleset::{ClassId, Mode, Permit, Ruleset};
 
 use crate::Invalid;
+pub use prefix::{Kind, Prefix, rule_names};
 pub(crate) use sets::ends;
 
 /// Where and how a ruleset is enforced.

@@ -11,3 +11,5 @@ mod fence;
 mod kernel;
 #[cfg(test)]
 mod leftovers;
+#[cfg(test)]
+mod netlink;
