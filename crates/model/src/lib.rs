@@ -11,6 +11,7 @@ pub mod limits;
 pub mod observation;
 pub mod ruleset;
 mod time;
+pub mod verdict;
 
 pub use address::{AddressError, Mac, is_private};
 pub use assurance::Assurance;

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use model::Mac;
 use model::observation::Transport;
 use model::ruleset::{ClassId, Mode, Permit, Ruleset};
+use model::verdict::Explain;
 
 /// What happens, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,25 +47,7 @@ pub enum Why {
 }
 
 /// Field in which the nearest rule differs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Field {
-    /// The port is another.
-    Port,
-    /// The transport is another.
-    Transport,
-    /// The destination is another.
-    Destination,
-    /// The destination is no known device, service or group.
-    UnknownDestination,
-    /// The source class is another.
-    Source,
-    /// The network address is known, but not from this link address: spoofed or moved.
-    SourceBinding,
-    /// Neither is known.
-    UnknownSource,
-    /// The class has no rule at all.
-    NoRule,
-}
+pub use model::verdict::Differs as Field;
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -83,21 +66,6 @@ impl fmt::Display for Verdict {
             write!(f, " (shadow: passes)")?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Display for Field {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Port => "the port differs",
-            Self::Transport => "the transport differs",
-            Self::Destination => "the destination differs",
-            Self::UnknownDestination => "the destination is unknown",
-            Self::Source => "the source differs",
-            Self::SourceBinding => "the source address belongs to another link address",
-            Self::UnknownSource => "the source is unknown",
-            Self::NoRule => "the source has no rule",
-        })
     }
 }
 
@@ -228,6 +196,25 @@ impl<'r> Evaluator<'r> {
         match own.next() {
             Some(permit) => near(permit, Field::Destination),
             None => Why::Nearest { rule: None, differs: Field::NoRule },
+        }
+    }
+}
+
+impl Explain for Evaluator<'_> {
+    fn explain(
+        &self,
+        from: (Mac, IpAddr),
+        to: IpAddr,
+        transport: Transport,
+        port: u16,
+    ) -> model::verdict::Why {
+        let out = model::verdict::Why::default();
+        match self.evaluate(from, to, transport, port).why {
+            Why::Rule(rule) => model::verdict::Why { rule: Some(rule), ..out },
+            Why::Exception(name) => model::verdict::Why { exception: Some(name), ..out },
+            Why::Nearest { rule, differs } => {
+                model::verdict::Why { nearest: rule, differs: Some(differs), ..out }
+            }
         }
     }
 }
