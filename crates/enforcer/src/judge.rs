@@ -99,6 +99,28 @@ pub fn judge<'a>(ruleset: &'a Ruleset, options: &Options, flow: &Flow) -> Judgem
     }
 }
 
+/// Judges one flow to an address that the site's resolver gave its source as an answer to each of
+/// `names` (lower case, without the last dot), and those answers are still alive.
+pub fn judge_named<'a>(
+    ruleset: &'a Ruleset,
+    options: &Options,
+    flow: &Flow,
+    names: &[&str],
+) -> Judgement<'a> {
+    let judgement = judge(ruleset, options, flow);
+    let Judgement::Denied { why, .. } = &judgement else {
+        return judgement;
+    };
+    let from = member_class(ruleset, flow.from).filter(|_| *why != Denied::UnknownSource);
+    let permit = ruleset.names.iter().find(|permit| {
+        Some(permit.from) == from
+            && permit.transport == flow.transport
+            && (permit.first_port..=permit.last_port).contains(&flow.port)
+            && names.iter().any(|name| permit.covers(name))
+    });
+    permit.map_or(judgement, |permit| Judgement::Permitted { rule: &permit.rule })
+}
+
 fn has_ports(transport: Transport) -> bool {
     matches!(transport, Transport::Tcp | Transport::Udp | Transport::Ip)
 }

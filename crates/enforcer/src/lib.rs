@@ -37,7 +37,7 @@ pub mod verify;
 
 pub use error::{EnforceError, Invalid};
 pub use fence::{Applied, Denial, Fence, InForce};
-pub use judge::{Denied, Flow, Judgement, judge};
+pub use judge::{Denied, Flow, Judgement, judge, judge_named};
 pub use plan::{Options, Plan};
 pub use render::render;
 pub use runner::{Host, Runner};

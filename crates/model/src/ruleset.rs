@@ -130,6 +130,36 @@ pub struct NamePermit {
     pub terms: Terms,
 }
 
+impl NamePermit {
+    /// Whether a question for `name` (lower case, without the last dot) is about this permit.
+    pub fn covers(&self, name: &str) -> bool {
+        match self.name.strip_prefix("*.") {
+            None => self.name == name,
+            Some(suffix) => {
+                let below = name.strip_suffix(suffix).and_then(|front| front.strip_suffix('.'));
+                below.is_some_and(|labels| !labels.is_empty())
+            }
+        }
+    }
+}
+
+/// A DNS name as policy writes it: lower case, without the last dot; `*.` may stand in front.
+///
+/// `None` for what is no host name: empty or overlong labels (RFC 1035 §2.3.4), other characters than
+/// letters, digits, `-` and `_`, an address.
+pub fn dns_name(text: &str) -> Option<String> {
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    let host = name.strip_prefix("*.").unwrap_or(&name);
+    let label = |label: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        (1..=63).contains(&label.len()) && label.chars().all(plain)
+    };
+    let is_name = (1..=253).contains(&host.len())
+        && host.split('.').all(label)
+        && host.parse::<IpAddr>().is_err();
+    is_name.then_some(name)
+}
+
 /// What comes with a permission: conditions on how it is used, and what is recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(default)]
@@ -161,4 +191,55 @@ pub struct Exception {
     pub expires: Timestamp,
     /// Name in `exceptions.toml`.
     pub name: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_covered_exactly_or_below_a_suffix() {
+        let check = |policy: &str, name: &str, expect: bool| {
+            let permit = NamePermit {
+                from: ClassId(1),
+                name: policy.to_owned(),
+                transport: Transport::Tcp,
+                first_port: 443,
+                last_port: 443,
+                rule: "cloud".to_owned(),
+                terms: Terms::default(),
+            };
+            assert_eq!(permit.covers(name), expect, "{policy} {name}");
+        };
+        check("api.example.com", "api.example.com", true);
+        check("api.example.com", "x.api.example.com", false);
+        check("*.example.com", "api.example.com", true);
+        check("*.example.com", "a.b.example.com", true);
+        check("*.example.com", "example.com", false);
+        check("*.example.com", "evilexample.com", false);
+        check("*.example.com", ".example.com", false);
+        check("*.example.com", "example.com.evil.net", false);
+    }
+
+    #[test]
+    fn names_are_brought_to_one_form_or_refused() {
+        let check = |text: &str, expect: Option<&str>| {
+            assert_eq!(dns_name(text).as_deref(), expect, "{text}");
+        };
+        check("API.Example.com.", Some("api.example.com"));
+        check("*.Example.com", Some("*.example.com"));
+        check("_ntp._udp.example.com", Some("_ntp._udp.example.com"));
+        check("broker", Some("broker"));
+        check("", None);
+        check(".", None);
+        check("*.", None);
+        check("*", None);
+        check("a..b", None);
+        check("a.*.b", None);
+        check("10.0.0.1", None);
+        check("exa mple.com", None);
+        check("münchen.example", None);
+        check(&"a".repeat(64), None);
+        check(&["a".repeat(63).as_str(); 4].join("."), None);
+    }
 }

@@ -15,7 +15,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use model::Mac;
 use model::observation::Transport;
-use model::ruleset::{Class, ClassId, Exception, Member, Mode, Peer, Permit, Ruleset, Terms};
+use model::ruleset::{
+    Class, ClassId, Exception, Member, Mode, NamePermit, Peer, Permit, Ruleset, Terms, dns_name,
+};
 
 use crate::folder::{Device, Folder, Service};
 use crate::lower::{Lowered, forbidding, index, lower, small};
@@ -90,6 +92,7 @@ pub fn ruleset_of(
         return Err(CompileError::TooManyClasses(classes.keys.len()));
     }
     let permits = permits(folder, &places, &classes, &sources);
+    let names = names(folder, lowered, &sources);
     let exceptions = exceptions(folder)?;
     let classes = classes.named(&places);
     Ok(Ruleset {
@@ -100,7 +103,7 @@ pub fn ruleset_of(
         peers,
         permits,
         exceptions,
-        names: Vec::new(),
+        names,
         proposed: Vec::new(),
     })
 }
@@ -130,10 +133,25 @@ pub enum Limit {
         /// Where both are.
         address: IpAddr,
     },
-    /// A granted service has no address yet (a DNS name that was not resolved, a device without one).
+    /// A granted service has no address and no DNS name: a device without one.
     NoAddress {
         /// Service.
         service: String,
+    },
+    /// A granted service is known by DNS name only: its path opens when a device asks the site's
+    /// resolver for the name, and needs one in front of the fence.
+    NeedsResolver {
+        /// Service.
+        service: String,
+        /// Its names.
+        names: Vec<String>,
+    },
+    /// A DNS name of a granted service cannot be one; nothing is opened for it.
+    NotAName {
+        /// Service.
+        service: String,
+        /// What stands there.
+        name: String,
     },
     /// A granted path is not IP: only a fence on the link layer opens and closes it.
     NotIp {
@@ -164,12 +182,7 @@ pub fn limits(folder: &Folder, lowered: &Lowered) -> Vec<Limit> {
             ends.entry((*ip, service.transport, service.port)).or_default().push(i);
         }
         if granted_to.contains_key(&i) {
-            let service = service.id.to_string();
-            match folder.estate.services.get(i).map(|s| s.transport) {
-                Some(Transport::Link) => drop(limits.insert(Limit::NotIp { service })),
-                _ if addresses.is_empty() => drop(limits.insert(Limit::NoAddress { service })),
-                _ => {}
-            }
+            limits.extend(unreached(service, addresses.is_empty()));
         }
     }
     let name = |i: usize| folder.estate.services.get(i).map_or(String::new(), |s| s.id.to_string());
@@ -192,6 +205,25 @@ pub fn limits(folder: &Folder, lowered: &Lowered) -> Vec<Limit> {
         }
     }
     limits.into_iter().collect()
+}
+
+/// Limits of how a granted service is reached.
+fn unreached(service: &Service, no_address: bool) -> Vec<Limit> {
+    let id = || service.id.to_string();
+    if service.transport == Transport::Link {
+        return vec![Limit::NotIp { service: id() }];
+    }
+    let (names, odd): (Vec<&String>, Vec<&String>) =
+        service.dns_names.iter().partition(|name| dns_name(name).is_some());
+    let mut limits: Vec<Limit> =
+        odd.into_iter().map(|name| Limit::NotAName { service: id(), name: name.clone() }).collect();
+    if no_address && names.is_empty() {
+        limits.push(Limit::NoAddress { service: id() });
+    } else if no_address {
+        let names = names.into_iter().cloned().collect();
+        limits.push(Limit::NeedsResolver { service: id(), names });
+    }
+    limits
 }
 
 fn by_id(folder: &Folder) -> BTreeMap<&str, &Device> {
@@ -468,6 +500,38 @@ fn permits(
         .map(|((from, to, transport, port), policy)| Permit {
             from,
             to,
+            transport,
+            first_port: port,
+            last_port: port,
+            rule: rule(policy).to_owned(),
+            terms: Terms::default(),
+        })
+        .collect()
+}
+
+/// Permits to services that have DNS names: the site's resolver fills in their addresses.
+fn names(folder: &Folder, lowered: &Lowered, sources: &BTreeMap<ClassId, u32>) -> Vec<NamePermit> {
+    let mut named: BTreeMap<(ClassId, String, Transport, u16), u32> = BTreeMap::new();
+    for (from, profile) in sources {
+        for grant in lowered.profiles.get(index(*profile)).into_iter().flatten() {
+            let service = folder.estate.services.get(index(grant.service));
+            let Some(service) = service.filter(|s| s.transport != Transport::Link) else {
+                continue;
+            };
+            for name in service.dns_names.iter().filter_map(|name| dns_name(name)) {
+                let first = named
+                    .entry((*from, name, service.transport, service.port))
+                    .or_insert(grant.policy);
+                *first = (*first).min(grant.policy);
+            }
+        }
+    }
+    let rule = |policy: u32| folder.policies.get(index(policy)).map_or("", |p| p.id.as_str());
+    named
+        .into_iter()
+        .map(|((from, name, transport, port), policy)| NamePermit {
+            from,
+            name,
             transport,
             first_port: port,
             last_port: port,

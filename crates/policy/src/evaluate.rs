@@ -124,7 +124,36 @@ impl<'r> Evaluator<'r> {
         self.hosts.get(&to).copied().or_else(|| prefix().map(|(.., class)| *class))
     }
 
-    /// What happens to a first packet.
+    /// What happens to a first packet of a source that the site's resolver gave `to` as an answer to
+    /// each of `names` (lower case, without the last dot), and those answers are still alive.
+    pub fn evaluate_named(
+        &self,
+        from: (Mac, IpAddr),
+        to: IpAddr,
+        names: &[&str],
+        transport: Transport,
+        port: u16,
+    ) -> Verdict {
+        let verdict = self.evaluate(from, to, transport, port);
+        let source = self.sources.get(&from).filter(|_| !verdict.allowed);
+        let permit = source.and_then(|source| {
+            let here = self.ruleset.names.iter().filter(|p| {
+                p.from == *source
+                    && p.transport == transport
+                    && (p.first_port..=p.last_port).contains(&port)
+            });
+            here.into_iter().find(|p| names.iter().any(|name| p.covers(name)))
+        });
+        match permit {
+            Some(permit) => {
+                let why = Why::Rule(permit.rule.clone());
+                Verdict { allowed: true, mode: verdict.mode, why }
+            }
+            None => verdict,
+        }
+    }
+
+    /// What happens to a first packet, as far as addresses tell.
     pub fn evaluate(
         &self,
         from: (Mac, IpAddr),
@@ -239,7 +268,7 @@ fn covers(net: IpAddr, length: u8, ip: IpAddr) -> bool {
 mod tests {
     use super::*;
     use model::DeviceId;
-    use model::ruleset::{Class, Member, Peer, Terms};
+    use model::ruleset::{Class, Member, NamePermit, Peer, Terms};
 
     fn sample() -> Ruleset {
         let class = |name: &str, mode| Class { name: name.to_owned(), mode };
@@ -374,5 +403,33 @@ mod tests {
             443,
             &format!("{denied} destination is unknown; nearest rule is cam-cloud"),
         );
+    }
+
+    #[test]
+    fn an_answer_of_the_resolver_opens_the_path_of_its_name_only() {
+        let mut ruleset = sample();
+        ruleset.names = vec![NamePermit {
+            from: ClassId(1),
+            name: "*.vendor.example".to_owned(),
+            transport: Transport::Tcp,
+            first_port: 8883,
+            last_port: 8883,
+            rule: "cam-vendor".to_owned(),
+            terms: Terms::default(),
+        }];
+        let evaluator = Evaluator::new(&ruleset);
+        let check = |mac: u8, from: &str, names: &[&str], port, expect: &str| {
+            let from = (Mac([0, 0, 0, 0, 0, mac]), from.parse().unwrap());
+            let to = "198.51.100.9".parse().unwrap();
+            let verdict = evaluator.evaluate_named(from, to, names, Transport::Tcp, port);
+            assert!(verdict.to_string().starts_with(expect), "{verdict} for {names:?} {port}");
+        };
+        check(1, "10.0.0.1", &[], 8883, "denied");
+        check(1, "10.0.0.1", &["eu.vendor.example"], 8883, "allowed by cam-vendor");
+        check(1, "10.0.0.1", &["x.example", "eu.vendor.example"], 8883, "allowed by cam-vendor");
+        check(1, "10.0.0.1", &["eu.vendor.example"], 443, "denied");
+        check(1, "10.0.0.1", &["vendor.example"], 8883, "denied");
+        check(2, "10.0.0.2", &["eu.vendor.example"], 8883, "denied");
+        check(9, "10.0.0.1", &["eu.vendor.example"], 8883, "denied");
     }
 }

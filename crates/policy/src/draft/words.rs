@@ -43,6 +43,7 @@ pub(super) fn observed(report: &Report) -> Observed {
 pub(super) fn limits(folder: &Folder, lowered: &Lowered) -> Vec<String> {
     let mut link = Vec::new();
     let mut nowhere = Vec::new();
+    let mut resolved = Vec::new();
     let mut silent = Vec::new();
     let mut remarks = Vec::new();
     for limit in compile_limits(folder, lowered) {
@@ -52,6 +53,13 @@ pub(super) fn limits(folder: &Folder, lowered: &Lowered) -> Vec<String> {
             )),
             Limit::NotIp { service } => link.push(service),
             Limit::NoAddress { service } => nowhere.push(service),
+            Limit::NeedsResolver { service, names } => {
+                resolved.push(format!("{service} ({})", list(names.into_iter().map(|n| line(&n)), 3)));
+            }
+            Limit::NotAName { service, name } => remarks.push(format!(
+                "`{service}` has `{}`, which cannot be a DNS name: nothing is opened for it",
+                line(&name)
+            )),
             Limit::NoSource { device } => silent.push(device),
         }
     }
@@ -65,6 +73,11 @@ pub(super) fn limits(folder: &Folder, lowered: &Lowered) -> Vec<String> {
             nowhere,
             "service",
             "without an address yet: permitted, but opened only once an address is known",
+        ),
+        (
+            resolved,
+            "service",
+            "known by DNS name only: opened when a device asks the site's resolver for the name",
         ),
         (
             silent,

@@ -248,6 +248,29 @@ fn two_names_at_one_address_are_pointed_out() {
 }
 
 #[test]
+fn granted_names_are_the_resolvers_to_open() {
+    let mut s = Sample::new(60);
+    s.device("cam-1", "ip-camera", &["10.0.0.1"]);
+    s.device("plc-1", "plc", &["10.0.0.2"]);
+    let cloud = s.service("", "Cloud.Vendor.example.", &[], TCP, 8883, "mqtt");
+    s.0.services[0].dns_names.push("not a name".to_owned());
+    s.path("cam-1", &cloud);
+    let draft = draft(&s.0, &DraftOptions::default());
+    let compiled = ruleset(&draft.folder, 1, None).unwrap();
+    let from = compiled.members.iter().find(|m| m.device.as_str() == "cam-1").unwrap().class;
+    let [permit] = &compiled.names[..] else { panic!("{:?}", compiled.names) };
+    assert_eq!((permit.from, permit.name.as_str()), (from, "cloud.vendor.example"));
+    assert_eq!((permit.transport, permit.first_port, permit.last_port), (TCP, 8883, 8883));
+    assert!(draft.folder.policies.iter().any(|p| p.id == permit.rule), "{}", permit.rule);
+    let limits = limits(&draft.folder, &lower(&draft.folder));
+    let needs = |l: &Limit| matches!(l, Limit::NeedsResolver { service, .. } if *service == cloud);
+    let odd = |l: &Limit| matches!(l, Limit::NotAName { name, .. } if name == "not a name");
+    assert!(limits.iter().any(needs) && limits.iter().any(odd), "{limits:?}");
+    assert!(!limits.iter().any(|l| matches!(l, Limit::NoAddress { .. })), "{limits:?}");
+    assert!(draft.files["proposals.md"].contains("asks the site's resolver for the name"));
+}
+
+#[test]
 fn one_lease_seen_is_a_lease_for_all_of_the_type() {
     let folder = drafted().folder;
     let dhcp = folder.estate.services.iter().position(|s| s.port == 67).unwrap();
