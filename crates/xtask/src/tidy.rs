@@ -23,6 +23,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("policy", 1),
     ("sensor", 3),
     ("enforcer", 3),
+    ("names", 3),
     ("lab", 4),
     ("ringfence", 5),
 ];
