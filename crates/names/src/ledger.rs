@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use model::observation::Transport;
-use model::ruleset::ClassId;
+use model::ruleset::{ClassId, NamePermit};
 
 use crate::policy::Policy;
 use crate::settings::Settings;
@@ -28,14 +29,8 @@ pub struct Grant {
 pub struct Opening {
     /// Destination.
     pub address: IpAddr,
-    /// Transport.
-    pub transport: Transport,
-    /// First port.
-    pub first_port: u16,
-    /// Last port, inclusive.
-    pub last_port: u16,
-    /// Policy rule it comes from.
-    pub rule: String,
+    /// The permit it comes from: its transport and ports, its rule.
+    pub permit: Arc<NamePermit>,
     /// Seconds from now until it closes by itself: never less than what was asked for before.
     pub timeout_s: u32,
 }
@@ -214,10 +209,7 @@ impl Ledger {
                 let left_s = end.saturating_sub(now_ms).div_ceil(1_000);
                 openings.push(Opening {
                     address: *address,
-                    transport: permit.transport,
-                    first_port: ports.0,
-                    last_port: ports.1,
-                    rule: permit.rule.clone(),
+                    permit: Arc::clone(permit),
                     timeout_s: u32::try_from(left_s).unwrap_or(u32::MAX),
                 });
             }

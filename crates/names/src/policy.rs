@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use model::ruleset::{ClassId, NamePermit, Ruleset};
 
@@ -10,8 +11,8 @@ use model::ruleset::{ClassId, NamePermit, Ruleset};
 pub struct Policy {
     class_of: HashMap<IpAddr, ClassId>,
     /// By class and name; for `*.suffix` by class and suffix.
-    exact: HashMap<ClassId, HashMap<String, Vec<NamePermit>>>,
-    below: HashMap<ClassId, HashMap<String, Vec<NamePermit>>>,
+    exact: HashMap<ClassId, HashMap<String, Vec<Arc<NamePermit>>>>,
+    below: HashMap<ClassId, HashMap<String, Vec<Arc<NamePermit>>>>,
     refuse: BTreeSet<ClassId>,
 }
 
@@ -29,7 +30,7 @@ impl Policy {
                 None => (&mut policy.exact, permit.name.as_str()),
             };
             let of = table.entry(permit.from).or_default().entry(name.to_owned());
-            of.or_default().push(permit.clone());
+            of.or_default().push(Arc::new(permit.clone()));
         }
         policy
     }
@@ -40,9 +41,9 @@ impl Policy {
     }
 
     /// Permits of a class to a name (lower case, without the last dot).
-    pub fn permits(&self, class: ClassId, name: &str) -> Vec<&NamePermit> {
+    pub fn permits(&self, class: ClassId, name: &str) -> Vec<&Arc<NamePermit>> {
         let exact = self.exact.get(&class).and_then(|names| names.get(name));
-        let mut permits: Vec<&NamePermit> = exact.into_iter().flatten().collect();
+        let mut permits: Vec<&Arc<NamePermit>> = exact.into_iter().flatten().collect();
         if let Some(below) = self.below.get(&class) {
             let mut rest = name;
             while let Some((_, suffix)) = rest.split_once('.') {

@@ -437,7 +437,7 @@ fn take_grants(out: &mut Vec<Action>) -> Vec<Job> {
     for action in out.drain(..) {
         match action {
             Action::PutInForce { release, grant } => {
-                grants.push(Job::PutInForce { release, grant })
+                grants.push(Job::PutInForce { release, grant });
             }
             other => rest.push(other),
         }
@@ -505,14 +505,12 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Ok(mut of) = self.0.lock()
-            && let Some(own) = of.get_mut(&self.1)
-        {
-            *own = own.saturating_sub(1);
-            if *own == 0 {
-                of.remove(&self.1);
-            }
-        }
+        let Ok(mut of) = self.0.lock() else { return };
+        let left = of.get(&self.1).copied().unwrap_or_default().saturating_sub(1);
+        match left {
+            0 => of.remove(&self.1),
+            left => of.insert(self.1, left),
+        };
     }
 }
 
