@@ -34,7 +34,7 @@ pub(super) fn build(report: &Report, options: &DraftOptions, observed: Observed)
             class: class.to_owned(),
             subnet,
             mode: options.mode,
-            owner: String::new(),
+            ..Zone::default()
         });
         devices.push(Device {
             id: device.id.clone(),
@@ -67,11 +67,9 @@ pub(super) fn build(report: &Report, options: &DraftOptions, observed: Observed)
             }
             zones.entry(built.zone.clone()).or_insert_with(|| Zone {
                 id: built.zone.clone(),
-                site: None,
                 class: built.zone.clone(),
-                subnet: String::new(),
                 mode: options.mode,
-                owner: String::new(),
+                ..Zone::default()
             });
         }
         services.push(built);
@@ -79,13 +77,11 @@ pub(super) fn build(report: &Report, options: &DraftOptions, observed: Observed)
     let sites: BTreeSet<_> = report.devices.iter().map(|d| d.site.clone()).collect();
     let estate = Estate {
         observed: Some(observed),
-        owners: Vec::new(),
         sites: sites.into_iter().map(|id| Site { id }).collect(),
         zones: zones.into_values().collect(),
         devices,
         services,
-        groups: Vec::new(),
-        conduits: Vec::new(),
+        ..Estate::default()
     };
     Built { estate, remarks }
 }

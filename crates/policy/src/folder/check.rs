@@ -99,6 +99,10 @@ impl Check<'_> {
             ("service", estate.services.iter().map(|s| s.id.as_str()).collect()),
             ("group", estate.groups.iter().map(|g| g.id.as_str()).collect()),
         ];
+        for pack in twice(estate.packs.iter().map(String::as_str).collect()) {
+            let why = "a pack holds once".to_owned();
+            self.fault(ESTATE_FILE, "packs", pack, 0, &format!("duplicate pack `{pack}`"), why);
+        }
         for (kind, names) in names {
             for name in twice(names) {
                 let why = "names are used once".to_owned();
@@ -133,6 +137,13 @@ impl Check<'_> {
                 self.unknown(ESTATE_FILE, "site", "site", site.as_str());
             }
             self.owner(ESTATE_FILE, &zone.owner);
+        }
+        for window in &estate.maintenance {
+            if !self.names.sites.contains(window.site.as_str()) {
+                let what = format!("unknown site `{}`", window.site);
+                let why = "a maintenance window is at a site of [[site]]".to_owned();
+                self.faults.push(Fault::on_line(ESTATE_FILE, window.line, &what, why));
+            }
         }
         let sited: BTreeSet<&str> =
             estate.zones.iter().filter(|z| z.site.is_some()).map(|z| z.id.as_str()).collect();

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `schema.cedarschema` | the words policies may use |
 //! | `policies/*.cedar` | permits and forbids; `@id`, `@mode`, `@evidence`, `@reason` and obligations |
-//! | `estate.toml` | sites, zones, owners, devices, services, service groups, recorded conduits |
+//! | `estate.toml` | packs, sites, zones, owners, devices, services, service groups, recorded conduits, maintenance windows |
 //! | `tests.toml` | must allow, must deny, reaches at most N |
 //! | `claims.toml` | standing claims: this class never reaches that one |
 //! | `exceptions.toml` | expiring grants with owner and reason |
@@ -14,19 +14,23 @@
 //! [`parse`] refuses a folder with any fault as a whole; [`Folder::files`] writes one.
 
 mod check;
+mod hours;
 mod read;
 pub(crate) mod write;
+mod zone;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use model::inspect::Scope;
 use model::observation::Transport;
-use model::ruleset::Mode;
 use model::{Assurance, DeviceId, Mac, ServiceId, SiteId, Timestamp};
 
 use crate::Fault;
 use crate::language::Policy;
+
+pub use hours::{Maintenance, Weekday};
+pub use zone::{SECURITY_LEVEL_MAX, Treatment, Treatments, Zone};
 
 /// Schema file.
 pub const SCHEMA_FILE: &str = "schema.cedarschema";
@@ -68,6 +72,8 @@ pub struct Folder {
 /// What exists, as `estate.toml` tells it.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Estate {
+    /// Shipped policy packs that hold here too, by name.
+    pub packs: Vec<String>,
     /// What the draft was learnt from.
     pub observed: Option<Observed>,
     /// Teams.
@@ -84,6 +90,8 @@ pub struct Estate {
     pub groups: Vec<Group>,
     /// Recorded use behind each permit.
     pub conduits: Vec<Conduit>,
+    /// Announced maintenance windows.
+    pub maintenance: Vec<Maintenance>,
 }
 
 /// Observation span.
@@ -113,23 +121,6 @@ pub struct Owner {
 pub struct Site {
     /// Id.
     pub id: SiteId,
-}
-
-/// A zone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Zone {
-    /// Id: `SITE/CLASS/SUBNET`, or `external`, `groups`.
-    pub id: String,
-    /// Site; none for destinations outside the estate.
-    pub site: Option<SiteId>,
-    /// Class: `cameras`.
-    pub class: String,
-    /// Subnet, for people.
-    pub subnet: String,
-    /// Shadow or enforce.
-    pub mode: Mode,
-    /// Owner of its devices unless they name their own; "" when nobody is.
-    pub owner: String,
 }
 
 /// A device.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use model::inspect::Scope;
@@ -14,8 +15,8 @@ use toml::Spanned;
 
 use super::{
     CLAIMS_FILE, Claim, Conduit, Device, ESTATE_FILE, EXCEPTIONS_FILE, Estate, Exception, FORMAT,
-    Folder, Group, Observed, Owner, PathTest, ReachTest, SCHEMA_FILE, Service, Site, TESTS_FILE,
-    Tests, Zone, check,
+    Folder, Group, Maintenance, Observed, Owner, PathTest, ReachTest, SCHEMA_FILE,
+    SECURITY_LEVEL_MAX, Service, Site, TESTS_FILE, Tests, Treatments, Weekday, Zone, check,
 };
 use crate::fault::position;
 use crate::{Fault, cedar};
@@ -132,6 +133,21 @@ impl<'t> File<'t> {
         raw.iter().filter_map(|item| self.value(item, &read)).collect()
     }
 
+    /// A small number within bounds; `None` where there is none or after recording the fault.
+    fn within(
+        &mut self,
+        raw: Option<&Spanned<i64>>,
+        bounds: RangeInclusive<u8>,
+        why: &str,
+    ) -> Option<u8> {
+        let raw = raw?;
+        let inside = u8::try_from(*raw.get_ref()).ok().filter(|n| bounds.contains(n));
+        if inside.is_none() {
+            self.fault(raw, "out of range", format!("{} is not: {why}", raw.get_ref()));
+        }
+        inside
+    }
+
     fn filled(&mut self, raw: &Spanned<String>, why: &str) -> String {
         if raw.get_ref().trim().is_empty() {
             self.fault(raw, "empty value", why.to_owned());
@@ -177,6 +193,8 @@ type Text = Spanned<String>;
 #[serde(deny_unknown_fields)]
 struct RawEstate {
     format: Text,
+    #[serde(default)]
+    packs: Vec<Text>,
     observed: Option<RawObserved>,
     #[serde(default)]
     owner: Vec<RawOwner>,
@@ -192,6 +210,8 @@ struct RawEstate {
     group: Vec<RawGroup>,
     #[serde(default)]
     conduit: Vec<RawConduit>,
+    #[serde(default)]
+    maintenance: Vec<RawMaintenance>,
 }
 
 #[derive(Deserialize)]
@@ -228,8 +248,12 @@ struct RawZone {
     #[serde(default)]
     subnet: String,
     mode: Option<Text>,
+    share: Option<Spanned<i64>>,
+    security_level: Option<Spanned<i64>>,
     #[serde(default)]
     owner: String,
+    #[serde(default)]
+    treatment: Treatments,
 }
 
 #[derive(Deserialize)]
@@ -296,6 +320,15 @@ struct RawConduit {
     last_seen: Text,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawMaintenance {
+    site: Text,
+    days: Spanned<Vec<Text>>,
+    from: Spanned<i64>,
+    to: Spanned<i64>,
+}
+
 fn estate(text: &str) -> Result<Estate, Vec<Fault>> {
     let (mut file, raw) = File::read::<RawEstate>(ESTATE_FILE, text)?;
     if raw.format.get_ref() != FORMAT {
@@ -331,7 +364,21 @@ fn estate(text: &str) -> Result<Estate, Vec<Fault>> {
         })
         .collect();
     let conduits = raw.conduit.into_iter().filter_map(|raw| conduit(&mut file, raw)).collect();
-    file.finish(Estate { observed, owners, sites, zones, devices, services, groups, conduits })
+    let packs = raw.packs.iter().map(|raw| file.filled(raw, "name a pack")).collect();
+    let maintenance =
+        raw.maintenance.iter().filter_map(|raw| maintenance(&mut file, raw)).collect();
+    file.finish(Estate {
+        packs,
+        observed,
+        owners,
+        sites,
+        zones,
+        devices,
+        services,
+        groups,
+        conduits,
+        maintenance,
+    })
 }
 
 fn zone(file: &mut File<'_>, raw: RawZone) -> Option<Zone> {
@@ -349,8 +396,26 @@ fn zone(file: &mut File<'_>, raw: RawZone) -> Option<Zone> {
         class: file.filled(&raw.class, "claims and drafts go by class"),
         subnet: raw.subnet,
         mode,
+        share: file.within(raw.share.as_ref(), 0..=100, "a share is a percentage, 0 to 100"),
+        security_level: file.within(
+            raw.security_level.as_ref(),
+            0..=SECURITY_LEVEL_MAX,
+            "security levels are 0 to 4 (IEC 62443-3-3)",
+        ),
         owner: raw.owner,
+        treatment: raw.treatment,
     })
+}
+
+fn maintenance(file: &mut File<'_>, raw: &RawMaintenance) -> Option<Maintenance> {
+    if raw.days.get_ref().is_empty() {
+        file.fault(&raw.days, "no days", "a window needs at least one day: \"sat\"".to_owned());
+    }
+    let site = file.value(&raw.site, site_id);
+    let days = file.values(raw.days.get_ref(), word::<Weekday>);
+    let from = file.within(Some(&raw.from), 0..=23, "a window starts at an hour from 0 to 23");
+    let to = file.within(Some(&raw.to), 1..=24, "a window ends at an hour from 1 to 24");
+    Some(Maintenance { line: file.line(&raw.site), site: site?, days, from: from?, to: to? })
 }
 
 fn device(file: &mut File<'_>, raw: RawDevice) -> Option<Device> {

@@ -87,6 +87,7 @@ fn estate(estate: &Estate) -> String {
     let mut t = Toml(String::new());
     t.comment("What exists. Fill in `owner`: a device whose owner is \"\" stays out of sensitive services.");
     t.text("format", FORMAT);
+    t.list("packs", &estate.packs);
     if let Some(observed) = &estate.observed {
         t.table("[observed]");
         t.text("first", &observed.first.to_string());
@@ -114,7 +115,22 @@ fn estate(estate: &Estate) -> String {
         t.text("class", &zone.class);
         t.text_unless("subnet", &zone.subnet, "");
         t.text("mode", mode_word(zone.mode));
+        if let Some(share) = zone.share {
+            t.raw("share", share);
+        }
+        if let Some(level) = zone.security_level {
+            t.raw("security_level", level);
+        }
         t.text("owner", &zone.owner);
+        let declared = zone.treatment.all();
+        if declared.iter().any(|(_, treatment)| treatment.is_some()) {
+            t.table("[zone.treatment]");
+        }
+        for (protocol, treatment) in declared {
+            if let Some(treatment) = treatment {
+                t.text(protocol, treatment.word());
+            }
+        }
     }
     devices(&mut t, estate);
     services(&mut t, estate);
@@ -132,6 +148,13 @@ fn estate(estate: &Estate) -> String {
         t.raw("flows", conduit.flows.min(i64::MAX as u64));
         t.text("first_seen", &conduit.first_seen.to_string());
         t.text("last_seen", &conduit.last_seen.to_string());
+    }
+    for window in &estate.maintenance {
+        t.table("[[maintenance]]");
+        t.text("site", window.site.as_str());
+        t.list("days", &window.days);
+        t.raw("from", window.from);
+        t.raw("to", window.to);
     }
     t.0
 }

@@ -6,7 +6,7 @@ use policy::check;
 use policy::compile::{CompileError, ruleset};
 use policy::draft::{DraftOptions, draft};
 use policy::evaluate::{Why, evaluate};
-use policy::folder::{self, Folder};
+use policy::folder::{self, Folder, Treatment, Weekday};
 use policy::lower::lower;
 
 use crate::sample::{TCP, at, warehouse};
@@ -58,6 +58,11 @@ fn faults_in_the_estate() {
         ("device = \"nvr\"", "device = \"nvx\"", "nvx", "unknown device `nvx`"),
         ("owner = \"\"", "owner = \"nobody\"", "nobody", "unknown owner"),
         ("rule = \"nvr-", "rule = \"nvx-", "nvx-", "unknown policy"),
+        ("mode = \"enforce\"", "share = 101", "share = 101", "101 is not: a share"),
+        ("mode = \"enforce\"", "security_level = 5", "level = 5", "security levels are 0 to 4"),
+        ("owner = \"\"", "treatment = { mdns = \"maybe\" }", "= \"maybe\"", "unknown variant"),
+        ("owner = \"\"", "treatment = { slp = \"deny\" }", "{ slp", "unknown field"),
+        ("[observed]", "packs = [\"retail\", \"retail\"]\n[observed]", "packs", "duplicate pack"),
     ] {
         check_fault(&changed(file, from, to), file, at, what);
     }
@@ -79,10 +84,56 @@ fn faults_in_the_estate() {
             "mars",
             "unknown site `mars`",
         ),
+        (
+            "[[maintenance]]\nsite = \"mars\"\ndays = [\"sat\"]\nfrom = 1\nto = 2\n",
+            "mars",
+            "unknown site `mars`",
+        ),
+        (
+            "[[maintenance]]\nsite = \"main\"\ndays = []\nfrom = 1\nto = 2\n",
+            "days",
+            "at least one day",
+        ),
+        (
+            "[[maintenance]]\nsite = \"main\"\ndays = [\"noday\"]\nfrom = 1\nto = 2\n",
+            "noday",
+            "unknown variant",
+        ),
+        (
+            "[[maintenance]]\nsite = \"main\"\ndays = [\"sat\"]\nfrom = 24\nto = 2\n",
+            "from = 24",
+            "hour from 0 to 23",
+        ),
         ("[[zone]]\nid = \"z\"\nklass = \"tills\"\n", "klass", "klass"),
     ] {
         check_fault(&added(file, text), file, at, what);
     }
+}
+
+#[test]
+fn what_a_zone_declares_is_read_and_written() {
+    let mut files = changed(
+        "estate.toml",
+        "mode = \"enforce\"",
+        "mode = \"enforce\"\nshare = 20\nsecurity_level = 3\ntreatment = { mdns = \"within-zone\", goose = \"permit\" }",
+    );
+    let text = files.get_mut("estate.toml").unwrap();
+    *text = text.replacen("[observed]", "packs = [\"retail\"]\n[observed]", 1);
+    text.push_str(
+        "[[maintenance]]\nsite = \"main\"\ndays = [\"sat\", \"sun\"]\nfrom = 22\nto = 4\n",
+    );
+    let mut read = parsed(&files);
+    let zone = read.estate.zones.first().unwrap();
+    assert_eq!((zone.share, zone.security_level), (Some(20), Some(3)));
+    assert_eq!(zone.treatment.mdns, Some(Treatment::WithinZone));
+    assert_eq!((zone.treatment.goose, zone.treatment.ssdp), (Some(Treatment::Permit), None));
+    assert_eq!(read.estate.packs, ["retail"]);
+    assert!(read.estate.maintenance.first().unwrap().covers(Weekday::Monday, 3));
+    let mut again = parsed(&read.files());
+    for window in read.estate.maintenance.iter_mut().chain(&mut again.estate.maintenance) {
+        window.line = 0;
+    }
+    assert_eq!(again.estate, read.estate);
 }
 
 #[test]
