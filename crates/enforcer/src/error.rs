@@ -70,6 +70,9 @@ pub enum EnforceError {
         /// What is wrong with the answer.
         why: String,
     },
+    /// The kernel, over netlink.
+    #[error(transparent)]
+    Netlink(#[from] crate::netlink::NetlinkError),
     /// Some other failure of the system.
     #[error("cannot {doing}: {source}")]
     Io {

@@ -12,6 +12,7 @@
 //! * [`Fence`]: one enforcement point: apply, read back, verify, remove.
 //! * [`judge()`]: what a ruleset says about one flow; probes of the kernel are compared with it.
 //! * [`contain`]: makes neighbours on one subnet pass the fence too.
+//! * [`cut`]: ends the open flows of a device or of a closed path.
 //! * [`netlink`]: how the kernel is talked to.
 //! * [`runner`]: how the system's programs are called, here or in another network namespace.
 //!
@@ -24,7 +25,9 @@
 //! advertisements are passed between devices unchecked where a ruleset has IPv6 members (IPv4 ARP
 //! senders are checked).
 
+mod clock;
 pub mod contain;
+pub mod cut;
 mod error;
 mod fence;
 mod json;
