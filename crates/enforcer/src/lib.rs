@@ -13,6 +13,7 @@
 //! * [`judge()`]: what a ruleset says about one flow; probes of the kernel are compared with it.
 //! * [`contain`]: makes neighbours on one subnet pass the fence too.
 //! * [`cut`]: ends the open flows of a device or of a closed path.
+//! * [`verdict`]: what the fence did, packet by packet, and why.
 //! * [`netlink`]: how the kernel is talked to.
 //! * [`runner`]: how the system's programs are called, here or in another network namespace.
 //!
@@ -36,6 +37,7 @@ pub mod netlink;
 pub mod plan;
 mod render;
 pub mod runner;
+pub mod verdict;
 pub mod verify;
 
 pub use error::{EnforceError, Invalid};

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::observation::Transport;
+use crate::ruleset::ClassId;
 use crate::{DeviceId, Mac, SiteId, Timestamp};
 
 /// Schema of a verdict.
@@ -199,8 +200,11 @@ impl fmt::Display for Differs {
 /// Who can say what a ruleset makes of a flow: the reference interpreter does, for those who only
 /// know what the kernel did.
 pub trait Explain {
-    /// What decides about a flow, or comes nearest.
+    /// What decides about a flow of a device, or comes nearest.
     fn explain(&self, from: (Mac, IpAddr), to: IpAddr, transport: Transport, port: u16) -> Why;
+
+    /// As [`Explain::explain`], for a source whose class is known already.
+    fn explain_class(&self, from: ClassId, to: IpAddr, transport: Transport, port: u16) -> Why;
 }
 
 /// A gap in the log, counted.

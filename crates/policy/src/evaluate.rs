@@ -237,13 +237,34 @@ impl Explain for Evaluator<'_> {
         transport: Transport,
         port: u16,
     ) -> model::verdict::Why {
-        let out = model::verdict::Why::default();
-        match self.evaluate(from, to, transport, port).why {
-            Why::Rule(rule) => model::verdict::Why { rule: Some(rule), ..out },
-            Why::Exception(name) => model::verdict::Why { exception: Some(name), ..out },
-            Why::Nearest { rule, differs } => {
-                model::verdict::Why { nearest: rule, differs: Some(differs), ..out }
-            }
+        told(self.evaluate(from, to, transport, port).why)
+    }
+
+    fn explain_class(
+        &self,
+        from: ClassId,
+        to: IpAddr,
+        transport: Transport,
+        port: u16,
+    ) -> model::verdict::Why {
+        let to = self.destination(to);
+        let covers =
+            |p: &&&Permit| p.transport == transport && (p.first_port..=p.last_port).contains(&port);
+        let here = to.and_then(|to| self.permits.get(&(from, to))).into_iter().flatten();
+        told(match here.clone().find(covers) {
+            Some(permit) => Why::Rule(permit.rule.clone()),
+            None => self.nearest(from, to, transport, port),
+        })
+    }
+}
+
+fn told(why: Why) -> model::verdict::Why {
+    let out = model::verdict::Why::default();
+    match why {
+        Why::Rule(rule) => model::verdict::Why { rule: Some(rule), ..out },
+        Why::Exception(name) => model::verdict::Why { exception: Some(name), ..out },
+        Why::Nearest { rule, differs } => {
+            model::verdict::Why { nearest: rule, differs: Some(differs), ..out }
         }
     }
 }
