@@ -17,12 +17,15 @@ pub struct Permitted {
     /// By family and prefix length, longest first; `None` for networks of the site and groups,
     /// whose addresses are nobody's.
     prefixes: BTreeMap<(bool, Reverse<u8>), HashMap<IpAddr, Option<ClassId>>>,
-    permits: HashMap<(ClassId, ClassId), Vec<(Transport, u16, u16)>>,
+    permits: HashMap<(ClassId, ClassId), Vec<Ports>>,
     /// Source classes with permits to names: only the kernel knows the addresses.
-    names: HashMap<ClassId, Vec<(Transport, u16, u16)>>,
+    names: HashMap<ClassId, Vec<Ports>>,
     shadow: BTreeSet<ClassId>,
     exceptions: BTreeSet<(IpAddr, IpAddr)>,
 }
+
+/// Transport, first port, last port.
+type Ports = (Transport, u16, u16);
 
 impl Permitted {
     /// Builds the look-ups; `site` as in [`crate::Options::site`].
@@ -78,7 +81,7 @@ impl Permitted {
             return true;
         }
         let (transport, port) = flow.service();
-        let covers = |(t, first, last): &(Transport, u16, u16)| {
+        let covers = |(t, first, last): &Ports| {
             let port = transport == Transport::Icmp || (*first..=*last).contains(&port);
             *t == transport && port
         };

@@ -279,7 +279,9 @@ pub(crate) mod tests {
         for end in 16..whole.len() {
             let mut cut = whole[..end].to_vec();
             cut[..4].copy_from_slice(&u32::try_from(end).unwrap().to_ne_bytes());
-            Messages::new(&cut).for_each(|message| drop(Seen::read(&message)));
+            for message in Messages::new(&cut) {
+                let _ = Seen::read(&message);
+            }
         }
     }
 }
