@@ -467,7 +467,7 @@ fn device(spec: &Spec, netns: Netns) -> Device {
     }
 }
 
-fn ip(netns: &Netns, batch: &str) -> Result<(), LabError> {
+pub(crate) fn ip(netns: &Netns, batch: &str) -> Result<(), LabError> {
     let doing = || format!("set up links of {}", netns.name());
     let output = netns.run(&["ip", "-batch", "-"], batch);
     let output = output.map_err(|error| LabError::failed(doing(), error))?;
@@ -475,7 +475,7 @@ fn ip(netns: &Netns, batch: &str) -> Result<(), LabError> {
 }
 
 /// Settings belong to the namespace of the thread that opens the file.
-fn settings(netns: &Netns, settings: &[(&str, &str)]) -> Result<(), LabError> {
+pub(crate) fn settings(netns: &Netns, settings: &[(&str, &str)]) -> Result<(), LabError> {
     let write = |(key, value): &(&str, &str)| {
         let path = format!("/proc/sys/{key}");
         let result = netns.enter(|| fs::write(&path, value)).and_then(|result| result);
@@ -505,12 +505,12 @@ fn table_has_listener(port: u16) -> bool {
 
 /// Our small files; removed on drop.
 #[derive(Debug)]
-struct Directory(PathBuf);
+pub(crate) struct Directory(pub(crate) PathBuf);
 
 const PREFIX: &str = "ringfence-lab-";
 
 impl Directory {
-    fn new(tag: &str) -> Result<Self, LabError> {
+    pub(crate) fn new(tag: &str) -> Result<Self, LabError> {
         let path = std::env::temp_dir().join(format!("{PREFIX}{tag}"));
         let failed = |e: io::Error| LabError::failed(format!("make {}", path.display()), e);
         // A leftover of an earlier process with our number would be a stranger's: start clean.
@@ -528,11 +528,11 @@ impl Directory {
         Ok(directory)
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<(), LabError> {
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<(), LabError> {
         let path = self.file(name);
         fs::write(&path, text).map_err(|e| LabError::failed(format!("write {}", path.display()), e))
     }
@@ -545,7 +545,7 @@ impl Drop for Directory {
 }
 
 /// Removes directories of labs whose process is gone (it was killed).
-fn sweep() {
+pub(crate) fn sweep() {
     let Ok(entries) = fs::read_dir(std::env::temp_dir()) else {
         return;
     };

@@ -12,6 +12,7 @@
 //! * [`Netns`]: one namespace; run a closure or a program inside.
 //! * [`traffic`]: what the devices do all day; [`attack`]: what the camera does once taken over.
 //! * [`probe`]: who reaches whom, judged at the victim's own interface.
+//! * [`uplink`]: a smaller site with an outside world behind it, for names.
 //! * [`record`]: the bridge's traffic as a capture file.
 //! * [`privilege`], [`need`]: what a machine must have, and how tests say that it has not.
 //!
@@ -36,6 +37,7 @@ mod serve;
 mod slot;
 mod sys;
 pub mod traffic;
+pub mod uplink;
 pub mod wait;
 
 pub use build::{Device, Lab};
