@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use model::Mac;
 
+use crate::netlink::NetlinkError;
+
 /// Why a plan is not in force.
 #[derive(Debug, thiserror::Error)]
 pub enum EnforceError {
@@ -23,24 +25,48 @@ pub enum EnforceError {
     /// The kernel wants more privilege than this process has.
     #[error(
         "the kernel refused for lack of privilege: {said}; run as root, or in a user namespace \
-         (unshare --user --map-root-user --net)"
+         (unshare --user --map-root-user --net); a table that another living process owns cannot \
+         be changed"
     )]
     NotPermitted {
         /// What the program said.
         said: String,
     },
-    /// The kernel, or the nft program for it, refused the transaction. The old one stays in force.
-    #[error(
-        "the kernel refused line {line} (`{statement}`): {why}; the previous rules stay in force"
-    )]
+    /// The kernel refused a transaction. What was in force stays in force.
+    #[error("the kernel refused to {what}: {why}; the previous rules stay in force")]
     Refused {
-        /// Line of the rendered text, 1 for the first; 0 where none was named.
-        line: usize,
-        /// That line.
-        statement: String,
-        /// What was said about it.
+        /// What was asked: `add rule to chain judge_g7`.
+        what: String,
+        /// What the kernel said.
         why: String,
     },
+    /// Others change rules faster than ours can be put in force.
+    #[error(
+        "rules of this network namespace were changed by somebody else {tries} times while ours \
+         were being put in force; the previous rules stay in force: find out who (nft monitor)"
+    )]
+    Contended {
+        /// How often it was tried.
+        tries: usize,
+    },
+    /// This process has not put anything in force, or somebody else has put something else in
+    /// force since.
+    #[error("{in_force}, which this process did not apply or verify; apply a ruleset first")]
+    NotOurs {
+        /// What is in force, in words.
+        in_force: String,
+    },
+    /// A name permit that the ruleset in force does not have.
+    #[error("the ruleset in force has no name permit `{rule}` for {name}")]
+    NoSuchName {
+        /// The rule.
+        rule: String,
+        /// The DNS name.
+        name: String,
+    },
+    /// Something failed between us and the kernel.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
     /// The plan is older than what is in force.
     #[error(
         "generation {offered} is older than generation {in_force} in force; an enforcement point \
@@ -70,9 +96,6 @@ pub enum EnforceError {
         /// What is wrong with the answer.
         why: String,
     },
-    /// The kernel, over netlink.
-    #[error(transparent)]
-    Netlink(#[from] crate::netlink::NetlinkError),
     /// Some other failure of the system.
     #[error("cannot {doing}: {source}")]
     Io {
@@ -145,6 +168,12 @@ pub enum Invalid {
         first: u16,
         /// Last port.
         last: u16,
+    },
+    /// A rate that lets nothing through.
+    #[error("rule `{rule}` permits 0 flows per second; take the rule away, or name a rate from 1")]
+    Rate {
+        /// Rule name.
+        rule: String,
     },
     /// An exception between an IPv4 and an IPv6 address.
     #[error("exception `{name}` joins {from} and {to}: one is IPv4, the other IPv6")]

@@ -1,201 +1,210 @@
 //! One enforcement point.
 
+mod apply;
+mod change;
+mod read;
+
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::ruleset::Ruleset;
 
-use crate::json::{self, Listing};
-use crate::plan::{GENERATION, Options, Plan};
-use crate::render::{refused, transaction};
-use crate::runner::{Output, Runner, attempt, failure, first_line};
+use crate::EnforceError;
+use crate::netlink::{Batch, NetlinkError, Place, Protocol, Socket};
+use crate::nft::{self, held};
+use crate::plan::{Marker, Options, Plan};
 use crate::verify::{self, Difference, Verified};
-use crate::{EnforceError, Host};
 
-/// The tables of one name, in the network namespace that the runner reaches.
+pub use change::{Change, NameGrant};
+pub use read::{Denial, InForce};
+
+/// The tables of one name in one network namespace.
+///
+/// Clones share one socket. Where the kernel can, the tables belong to that socket: others cannot
+/// change them while it lives, and when it is gone the rules stay and the next fence claims them.
 #[derive(Clone, Debug)]
-pub struct Fence<R = Host> {
-    runner: R,
-    table: String,
+pub struct Fence {
+    inner: Arc<Inner>,
 }
 
-/// A transaction that the kernel took. Not yet verified.
+#[derive(Debug)]
+struct Inner {
+    place: Place,
+    table: String,
+    /// Held by whoever puts a ruleset in force, from its first message to its last.
+    applying: Mutex<()>,
+    session: Mutex<Session>,
+}
+
+/// What is shared with a fence's clones; locked for one exchange with the kernel at a time, so
+/// that answers to names need not wait for a whole ruleset.
+#[derive(Debug, Default)]
+struct Session {
+    socket: Option<Socket>,
+    /// What this process knows to be in force.
+    memory: Option<Memory>,
+}
+
+#[derive(Debug)]
+struct Memory {
+    plan: Plan,
+    /// Elements changed since, by family, set and key; `None`: taken away.
+    pending: BTreeMap<(&'static str, String, Vec<u8>), Option<change::Owned>>,
+    generation: u64,
+}
+
+/// A ruleset that is in force. Not yet verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
     /// Generation now in force.
     pub generation: u64,
     /// Generation it replaced.
     pub replaced: Option<u64>,
-    /// Elements sent.
+    /// Elements it consists of.
     pub elements: usize,
+    /// Elements that had to be sent: all of them, or those that differ.
+    pub sent: usize,
     /// Permits this enforcement point cannot carry, in words.
     pub unsupported: Vec<String>,
+    /// The tables are owned by this process.
+    pub owned: bool,
 }
 
-/// What the kernel holds and has counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct InForce {
-    /// Generation, where a fence is in force.
-    pub generation: Option<u64>,
-    /// Packets by named counter: `strangers`, `spoofed`, `denied_3`….
-    pub counters: BTreeMap<String, u64>,
-    /// What was denied (or would be, in shadow), most packets first.
-    pub denials: Vec<Denial>,
-    /// Packets that opened a flow, by comment of the element: the name of its rule or exception,
-    /// or several joined with a comma, cut to 120 bytes. 0 for a rule never used.
-    pub hits: BTreeMap<String, u64>,
-}
-
-/// A pair that no permit names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Denial {
-    /// Source address.
-    pub from: IpAddr,
-    /// Destination address.
-    pub to: IpAddr,
-    /// IP protocol number.
-    pub protocol: u8,
-    /// Destination port, where there are ports.
-    pub port: Option<u16>,
-    /// Packets.
-    pub packets: u64,
-}
-
-impl<R: Runner> Fence<R> {
-    /// The fence named `table` that `runner` reaches.
-    pub fn new(runner: R, table: &str) -> Self {
-        Self { runner, table: table.to_owned() }
+impl Fence {
+    /// The fence named `table` in `place`. Nothing is asked of the kernel yet.
+    pub fn new(place: Place, table: &str) -> Self {
+        let (applying, session) = (Mutex::default(), Mutex::default());
+        Self { inner: Arc::new(Inner { place, table: table.to_owned(), applying, session }) }
     }
 
-    /// Replaces what is in force by `ruleset`, in one transaction: all of it or nothing.
+    /// Puts `ruleset` in force in the place of what is: all of it or nothing, for every packet.
+    ///
+    /// Where only devices, exceptions or single permits differ from what this process put in
+    /// force, only the difference is sent, in one transaction. Else the new generation is built
+    /// beside the old one, switched to in one small transaction, and the old one taken away.
     ///
     /// Refuses a generation older than the one read back from the kernel. The same generation may
     /// be applied again: that repairs drift.
     pub fn apply(&self, ruleset: &Ruleset, options: &Options) -> Result<Applied, EnforceError> {
-        let options = Options { table: self.table.clone(), ..options.clone() };
+        let options = self.named(options);
         let plan = Plan::new(ruleset, &options)?;
-        let standing = self.standing()?;
-        let replaced = standing.iter().filter_map(|(_, _, generation)| *generation).max();
-        if let Some(in_force) = replaced.filter(|in_force| *in_force > plan.generation) {
-            return Err(EnforceError::Stale { offered: plan.generation, in_force });
-        }
-        let text = transaction(&plan, &standing);
-        let argv = ["nft", "-f", "-"];
-        let output = attempt(&self.runner, &argv, &text)?;
-        if output.code != 0 {
-            return Err(match failure(&argv, &output) {
-                EnforceError::Failed { said, .. } => refused(&text, &said),
-                other => other,
-            });
-        }
-        Ok(Applied {
-            generation: plan.generation,
-            replaced,
-            elements: plan.sets().map(|(_, set)| set.elements.len()).sum(),
-            unsupported: plan.unsupported,
-        })
+        let _one_at_a_time = self.inner.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        self.put_in_force(plan, ruleset, &options)
     }
 
-    /// Reads the kernel back and compares it with `ruleset`: every element, every rule.
+    /// Reads the kernel back and compares it with `ruleset`: generation, rules, definitions and
+    /// counts of sets; all elements of sets up to [`verify::LISTED_MAX`], and of larger ones
+    /// [`verify::SAMPLE`] by key.
     pub fn verify(
         &self,
         ruleset: &Ruleset,
         options: &Options,
     ) -> Result<Result<Verified, Vec<Difference>>, EnforceError> {
-        let options = Options { table: self.table.clone(), ..options.clone() };
-        let plan = Plan::new(ruleset, &options)?;
-        let reference = verify::reference(&self.runner, &plan)?;
-        let mut held = BTreeMap::new();
-        for table in &plan.tables {
-            if let Some(listing) = self.list(table.family, &[])? {
-                held.insert(table.family.to_owned(), listing);
-            }
-        }
-        Ok(verify::compare(&plan, &reference, &held))
+        self.compare(ruleset, options, verify::SAMPLE)
     }
 
-    /// What is in force, and what it has counted.
-    pub fn read(&self) -> Result<InForce, EnforceError> {
-        let mut out = InForce::default();
-        for family in ["inet", "bridge"] {
-            let Some(listing) = self.list(family, &[])? else {
-                continue;
-            };
-            out.generation = out.generation.max(generation_of(&listing));
-            for (name, packets) in &listing.counters {
-                *out.counters.entry(name.clone()).or_default() += packets;
-            }
-            for (name, set) in &listing.sets {
-                let remembered = name.starts_with("denied");
-                for (key, element) in &set.elements {
-                    if remembered {
-                        out.denials.extend(denial(key, element.packets));
-                    } else if element.value.starts_with("goto ") && !element.comment.is_empty() {
-                        *out.hits.entry(element.comment.clone()).or_default() += element.packets;
-                    }
-                }
-            }
+    /// The same with every element of every set, by key: seconds for a million.
+    pub fn verify_all(
+        &self,
+        ruleset: &Ruleset,
+        options: &Options,
+    ) -> Result<Result<Verified, Vec<Difference>>, EnforceError> {
+        self.compare(ruleset, options, usize::MAX)
+    }
+
+    fn compare(
+        &self,
+        ruleset: &Ruleset,
+        options: &Options,
+        sample: usize,
+    ) -> Result<Result<Verified, Vec<Difference>>, EnforceError> {
+        let options = self.named(options);
+        let mut plan = Plan::new(ruleset, &options)?;
+        let mut session = self.session()?;
+        let compared = verify::compare(session.socket()?, &mut plan, sample)?;
+        if compared.is_ok() {
+            let generation = plan.generation;
+            session.memory = Some(Memory { plan, pending: BTreeMap::new(), generation });
         }
-        out.denials
-            .sort_by_key(|d| (std::cmp::Reverse(d.packets), d.from, d.to, d.protocol, d.port));
-        Ok(out)
+        Ok(compared)
     }
 
     /// Takes the fence away. That it is already gone is fine.
     pub fn remove(&self) -> Result<(), EnforceError> {
-        let standing = self.standing()?;
-        if standing.is_empty() {
-            return Ok(());
-        }
-        let lines =
-            standing.iter().map(|(family, name, _)| format!("delete table {family} {name}\n"));
-        let text: String = lines.collect();
-        crate::runner::must(&self.runner, &["nft", "-f", "-"], &text).map(|_| ())
-    }
-
-    /// Our tables in the kernel: family, name, generation.
-    fn standing(&self) -> Result<Vec<(String, String, Option<u64>)>, EnforceError> {
-        let mut out = Vec::new();
-        for family in ["inet", "bridge"] {
-            if let Some(listing) = self.list(family, &["-t"])? {
-                out.push((family.to_owned(), self.table.clone(), generation_of(&listing)));
+        let mut session = self.session()?;
+        let mut batch = Batch::new(nft::SUBSYSTEM);
+        for family in FAMILIES {
+            if let Some(flags) = held::table(session.socket()?, family, &self.inner.table)? {
+                let tag = crate::plan::Tag::first(0);
+                let target = nft::write::Target { family, table: &self.inner.table, tag: &tag };
+                if flags & PERSISTENT != 0 {
+                    // An orphan must be claimed before it can be taken away.
+                    target.table(&mut batch, OWNED | PERSISTENT, false);
+                }
+                target.delete_table(&mut batch);
             }
         }
-        Ok(out)
+        session.memory = None;
+        session.commit(&mut batch, None)
     }
 
-    fn list(&self, family: &str, extra: &[&str]) -> Result<Option<Listing>, EnforceError> {
-        let mut argv = vec!["nft", "-j", "-n"];
-        argv.extend_from_slice(extra);
-        argv.extend(["list", "table", family, &self.table]);
-        let output = attempt(&self.runner, &argv, "")?;
-        if absent(&output) {
-            return Ok(None);
+    fn named(&self, options: &Options) -> Options {
+        Options { table: self.inner.table.clone(), ..options.clone() }
+    }
+
+    /// The shared socket, opened when it is first needed.
+    fn session(&self) -> Result<MutexGuard<'_, Session>, EnforceError> {
+        let mut session = self.inner.session.lock().unwrap_or_else(PoisonError::into_inner);
+        if session.socket.is_none() {
+            session.socket = Some(Socket::open(Protocol::Netfilter, &self.inner.place)?);
         }
-        if output.code != 0 {
-            return Err(failure(&argv, &output));
-        }
-        let unreadable = |why| EnforceError::Unreadable { command: argv.join(" "), why };
-        let mut tables = json::listing(&output.stdout).map_err(unreadable)?;
-        Ok(Some(tables.remove(family).unwrap_or_default()))
+        Ok(session)
     }
 }
 
-fn absent(output: &Output) -> bool {
-    output.code != 0 && first_line(&output.stderr).contains("No such file or directory")
+impl Session {
+    fn socket(&mut self) -> Result<&mut Socket, NetlinkError> {
+        self.socket.as_mut().ok_or(NetlinkError::Unreadable("the socket is closed"))
+    }
+
+    /// Sends a transaction; a refusal says what was refused.
+    fn commit(&mut self, batch: &mut Batch, id: Option<u32>) -> Result<(), EnforceError> {
+        let sent = self.socket()?.commit(batch, id);
+        sent.map_err(|error| told(batch, error))
+    }
 }
 
-fn generation_of(listing: &Listing) -> Option<u64> {
-    let numbers =
-        listing.chains.keys().filter_map(|name| name.strip_prefix(GENERATION)?.parse().ok());
-    numbers.max()
+/// Both families a fence may have a table in.
+pub(crate) const FAMILIES: [&str; 2] = ["inet", "bridge"];
+/// `NFT_TABLE_F_OWNER`, `NFT_TABLE_F_PERSIST`.
+const OWNED: u32 = 2;
+const PERSISTENT: u32 = 4;
+
+/// The generation in force, as the chains of a table tell it.
+pub(crate) fn marker<'a>(chains: impl Iterator<Item = &'a String>) -> Option<Marker> {
+    chains.filter_map(|name| Marker::parse(name)).max()
 }
 
-fn denial(key: &str, packets: u64) -> Option<Denial> {
-    let mut parts = key.split(" . ");
-    let from = parts.next()?.parse().ok()?;
-    let to = parts.next()?.parse().ok()?;
-    let protocol = parts.next()?.parse().ok()?;
-    let port = parts.next().and_then(|port| port.parse().ok());
-    Some(Denial { from, to, protocol, port, packets })
+/// What was refused, in words.
+fn told(batch: &Batch, error: NetlinkError) -> EnforceError {
+    if error.is_denied() {
+        return EnforceError::NotPermitted { said: error.to_string() };
+    }
+    let NetlinkError::Refused { index, why, source } = &error else {
+        return EnforceError::Netlink(error);
+    };
+    let message = index.and_then(|index| batch.message(index));
+    let what = message.map_or("put the transaction in force".to_owned(), |message| {
+        let name = message.netfilter().and_then(|(_, _, attributes)| {
+            let kind = match message.code() {
+                nft::message::NEW_TABLE | nft::message::DELETE_TABLE => 1,
+                nft::message::NEW_CHAIN | nft::message::DELETE_CHAIN => 3,
+                _ => 2,
+            };
+            attributes.text(kind)
+        });
+        format!("{} {}", nft::word(message.code()), name.unwrap_or_default())
+    });
+    let why = why.as_ref().map_or(source.to_string(), |why| format!("{source} ({why})"));
+    EnforceError::Refused { what, why }
 }

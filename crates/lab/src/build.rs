@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use enforcer::contain::{self, Isolated, Method};
+use enforcer::netlink::Place;
 use enforcer::runner::Runner;
 use enforcer::{Fence, Options};
 use model::observation::Transport;
@@ -153,8 +154,8 @@ impl Lab {
     }
 
     /// The gateway's enforcement point.
-    pub fn fence(&self) -> Fence<Netns> {
-        Fence::new(self.gateway().clone(), "ringfence")
+    pub fn fence(&self) -> Fence {
+        Fence::new(Place::netns(&self.gateway().path()), "ringfence")
     }
 
     /// Options for [`Lab::fence`].

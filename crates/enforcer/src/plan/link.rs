@@ -3,40 +3,65 @@
 use model::observation::Transport;
 use model::ruleset::{Mode, Ruleset};
 
-use super::{Chain, Options, Plan, Set, Table};
+use super::elements::Value;
+use super::key::{Key, Type};
+use super::rule::{ACCEPT, DROP, Field, Part, Rule, Way, goto};
+use super::{Chain, Options, Plan, Set, Table, comment_text};
+
+const ETHER_IP: u16 = 0x0800;
+const ETHER_IP6: u16 = 0x86dd;
+const ETHER_ARP: u16 = 0x0806;
 
 /// Frames between bridge ports that are not IP: ARP senders must be members, the rest needs a
 /// permit of transport `link`, whose "ports" are EtherTypes.
 pub(super) fn table(ruleset: &Ruleset, options: &Options, plan: &mut Plan) -> Table {
-    let bite = if plan.shadow_only { "accept" } else { "drop" };
-    let mut bound = Set::new("bound4", "ether_addr . ipv4_addr", None);
-    let mut shadow = Set::new("shadow", "ether_addr", None);
+    let bite = if plan.shadow_only { ACCEPT } else { DROP };
+    let mut bound = Set::new("bound4", &[Type::Ether, Type::Ip4], None);
+    let mut shadow = Set::new("shadow", &[Type::Ether], None);
     for m in &ruleset.members {
         if m.ip.is_ipv4() {
-            bound.insert(format!("{} . {}", m.mac, m.ip), "", m.device.as_str());
+            bound.add(&Key::new().mac(m.mac).ip(m.ip), Value::None, m.device.as_str());
         }
         if ruleset.classes.get(&m.class).is_some_and(|class| class.mode == Mode::Shadow) {
-            shadow.insert(m.mac.to_string(), "", m.device.as_str());
+            shadow.add(&Key::new().mac(m.mac), Value::None, m.device.as_str());
         }
     }
     let [pairs, groups] = link_sets(ruleset, plan);
-    let per_port = |what: &str| {
-        let rules = options.ports.iter().map(|port| format!("iifname \"{port}\" {what}\n"));
-        rules.collect::<String>()
+    let mut sets = vec![bound, shadow, pairs, groups];
+    sets.iter_mut().for_each(|set| set.elements.sort(comment_text));
+
+    let ether = |kind: u16| Part::Is(Field::EtherType, kind.to_be_bytes().to_vec());
+    let count = |name: &str| Part::Count(name.to_owned());
+    let within = |fields: &[Field], set: &str| Part::In(fields.to_vec(), set.to_owned());
+    let arp = [Field::ArpSenderEther, Field::ArpSenderIp];
+    let neighbours = vec![
+        vec![within(&arp, "bound4"), ACCEPT],
+        vec![Part::Is(Field::ArpSenderIp, vec![0; 4]), ACCEPT],
+        vec![count("arp_spoofed"), bite.clone()],
+    ];
+    let pair = [Field::EtherSource, Field::EtherDestination, Field::EtherType];
+    let group = |kind: u8| {
+        let to_group = Part::Is(Field::PacketType, vec![kind]);
+        vec![to_group, within(&[Field::EtherSource, Field::EtherType], "group"), ACCEPT]
     };
-    let neighbours = format!(
-        "arp saddr ether . arp saddr ip @bound4 accept
-         arp saddr ip 0.0.0.0 accept
-         counter name \"arp_spoofed\" {bite}"
-    );
-    let between = format!(
-        "ether type {{ ip, ip6 }} accept
-         ether type arp goto neighbours
-         ether saddr . ether daddr . ether type @frame accept
-         meta pkttype {{ broadcast, multicast }} ether saddr . ether type @group accept
-         ether saddr @shadow counter name \"frames\" accept
-         counter name \"frames\" {bite}"
-    );
+    let between = vec![
+        vec![ether(ETHER_IP), ACCEPT],
+        vec![ether(ETHER_IP6), ACCEPT],
+        vec![ether(ETHER_ARP), goto("neighbours")],
+        vec![within(&pair, "frame"), ACCEPT],
+        group(1),
+        group(2),
+        vec![within(&[Field::EtherSource], "shadow"), count("frames"), ACCEPT],
+        vec![count("frames"), bite],
+    ];
+    let per_port = |then: &[Part]| -> Vec<Rule> {
+        let of = |port: &String| {
+            let mut rule = vec![Part::Interface(Way::In, port.clone())];
+            rule.extend_from_slice(then);
+            rule
+        };
+        options.ports.iter().map(of).collect()
+    };
     let probes = "address probes (RFC 5227) have no sender address yet";
     Table {
         family: "bridge",
@@ -45,13 +70,13 @@ pub(super) fn table(ruleset: &Ruleset, options: &Options, plan: &mut Plan) -> Ta
             ("arp_spoofed".to_owned(), "ARP whose sender pair is no member's".to_owned()),
             ("frames".to_owned(), "frames neither IP nor ARP nor permitted".to_owned()),
         ],
-        sets: vec![bound, shadow, pairs, groups],
+        sets,
         chains: vec![
             Chain::generation(plan),
-            Chain::new("neighbours", probes, &neighbours),
-            Chain::new("between", "IP is judged by the inet table", &between),
-            Chain::base("input", &per_port("ether type arp goto neighbours")),
-            Chain::base("forward", &per_port("goto between")),
+            Chain::new("neighbours", probes, neighbours),
+            Chain::new("between", "IP is judged by the inet table", between),
+            Chain::base("input", per_port(&[ether(ETHER_ARP), goto("neighbours")])),
+            Chain::base("forward", per_port(&[goto("between")])),
         ],
     }
 }
@@ -61,8 +86,8 @@ const ETHERTYPES_MAX: u16 = 16;
 
 /// Permitted (sender, receiver, EtherType) triples, and (sender, EtherType) to groups.
 fn link_sets(ruleset: &Ruleset, plan: &mut Plan) -> [Set; 2] {
-    let mut pairs = Set::new("frame", "ether_addr . ether_addr . ether_type", None);
-    let mut groups = Set::new("group", "ether_addr . ether_type", None);
+    let mut pairs = Set::new("frame", &[Type::Ether, Type::Ether, Type::EtherType], None);
+    let mut groups = Set::new("group", &[Type::Ether, Type::EtherType], None);
     let of = |class| ruleset.members.iter().filter(move |m| m.class == class).map(|m| m.mac);
     for permit in ruleset.permits.iter().filter(|p| p.transport == Transport::Link) {
         if permit.last_port - permit.first_port >= ETHERTYPES_MAX {
@@ -72,9 +97,10 @@ fn link_sets(ruleset: &Ruleset, plan: &mut Plan) -> [Set; 2] {
         }
         for kind in permit.first_port..=permit.last_port {
             for from in of(permit.from) {
-                groups.insert(format!("{from} . {kind}"), "", &permit.rule);
+                let sender = Key::new().mac(from);
+                groups.add(&sender.clone().port(kind), Value::None, &permit.rule);
                 for to in of(permit.to) {
-                    pairs.insert(format!("{from} . {to} . {kind}"), "", &permit.rule);
+                    pairs.add(&sender.clone().mac(to).port(kind), Value::None, &permit.rule);
                 }
             }
         }

@@ -6,56 +6,144 @@ use std::net::IpAddr;
 use model::observation::Transport;
 use model::ruleset::{ClassId, Permit, Ruleset};
 
-use super::{BOUND, FAMILIES, Options, Set};
+use super::elements::{Element, Value};
+use super::key::{Key, Type};
+use super::terms::Detours;
+use super::{BOUND, Data, Dynamic, FAMILIES, Options, Set, comment_text};
 use crate::Invalid;
 
-pub(super) fn inet(ruleset: &Ruleset, options: &Options) -> Result<Vec<Set>, Invalid> {
-    let mut sets = Vec::new();
-    for (suffix, _, v4) in FAMILIES {
-        let named = |name: &str| format!("{name}{suffix}");
-        let pick = |one, other| if v4 { one } else { other };
-        let address = pick("ipv4_addr", "ipv6_addr");
-        let pair = pick("ether_addr . ipv4_addr", "ether_addr . ipv6_addr");
-        let mut bound = Set::new(&named(BOUND), pair, None);
-        let mut member = Set::new(&named("member"), address, Some("mark"));
+const PORT_KEY: &[Type] = &[Type::Mark, Type::Protocol, Type::Port];
+const PORTLESS_KEY: &[Type] = &[Type::Mark, Type::Protocol];
+/// Ports one name permit may span as single elements; a wider range but not all is told.
+pub(crate) const NAME_PORTS_MAX: u16 = 16;
+
+pub(super) fn inet(
+    ruleset: &Ruleset,
+    options: &Options,
+    detours: &mut Detours,
+    stamp: u32,
+) -> Result<Vec<Set>, Invalid> {
+    let mut sets = fixed(stamp);
+    for family in &FAMILIES {
+        let v4 = family.v4;
+        let mut bound = Set::new(&family.named(BOUND), family.pair, None);
+        let mut member = Set::new(&family.named("member"), family.address, Some(Data::Mark));
         for m in ruleset.members.iter().filter(|m| m.ip.is_ipv4() == v4) {
-            bound.insert(format!("{} . {}", m.mac, m.ip), "", m.device.as_str());
-            member.insert(m.ip.to_string(), m.class.0.to_string(), m.device.as_str());
+            bound.add(&Key::new().mac(m.mac).ip(m.ip), Value::None, m.device.as_str());
+            member.add(&Key::new().ip(m.ip), Value::Mark(m.class.0), "");
         }
-        let mut peer = Set::new(&named("peer"), address, Some("mark"));
-        peer.flags = "interval";
+        check_one_class(&member, ruleset)?;
+        let mut peer = Set::new(&family.named("peer"), family.address, Some(Data::Mark));
+        peer.interval();
         for (first, last, class) in disjoint(ruleset, options, v4)? {
-            let key = if first == last { first.to_string() } else { format!("{first}-{last}") };
-            peer.insert(key, class.0.to_string(), "");
+            peer.add_range(&Key::new().ip(first), &Key::new().ip(last), Value::Mark(class.0), "");
         }
-        let full = pick(
-            "ipv4_addr . ipv4_addr . inet_proto . inet_service",
-            "ipv6_addr . ipv6_addr . inet_proto . inet_service",
-        );
-        let portless =
-            pick("ipv4_addr . ipv4_addr . inet_proto", "ipv6_addr . ipv6_addr . inet_proto");
-        let mut except = Set::new(&named("except"), full, Some("verdict"));
-        let mut except_any = Set::new(&named("except_any"), portless, Some("verdict"));
+        let verdict = Some(Data::Verdict);
+        let mut except = Set::new(&family.named("except"), family.full, verdict);
+        let mut except_any = Set::new(&family.named("except_any"), family.portless, verdict);
         fill_exceptions(ruleset, options, v4, &mut except, &mut except_any);
-        let mut denied = Set::new(&named("denied"), full, None);
-        let mut denied_any = Set::new(&named("denied_any"), portless, None);
-        for set in [&mut denied, &mut denied_any] {
-            set.flags = "dynamic,timeout";
+        sets.extend([bound, member, peer, except, except_any]);
+        if !ruleset.names.is_empty() {
+            for (name, key) in [("name", family.name_full), ("name_any", family.name_portless)] {
+                let mut set = Set::new(&family.named(name), key, verdict);
+                (set.timeout, set.counted, set.learned) = (true, true, true);
+                sets.push(set);
+            }
         }
-        sets.extend([bound, member, peer, except, except_any, denied, denied_any]);
+        let remembered = [("denied", super::DENIALS_MAX, 3_600), ("seen", super::SEEN_MAX, 60)];
+        let used = if options.log_group.is_some() { 2 } else { 1 };
+        for (name, size, timeout_s) in remembered.into_iter().take(used) {
+            for (name, key) in
+                [(name.to_owned(), family.full), (format!("{name}_any"), family.portless)]
+            {
+                let mut set = Set::new(&family.named(&name), key, None);
+                set.dynamic = Some(Dynamic { size, timeout_s });
+                sets.push(set);
+            }
+        }
     }
     for (name, target) in [("source", "from"), ("origin", "back")] {
-        let mut dispatch = Set::new(name, "mark", Some("verdict"));
-        dispatch.structural = true;
+        let mut dispatch = Set::new(name, &[Type::Mark], Some(Data::Verdict));
         for id in ruleset.classes.keys() {
-            dispatch.insert(id.0.to_string(), format!("goto {target}_{}", id.0), "");
+            let chain = format!("{target}_{}", id.0);
+            dispatch.add(&Key::new().mark(id.0), Value::Goto(&chain), "");
         }
         sets.push(dispatch);
     }
+    for permit in &ruleset.names {
+        detours.add_name(permit);
+    }
+    let mut by_class: BTreeMap<ClassId, [Vec<&Permit>; 2]> = BTreeMap::new();
+    for (list, permits) in [&ruleset.permits, &ruleset.proposed].into_iter().enumerate() {
+        for permit in permits.iter().filter(|permit| permit.transport != Transport::Link) {
+            let lists = by_class.entry(permit.from).or_default();
+            lists.get_mut(list).into_iter().for_each(|list| list.push(permit));
+        }
+    }
     for id in ruleset.classes.keys() {
-        sets.extend(permit_sets(*id, ruleset));
+        let [permits, proposed] = by_class.remove(id).unwrap_or_default();
+        sets.extend(port_maps(["exact", "any", "range"], *id, &permits, &mut |permits| {
+            detours.add_permits(*id, permits)
+        }));
+        if !proposed.is_empty() {
+            let names = ["maybe_exact", "maybe_any", "maybe_range"];
+            sets.extend(port_maps(names, *id, &proposed, &mut |permits| {
+                let rule = permits.first().map_or("", |permit| permit.rule.as_str());
+                detours.add_proposed(*id, rule)
+            }));
+        }
+    }
+    for set in &mut sets {
+        set.elements.sort(comment_text);
     }
     Ok(sets)
+}
+
+/// Small sets of numbers that rules refer to, and the stamp of this generation's flows.
+fn fixed(stamp: u32) -> Vec<Set> {
+    let numbers = |name: &str, key: &'static [Type], numbers: &[u8]| {
+        let mut set = Set::new(name, key, None);
+        for number in numbers {
+            set.add(&Key::new().byte(*number), Value::None, "");
+        }
+        set
+    };
+    let mut stamps = Set::new("stamp", &[Type::Family], Some(Data::Mark));
+    for family in [2, 10] {
+        stamps.add(&Key::new().byte(family), Value::Mark(stamp), "");
+    }
+    let mut open = Set::new("open", &[Type::Mark], None);
+    open.add(&Key::new().mark(stamp), Value::None, "");
+    // A change puts the new stamp beside the old before it takes that away.
+    (stamps.size, open.size) = (Some(16), Some(16));
+    vec![
+        stamps,
+        open,
+        numbers("with_ports", &[Type::Protocol], &[6, 17]),
+        numbers("icmp", &[Type::Protocol], &[1, 58]),
+        // Neighbour solicitation and advertisement; those and router solicitation; MLD (RFC 3810).
+        numbers("discovery", &[Type::Icmp6], &[135, 136]),
+        numbers("discovery_local", &[Type::Icmp6], &[133, 135, 136]),
+        numbers("listeners", &[Type::Icmp6], &[131, 132, 143]),
+    ]
+}
+
+fn check_one_class(member: &Set, ruleset: &Ruleset) -> Result<(), Invalid> {
+    // Duplicates are rare: the whole comparison is only made where there is one.
+    let mut sorted = member.elements.clone();
+    sorted.sort(str::to_owned);
+    if sorted.len() == member.elements.len() {
+        return Ok(());
+    }
+    let mut class_of: BTreeMap<IpAddr, ClassId> = BTreeMap::new();
+    for member in &ruleset.members {
+        let other = *class_of.entry(member.ip).or_insert(member.class);
+        if other != member.class {
+            let (one, other) = (other.0, member.class.0);
+            return Err(Invalid::TwoClasses { ip: member.ip.to_string(), one, other });
+        }
+    }
+    Ok(())
 }
 
 fn fill_exceptions(
@@ -66,9 +154,9 @@ fn fill_exceptions(
     except_any: &mut Set,
 ) {
     for set in [&mut *except, &mut *except_any] {
-        set.flags = "timeout";
-        set.counted = true;
+        (set.timeout, set.counted) = (true, true);
     }
+    let mut longest: BTreeMap<(bool, Key), (u32, Vec<&str>)> = BTreeMap::new();
     for e in ruleset.exceptions.iter().filter(|e| e.from.is_ipv4() == v4) {
         let left = e.expires.seconds_since(options.now);
         if left < 1.0 {
@@ -79,66 +167,98 @@ fn fill_exceptions(
             clippy::cast_sign_loss,
             reason = "positive here; a saturated float is a long time as well"
         )]
-        let seconds = (left as u64).min(400_000_000);
+        let seconds = (left as u32).min(400_000_000);
         for protocol in protocols(e.transport, e.port, e.port) {
-            let pair = format!("{} . {} . {protocol}", e.from, e.to);
-            let (set, key) = match e.transport {
-                Transport::Tcp | Transport::Udp => (&mut *except, format!("{pair} . {}", e.port)),
-                _ => (&mut *except_any, pair),
-            };
-            set.insert(key.clone(), "goto granted", &e.name);
-            if let Some(element) = set.elements.get_mut(&key) {
-                let longer = element.timeout_s.unwrap_or(0).max(seconds);
-                element.timeout_s = Some(longer);
-            }
+            let key = Key::new().ip(e.from).ip(e.to).byte(protocol);
+            let ports = matches!(e.transport, Transport::Tcp | Transport::Udp);
+            let key = if ports { key.port(e.port) } else { key };
+            let (longest, names) = longest.entry((ports, key)).or_default();
+            *longest = seconds.max(*longest);
+            names.push(&e.name);
         }
+    }
+    for ((ports, key), (seconds, names)) in longest {
+        let set = if ports { &mut *except } else { &mut *except_any };
+        let comment = joined(names);
+        set.elements.push(Element {
+            key: key.bytes(),
+            end: None,
+            value: Value::Goto("granted"),
+            timeout_s: Some(seconds),
+            comment: &comment,
+        });
     }
 }
 
-/// The three maps of one source class.
-fn permit_sets(id: ClassId, ruleset: &Ruleset) -> [Set; 3] {
-    let named = |name: &str| format!("{name}_{}", id.0);
-    let ports = "mark . inet_proto . inet_service";
-    let mut exact = Set::new(&named("exact"), ports, Some("verdict"));
-    let mut any = Set::new(&named("any"), "mark . inet_proto", Some("verdict"));
-    let mut range = Set::new(&named("range"), ports, Some("verdict"));
-    range.flags = "interval";
-    let mut ranges: BTreeMap<(u32, u16), Vec<&Permit>> = BTreeMap::new();
-    for permit in ruleset.permits.iter().filter(|permit| permit.from == id) {
+/// The three maps of one source class: exact port, any port, port range. `target` names the chain
+/// for a flow that all of some permits allow.
+fn port_maps(
+    names: [&str; 3],
+    id: ClassId,
+    permits: &[&Permit],
+    target: &mut dyn FnMut(&[&Permit]) -> String,
+) -> [Set; 3] {
+    let [exact, any, range] = names.map(|name| format!("{name}_{}", id.0));
+    let mut exact = Set::new(&exact, PORT_KEY, Some(Data::Verdict));
+    let mut any = Set::new(&any, PORTLESS_KEY, Some(Data::Verdict));
+    let mut range = Set::new(&range, PORT_KEY, Some(Data::Verdict));
+    range.interval();
+    let mut singles: BTreeMap<(u32, u8, u16), Vec<&Permit>> = BTreeMap::new();
+    let mut wholes: BTreeMap<(u32, u8), Vec<&Permit>> = BTreeMap::new();
+    let mut ranges: BTreeMap<(u32, u8), Vec<&Permit>> = BTreeMap::new();
+    for permit in permits {
         let (first, last) = (permit.first_port, permit.last_port);
-        if permit.transport == Transport::Link {
-            continue; // The link-layer table's.
-        }
         let has_ports = matches!(permit.transport, Transport::Tcp | Transport::Udp);
         for protocol in protocols(permit.transport, first, last) {
             let to = permit.to.0;
             if !has_ports || (first == 0 && last == u16::MAX) {
-                any.insert(format!("{to} . {protocol}"), "goto allowed", &permit.rule);
+                wholes.entry((to, protocol)).or_default().push(permit);
             } else if first == last {
-                let key = format!("{to} . {protocol} . {first}");
-                exact.insert(key, "goto allowed", &permit.rule);
+                singles.entry((to, protocol, first)).or_default().push(permit);
             } else {
                 ranges.entry((to, protocol)).or_default().push(permit);
             }
         }
     }
-    for ((to, protocol), mut permits) in ranges {
-        // Overlapping intervals are refused by the kernel; all say `allowed`, so they unite.
-        permits.sort_by_key(|permit| (permit.first_port, permit.last_port));
-        let mut united: Vec<(u16, u16, Vec<&str>)> = Vec::new();
+    let rules = |permits: &[&Permit]| {
+        let mut names: Vec<&str> = Vec::new();
         for permit in permits {
-            match united.last_mut() {
-                Some((_, last, rules)) if permit.first_port <= last.saturating_add(1) => {
-                    *last = permit.last_port.max(*last);
-                    rules.push(&permit.rule);
-                }
-                _ => united.push((permit.first_port, permit.last_port, vec![&permit.rule])),
+            if !names.contains(&permit.rule.as_str()) {
+                names.push(&permit.rule);
             }
         }
-        for (first, last, rules) in united {
-            for rule in rules {
-                range.insert(format!("{to} . {protocol} . {first}-{last}"), "goto allowed", rule);
+        joined(names)
+    };
+    for ((to, protocol, port), permits) in &singles {
+        let key = Key::new().mark(*to).byte(*protocol).port(*port);
+        exact.add(&key, Value::Goto(&target(permits)), &rules(permits));
+    }
+    for ((to, protocol), permits) in &wholes {
+        let key = Key::new().mark(*to).byte(*protocol);
+        any.add(&key, Value::Goto(&target(permits)), &rules(permits));
+    }
+    for ((to, protocol), mut permits) in ranges {
+        permits.sort_by_key(|permit| (permit.first_port, permit.last_port));
+        // Overlapping intervals are refused by the kernel: where the same follows, they unite;
+        // where not, they are cut.
+        let mut united: Vec<(u16, u16, String, Vec<&Permit>)> = Vec::new();
+        for (first, last, covering) in pieces(&permits) {
+            let chain = target(&covering);
+            match united.last_mut() {
+                Some((_, end, same, known))
+                    if end.checked_add(1) == Some(first) && *same == chain =>
+                {
+                    *end = last;
+                    let more = covering.into_iter().filter(|p| !known.contains(p));
+                    let more: Vec<_> = more.collect();
+                    known.extend(more);
+                }
+                _ => united.push((first, last, chain, covering)),
             }
+        }
+        for (first, last, chain, permits) in &united {
+            let key = |port| Key::new().ordered_mark(to).byte(protocol).port(port);
+            range.add_range(&key(*first), &key(*last), Value::Goto(chain), &rules(permits));
         }
     }
     for set in [&mut exact, &mut any, &mut range] {
@@ -147,17 +267,45 @@ fn permit_sets(id: ClassId, ruleset: &Ruleset) -> [Set; 3] {
     [exact, any, range]
 }
 
+/// Cuts overlapping port ranges into pieces that the same permits cover.
+fn pieces<'a>(permits: &[&'a Permit]) -> Vec<(u16, u16, Vec<&'a Permit>)> {
+    let mut cuts: Vec<u32> = permits
+        .iter()
+        .flat_map(|p| [u32::from(p.first_port), u32::from(p.last_port) + 1])
+        .collect();
+    cuts.sort_unstable();
+    cuts.dedup();
+    let mut out = Vec::new();
+    for (first, next) in cuts.iter().zip(cuts.iter().skip(1)) {
+        let (Ok(first), Ok(last)) = (u16::try_from(*first), u16::try_from(next - 1)) else {
+            continue;
+        };
+        let covers = |p: &&&Permit| p.first_port <= first && last <= p.last_port;
+        let covering: Vec<_> = permits.iter().filter(covers).copied().collect();
+        if !covering.is_empty() {
+            out.push((first, last, covering));
+        }
+    }
+    out
+}
+
+fn joined(names: Vec<&str>) -> String {
+    comment_text(&names.join(", "))
+}
+
 /// IP protocol numbers of a transport; for `ip` the "ports" are the numbers.
-fn protocols(transport: Transport, first: u16, last: u16) -> Vec<u16> {
+pub(crate) fn protocols(transport: Transport, first: u16, last: u16) -> Vec<u8> {
     match transport {
         Transport::Tcp => vec![6],
         Transport::Udp => vec![17],
         Transport::Icmp => vec![1, 58],
-        Transport::Ip => (first.min(255)..=last.min(255)).collect(),
+        Transport::Ip => {
+            let byte = |n: u16| u8::try_from(n).unwrap_or(u8::MAX);
+            (byte(first)..=byte(last)).collect()
+        }
         Transport::Link => Vec::new(),
     }
 }
-
 /// Peers as disjoint ranges, the more specific prefix winning. Group addresses and the site's own
 /// networks belong to nobody unless a prefix at least as specific says so.
 pub(super) fn disjoint(

@@ -140,8 +140,12 @@ fn the_more_specific_prefix_wins_and_nobody_owns_groups_or_the_site() {
         let spans: Vec<_> = plan
             .sets()
             .filter(|(family, set)| *family == "inet" && set.name.starts_with("peer"))
-            .flat_map(|(_, set)| &set.elements)
-            .map(|(key, element)| format!("{key}={}", element.value))
+            .flat_map(|(_, set)| set.elements.iter().map(move |element| (set, element)))
+            .map(|(set, element)| {
+                let key = super::key::key_text(set.key, element.key, element.end, true);
+                let super::Value::Mark(class) = element.value else { panic!("{element:?}") };
+                format!("{key}={class}")
+            })
             .collect();
         assert_eq!(spans, expect);
     };

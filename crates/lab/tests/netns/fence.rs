@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use enforcer::Runner;
 use enforcer::contain::Method;
 use lab::probe::{self, Outcome, Probe, Verdict};
 use lab::{Lab, attack, traffic};
@@ -301,8 +302,16 @@ fn netns_the_kernel_agrees_with_the_second_opinion() {
                 terms: Terms::default(),
             });
         }
-        lab.fence().apply(&ruleset, &options).unwrap();
-        lab.fence().verify(&ruleset, &options).unwrap().unwrap();
+        if generation == 1 {
+            lab.fence().apply(&ruleset, &options).unwrap();
+            lab.fence().verify(&ruleset, &options).unwrap().unwrap();
+        } else {
+            // The exported text judges alike.
+            lab.fence().remove().unwrap();
+            let text = enforcer::render(&ruleset, &options).unwrap();
+            let loaded = lab.gateway().run(&["nft", "-f", "-"], &text).unwrap();
+            assert_eq!(loaded.code, 0, "{}", loaded.stderr);
+        }
         let ip = |name: &str| lab.device(name).unwrap().ip.into();
         let expect = |probe: &Probe| {
             let (from, to) = (ip(&probe.from), ip(&probe.to));
