@@ -13,6 +13,7 @@
 //! * [`judge()`]: what a ruleset says about one flow; probes of the kernel are compared with it.
 //! * [`contain`]: makes neighbours on one subnet pass the fence too.
 //! * [`cut`]: ends the open flows of a device or of a closed path.
+//! * [`drift`]: keeps the fence what it was made, and names who changes it.
 //! * [`verdict`]: what the fence did, packet by packet, and why.
 //! * [`netlink`]: how the kernel is talked to.
 //! * [`runner`]: how the programs that containment needs are called, here or in another network
@@ -30,6 +31,7 @@
 mod clock;
 pub mod contain;
 pub mod cut;
+pub mod drift;
 mod error;
 mod fence;
 mod judge;
