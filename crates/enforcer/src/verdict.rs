@@ -137,18 +137,15 @@ fn taken(error: NetlinkError, group: u16) -> EnforceError {
 pub struct Gap {
     /// How many, by their numbers; 0 where the kernel only said that there were some.
     pub records: u64,
-    /// The socket's buffer was full.
+    /// The socket itself said so, and not only the numbers.
     pub overrun: bool,
 }
 
 impl Gap {
     /// The gap as a line of the log.
     pub fn line(self, at: Timestamp, site: SiteId) -> Lost {
-        let why = if self.overrun {
-            "the kernel's log buffer was full: verdicts came faster than they were read"
-        } else {
-            "the kernel could not hand these records over"
-        };
+        // The kernel's reason is the same with and without an error on the socket.
+        let why = "verdicts came faster than they were read: the kernel's log buffer was full";
         Lost { at, site, records: self.records, why: why.to_owned() }
     }
 }

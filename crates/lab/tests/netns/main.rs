@@ -4,6 +4,10 @@
 #[cfg(test)]
 mod begin;
 #[cfg(test)]
+mod cut;
+#[cfg(test)]
+mod drift;
+#[cfg(test)]
 mod estate;
 #[cfg(test)]
 mod fence;
@@ -13,3 +17,7 @@ mod kernel;
 mod leftovers;
 #[cfg(test)]
 mod netlink;
+#[cfg(test)]
+mod verdicts;
+#[cfg(test)]
+mod wires;

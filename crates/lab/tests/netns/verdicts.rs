@@ -1,0 +1,108 @@
+//! The kernel's log, read as verdicts.
+
+use std::net::{IpAddr, UdpSocket};
+use std::time::Duration;
+
+use enforcer::verdict::{Log, Seen};
+use lab::wait;
+use model::observation::Transport;
+
+use crate::wires::{Wires, address, address6};
+
+const RULES: &str = "table inet t { chain f { type filter hook forward priority 0; policy drop;
+    udp dport 53 log prefix \"rf:d:7:3:0\" group 9
+    tcp dport 80 log prefix \"rf:l:7:3:2\" group 9
+    icmp type echo-request log prefix \"somebody else\" group 9 } }";
+
+fn send(wires: &Wires, n: usize, to: IpAddr, port: u16, times: usize) {
+    let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let sent = wires.host(n).enter(|| {
+        let socket = UdpSocket::bind(any)?;
+        (0..times).try_for_each(|_| socket.send_to(b"x", (to, port)).map(drop))
+    });
+    sent.unwrap().unwrap();
+}
+
+/// What is read until `enough`.
+fn read(log: &mut Log, enough: impl Fn(&[(Seen, String)]) -> bool) -> Vec<(Seen, String)> {
+    let mut out = Vec::new();
+    let end = wait::now() + Duration::from_secs(20);
+    while !enough(&out) {
+        assert!(wait::now() < end, "not logged: {out:?}");
+        let gap = log.read(Duration::from_millis(200), |seen, links| {
+            let name = seen.interface_in.map_or(String::new(), |index| links.name(index));
+            out.push((seen.clone(), name));
+        });
+        assert_eq!(gap.unwrap(), None);
+    }
+    out
+}
+
+#[test]
+fn netns_logged_packets_are_read_with_all_that_the_kernel_knows() {
+    if !lab::need("netns_logged_packets_are_read_with_all_that_the_kernel_knows") {
+        return;
+    }
+    let wires = Wires::new("rf-log", 2);
+    wires.nft(RULES);
+    let mut log = Log::open(&wires.place(), 9).unwrap();
+    send(&wires, 1, address(2), 53, 1);
+    send(&wires, 1, address6(2), 53, 1);
+    let seen = read(&mut log, |seen| seen.len() >= 2);
+    for (n, (from, to)) in [(0, (address(1), address(2))), (1, (address6(1), address6(2)))] {
+        let (record, name) = &seen[n];
+        let packet = record.packet.unwrap();
+        assert_eq!((packet.from, packet.to), (Some(from), Some(to)));
+        assert_eq!((packet.transport, packet.port), (Transport::Udp, Some(53)));
+        assert_eq!(name, "w1");
+        assert!(record.sender.is_some() && record.at.is_some(), "{record:?}");
+        let prefix = record.prefix.unwrap();
+        assert_eq!((prefix.generation, prefix.class.0, prefix.rule), (7, 3, 0));
+    }
+    // Records of others in our group are counted, and are no verdicts.
+    let _ping = wires.ping(1, address(2));
+    let end = wait::now() + Duration::from_secs(20);
+    let counted = wait::until(end, || {
+        log.read(Duration::from_millis(100), |seen, _| panic!("{seen:?}")).unwrap();
+        log.foreign() > 0
+    });
+    assert!(counted.unwrap());
+    // One reader a group.
+    let error = Log::open(&wires.place(), 9).unwrap_err().to_string();
+    assert!(error.contains("NFLOG group 9") && error.contains("another program"), "{error}");
+}
+
+#[test]
+fn netns_records_that_nobody_read_are_counted() {
+    if !lab::need("netns_records_that_nobody_read_are_counted") {
+        return;
+    }
+    let wires = Wires::new("rf-lost", 2);
+    wires.nft(RULES);
+    let mut log = Log::open(&wires.place(), 9).unwrap();
+    // Nobody reads while more comes than the buffer holds.
+    let (mut sent, mut read, mut lost) = (0, 0, 0);
+    for _ in 0..4 {
+        send(&wires, 1, address(2), 53, 60_000);
+        sent += 60_000;
+    }
+    let end = wait::now() + Duration::from_secs(60);
+    let mut quiet = 0;
+    while quiet < 3 {
+        assert!(wait::now() < end, "{read} of {sent}");
+        let before = read;
+        let gap = log.read(Duration::from_millis(300), |_, _| read += 1).unwrap();
+        if let Some(gap) = gap {
+            lost += gap.records;
+        }
+        quiet = if read == before { quiet + 1 } else { 0 };
+        if quiet == 1 && sent == 240_000 {
+            // Behind a gap at the very end there is nothing to count by: one more.
+            send(&wires, 1, address(2), 53, 1);
+            sent += 1;
+        }
+    }
+    assert!(lost > 0, "nothing was lost: {read} of {sent}");
+    // What the wire or the sender dropped was never logged.
+    assert!(read + lost <= sent && read + lost > sent / 2, "{read} + {lost} of {sent}");
+}
