@@ -1,6 +1,7 @@
 //! What dissectors are told about a packet, and what they report.
 
 use std::borrow::Cow;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use model::observation::{BindingSource, EventKind, IdentifierKind};
@@ -166,9 +167,29 @@ pub trait Sink {
 
     /// A remembered number.
     fn recall(&mut self, key: u64) -> Option<u64>;
+
+    /// Whether this sender told this receiver the very same a short while ago; from now on it has.
+    /// `digest` stands for the bytes, see [`Sink::told`]. A sink that keeps no such record says no.
+    fn told_digest(&mut self, digest: u64) -> bool {
+        let _ = digest;
+        false
+    }
 }
 
 impl dyn Sink + '_ {
+    /// Whether the facts that these bytes of a message lead to were reported already, between the
+    /// same two ends: then reading them again can only repeat them. Asked before costly parts of a
+    /// message are read (a certificate, a fingerprint, a document), and only where what they give
+    /// is facts, each of which counts once, and no state. `what` keeps kinds of parts apart.
+    pub fn told(&mut self, what: &'static str, parts: &[&[u8]]) -> bool {
+        let mut hasher = rustc_hash::FxHasher::default();
+        what.hash(&mut hasher);
+        for part in parts {
+            part.hash(&mut hasher);
+        }
+        self.told_digest(hasher.finish())
+    }
+
     /// The sender said something about itself. Empty values are not facts.
     pub fn says<'v>(&mut self, field: &'static str, value: impl Into<Cow<'v, str>>) {
         self.about(About::Sender, field, value);

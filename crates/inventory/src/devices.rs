@@ -16,7 +16,7 @@ use crate::merge::{self, Merged};
 use crate::oui::Oui;
 use crate::owns::Owners;
 use crate::paths::{Ends, Paths, Target, has_ports, may_be_routed_host};
-use crate::rules::{Attribute, FactView};
+use crate::rules::{Attribute, FactView, Judge};
 use crate::{Knowledge, Resolved};
 
 /// Confidence in a machine's name as its designation.
@@ -67,8 +67,8 @@ pub(crate) fn resolve(graph: &mut Graph, knowledge: &Knowledge, ids: &mut dyn Id
     let assigned = assign_facts(graph, &owners, &merged);
     let mut resolved = Resolved::default();
     let mut blocks = Blocks::of(&knowledge.oui);
+    let mut judge = knowledge.rules.judge();
     let scene = Scene {
-        knowledge,
         owners: &owners,
         ports: &ports,
         assigned: &assigned,
@@ -76,7 +76,7 @@ pub(crate) fn resolve(graph: &mut Graph, knowledge: &Knowledge, ids: &mut dyn Id
         merged: &merged,
     };
     for cluster in clusters.iter().filter(|c| is_shown(c, &owners, &assigned)) {
-        resolved.devices.push(device(cluster, scene, &mut blocks));
+        resolved.devices.push(device(cluster, scene, &mut blocks, &mut judge));
     }
     tie_families(graph, &merged, &clusters, &ids_by_root, &mut resolved.devices);
     locate(graph, &merged, &ids_by_root, &mut resolved.devices);
@@ -283,7 +283,6 @@ impl Ports {
 /// What is known of all clusters when one of them becomes a device.
 #[derive(Clone, Copy)]
 struct Scene<'a> {
-    knowledge: &'a Knowledge,
     owners: &'a Owners,
     ports: &'a Ports,
     assigned: &'a BTreeMap<NodeId, Vec<&'a Said>>,
@@ -291,8 +290,13 @@ struct Scene<'a> {
     merged: &'a Merged,
 }
 
-fn device(cluster: &Cluster<'_>, scene: Scene<'_>, blocks: &mut Blocks<'_>) -> Device {
-    let Scene { knowledge, owners, ports, assigned, ids, merged } = scene;
+fn device(
+    cluster: &Cluster<'_>,
+    scene: Scene<'_>,
+    blocks: &mut Blocks<'_>,
+    judge: &mut Judge<'_>,
+) -> Device {
+    let Scene { owners, ports, assigned, ids, merged } = scene;
     let macs: Vec<Mac> = cluster
         .nodes
         .iter()
@@ -308,7 +312,7 @@ fn device(cluster: &Cluster<'_>, scene: Scene<'_>, blocks: &mut Blocks<'_>) -> D
     let views: Vec<FactView<'_>> =
         facts.iter().map(|f| FactView { field: &f.field, value: &f.value }).collect();
     let mut claims = Vec::new();
-    knowledge.rules.evaluate(&views, &mut claims);
+    judge.evaluate(&views, &mut claims);
     let mut beliefs = Beliefs::of(&claims, &facts);
 
     let packets_to_identity = beliefs.packets_until(Attribute::Model);

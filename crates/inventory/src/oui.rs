@@ -10,7 +10,6 @@
 //! ```
 
 use model::Mac;
-use rustc_hash::FxHashMap;
 
 /// Blocks a table may hold; the registry has about 60,000.
 pub const BLOCKS_MAX: usize = 1_000_000;
@@ -18,9 +17,11 @@ pub const BLOCKS_MAX: usize = 1_000_000;
 /// The table.
 #[derive(Clone, Debug, Default)]
 pub struct Oui {
-    names: Vec<Box<str>>,
-    /// Assignments by length of the prefix in bits, longest first, each sorted by prefix.
-    blocks: [Vec<(u64, u32)>; 3],
+    /// The table's text, in which the names are.
+    text: Box<str>,
+    /// Assignments by length of the prefix in bits, longest first, each sorted by prefix: the
+    /// prefix, and where its organisation's name begins and ends.
+    blocks: [Vec<(u64, u32, u32)>; 3],
 }
 
 /// Lengths of prefixes in bits, in the order of [`Oui::blocks`].
@@ -54,7 +55,6 @@ impl Oui {
     pub fn parse(table: &[u8]) -> Result<Self, OuiError> {
         let text = std::str::from_utf8(table).map_err(|_| OuiError::NotText)?;
         let mut oui = Self::default();
-        let mut interned: FxHashMap<&str, u32> = FxHashMap::default();
         let mut count = 0usize;
         for (number, line) in text.lines().enumerate() {
             let line = line.trim_end();
@@ -63,7 +63,12 @@ impl Oui {
             }
             let wrong = || OuiError::Line { line: number + 1 };
             let (prefix, name) = line.split_once('\t').ok_or_else(wrong)?;
+            // The line is a part of the text, and the name of the line.
+            let at = line.as_ptr().addr() - text.as_ptr().addr() + prefix.len() + 1;
+            let at = at + (name.len() - name.trim_start().len());
             let name = name.trim();
+            let place = (u32::try_from(at), u32::try_from(at + name.len()));
+            let (Ok(begin), Ok(end)) = place else { return Err(OuiError::TooMany) };
             let slot = match prefix.len() {
                 9 => 0,
                 7 => 1,
@@ -72,12 +77,7 @@ impl Oui {
             };
             let prefix = u64::from_str_radix(prefix, 16).map_err(|_| wrong())?;
             let blocks = oui.blocks.get_mut(slot).ok_or_else(wrong)?;
-            let next = u32::try_from(oui.names.len()).map_err(|_| OuiError::TooMany)?;
-            let index = *interned.entry(name).or_insert_with(|| {
-                oui.names.push(name.into());
-                next
-            });
-            blocks.push((prefix, index));
+            blocks.push((prefix, begin, end));
             count += 1;
             if name.is_empty() {
                 return Err(wrong());
@@ -88,15 +88,16 @@ impl Oui {
         }
         for blocks in &mut oui.blocks {
             // Stable, and the last of equal prefixes is kept.
-            blocks.sort_by_key(|(prefix, _)| *prefix);
+            blocks.sort_by_key(|(prefix, ..)| *prefix);
             blocks.dedup_by(|later, kept| {
                 let same = later.0 == kept.0;
                 if same {
-                    kept.1 = later.1;
+                    (kept.1, kept.2) = (later.1, later.2);
                 }
                 same
             });
         }
+        oui.text = text.into();
         Ok(oui)
     }
 
@@ -107,9 +108,9 @@ impl Oui {
         let address = mac.as_u64();
         BITS.iter().zip(&self.blocks).find_map(|(bits, blocks)| {
             let prefix = address >> (48 - bits);
-            let at = blocks.binary_search_by_key(&prefix, |(block, _)| *block).ok()?;
-            let (_, name) = blocks.get(at)?;
-            self.names.get(usize::try_from(*name).ok()?).map(AsRef::as_ref)
+            let at = blocks.binary_search_by_key(&prefix, |(block, ..)| *block).ok()?;
+            let (_, begin, end) = *blocks.get(at)?;
+            self.text.get(usize::try_from(begin).ok()?..usize::try_from(end).ok()?)
         })
     }
 

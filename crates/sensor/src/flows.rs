@@ -1,5 +1,6 @@
 //! Conversations: who talks to whom, at which port, and who called.
 
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -24,8 +25,27 @@ const UDP_IDLE_NANOS: i64 = 120_000_000_000;
 const SWEEP_AT_MIN: usize = 65_536;
 
 /// Both ends of a conversation, in an order that does not depend on who sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// Hashed and compared word by word: once per packet, so not through slices.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Key([u64; 5]);
+
+impl PartialEq for Key {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        let ([a, b, c, d, e], [v, w, x, y, z]) = (self.0, other.0);
+        (a ^ v) | (b ^ w) | (c ^ x) | (d ^ y) | (e ^ z) == 0
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.into_iter().for_each(|word| state.write_u64(word));
+    }
+}
 
 impl Key {
     /// The key, and whether `src` is its first end.

@@ -22,6 +22,8 @@ const NAMES_MAX: usize = 262_144;
 const SPOKEN_FOR_MAX: u16 = 1_024;
 /// Numbers kept per conversation for dissectors.
 const MEMORY_MAX: usize = 32;
+/// Slots of the record of parts already read; a power of two.
+const TOLD: usize = 1 << 15;
 /// A repeated claim of an address is reported again after this long.
 const CLAIM_EVERY_NANOS: i64 = 600_000_000_000;
 
@@ -40,6 +42,8 @@ pub(crate) struct Report {
     sensor: SensorId,
     inputs: Vec<Arc<str>>,
     seen: FxHashSet<u64>,
+    /// Parts of messages that were read already, see [`Sink::told_digest`].
+    told: Vec<u64>,
     values: FxHashMap<(LinkId, Option<IpAddr>, &'static str), u16>,
     spoken_for: FxHashMap<LinkId, u16>,
     interned: FxHashMap<&'static str, Arc<str>>,
@@ -56,6 +60,7 @@ impl Report {
             sensor,
             inputs: Vec::new(),
             seen: FxHashSet::default(),
+            told: vec![0; TOLD],
             values: FxHashMap::default(),
             spoken_for: FxHashMap::default(),
             interned: FxHashMap::default(),
@@ -337,5 +342,16 @@ impl Sink for Desk<'_> {
 
     fn recall(&mut self, key: u64) -> Option<u64> {
         self.memory.iter().find(|(k, _)| *k == key).map(|(_, v)| *v)
+    }
+
+    fn told_digest(&mut self, digest: u64) -> bool {
+        let period = self.moment.at.as_nanos().div_euclid(CLAIM_EVERY_NANOS);
+        let end = |side: &Side| (side.link, side.end.mac, side.end.ip);
+        let mut hasher = FxHasher::default();
+        (end(&self.src), end(&self.dst), period, digest).hash(&mut hasher);
+        let hash = hasher.finish();
+        #[expect(clippy::cast_possible_truncation, reason = "masked to the table's size")]
+        let slot = self.report.told.get_mut(hash as usize & (TOLD - 1));
+        slot.is_some_and(|slot| std::mem::replace(slot, hash) == hash)
     }
 }

@@ -4,8 +4,10 @@
 //! (BSD-3) only.
 
 use std::fmt::Write as _;
+use std::hash::{Hash, Hasher};
 
 use md5::Md5;
+use rustc_hash::FxHasher;
 use sha2::{Digest, Sha256};
 
 use crate::text::{clean, hex};
@@ -92,10 +94,15 @@ impl ClientHello<'_> {
             Carrier::Tls | Carrier::Dtls => ("tls.sni", "tls.alpn"),
         };
         if let Some(name) = self.server_name.and_then(lines::host_name) {
-            sink.says(sni, name.as_str());
+            if !sink.told(sni, &[name.as_bytes()]) {
+                sink.says(sni, name.as_str());
+            }
             sink.fact(About::Sender, Fact::ServerName { name: name.into() });
         }
         if !self.whole {
+            return;
+        }
+        if sink.told_digest(self.digest(carrier)) {
             return;
         }
         let protocols: Vec<_> = self.alpn.iter().take(8).map(|p| clean(p)).collect();
@@ -110,20 +117,31 @@ impl ClientHello<'_> {
         }
     }
 
+    /// Stands for all that fingerprints are made of.
+    fn digest(&self, carrier: Carrier) -> u64 {
+        let mut hasher = FxHasher::default();
+        ("hello", carrier as u8, self.version).hash(&mut hasher);
+        (&self.ciphers, &self.extensions, &self.groups).hash(&mut hasher);
+        (&self.point_formats, &self.signatures, &self.versions, &self.alpn).hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// The text whose MD5 is the JA3 fingerprint.
     fn ja3(&self) -> String {
-        let join = |values: &mut dyn Iterator<Item = u16>| {
-            let words: Vec<String> = values.map(|v| v.to_string()).collect();
-            words.join("-")
+        let mut text = String::with_capacity(512);
+        let _ = write!(text, "{}", self.version);
+        let mut list = |values: &mut dyn Iterator<Item = u16>| {
+            text.push(',');
+            for (i, value) in values.enumerate() {
+                let dash = if i == 0 { "" } else { "-" };
+                let _ = write!(text, "{dash}{value}");
+            }
         };
-        format!(
-            "{},{},{},{},{}",
-            self.version,
-            join(&mut plain(&self.ciphers)),
-            join(&mut plain(&self.extensions)),
-            join(&mut plain(&self.groups)),
-            join(&mut self.point_formats.iter().map(|f| u16::from(*f))),
-        )
+        list(&mut plain(&self.ciphers));
+        list(&mut plain(&self.extensions));
+        list(&mut plain(&self.groups));
+        list(&mut self.point_formats.iter().map(|f| u16::from(*f)));
+        text
     }
 
     fn ja4(&self, carrier: Carrier) -> String {
@@ -150,24 +168,28 @@ impl ClientHello<'_> {
             _ => "00",
         };
         let named = if self.extensions.contains(&0) { 'd' } else { 'i' };
-        let mut ciphers: Vec<String> = plain(&self.ciphers).map(hex4).collect();
+        let mut ciphers: Vec<u16> = plain(&self.ciphers).collect();
         let extension_count = plain(&self.extensions).count();
-        let mut extensions: Vec<String> =
-            plain(&self.extensions).filter(|e| !matches!(e, 0x0000 | 0x0010)).map(hex4).collect();
+        let mut extensions: Vec<u16> =
+            plain(&self.extensions).filter(|e| !matches!(e, 0x0000 | 0x0010)).collect();
         ciphers.sort_unstable();
         extensions.sort_unstable();
-        let signatures: Vec<String> = plain(&self.signatures).map(hex4).collect();
-        let mut listed = extensions.join(",");
-        if !signatures.is_empty() {
-            let _ = write!(listed, "_{}", signatures.join(","));
+        let mut listed = String::new();
+        if !extensions.is_empty() {
+            push_hex(&mut listed, extensions.iter().copied());
+            if plain(&self.signatures).next().is_some() {
+                listed.push('_');
+                push_hex(&mut listed, plain(&self.signatures));
+            }
         }
-        let listed = if extensions.is_empty() { String::new() } else { listed };
+        let mut offered = String::new();
+        push_hex(&mut offered, ciphers.iter().copied());
         format!(
             "{letter}{version}{named}{:02}{:02}{}_{}_{}",
             ciphers.len().min(99),
             extension_count.min(99),
             self.ja4_alpn(),
-            hash12(&ciphers.join(",")),
+            hash12(&offered),
             hash12(&listed),
         )
     }
@@ -237,8 +259,15 @@ fn u16s(bytes: &[u8]) -> Vec<u16> {
     bytes.chunks_exact(2).take(512).map(number).collect()
 }
 
-fn hex4(value: u16) -> String {
-    format!("{value:04x}")
+/// Four hex digits each, with commas between them.
+fn push_hex(text: &mut String, values: impl Iterator<Item = u16>) {
+    for (i, value) in values.enumerate() {
+        if i > 0 {
+            text.push(',');
+        }
+        let nibbles = [value >> 12, value >> 8 & 15, value >> 4 & 15, value & 15];
+        text.extend(nibbles.iter().filter_map(|n| char::from_digit(u32::from(*n), 16)));
+    }
 }
 
 fn hash12(text: &str) -> String {

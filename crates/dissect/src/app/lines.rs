@@ -1,6 +1,8 @@
 //! Messages made of a start line and header lines: HTTP/1 (RFC 9112 §2), RTSP (RFC 2326 §4) and
 //! SIP (RFC 3261 §7) share this shape, and what may be said about their parts.
 
+use memchr::memchr;
+
 /// Longest head that is waited for.
 pub(super) const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 128;
@@ -16,7 +18,7 @@ pub(super) enum Start<'a> {
 
 /// The first line without its end, and its length with it; `None` while the end is missing.
 pub(super) fn line(bytes: &[u8]) -> Option<(&[u8], usize)> {
-    let end = bytes.iter().position(|b| *b == b'\n')?;
+    let end = memchr(b'\n', bytes)?;
     let line = bytes.get(..end)?;
     Some((line.strip_suffix(b"\r").unwrap_or(line), end + 1))
 }
@@ -60,10 +62,25 @@ pub(super) fn start<'a>(line: &'a [u8], version: &str) -> Option<Start<'a>> {
     (named && tail.starts_with(version.as_bytes())).then_some(Start::Request(method, target))
 }
 
+/// Lines of a head, without their newlines.
+fn lines_of(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(head);
+    let next = move || {
+        let all = rest?;
+        let (line, behind) = match memchr(b'\n', all) {
+            Some(end) => (all.get(..end)?, Some(all.get(end + 1..)?)),
+            None => (all, None),
+        };
+        rest = behind;
+        Some(line)
+    };
+    std::iter::from_fn(next).take(HEADERS_MAX)
+}
+
 /// Header fields: name as written, value trimmed. Lines that are not fields are passed over.
 pub(super) fn headers(head: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
-    head.split(|b| *b == b'\n').take(HEADERS_MAX).filter_map(|line| {
-        let colon = line.iter().position(|b| *b == b':')?;
+    lines_of(head).filter_map(|line| {
+        let colon = memchr(b':', line)?;
         let name = std::str::from_utf8(line.get(..colon)?).ok()?.trim_end();
         let token = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         (!name.is_empty() && name.bytes().all(token))
@@ -79,7 +96,7 @@ pub(super) fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
             && line.get(colon..).is_some_and(|rest| rest.trim_ascii_start().starts_with(b":"))
     };
     // Most lines are told apart by their first bytes; the one that is left is read as all others.
-    let line = head.split(|b| *b == b'\n').take(HEADERS_MAX).find(named)?;
+    let line = lines_of(head).find(named)?;
     headers(line).map(|(_, value)| value).next()
 }
 
@@ -134,7 +151,10 @@ pub(super) fn is_password_name(name: &str) -> bool {
 /// Whether a word of lower-case letters stands somewhere in a name. Names are short and there are
 /// many of them: comparing in place is cheaper than preparing a search.
 fn has_word(name: &str, word: &str) -> bool {
-    name.as_bytes().windows(word.len()).any(|w| w.eq_ignore_ascii_case(word.as_bytes()))
+    let (name, word) = (name.as_bytes(), word.as_bytes());
+    let first = word.first().copied().unwrap_or_default();
+    name.windows(word.len())
+        .any(|w| w.first().is_some_and(|b| b | 0x20 == first) && w.eq_ignore_ascii_case(word))
 }
 
 /// Name/value pairs of a query or form.

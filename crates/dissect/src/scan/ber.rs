@@ -128,11 +128,20 @@ pub(crate) fn oid(body: &[u8]) -> Result<Vec<u32>, Malformed> {
 
 /// An object identifier as people write it: `1.3.6.1`.
 pub(crate) fn dotted(arcs: &[u32]) -> String {
-    arcs.iter().enumerate().fold(String::new(), |mut text, (i, arc)| {
-        let dot = if i == 0 { "" } else { "." };
-        let _ = write!(text, "{dot}{arc}");
-        text
-    })
+    let mut text = String::with_capacity(arcs.len() * 4);
+    for (i, arc) in arcs.iter().enumerate() {
+        if i > 0 {
+            text.push('.');
+        }
+        // Most arcs have one digit.
+        match char::from_digit(*arc, 10) {
+            Some(digit) => text.push(digit),
+            None => {
+                let _ = write!(text, "{arc}");
+            }
+        }
+    }
+    text
 }
 
 #[cfg(test)]

@@ -41,6 +41,11 @@ pub(crate) fn flatten(bytes: &[u8]) -> (Vec<Entry>, bool) {
     (entries, whole.is_ok())
 }
 
+/// Whether a whole document begins here.
+pub(crate) fn is_whole(bytes: &[u8]) -> bool {
+    document(bytes, &mut |_, _| {}).is_ok()
+}
+
 /// The value at `path`, if it is there.
 pub(crate) fn get<'a>(entries: &'a [Entry], path: &str) -> Option<&'a str> {
     entries.iter().find(|e| e.path == path).map(|e| e.value.as_str()).filter(|v| !v.is_empty())

@@ -128,7 +128,7 @@ fn zeroconf(types: &BTreeMap<String, Literal>, out: &mut Imported) {
                     when.push(test(&format!("mdns.txt.{}", key.to_lowercase()), &glob(value)));
                 }
             }
-            let pattern = format!("(?i)^{}(\\.local)?$", regex::escape(service));
+            let pattern = format!("(?i)^{}(\\.local)?$", regex_syntax::escape(service));
             add(out, domain, "mdns.service", &pattern, STRENGTH, when);
         }
     }
@@ -138,7 +138,7 @@ fn homekit(models: &BTreeMap<String, Literal>, out: &mut Imported) {
     for (model, to) in models {
         let domain = to.text().or_else(|| to.table()?.get("domain")?.text());
         if let Some(domain) = domain {
-            let pattern = format!("^{}( .*)?$", regex::escape(model));
+            let pattern = format!("^{}( .*)?$", regex_syntax::escape(model));
             let when = vec![test("mdns.service", r"^_hap\._(tcp|udp)")];
             add(out, domain, "mdns.txt.md", &pattern, STRENGTH, when);
         }
@@ -160,7 +160,7 @@ fn ssdp(domains: &BTreeMap<String, Literal>, out: &mut Imported) {
         for matcher in matchers.list().iter().filter_map(Literal::table) {
             let mut tests = FIELDS.iter().filter_map(|(theirs, ours)| {
                 let value = matcher.get(*theirs)?.text()?;
-                Some((*ours, format!("^{}$", regex::escape(value))))
+                Some((*ours, format!("^{}$", regex_syntax::escape(value))))
             });
             let Some((field, pattern)) = tests.next() else {
                 out.skip(domain, "none of its keys is a field");
@@ -226,7 +226,7 @@ fn glob(pattern: &str) -> String {
                 }
                 None => regex.push_str(r"\["),
             },
-            c => regex.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
+            c => regex.push_str(&regex_syntax::escape(c.encode_utf8(&mut [0; 4]))),
         }
     }
     regex.push('$');

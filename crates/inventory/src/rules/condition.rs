@@ -84,10 +84,6 @@ impl Probe {
     pub(super) fn accepts_fact(&self, fact: FactView<'_>) -> bool {
         self.fields.iter().any(|f| f.covers(fact.field)) && self.accepts(fact.value)
     }
-
-    fn holds(&self, facts: &Facts<'_>) -> bool {
-        self.fields.iter().any(|field| facts.of(field).any(|fact| self.accepts(fact.value)))
-    }
 }
 
 /// A test as a rule names it.
@@ -115,51 +111,4 @@ pub(super) fn fields(tests: &[Test]) -> impl Iterator<Item = &str> {
             Test::Inline(Inline { field: Text(names), .. }) => names.iter(),
         })
         .map(String::as_str)
-}
-
-/// What one device said, ordered by field.
-pub(super) struct Facts<'a> {
-    sorted: Vec<FactView<'a>>,
-}
-
-impl<'a> Facts<'a> {
-    pub(super) fn new(facts: &[FactView<'a>]) -> Self {
-        let mut sorted = facts.to_vec();
-        sorted.sort_unstable_by_key(|fact| fact.field);
-        Self { sorted }
-    }
-
-    fn of(&self, pattern: &FieldPattern) -> impl Iterator<Item = &FactView<'a>> {
-        let name = match pattern {
-            FieldPattern::Exact(name) | FieldPattern::Prefix(name) => name.as_str(),
-        };
-        let from = self.sorted.partition_point(|fact| fact.field < name);
-        let rest = self.sorted.get(from..).unwrap_or_default();
-        rest.iter().take_while(move |fact| pattern.covers(fact.field))
-    }
-}
-
-/// Conditions of one device, each tested once.
-pub(super) struct Verdicts<'a> {
-    facts: Facts<'a>,
-    conditions: &'a [Vec<Probe>],
-    known: Vec<Option<bool>>,
-}
-
-impl<'a> Verdicts<'a> {
-    pub(super) fn new(facts: &[FactView<'a>], conditions: &'a [Vec<Probe>]) -> Self {
-        Self { facts: Facts::new(facts), conditions, known: vec![None; conditions.len()] }
-    }
-
-    pub(super) fn holds(&mut self, condition: usize) -> bool {
-        if let Some(Some(known)) = self.known.get(condition) {
-            return *known;
-        }
-        let probes = self.conditions.get(condition).map(Vec::as_slice).unwrap_or_default();
-        let holds = probes.iter().any(|probe| probe.holds(&self.facts));
-        if let Some(slot) = self.known.get_mut(condition) {
-            *slot = Some(holds);
-        }
-        holds
-    }
 }

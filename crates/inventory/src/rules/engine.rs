@@ -1,15 +1,15 @@
-//! Evaluates rules over what one device said.
+//! All rules in force, and what they make of one fact.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-use regex::{Captures, RegexSet};
 use rustc_hash::FxHashMap;
 
 use super::compile::{self, Compiled, Except, How, Named, Tell};
-use super::condition::{FieldPattern, Probe, TestRef, Verdicts};
+use super::condition::{FieldPattern, Probe, TestRef};
 use super::format::{Inline, RuleError};
-use super::pattern::{self, Pattern};
+use super::judge::Judge;
+use super::pattern::{self, Groups, Pattern, Set};
 use super::{Attribute, Claim, FactView, RulePack};
 use crate::vendors;
 
@@ -20,7 +20,7 @@ const VALUE_CHARS_MAX: usize = 160;
 #[derive(Debug)]
 pub struct Rules {
     pub(super) rules: Vec<Ready>,
-    conditions: Vec<Vec<Probe>>,
+    pub(super) conditions: Vec<Vec<Probe>>,
     exact: FxHashMap<String, Bucket>,
     prefixes: FxHashMap<String, Bucket>,
 }
@@ -30,8 +30,19 @@ pub struct Rules {
 pub(super) struct Ready {
     pub(super) rule: Compiled,
     except: Vec<usize>,
-    when: Vec<usize>,
-    unless: Vec<usize>,
+    pub(super) when: Vec<usize>,
+    pub(super) unless: Vec<usize>,
+    /// What it tells needs the groups of its expression.
+    groups: bool,
+}
+
+/// A rule that a fact meets, its conditions on other facts aside.
+#[derive(Debug)]
+pub(super) struct Hit {
+    /// Index of the rule.
+    pub(super) rule: usize,
+    /// Attribute, value, strength.
+    pub(super) tells: Vec<(Attribute, String, f64)>,
 }
 
 /// The rules of one field.
@@ -41,7 +52,7 @@ struct Bucket {
     always: Vec<usize>,
     /// Tried where their expression is in the set of those that match.
     matching: Vec<usize>,
-    set: OnceLock<Option<RegexSet>>,
+    set: OnceLock<Option<Set>>,
 }
 
 /// A matched value, for templates.
@@ -49,7 +60,7 @@ struct Match<'v> {
     value: &'v str,
     key: Option<&'v str>,
     entry: Option<&'v str>,
-    captures: Option<Captures<'v>>,
+    groups: Option<Groups<'v>>,
 }
 
 impl Rules {
@@ -93,7 +104,8 @@ impl Rules {
                 };
                 bucket.or_default().add(index, &rule.how);
             }
-            rules.rules.push(Ready { rule, except, when, unless });
+            let groups = needs_groups(&rule);
+            rules.rules.push(Ready { rule, except, when, unless, groups });
         }
         Ok(rules)
     }
@@ -108,64 +120,65 @@ impl Rules {
         self.rules.is_empty()
     }
 
+    /// Evaluates for one device after the other.
+    pub fn judge(&self) -> Judge<'_> {
+        Judge::of(self)
+    }
+
     /// Adds what the rules conclude from all that one device said. The order of `facts` does not
     /// change what is claimed, only the order of the claims.
+    ///
+    /// For many devices, keep one [`Judge`]: it remembers what the rules make of each fact.
     pub fn evaluate(&self, facts: &[FactView<'_>], out: &mut Vec<Claim>) {
-        let mut verdicts = Verdicts::new(facts, &self.conditions);
-        for (index, fact) in facts.iter().enumerate() {
-            if let Some(bucket) = self.exact.get(fact.field) {
-                self.try_bucket(bucket, *fact, index, &mut verdicts, out);
-            }
-            for (dot, _) in fact.field.match_indices('.') {
-                let prefix = fact.field.get(..=dot).unwrap_or_default();
-                if let Some(bucket) = self.prefixes.get(prefix) {
-                    self.try_bucket(bucket, *fact, index, &mut verdicts, out);
-                }
-            }
-        }
+        Judge::of(self).evaluate(facts, out);
     }
 
-    fn try_bucket<'a>(
-        &'a self,
-        bucket: &Bucket,
-        fact: FactView<'a>,
-        index: usize,
-        verdicts: &mut Verdicts<'a>,
-        out: &mut Vec<Claim>,
-    ) {
-        let mut attempt = |rule: usize| {
+    /// The rules that a fact meets, in the order in which they are tried.
+    pub(super) fn hits(&self, fact: FactView<'_>) -> Vec<Hit> {
+        let mut hits = Vec::new();
+        if let Some(bucket) = self.exact.get(fact.field) {
+            self.try_bucket(bucket, fact, &mut hits);
+        }
+        for (dot, _) in fact.field.match_indices('.') {
+            let prefix = fact.field.get(..=dot).unwrap_or_default();
+            if let Some(bucket) = self.prefixes.get(prefix) {
+                self.try_bucket(bucket, fact, &mut hits);
+            }
+        }
+        hits
+    }
+
+    fn try_bucket(&self, bucket: &Bucket, fact: FactView<'_>, hits: &mut Vec<Hit>) {
+        let mut attempt = |rule: usize, matches: bool| {
             if let Some(ready) = self.rules.get(rule) {
-                self.attempt(ready, fact, index, verdicts, out);
+                hits.extend(self.attempt(rule, ready, fact, matches));
             }
         };
-        bucket.always.iter().for_each(|rule| attempt(*rule));
+        bucket.always.iter().for_each(|rule| attempt(*rule, false));
         match bucket.set(&self.rules) {
             Some(set) => {
-                let hits = set.matches(fact.value);
-                hits.iter().filter_map(|n| bucket.matching.get(n)).for_each(|rule| attempt(*rule));
+                let found = set.matches(fact.value);
+                let rules = found.iter().filter_map(|n| bucket.matching.get(n.as_usize()));
+                rules.for_each(|rule| attempt(*rule, true));
             }
-            None => bucket.matching.iter().for_each(|rule| attempt(*rule)),
+            None => bucket.matching.iter().for_each(|rule| attempt(*rule, false)),
         }
     }
 
-    fn attempt<'a>(
-        &'a self,
-        ready: &'a Ready,
-        fact: FactView<'a>,
-        index: usize,
-        verdicts: &mut Verdicts<'a>,
-        out: &mut Vec<Claim>,
-    ) {
+    /// `matches` says that the rule's expression is known to match.
+    fn attempt(
+        &self,
+        number: usize,
+        ready: &Ready,
+        fact: FactView<'_>,
+        matches: bool,
+    ) -> Option<Hit> {
         let rule = &ready.rule;
-        let Some((found, row)) = look_up(rule, fact.value) else {
-            return;
-        };
-        if self.excepted(ready, fact)
-            || !ready.when.iter().all(|c| verdicts.holds(*c))
-            || ready.unless.iter().any(|c| verdicts.holds(*c))
-        {
-            return;
+        let (found, row) = look_up(ready, fact.value, matches)?;
+        if self.excepted(ready, fact) {
+            return None;
         }
+        let mut tells = Vec::new();
         let from_rule =
             rule.tells.iter().filter(|tell| row.iter().all(|own| own.attribute != tell.attribute));
         for tell in row.iter().chain(from_rule) {
@@ -174,15 +187,11 @@ impl Rules {
             };
             let from_wire = tell.template.names().next().is_some();
             if let Some(value) = tidy(tell.attribute, &text, from_wire) {
-                out.push(Claim {
-                    attribute: tell.attribute,
-                    value,
-                    strength: rule.strength_of(tell.attribute, fact.field),
-                    rule: rule.at.id.clone(),
-                    fact: index,
-                });
+                let strength = rule.strength_of(tell.attribute, fact.field);
+                tells.push((tell.attribute, value, strength));
             }
         }
+        Some(Hit { rule: number, tells })
     }
 
     fn excepted(&self, ready: &Ready, fact: FactView<'_>) -> bool {
@@ -206,7 +215,7 @@ impl Bucket {
     }
 
     /// The set, built when the field is first seen; `None` where it does not pay or grows too large.
-    fn set(&self, rules: &[Ready]) -> Option<&RegexSet> {
+    fn set(&self, rules: &[Ready]) -> Option<&Set> {
         let build = || {
             let expression = |rule: &usize| match &rules.get(*rule)?.rule.how {
                 How::Regex(regex) => Some(regex),
@@ -283,23 +292,34 @@ fn unique_ids(named: &[Named], rules: &[Compiled]) -> Result<(), RuleError> {
     Ok(())
 }
 
+/// Whether anything that a rule tells comes from a group of its expression.
+fn needs_groups(rule: &Compiled) -> bool {
+    let from_group = |name: &str| !matches!(name, "value" | "key" | "entry");
+    rule.tells.iter().any(|tell| tell.template.names().any(from_group))
+}
+
 /// The match of a rule on a value, with what the row of its table tells.
-fn look_up<'v>(rule: &'v Compiled, value: &'v str) -> Option<(Match<'v>, &'v [Tell])> {
-    let mut found = Match { value, key: None, entry: None, captures: None };
-    match &rule.how {
+fn look_up<'v>(
+    ready: &'v Ready,
+    value: &'v str,
+    matches: bool,
+) -> Option<(Match<'v>, &'v [Tell])> {
+    let mut found = Match { value, key: None, entry: None, groups: None };
+    match &ready.rule.how {
         // A rule without an expression takes what is said, and a placeholder says nothing.
         How::Any => (!vendors::is_placeholder(value)).then_some((found, &[])),
+        How::Regex(_) if matches && !ready.groups => Some((found, &[])),
         How::Regex(regex) => {
-            found.captures = Some(regex.captures(value)?);
+            found.groups = Some(regex.groups(value)?);
             Some((found, &[]))
         }
         How::Table(table) => {
-            found.captures = match &table.key {
-                Some(regex) => Some(regex.captures(value)?),
+            found.groups = match &table.key {
+                Some(regex) => Some(regex.groups(value)?),
                 None => None,
             };
-            let key = found.captures.as_ref().and_then(|c| c.name("key"));
-            let key = key.map_or(value, |group| group.as_str());
+            let key = found.groups.as_ref().and_then(|groups| groups.name("key"));
+            let key = key.unwrap_or(value);
             let row = table.rows.get(&table.fold(key))?;
             found.key = Some(key);
             found.entry = row.entry.as_deref();
@@ -315,12 +335,12 @@ impl<'v> Match<'v> {
             "key" => self.key,
             "entry" => self.entry,
             name => {
-                let captures = self.captures.as_ref()?;
+                let groups = self.groups.as_ref()?;
                 let group = match name.parse::<usize>() {
-                    Ok(number) => captures.get(number),
-                    Err(_) => captures.name(name),
+                    Ok(number) => groups.get(number),
+                    Err(_) => groups.name(name),
                 };
-                group.map(|group| group.as_str()).filter(|text| !text.is_empty())
+                group.filter(|text| !text.is_empty())
             }
         }
     }

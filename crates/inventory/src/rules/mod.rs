@@ -18,6 +18,7 @@ mod condition;
 mod engine;
 pub mod examples;
 pub mod format;
+mod judge;
 mod pattern;
 mod shipped;
 mod strength;
@@ -26,6 +27,7 @@ mod template;
 pub use compile::RulePack;
 pub use engine::Rules;
 pub use format::{RuleError, Text};
+pub use judge::Judge;
 pub use shipped::{OUI_GZ, shipped};
 
 /// Whether rules may use a regular expression; the error is fit for its author.

@@ -5,7 +5,10 @@
 
 use std::sync::OnceLock;
 
-use regex::{Captures, Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use regex_automata::meta::{self, Regex};
+use regex_automata::nfa::thompson::WhichCaptures;
+use regex_automata::util::captures::Captures;
+use regex_automata::{Input, MatchKind, PatternSet};
 use regex_syntax::hir::{Class, Hir, HirKind};
 
 /// Longest expression, in bytes.
@@ -59,13 +62,19 @@ impl Pattern {
         self.regex().is_some_and(|regex| regex.is_match(value))
     }
 
-    pub(super) fn captures<'v>(&self, value: &'v str) -> Option<Captures<'v>> {
-        self.regex()?.captures(value)
+    pub(super) fn groups<'v>(&self, value: &'v str) -> Option<Groups<'v>> {
+        let regex = self.regex()?;
+        let mut found = regex.create_captures();
+        regex.captures(value, &mut found);
+        found.is_match().then_some(Groups { found, value })
     }
 
     /// `None` cannot happen: what was parsed within bounds compiles.
     fn regex(&self) -> Option<&Regex> {
-        let build = || RegexBuilder::new(&self.text).size_limit(SIZE_MAX).build().ok();
+        let build = || {
+            let config = config().nfa_size_limit(Some(SIZE_MAX));
+            meta::Builder::new().configure(config).build(&self.text).ok()
+        };
         self.compiled.get_or_init(build).as_ref()
     }
 
@@ -75,13 +84,52 @@ impl Pattern {
     }
 }
 
+/// Values are short and each is shown once: what makes long searches fast does not pay here.
+fn config() -> meta::Config {
+    meta::Config::new().auto_prefilter(false)
+}
+
+/// What the groups of an expression matched.
+#[derive(Debug)]
+pub(super) struct Groups<'v> {
+    found: Captures,
+    value: &'v str,
+}
+
+impl<'v> Groups<'v> {
+    /// A group by its number; 0 is the whole match.
+    pub(super) fn get(&self, number: usize) -> Option<&'v str> {
+        self.value.get(self.found.get_group(number)?.range())
+    }
+
+    /// A group by its name.
+    pub(super) fn name(&self, name: &str) -> Option<&'v str> {
+        self.value.get(self.found.get_group_by_name(name)?.range())
+    }
+}
+
+/// One automaton for many expressions.
+#[derive(Debug)]
+pub(super) struct Set(meta::Regex);
+
+impl Set {
+    /// Which of them match, in their order.
+    pub(super) fn matches(&self, value: &str) -> PatternSet {
+        let mut found = PatternSet::new(self.0.pattern_len());
+        self.0.which_overlapping_matches(&Input::new(value), &mut found);
+        found
+    }
+}
+
 /// One automaton for many expressions, or `None` where that grows too large.
-pub(super) fn set<'a>(patterns: impl Iterator<Item = &'a Pattern>) -> Option<RegexSet> {
-    RegexSetBuilder::new(patterns.map(|p| p.text.as_str()))
-        .size_limit(SET_SIZE_MAX)
-        .dfa_size_limit(SET_SIZE_MAX / 8)
-        .build()
-        .ok()
+pub(super) fn set<'a>(patterns: impl Iterator<Item = &'a Pattern>) -> Option<Set> {
+    let patterns: Vec<&str> = patterns.map(|p| p.text.as_str()).collect();
+    let config = config()
+        .match_kind(MatchKind::All)
+        .which_captures(WhichCaptures::None)
+        .nfa_size_limit(Some(SET_SIZE_MAX))
+        .hybrid_cache_capacity(SET_SIZE_MAX / 8);
+    meta::Builder::new().configure(config).build_many(&patterns).ok().map(Set)
 }
 
 /// How large an expression is with its repeats written out. The parser bounds the depth.

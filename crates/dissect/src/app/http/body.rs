@@ -193,12 +193,16 @@ impl Kind {
                 title(content).is_some() || content.len() >= TITLE_BYTES_MAX
             }
             Some(b'<') => content.ends_with(b"</root>") || content.ends_with(b"Envelope>"),
-            Some(b'{' | b'[') => content.ends_with(b"}") && json::flatten(content).1,
+            Some(b'{' | b'[') => content.ends_with(b"}") && json::is_whole(content),
             Some(_) => content.len() >= TITLE_BYTES_MAX,
         }
     }
 
     fn inspect(self, content: &[u8], ctx: &Ctx, sink: &mut dyn Sink) {
+        // The same page, answer or description again.
+        if sink.told("http.body", &[&[self as u8], content]) {
+            return;
+        }
         match self {
             Self::Skip => {}
             Self::Ipp => ipp::response(content, sink),

@@ -18,6 +18,15 @@ pub(super) fn start_line(start: Start<'_>, head: &[u8], sink: &mut dyn Sink) {
     let Start::Request(method, target) = start else {
         return;
     };
+    if !sink.told("http.request", &[method.as_bytes(), target]) {
+        request_line(method, target, sink);
+    }
+    if let Some(value) = lines::header(head, "authorization") {
+        authorization(value, sink);
+    }
+}
+
+fn request_line(method: &str, target: &[u8], sink: &mut dyn Sink) {
     let target = clean(target);
     let shown = lines::redact(&target, REQUEST_SHOWN_BYTES_MAX.saturating_sub(method.len() + 1));
     sink.says("http.request", format!("{method} {shown}"));
@@ -27,17 +36,14 @@ pub(super) fn start_line(start: Start<'_>, head: &[u8], sink: &mut dyn Sink) {
         let detail = format!("HTTP {method} {path} carries a password in its query");
         sink.event(About::Sender, EventKind::CleartextCredential, detail);
     }
-    if let Some(value) = lines::header(head, "authorization") {
-        authorization(value, sink);
-    }
 }
 
 /// Header lines of one message.
 pub(super) fn header_lines(start: Start<'_>, head: &[u8], sink: &mut dyn Sink) {
     let asking = matches!(start, Start::Request(..));
     for (name, value) in lines::headers(head) {
-        let name = name.to_ascii_lowercase();
-        match (name.as_str(), asking) {
+        let Some(name) = telling(name) else { continue };
+        match (&*name, asking) {
             ("user-agent", true) => sink.says("http.user_agent", clean(value)),
             ("host", true) => {
                 if let Some(name) = lines::host_name(value) {
@@ -59,6 +65,30 @@ pub(super) fn header_lines(start: Start<'_>, head: &[u8], sink: &mut dyn Sink) {
     }
 }
 
+/// The name in lower case, where a header of this name may tell something: most do not.
+fn telling(name: &str) -> Option<String> {
+    const PLAIN: &[&str] = &[
+        "user-agent",
+        "host",
+        "server",
+        "www-authenticate",
+        "authorization",
+        "location",
+        "set-cookie",
+        "upgrade",
+        "application-url",
+    ];
+    let [first, ..] = name.as_bytes() else { return None };
+    let known = match first | 0x20 {
+        b'x' => true,
+        b'u' | b'h' | b's' | b'w' | b'a' | b'l' => {
+            PLAIN.iter().any(|plain| name.eq_ignore_ascii_case(plain))
+        }
+        _ => false,
+    };
+    known.then(|| name.to_ascii_lowercase())
+}
+
 /// A large body from a path that names a firmware image, on its way to the client.
 pub(super) fn download(
     status: u16,
@@ -67,6 +97,9 @@ pub(super) fn download(
     length: Length,
     sink: &mut dyn Sink,
 ) {
+    if !matches!((status, length), (200 | 206, Length::Fixed(FIRMWARE_BYTES_MIN..))) {
+        return;
+    }
     let disposition = lines::header(head, "content-disposition").map(clean).unwrap_or_default();
     let file = lines::parameter(&disposition, "filename").unwrap_or_default();
     let web = lines::header(head, "content-type").is_some_and(|kind| {
@@ -92,6 +125,9 @@ pub(super) fn upload(
     length: Length,
     sink: &mut dyn Sink,
 ) {
+    if !matches!((method, length), ("POST" | "PUT", Length::Fixed(FIRMWARE_BYTES_MIN..))) {
+        return;
+    }
     let path = clean(target).to_ascii_lowercase();
     let upgrades = ["firmware", "upgrade", "fwupdate", "fw_update", "sysupgrade", "/ota"]
         .iter()
@@ -204,11 +240,11 @@ fn is_product_header(name: &str, value: &[u8]) -> bool {
         "varnish",
         "client-ip",
     ];
-    let text = clean(value);
     let vendor = VENDORS.iter().any(|prefix| name.starts_with(prefix));
-    if lines::is_secret_name(name) || name.contains("-id") || !(vendor || name.starts_with("x-")) {
+    if !(vendor || name.starts_with("x-")) || name.contains("-id") || lines::is_secret_name(name) {
         return false;
     }
+    let text = clean(value);
     if !is_name(&text) || longest_word(&text) >= 24 {
         return false;
     }
