@@ -299,11 +299,7 @@ fn needs_groups(rule: &Compiled) -> bool {
 }
 
 /// The match of a rule on a value, with what the row of its table tells.
-fn look_up<'v>(
-    ready: &'v Ready,
-    value: &'v str,
-    matches: bool,
-) -> Option<(Match<'v>, &'v [Tell])> {
+fn look_up<'v>(ready: &'v Ready, value: &'v str, matches: bool) -> Option<(Match<'v>, &'v [Tell])> {
     let mut found = Match { value, key: None, entry: None, groups: None };
     match &ready.rule.how {
         // A rule without an expression takes what is said, and a placeholder says nothing.
