@@ -26,7 +26,7 @@ use std::net::IpAddr;
 
 use model::Timestamp;
 use model::observation::Transport;
-use model::ruleset::{ClassId, Mode, Ruleset, Terms};
+use model::ruleset::{ClassId, Mode, NamePermit, Ruleset, Terms};
 
 use crate::Invalid;
 use elements::{Element, Value};
@@ -108,6 +108,8 @@ pub struct Plan {
     pub tag: Tag,
     /// `inet`, and `bridge` where ports are named.
     pub tables: Vec<Table>,
+    /// Permits to DNS names, whose addresses come while the generation is in force.
+    pub names: Vec<NamePermit>,
     pub(crate) detours: Detours,
 }
 
@@ -208,6 +210,7 @@ impl Plan {
             planned_at: options.now,
             tag: Tag::first(ruleset.generation),
             tables: Vec::new(),
+            names: ruleset.names.clone(),
             detours: Detours::default(),
         };
         let mut detours = Detours::default();

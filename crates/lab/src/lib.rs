@@ -13,6 +13,7 @@
 //! * [`traffic`]: what the devices do all day; [`attack`]: what the camera does once taken over.
 //! * [`probe`]: who reaches whom, judged at the victim's own interface.
 //! * [`uplink`]: a smaller site with an outside world behind it, for names.
+//! * [`proof`]: the fence under load, swaps and kills.
 //! * [`record`]: the bridge's traffic as a capture file.
 //! * [`privilege`], [`need`]: what a machine must have, and how tests say that it has not.
 //!
@@ -32,6 +33,7 @@ mod netns;
 pub mod privilege;
 pub mod probe;
 mod process;
+pub mod proof;
 pub mod record;
 mod serve;
 mod slot;

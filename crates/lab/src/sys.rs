@@ -110,6 +110,16 @@ pub(crate) fn udp_as(source: Ipv4Addr) -> io::Result<UdpSocket> {
     Ok(UdpSocket::from(fd))
 }
 
+/// Makes room for `bytes` of received datagrams, past the system's limit where that is allowed.
+pub(crate) fn receive_buffer(socket: &UdpSocket, bytes: i32) -> io::Result<()> {
+    // SAFETY: pointer and length describe `bytes`, which lives through the calls.
+    let set = |name: i32| unsafe {
+        let value = (&raw const bytes).cast();
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, name, value, size_u32::<i32>())
+    };
+    check(set(libc::SO_RCVBUFFORCE)).or_else(|_| check(set(libc::SO_RCVBUF))).map(|_| ())
+}
+
 /// All frames of one interface of the calling thread's namespace, both directions.
 pub(crate) fn packet_socket(interface: &str, promiscuous: bool) -> io::Result<OwnedFd> {
     let all = i32::from(ETH_P_ALL.to_be());

@@ -79,7 +79,10 @@ impl Delta {
     /// where a packet that is judged at that very moment could get a verdict which is neither
     /// generation's because it sees one element of each.
     pub(super) fn between(old: &Plan, new: &Plan) -> Option<Self> {
-        if old.tables.len() != new.tables.len() || old.detours != new.detours {
+        if old.tables.len() != new.tables.len()
+            || old.detours != new.detours
+            || old.names != new.names
+        {
             return None;
         }
         let elapsed = new.planned_at.seconds_since(old.planned_at);
@@ -418,7 +421,7 @@ impl Fence {
         let mut by_set: BTreeMap<String, BTreeMap<Vec<u8>, Owned>> = BTreeMap::new();
         for grant in grants {
             let chain = memory.plan.detours.of_name(grant.permit);
-            let known = memory.set("inet", "name4").is_some();
+            let known = memory.plan.names.contains(grant.permit);
             let Some(chain) = chain.filter(|_| known) else {
                 let (rule, name) = (grant.permit.rule.clone(), grant.permit.name.clone());
                 return Err(EnforceError::NoSuchName { rule, name });
@@ -547,6 +550,7 @@ impl Memory {
             parent: Some(self.generation),
             tables: tables.collect(),
             unsupported: Vec::new(),
+            names: Vec::new(),
             detours: self.plan.detours.clone(),
             ..self.plan
         }

@@ -18,6 +18,8 @@ mod leftovers;
 #[cfg(test)]
 mod netlink;
 #[cfg(test)]
+mod proof;
+#[cfg(test)]
 mod verdicts;
 #[cfg(test)]
 mod wires;
