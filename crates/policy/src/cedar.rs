@@ -1,22 +1,25 @@
 //! Cedar, the policy language: reading, strict validation, and the oracle.
 //!
 //! Cedar itself never decides about a packet. [`read_all`] turns policies into [`Policy`] values that
-//! [`crate::lower`] evaluates; what that form cannot say is refused with its position. [`Oracle`] asks
-//! Cedar's own authorizer the same question, for tests and for re-checking.
+//! [`crate::decide`] compiles; what that form cannot say runs on Cedar's authorizer, and is listed. [`Oracle`]
+//! asks that authorizer the same questions, for tests and for re-checking.
 
-use std::str::FromStr;
+mod oracle;
 
-use cedar_policy::{
-    Authorizer, Context, Decision, Entities, EntityId, EntityTypeName, EntityUid, PolicyId,
-    PolicySet, Request, RestrictedExpression, Schema, ValidationMode, Validator,
-};
+use cedar_policy::{PolicyId, PolicySet, Schema, ValidationMode, Validator};
 use miette::Diagnostic;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use crate::Fault;
 use crate::fault::position;
-use crate::folder::{Device, Folder, SCHEMA_FILE, Service};
-use crate::language::{Actions, Binary, Condition, Effect, Entity, Expr, Policy, Scope, Var};
+use crate::folder::SCHEMA_FILE;
+use crate::language::{
+    Actions, Binary, Condition, Effect, Entity, Expr, OnCedar, Policy, Scope, Var,
+};
+use crate::terms;
+
+pub(crate) use oracle::Aside;
+pub use oracle::Oracle;
 
 /// Validates policies (file name and text) against a schema in strict mode. Warnings are faults:
 /// a policy that can never apply is a mistake somebody relies on.
@@ -149,31 +152,30 @@ fn read(file: &str, text: &str, offset: usize, piece: &str) -> Result<Policy, Ve
     let parsed =
         cedar_policy::Policy::parse(None, piece).map_err(|e| syntax(file, text, offset, &e))?;
     let json = parsed.to_json().map_err(|e| one("not understood", e.to_string()))?;
-    let cannot = |what: String| one("cannot be compiled", what);
     let mut annotations: std::collections::BTreeMap<String, String> =
         parsed.annotations().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let Some(id) = annotations.remove("id").filter(|id| !id.trim().is_empty()) else {
         let why = "verdicts name the policy that decided; start it with @id(\"…\")".to_owned();
         return Err(one("policy without a name", why));
     };
-    if let Some(mode) =
-        annotations.get("mode").filter(|m| !matches!(m.as_str(), "shadow" | "enforce"))
-    {
-        let why = format!("`{mode}` is neither \"shadow\" nor \"enforce\"");
-        return Err(one("unknown @mode", why));
+    if let Err((what, why)) = terms::check(&annotations) {
+        return Err(one(&what, why));
     }
     let part = |name: &str| json.get(name).unwrap_or(&Json::Null);
     let effect = match parsed.effect() {
         cedar_policy::Effect::Permit => Effect::Permit,
         cedar_policy::Effect::Forbid => Effect::Forbid,
     };
-    let conditions = part("conditions")
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(condition)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(cannot)?;
+    let conditions = part("conditions").as_array().into_iter().flatten().map(condition);
+    let (conditions, on_cedar) = match conditions.collect::<Result<Vec<_>, _>>() {
+        Ok(conditions) => (conditions, None),
+        Err(why) => {
+            let mut names = Vec::new();
+            named(part("conditions"), &mut names);
+            (Vec::new(), Some(OnCedar { why, text: piece.trim().to_owned(), names }))
+        }
+    };
+    let cannot = |what: String| one("scope not understood", what);
     Ok(Policy {
         id,
         effect,
@@ -182,9 +184,22 @@ fn read(file: &str, text: &str, offset: usize, piece: &str) -> Result<Policy, Ve
         action: actions(part("action")).map_err(cannot)?,
         resource: scope(part("resource")).map_err(cannot)?,
         conditions,
+        on_cedar,
         file: file.to_owned(),
         line: position(text, offset).0,
     })
+}
+
+/// Entities anywhere in a JSON expression.
+fn named(json: &Json, names: &mut Vec<Entity>) {
+    match json {
+        Json::Object(object) => {
+            names.extend(object.get("__entity").and_then(|e| entity(e).ok()));
+            object.values().for_each(|value| named(value, names));
+        }
+        Json::Array(items) => items.iter().for_each(|item| named(item, names)),
+        _ => {}
+    }
 }
 
 fn text_of<'j>(json: &'j Json, key: &str) -> Result<&'j str, String> {
@@ -266,10 +281,6 @@ fn expr(json: &Json) -> Result<Expr, String> {
         "containsAny" => two(Binary::ContainsAny),
         "." | "has" => {
             let (left, attr) = (boxed("left")?, text_of(arg, "attr")?.to_owned());
-            if *left == Expr::Var(Var::Context) && !matches!(attr.as_str(), "protocol" | "port") {
-                let why = "only known when a packet arrives; packet filters cannot tell it yet";
-                return Err(format!("`context.{attr}`: {why}"));
-            }
             Ok(if op == "." { Expr::Get(left, attr) } else { Expr::Has(left, attr) })
         }
         "is" if arg.get("in").is_none() => {
@@ -285,7 +296,7 @@ fn expr(json: &Json) -> Result<Expr, String> {
         }
         "like" => Ok(Expr::Like(boxed("left")?, pattern(side("pattern")?))),
         "if-then-else" => Ok(Expr::If(boxed("if")?, boxed("then")?, boxed("else")?)),
-        other => Err(format!("`{other}` is not supported in compiled policies yet")),
+        other => Err(format!("`{other}`")),
     }
 }
 
@@ -310,131 +321,6 @@ fn pattern(json: &Json) -> Vec<String> {
         }
     }
     parts
-}
-
-/// Cedar's own authorizer over a folder's estate.
-#[derive(Debug)]
-pub struct Oracle {
-    policies: PolicySet,
-    entities: Entities,
-    schema: Schema,
-}
-
-impl Oracle {
-    /// Hands the enforced policies and the estate to Cedar; both are checked against the schema.
-    pub fn new(folder: &Folder) -> Result<Self, Fault> {
-        let schema = schema(&folder.schema)?;
-        let mut policies = PolicySet::new();
-        for policy in folder.policies.iter().filter(|p| p.concerns("connect")) {
-            let wrong =
-                |why: String| Fault::on_line(&policy.file, policy.line, "not accepted", why);
-            let id = PolicyId::new(&policy.id);
-            let parsed = cedar_policy::Policy::parse(Some(id), policy.to_string())
-                .map_err(|e| wrong(e.to_string()))?;
-            policies.add(parsed).map_err(|e| wrong(e.to_string()))?;
-        }
-        let entities = Entities::from_json_value(entities(folder), Some(&schema)).map_err(|e| {
-            Fault::of_file(crate::folder::ESTATE_FILE, "not accepted", format!("{e:?}"))
-        })?;
-        Ok(Self { policies, entities, schema })
-    }
-
-    /// Cedar's answer for one device and service; an error of the request is a denial with a reason.
-    pub fn allows(&self, device: &Device, service: &Service) -> Result<bool, String> {
-        let context = Context::from_pairs([
-            (
-                "protocol".to_owned(),
-                RestrictedExpression::new_string(service.transport.word().to_owned()),
-            ),
-            ("port".to_owned(), RestrictedExpression::new_long(i64::from(service.port))),
-        ])
-        .map_err(|e| e.to_string())?;
-        let request = Request::new(
-            uid("Device", device.id.as_str())?,
-            uid("Action", "connect")?,
-            uid("Service", service.id.as_str())?,
-            context,
-            Some(&self.schema),
-        )
-        .map_err(|e| e.to_string())?;
-        let response = Authorizer::new().is_authorized(&request, &self.policies, &self.entities);
-        Ok(response.decision() == Decision::Allow)
-    }
-}
-
-fn uid(kind: &str, id: &str) -> Result<EntityUid, String> {
-    let kind = EntityTypeName::from_str(kind).map_err(|e| e.to_string())?;
-    Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
-}
-
-/// The estate as Cedar's JSON entities.
-fn entities(folder: &Folder) -> Json {
-    let estate = &folder.estate;
-    let uid = |kind: &str, id: &str| json!({"type": kind, "id": id});
-    let zone_of = |id: &str| estate.zones.iter().find(|zone| zone.id == id);
-    let mut all = Vec::new();
-    for site in &estate.sites {
-        all.push(json!({"uid": uid("Site", site.id.as_str()), "attrs": {}, "parents": []}));
-    }
-    for zone in &estate.zones {
-        let parents: Vec<Json> = zone.site.iter().map(|s| uid("Site", s.as_str())).collect();
-        let attrs = json!({"class": zone.class});
-        all.push(json!({"uid": uid("Zone", &zone.id), "attrs": attrs, "parents": parents}));
-    }
-    let kinds: std::collections::BTreeSet<&str> =
-        estate.devices.iter().map(|d| d.kind.as_str()).collect();
-    for kind in kinds {
-        all.push(json!({"uid": uid("DeviceType", kind), "attrs": {}, "parents": []}));
-    }
-    for group in &estate.groups {
-        all.push(json!({"uid": uid("ServiceGroup", &group.id), "attrs": {}, "parents": []}));
-    }
-    for device in &estate.devices {
-        let zone = zone_of(&device.zone);
-        let site = zone.and_then(|z| z.site.as_ref()).map_or("", |s| s.as_str());
-        let owner = match zone {
-            Some(zone) if device.owner.is_empty() => &zone.owner,
-            _ => &device.owner,
-        };
-        all.push(json!({
-            "uid": uid("Device", device.id.as_str()),
-            "attrs": {
-                "type": uid("DeviceType", &device.kind), "zone": uid("Zone", &device.zone),
-                "site": uid("Site", site), "owner": owner, "assurance": device.assurance.rank(),
-                "support": device.support, "exposure": device.exposure, "posture": device.posture,
-            },
-            "parents": [uid("DeviceType", &device.kind), uid("Zone", &device.zone), uid("Site", site)],
-        }));
-    }
-    for service in &estate.services {
-        all.push(service_entity(folder, service));
-    }
-    Json::Array(all)
-}
-
-fn service_entity(folder: &Folder, service: &Service) -> Json {
-    let estate = &folder.estate;
-    let uid = |kind: &str, id: &str| json!({"type": kind, "id": id});
-    let site = estate.zones.iter().find(|z| z.id == service.zone).and_then(|z| z.site.as_ref());
-    let mut attrs = json!({
-        "zone": uid("Zone", &service.zone), "scope": crate::folder::write::scope_word(service.scope),
-        "protocol": service.transport.word(), "port": service.port,
-        "application": service.application, "owner": service.owner,
-        "sensitive": service.sensitive, "assurance_min": service.assurance_min.rank(),
-    });
-    let mut parents = vec![uid("Zone", &service.zone)];
-    if let Some(attrs) = attrs.as_object_mut() {
-        if let Some(site) = site {
-            attrs.insert("site".to_owned(), uid("Site", site.as_str()));
-            parents.push(uid("Site", site.as_str()));
-        }
-        if let Some(device) = &service.device {
-            attrs.insert("device".to_owned(), uid("Device", device.as_str()));
-        }
-    }
-    let groups = estate.groups.iter().filter(|g| g.services.contains(&service.id));
-    parents.extend(groups.map(|g| uid("ServiceGroup", &g.id)));
-    json!({"uid": uid("Service", service.id.as_str()), "attrs": attrs, "parents": parents})
 }
 
 #[cfg(test)]
@@ -478,14 +364,20 @@ mod tests {
         check("permit (principal in Zoo::\"a\", action, resource);", "policies/x.cedar:1:", "Zoo");
         check("permit (principal, action, resource);", "policies/x.cedar:1:1", "without a name");
         check(&format!("@mode(\"maybe\")\n{p};"), "policies/x.cedar:1:1", "maybe");
-        check(
-            &format!("{p} when {{ context has hour && context.hour > 3 }};"),
-            "policies/x.cedar:1:1",
-            "hour",
-        );
-        check(&format!("{p} when {{ context.port + 1 == 3 }};"), "policies/x.cedar:1:1", "`+`");
+        check(&format!("@speed(\"1\")\n{p};"), "policies/x.cedar:1:1", "speed");
+        check(&format!("@share(\"lots\")\n{p};"), "policies/x.cedar:1:1", "lots");
+        check(&format!("@rate(\"0/s\")\n{p};"), "policies/x.cedar:1:1", "0/s");
         assert_eq!(fault(&format!("{p};")), "");
         assert_eq!(validate("entity X", &[]).unwrap_err()[0].file, SCHEMA_FILE);
+    }
+
+    #[test]
+    fn what_cannot_be_compiled_is_kept_for_cedar() {
+        let text = "@id(\"sum\")\n@log(\"\")\npermit (principal, action, resource)\nwhen { context.port + 1 == 3 && principal != Device::\"d\" };";
+        let policies = read_all(&[("policies/x.cedar", text)]).unwrap();
+        let on_cedar = policies[0].on_cedar.as_ref().unwrap();
+        assert_eq!((on_cedar.why.as_str(), on_cedar.names.len()), ("`+`", 1));
+        assert_eq!(policies[0].to_string().trim(), text);
     }
 
     #[test]

@@ -19,8 +19,10 @@ use model::ruleset::{
     Class, ClassId, Exception, Member, Mode, NamePermit, Peer, Permit, Ruleset, Terms, dns_name,
 };
 
-use crate::folder::{Device, Folder, Service};
-use crate::lower::{Lowered, forbidding, index, lower, small};
+use crate::decide::{Decider, View};
+use crate::folder::{Device, Folder, Service, Zone};
+use crate::lower::{Change, Grant, Lowered, ask_of, index, lower_at, small};
+use crate::moment::Moment;
 use crate::text::slug;
 
 /// Why a folder has no ruleset.
@@ -71,7 +73,17 @@ pub fn ruleset(
     generation: u64,
     parent: Option<u64>,
 ) -> Result<Ruleset, CompileError> {
-    ruleset_of(folder, &lower(folder), generation, parent)
+    ruleset_at(folder, Moment::default(), generation, parent)
+}
+
+/// Compiles a folder for a moment; see [`crate::moment::next_change`] for when to do so again.
+pub fn ruleset_at(
+    folder: &Folder,
+    moment: Moment,
+    generation: u64,
+    parent: Option<u64>,
+) -> Result<Ruleset, CompileError> {
+    ruleset_of(folder, &lower_at(folder, moment), generation, parent)
 }
 
 /// [`ruleset`] for a folder that is lowered already.
@@ -91,7 +103,7 @@ pub fn ruleset_of(
     if u32::try_from(classes.keys.len()).is_err() {
         return Err(CompileError::TooManyClasses(classes.keys.len()));
     }
-    let permits = permits(folder, &places, &classes, &sources);
+    let (permits, proposed) = permits(folder, &places, &classes, &sources);
     let names = names(folder, lowered, &sources);
     let exceptions = exceptions(folder)?;
     let classes = classes.named(&places);
@@ -104,7 +116,7 @@ pub fn ruleset_of(
         permits,
         exceptions,
         names,
-        proposed: Vec::new(),
+        proposed,
     })
 }
 
@@ -256,8 +268,56 @@ fn own_addresses(device: &Device) -> impl Iterator<Item = IpAddr> + '_ {
 struct Offer {
     transport: Transport,
     port: u16,
-    /// Source profiles and the policy that grants it to each.
-    audience: Vec<(u32, u32)>,
+    /// Source profiles, and how each stands to it.
+    audience: Vec<(u32, Standing)>,
+}
+
+/// How a source stands to a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    /// A policy grants it; another in shadow may close it.
+    Granted { policy: u32, closing: Option<u32> },
+    /// A policy in shadow would open it.
+    Proposed(u32),
+}
+
+impl Standing {
+    /// The policy that grants or would.
+    fn policy(self) -> u32 {
+        match self {
+            Self::Granted { policy, .. } | Self::Proposed(policy) => policy,
+        }
+    }
+
+    /// What comes with it, said by the policy that grants.
+    fn terms(self, folder: &Folder) -> Terms {
+        let policy = |n: u32| folder.policies.get(index(n));
+        let terms = policy(self.policy()).map(|p| crate::terms::of(&p.annotations));
+        let closing = match self {
+            Self::Granted { closing, .. } => closing.and_then(policy).map(|p| p.id.clone()),
+            Self::Proposed(_) => None,
+        };
+        Terms { closing, ..terms.unwrap_or_default() }
+    }
+}
+
+/// How every source profile stands to the services it is granted or may be.
+fn standings(lowered: &Lowered) -> impl Iterator<Item = (u32, u32, Standing)> {
+    lowered.profiles.iter().enumerate().flat_map(|(profile, grants)| {
+        let profile = small(profile);
+        let shadows = lowered.shadows(profile);
+        let closing = |grant: &Grant| {
+            let closes =
+                |s: &&crate::lower::Shadow| s.service == grant.service && s.change == Change::Close;
+            shadows.iter().find(closes).map(|s| s.policy)
+        };
+        let granted = grants.iter().map(move |grant| {
+            let standing = Standing::Granted { policy: grant.policy, closing: closing(grant) };
+            (profile, grant.service, standing)
+        });
+        let proposed = shadows.iter().filter(|s| s.change == Change::Open);
+        granted.chain(proposed.map(move |s| (profile, s.service, Standing::Proposed(s.policy))))
+    })
 }
 
 /// What is offered where.
@@ -272,11 +332,9 @@ struct Places {
 
 impl Places {
     fn of(folder: &Folder, lowered: &Lowered) -> Self {
-        let mut audiences: BTreeMap<u32, Vec<(u32, u32)>> = BTreeMap::new();
-        for (profile, grants) in lowered.profiles.iter().enumerate() {
-            for grant in grants {
-                audiences.entry(grant.service).or_default().push((small(profile), grant.policy));
-            }
+        let mut audiences: BTreeMap<u32, Vec<(u32, Standing)>> = BTreeMap::new();
+        for (profile, service, standing) in standings(lowered) {
+            audiences.entry(service).or_default().push((profile, standing));
         }
         let devices = by_id(folder);
         let mut known: BTreeMap<Offer, u32> = BTreeMap::new();
@@ -418,8 +476,8 @@ fn members(
     places: &Places,
     classes: &mut Classes,
 ) -> (Vec<Member>, BTreeMap<ClassId, u32>) {
-    let modes: BTreeMap<&str, Mode> =
-        folder.estate.zones.iter().map(|z| (z.id.as_str(), z.mode)).collect();
+    let zones: BTreeMap<&str, &Zone> =
+        folder.estate.zones.iter().map(|z| (z.id.as_str(), z)).collect();
     let devices = by_id(folder);
     let mut members = Vec::new();
     let mut sources = BTreeMap::new();
@@ -427,7 +485,10 @@ fn members(
         let macs = link_addresses(&devices, device).iter().copied();
         let macs: BTreeSet<Mac> = macs.filter(|mac| mac.is_unicast()).collect();
         let profile = lowered.profile_of.get(i).copied().unwrap_or_default();
-        let mode = modes.get(device.zone.as_str()).copied().unwrap_or_default();
+        let mode = zones.get(device.zone.as_str()).map_or(Mode::default(), |zone| {
+            let inside = zone.share.is_none_or(|s| crate::share::holds(device.id.as_str(), s));
+            if inside { zone.mode } else { Mode::Shadow }
+        });
         for ip in own_addresses(device).collect::<BTreeSet<IpAddr>>() {
             let key = Key {
                 zone: Some(device.zone.clone()),
@@ -471,72 +532,79 @@ fn peers(folder: &Folder, places: &Places, classes: &mut Classes) -> Vec<Peer> {
     peers
 }
 
+/// What is permitted, and what policies in shadow would permit.
 fn permits(
     folder: &Folder,
     places: &Places,
     classes: &Classes,
     sources: &BTreeMap<ClassId, u32>,
-) -> Vec<Permit> {
+) -> (Vec<Permit>, Vec<Permit>) {
     let mut by_profile: BTreeMap<u32, Vec<ClassId>> = BTreeMap::new();
     for (class, profile) in sources {
         by_profile.entry(*profile).or_default().push(*class);
     }
-    let mut permits: BTreeMap<(ClassId, ClassId, Transport, u16), u32> = BTreeMap::new();
+    let mut standing_of: BTreeMap<(ClassId, ClassId, Transport, u16), Standing> = BTreeMap::new();
     for (number, key) in classes.keys.iter().enumerate() {
         for offer in key.offers.iter().filter_map(|offer| places.offers.get(index(*offer))) {
-            for (profile, policy) in &offer.audience {
+            for (profile, standing) in &offer.audience {
                 for from in by_profile.get(profile).into_iter().flatten() {
-                    let first = permits
-                        .entry((*from, id(number), offer.transport, offer.port))
-                        .or_insert(*policy);
-                    *first = (*first).min(*policy);
+                    let path = (*from, id(number), offer.transport, offer.port);
+                    let first = standing_of.entry(path).or_insert(*standing);
+                    *first = (*first).min(*standing);
                 }
             }
         }
     }
-    let rule = |policy: u32| folder.policies.get(index(policy)).map_or("", |p| p.id.as_str());
-    permits
-        .into_iter()
-        .map(|((from, to, transport, port), policy)| Permit {
-            from,
-            to,
-            transport,
-            first_port: port,
-            last_port: port,
-            rule: rule(policy).to_owned(),
-            terms: Terms::default(),
-        })
-        .collect()
+    let (mut permits, mut proposed) = (Vec::new(), Vec::new());
+    for ((from, to, transport, port), standing) in standing_of {
+        let (rule, terms) = (rule(folder, standing), standing.terms(folder));
+        let permit = Permit { from, to, transport, first_port: port, last_port: port, rule, terms };
+        match standing {
+            Standing::Granted { .. } => permits.push(permit),
+            Standing::Proposed(_) => proposed.push(permit),
+        }
+    }
+    (permits, proposed)
+}
+
+/// Name of the policy that grants, or would.
+fn rule(folder: &Folder, standing: Standing) -> String {
+    folder.policies.get(index(standing.policy())).map_or(String::new(), |p| p.id.clone())
 }
 
 /// Permits to services that have DNS names: the site's resolver fills in their addresses.
 fn names(folder: &Folder, lowered: &Lowered, sources: &BTreeMap<ClassId, u32>) -> Vec<NamePermit> {
-    let mut named: BTreeMap<(ClassId, String, Transport, u16), u32> = BTreeMap::new();
-    for (from, profile) in sources {
-        for grant in lowered.profiles.get(index(*profile)).into_iter().flatten() {
-            let service = folder.estate.services.get(index(grant.service));
-            let Some(service) = service.filter(|s| s.transport != Transport::Link) else {
-                continue;
-            };
+    let mut by_profile: BTreeMap<u32, Vec<ClassId>> = BTreeMap::new();
+    for (class, profile) in sources {
+        by_profile.entry(*profile).or_default().push(*class);
+    }
+    let mut named: BTreeMap<(ClassId, String, Transport, u16), Standing> = BTreeMap::new();
+    for (profile, service, standing) in standings(lowered) {
+        let service = folder.estate.services.get(index(service));
+        let Some(service) = service.filter(|s| s.transport != Transport::Link) else {
+            continue;
+        };
+        if matches!(standing, Standing::Proposed(_)) {
+            continue; // The resolver puts nothing in force for what is denied.
+        }
+        for from in by_profile.get(&profile).into_iter().flatten() {
             for name in service.dns_names.iter().filter_map(|name| dns_name(name)) {
-                let first = named
-                    .entry((*from, name, service.transport, service.port))
-                    .or_insert(grant.policy);
-                *first = (*first).min(grant.policy);
+                let path = (*from, name, service.transport, service.port);
+                let first = named.entry(path).or_insert(standing);
+                *first = (*first).min(standing);
             }
         }
     }
-    let rule = |policy: u32| folder.policies.get(index(policy)).map_or("", |p| p.id.as_str());
     named
         .into_iter()
-        .map(|((from, name, transport, port), policy)| NamePermit {
+        .map(|((from, name, transport, port), standing)| NamePermit {
             from,
             name,
             transport,
             first_port: port,
             last_port: port,
-            rule: rule(policy).to_owned(),
-            terms: Terms::default(),
+            rule: rule(folder, standing),
+            terms: standing.terms(folder),
         })
         .collect()
 }
@@ -545,6 +613,7 @@ fn exceptions(folder: &Folder) -> Result<Vec<Exception>, CompileError> {
     let estate = &folder.estate;
     let devices = by_id(folder);
     let mut compiled = Vec::new();
+    let mut decider = None;
     for exception in &folder.exceptions {
         let device = estate.devices.iter().position(|d| d.id == exception.from);
         let service = estate.services.iter().position(|s| s.id == exception.to);
@@ -556,7 +625,12 @@ fn exceptions(folder: &Folder) -> Result<Vec<Exception>, CompileError> {
         let (Some(d), Some(s)) = (device, service) else {
             return Err(without("its device or service does not exist"));
         };
-        if let Some(policy) = forbidding(folder, d, s) {
+        let forbidding = ask_of(folder, d, s, Moment::default())
+            .and_then(|ask| {
+                decider.get_or_insert_with(|| Decider::new(folder, View::Today)).forbidding(&ask)
+            })
+            .and_then(|policy| folder.policies.get(policy));
+        if let Some(policy) = forbidding {
             return Err(CompileError::ExceptionForbidden {
                 exception: exception.id.clone(),
                 line: exception.line,

@@ -1,8 +1,8 @@
-//! The policies of a folder as values: what can be compiled, with one printer and one evaluator.
+//! The policies of a folder as values, with one printer.
 //!
 //! This is a subset of Cedar with Cedar's meaning (a policy whose condition errs does not apply;
 //! any applying `forbid` wins; without a `permit` the answer is no). [`crate::cedar`] reads Cedar text
-//! into it and is the oracle that tests compare it with.
+//! into it and is the oracle that tests compare it with; [`crate::decide`] compiles and runs it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,12 +26,25 @@ pub struct Policy {
     pub action: Actions,
     /// Which services.
     pub resource: Scope,
-    /// All must hold.
+    /// All must hold. Empty where the policy runs on Cedar.
     pub conditions: Vec<Condition>,
+    /// The compiled form cannot say its conditions: it runs on Cedar's own authorizer.
+    pub on_cedar: Option<OnCedar>,
     /// File it stands in.
     pub file: String,
     /// Line it starts at, 0 when it was not read from text.
     pub line: u32,
+}
+
+/// What is kept of a policy that runs on Cedar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnCedar {
+    /// What the compiled form cannot say.
+    pub why: String,
+    /// The policy's own text.
+    pub text: String,
+    /// Entities that its conditions name.
+    pub names: Vec<Entity>,
 }
 
 /// `permit` or `forbid`.
@@ -165,13 +178,17 @@ impl Policy {
         }
     }
 
-    /// It is in force for an action.
-    pub fn concerns(&self, action: &str) -> bool {
-        let these = match &self.action {
+    /// Percent of devices for which it is in force, from `@share`; the others see it in shadow.
+    pub fn share(&self) -> Option<u8> {
+        self.annotations.get("share").and_then(|text| crate::share::percent(text))
+    }
+
+    /// It is about an action.
+    pub fn names_action(&self, action: &str) -> bool {
+        match &self.action {
             Actions::All => true,
             Actions::These(these) => these.iter().any(|a| a == action),
-        };
-        these && self.mode() == Mode::Enforce
+        }
     }
 
     /// Every entity named anywhere in it.
@@ -190,24 +207,8 @@ impl Policy {
                 }
             });
         }
+        found.extend(self.on_cedar.iter().flat_map(|on_cedar| &on_cedar.names));
         found
-    }
-
-    /// The conditions look at the device.
-    pub(crate) fn looks_at_principal(&self) -> bool {
-        let mut looks = false;
-        for condition in &self.conditions {
-            condition.body.visit(&mut |e| looks |= matches!(e, Expr::Var(Var::Principal)));
-        }
-        looks
-    }
-
-    /// All conditions hold. A condition that errs does not (Cedar skips such a policy).
-    pub fn applies<'a>(&'a self, request: &Request<'a>) -> bool {
-        self.conditions.iter().all(|condition| match condition.body.eval(request) {
-            Some(Value::Bool(holds)) => holds != condition.unless,
-            _ => false,
-        })
     }
 }
 
@@ -252,171 +253,11 @@ impl Expr {
     }
 }
 
-/// A value while evaluating; borrows from policies and the estate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value<'a> {
-    /// Boolean.
-    Bool(bool),
-    /// Integer.
-    Long(i64),
-    /// String.
-    Text(&'a str),
-    /// Entity: type and id.
-    Entity(&'a str, &'a str),
-    /// Set.
-    Set(Vec<Self>),
-    /// The context record.
-    Context,
-}
-
-/// What an evaluation can ask of the estate.
-pub trait Facts<'a> {
-    /// Attribute of an entity; `None` where it has none.
-    fn attribute(&self, kind: &str, id: &str, name: &str) -> Option<Value<'a>>;
-    /// The entity is the other or below it.
-    fn is_in(&self, entity: (&str, &str), other: (&str, &str)) -> bool;
-}
-
-/// May this device open this path to this service?
-pub struct Request<'a> {
-    /// Device id.
-    pub device: &'a str,
-    /// Service id.
-    pub service: &'a str,
-    /// Transport word.
-    pub protocol: &'a str,
-    /// Port.
-    pub port: u16,
-    /// The estate.
-    pub facts: &'a dyn Facts<'a>,
-}
-
-impl fmt::Debug for Request<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} -> {} {}/{}", self.device, self.service, self.protocol, self.port)
-    }
-}
-
-impl Expr {
-    /// `None` is an evaluation error.
-    fn eval<'a>(&'a self, request: &Request<'a>) -> Option<Value<'a>> {
-        Some(match self {
-            Self::Bool(b) => Value::Bool(*b),
-            Self::Long(n) => Value::Long(*n),
-            Self::Text(text) => Value::Text(text),
-            Self::Entity(e) => Value::Entity(&e.kind, &e.id),
-            Self::Set(items) => {
-                Value::Set(items.iter().map(|e| e.eval(request)).collect::<Option<_>>()?)
-            }
-            Self::Var(Var::Principal) => Value::Entity("Device", request.device),
-            Self::Var(Var::Resource) => Value::Entity("Service", request.service),
-            Self::Var(Var::Context) => Value::Context,
-            Self::Get(e, name) => attribute(&e.eval(request)?, name, request)?,
-            Self::Has(e, name) => {
-                Value::Bool(attribute(&e.eval(request)?, name, request).is_some())
-            }
-            Self::Not(e) => Value::Bool(!e.truth(request)?),
-            Self::If(a, b, c) => {
-                if a.truth(request)? {
-                    b.eval(request)?
-                } else {
-                    c.eval(request)?
-                }
-            }
-            Self::Is(e, kind) => match e.eval(request)? {
-                Value::Entity(k, _) => Value::Bool(k == kind),
-                _ => return None,
-            },
-            Self::Like(e, parts) => match e.eval(request)? {
-                Value::Text(text) => Value::Bool(like(text, parts)),
-                _ => return None,
-            },
-            Self::Binary(op, a, b) => binary(*op, a, b, request)?,
-        })
-    }
-
-    fn truth<'a>(&'a self, request: &Request<'a>) -> Option<bool> {
-        match self.eval(request)? {
-            Value::Bool(b) => Some(b),
-            _ => None,
-        }
-    }
-}
-
-fn attribute<'a>(of: &Value<'a>, name: &str, request: &Request<'a>) -> Option<Value<'a>> {
-    match of {
-        Value::Context => match name {
-            "protocol" => Some(Value::Text(request.protocol)),
-            "port" => Some(Value::Long(i64::from(request.port))),
-            _ => None,
-        },
-        Value::Entity(kind, id) => request.facts.attribute(kind, id, name),
-        _ => None,
-    }
-}
-
-fn binary<'a>(op: Binary, a: &'a Expr, b: &'a Expr, request: &Request<'a>) -> Option<Value<'a>> {
-    match op {
-        Binary::And => return Some(Value::Bool(a.truth(request)? && b.truth(request)?)),
-        Binary::Or => return Some(Value::Bool(a.truth(request)? || b.truth(request)?)),
-        _ => {}
-    }
-    let (a, b) = (a.eval(request)?, b.eval(request)?);
-    let holds = match (op, &a, &b) {
-        (Binary::Eq, ..) => a == b,
-        (Binary::Ne, ..) => a != b,
-        (Binary::Lt, Value::Long(a), Value::Long(b)) => a < b,
-        (Binary::Le, Value::Long(a), Value::Long(b)) => a <= b,
-        (Binary::Gt, Value::Long(a), Value::Long(b)) => a > b,
-        (Binary::Ge, Value::Long(a), Value::Long(b)) => a >= b,
-        (Binary::In, Value::Entity(k, i), Value::Entity(k2, i2)) => {
-            request.facts.is_in((k, i), (k2, i2))
-        }
-        (Binary::In, Value::Entity(k, i), Value::Set(of)) => {
-            // Cedar errs on a set with anything but entities, found or not.
-            let inside: Option<Vec<bool>> = of
-                .iter()
-                .map(|e| match e {
-                    Value::Entity(k2, i2) => Some(request.facts.is_in((k, i), (k2, i2))),
-                    _ => None,
-                })
-                .collect();
-            inside?.contains(&true)
-        }
-        (Binary::Contains, Value::Set(set), item) => set.contains(item),
-        (Binary::ContainsAll, Value::Set(set), Value::Set(of)) => {
-            of.iter().all(|e| set.contains(e))
-        }
-        (Binary::ContainsAny, Value::Set(set), Value::Set(of)) => {
-            of.iter().any(|e| set.contains(e))
-        }
-        _ => return None,
-    };
-    Some(Value::Bool(holds))
-}
-
-/// Glob with the literal parts between stars: the first is anchored at the start, the last at the end.
-fn like(text: &str, parts: &[String]) -> bool {
-    let Some((first, rest)) = parts.split_first() else {
-        return text.is_empty();
-    };
-    let Some(mut left) = text.strip_prefix(first.as_str()) else {
-        return false;
-    };
-    let Some((last, middle)) = rest.split_last() else {
-        return left.is_empty();
-    };
-    for part in middle {
-        let Some((_, after)) = left.split_once(part.as_str()) else {
-            return false;
-        };
-        left = after;
-    }
-    left.ends_with(last.as_str())
-}
-
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(on_cedar) = &self.on_cedar {
+            return writeln!(f, "{}", on_cedar.text);
+        }
         writeln!(f, "@id({})", cedar_string(&self.id))?;
         for (name, value) in &self.annotations {
             writeln!(f, "@{name}({})", cedar_string(value))?;
@@ -557,22 +398,6 @@ impl Binary {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn globs() {
-        let check = |text, parts: &[&str], expect| {
-            let parts: Vec<String> = parts.iter().map(|p| (*p).to_owned()).collect();
-            assert_eq!(like(text, &parts), expect, "{text} {parts:?}");
-        };
-        check("abc", &["abc"], true);
-        check("abcd", &["abc"], false);
-        check("abcd", &["ab", ""], true);
-        check("abcd", &["", "cd"], true);
-        check("abcd", &["a", "c", ""], true);
-        check("abab", &["ab", "ab", "ab"], false);
-        check("aa", &["aa", "a"], false);
-        check("", &[], true);
-    }
 
     #[test]
     fn prints_with_the_parentheses_that_meaning_needs() {

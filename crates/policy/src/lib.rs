@@ -18,7 +18,8 @@
 //! * [`draft`]: least-privilege proposal from recorded paths, with what it refuses and why.
 //! * [`folder`]: the policy folder as a value; text in, text out, faults with file and line.
 //! * [`cedar`]: the language. Cedar validates and is the oracle; it never runs on the hot path.
-//! * [`lower`]: Cedar policies over today's estate become lists of granted services.
+//! * [`decide`]: policies compiled to bytecode over interned columns; one answer in well under a microsecond.
+//! * [`lower`]: the same over today's whole estate: who is granted which service.
 //! * [`compile`] and [`evaluate`]: the factorised ruleset, and the interpreter that predicts what an
 //!   enforcement point does with a packet.
 //! * [`check`]: the folder's own tests and standing claims.
@@ -31,14 +32,18 @@ pub mod cedar;
 pub mod check;
 pub mod class;
 pub mod compile;
+pub mod decide;
 pub mod draft;
 pub mod evaluate;
 mod fault;
 pub mod folder;
 pub mod language;
 pub mod lower;
+pub mod moment;
 pub mod mud;
 pub mod reach;
+pub mod share;
+mod terms;
 mod text;
 
 pub use fault::Fault;

@@ -73,6 +73,7 @@ pub(crate) fn chain(devices: u32) -> Result<(Folder, Lowered), IdError> {
     let lowered = Lowered {
         profile_of: (0..devices).collect(),
         profiles: (0..devices).map(before).collect(),
+        ..Lowered::default()
     };
     Ok((folder, lowered))
 }

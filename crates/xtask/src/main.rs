@@ -1,6 +1,7 @@
 //! Repository automation, called by `./x`.
 
 mod bench;
+mod decisions;
 mod estate;
 mod figures;
 mod live;
@@ -23,6 +24,7 @@ usage: cargo xtask COMMAND
   oui [--out FILE] [SOURCE…]         build the table of address blocks from the IEEE registry
   bench sensor [DIR] [-o json]       speed and memory of `ringfence inspect` beside its peers
   bench reach [-o json]              exact reach of 100,000 devices
+  bench policy [-o json]             decisions a second, beside Cedar; whole matrices
   bench live [-o json]               loss of live capture between two namespaces (needs root)
 ";
 
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         ["bench", "sensor"] => bench::run(&captures(), &options),
         ["bench", "sensor", dir] => bench::run(&PathBuf::from(dir), &options),
         ["bench", "reach"] => reach::run(&options),
+        ["bench", "policy"] => decisions::run(&options),
         ["bench", "live"] => live::run(&options),
         ["bench", "live-sender", seconds, rate] => live::send(seconds, rate),
         _ => return usage("no such command"),

@@ -54,7 +54,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Stop> {
     )
 }
 
-fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
+pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
     let before = cpu_secs();
     let made = work();
     (made, cpu_secs() - before)

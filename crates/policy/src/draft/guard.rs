@@ -52,6 +52,7 @@ pub(super) fn base() -> Vec<Policy> {
     ]
     .into_iter()
     .map(|(id, reason, body)| Policy {
+        on_cedar: None,
         id: id.to_owned(),
         effect: Effect::Forbid,
         annotations: BTreeMap::from([

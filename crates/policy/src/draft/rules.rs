@@ -417,6 +417,7 @@ impl<'a> Work<'a> {
         let body = conditions.into_iter().reduce(|a, b| Expr::binary(Binary::And, a, b));
         Policy {
             id,
+            on_cedar: None,
             effect: Effect::Permit,
             annotations,
             principal,

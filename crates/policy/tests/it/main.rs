@@ -11,4 +11,5 @@ mod drafts;
 mod folders;
 mod laws;
 mod manifests;
+mod modes;
 mod sample;
