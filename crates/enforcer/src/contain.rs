@@ -15,13 +15,15 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::EnforceError;
 use crate::runner::{Runner, failure, must};
 
 /// How neighbours are kept apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Method {
     /// Bridged frames pass the forward chain.
     #[default]
@@ -31,7 +33,7 @@ pub enum Method {
 }
 
 /// What [`isolate`] changed, with what was there before.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[must_use = "hand it to `release` to undo"]
 pub struct Isolated {
     /// How.

@@ -28,6 +28,8 @@ pub(crate) enum Command {
     /// a minute and leaves nothing behind, also after Ctrl-C. Needs root or unprivileged user
     /// namespaces, and the Debian packages it names when they are missing.
     Demo(Demo),
+    /// Sensor and enforcer of one site, stand-alone from a policy folder.
+    Site(crate::site::args::Site),
     /// The fields that identification rules can match on, with their meaning.
     Fields,
 }
@@ -113,7 +115,7 @@ pub(crate) enum Output {
 }
 
 /// `90`, `90s`, `10m`, `2h`, `1d`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let seconds = match unit {

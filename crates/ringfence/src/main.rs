@@ -7,6 +7,7 @@ mod html;
 mod ids;
 mod inspect;
 mod knowledge;
+mod site;
 mod terminal;
 
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     let outcome = match &args.command {
         Command::Inspect(inspect) => inspect::run(inspect),
         Command::Demo(demo) => demo::run(demo),
+        Command::Site(args) => site::run(args),
         Command::Fields => Ok(terminal::fields()),
     };
     match outcome {

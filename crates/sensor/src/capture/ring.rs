@@ -468,6 +468,30 @@ fn read_at<T: Plain>(block: &[u8], offset: usize) -> Option<T> {
     Some(unsafe { ptr::read_unaligned(bytes.as_ptr().cast()) })
 }
 
+/// Sends one frame out of an interface, as it is.
+///
+/// For proofs that need a packet of a known kind: a sensor itself sends nothing.
+pub fn send(name: &str, frame: &[u8]) -> Result<(), RingError> {
+    let refused = |step| {
+        let name = name.to_owned();
+        move |source: io::Error| RingError::Refused { name, step, source }
+    };
+    let no_interface = || RingError::NoInterface(name.to_owned());
+    let c_name = CString::new(name).map_err(|_| no_interface())?;
+    // SAFETY: a C string that ends with a zero byte and lives through the call.
+    let index = unsafe { libc::if_nametoindex(c_name.as_ptr()) };
+    if index == 0 {
+        return Err(no_interface());
+    }
+    let socket = packet_socket().map_err(|e| match e.kind() {
+        io::ErrorKind::PermissionDenied => RingError::NotPermitted(name.to_owned()),
+        _ => refused("a packet socket")(e),
+    })?;
+    bind(&socket, index).map_err(refused("binding to the interface"))?;
+    let sent = io::Write::write_all(&mut std::fs::File::from(socket), frame);
+    sent.map_err(refused("sending a frame"))
+}
+
 /// A packet socket that receives nothing before it is bound.
 fn packet_socket() -> io::Result<OwnedFd> {
     // SAFETY: no memory is involved.

@@ -1,0 +1,213 @@
+//! What can be typed after `ringfence site`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as Group, Subcommand, ValueEnum};
+
+use crate::args::duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo ringfence site prepare --interface br0 --check
+  sudo ringfence site prepare --interface br0
+  sudo ringfence site --policy /etc/ringfence/policy --interface br0
+  sudo ringfence site status
+  sudo ringfence site reload --confirm-within 2m && sudo ringfence site confirm
+  sudo ringfence site break-glass --zone main/plcs/10.0.2.0-24 --for 30m --reason \"pump 3 is stuck\"
+
+Exit codes: 0 done, 1 failed, 3 no such zone, 5 refused (by the policy folder's faults, the promotion
+gate, or a limit of site.toml), 64 wrong usage.";
+
+/// Sensor and enforcer of one site.
+#[derive(Debug, Group)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true,
+    after_help = EXAMPLES
+)]
+pub(crate) struct Site {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    /// Without a command: `run`.
+    #[command(flatten)]
+    pub(crate) run: Option<Run>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Enforce a policy folder on this machine and watch who is there.
+    ///
+    /// Order: neighbours are contained, the rules applied in one transaction, read back, and only
+    /// then is anything called verified. A folder with any fault is refused whole, and what is
+    /// enforced stays. A stopped or killed site leaves its fence up; the next one claims it again
+    /// without a gap, and never goes back to an older generation.
+    Run(Run),
+    /// How the site stands: every control as intended, applied or verified.
+    Status(Status),
+    /// Read the policy folder again.
+    Reload(Reload),
+    /// Keep what waits for a confirmation.
+    Confirm(State),
+    /// Open the paths from and to a zone for a while, in an emergency.
+    ///
+    /// Opens what the estate knows and no policy forbids. Works without a controller. The kernel
+    /// ends it, also when this program is dead by then. It is written to the journal first.
+    BreakGlass(BreakGlass),
+    /// A zone from shadow to enforce, where its promotion gate is open.
+    Promote(Zone),
+    /// A zone back to shadow: what policy denies is counted, and passes.
+    StepBack(StepBack),
+    /// Print the site's journal and check that no line was changed.
+    Journal(Journal),
+    /// Put neighbours on one subnet under the fence, or say per path what that would need.
+    Prepare(Prepare),
+    /// End the running site; its fence stays up.
+    Stop(State),
+}
+
+/// Which site.
+#[derive(Debug, Group)]
+pub(crate) struct State {
+    /// State directory of the site.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/ringfence/site")]
+    pub(crate) state: PathBuf,
+}
+
+/// Options of `run`.
+#[derive(Debug, Group)]
+pub(crate) struct Run {
+    /// Policy folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) policy: PathBuf,
+    /// Interface the devices are behind: a bridge, so that neighbours pass the fence too.
+    #[arg(short, long, value_name = "IFACE")]
+    pub(crate) interface: String,
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// Name of the site.
+    #[arg(long, value_name = "NAME", default_value = "site")]
+    pub(crate) site: String,
+    /// Everything passes and is counted, whatever the folder says.
+    #[arg(long)]
+    pub(crate) shadow: bool,
+    /// Go back to what was enforced before, unless `ringfence site confirm` comes within this time.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) confirm_within: Option<Duration>,
+    /// Read the folder again when it changes (else: on SIGHUP and `ringfence site reload`).
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// How neighbours on one subnet are kept apart.
+    #[arg(long, value_enum, default_value_t = Method::BridgeFilter)]
+    pub(crate) method: Method,
+}
+
+/// How neighbours on one subnet are kept apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Method {
+    /// Bridged frames pass the fence (needs br_netfilter).
+    BridgeFilter,
+    /// Ports are isolated, and neighbours routed through the fence.
+    IsolatedPorts,
+    /// As it is.
+    None,
+}
+
+/// Options of `status`.
+#[derive(Debug, Group)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// Output on standard output.
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    pub(crate) output: Format,
+}
+
+/// What standard output gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// One JSON document.
+    Json,
+}
+
+/// Options of `reload`.
+#[derive(Debug, Group)]
+pub(crate) struct Reload {
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// Go back to what was enforced before, unless `ringfence site confirm` comes within this time.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) confirm_within: Option<Duration>,
+}
+
+/// Options of `break-glass`.
+#[derive(Debug, Group)]
+pub(crate) struct BreakGlass {
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// Zone whose paths open.
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) zone: String,
+    /// For how long: 90s, 30m, 2h. The longest is `break_glass.max_s` in site.toml (4 h).
+    #[arg(long = "for", value_name = "TIME", value_parser = duration, required_unless_present = "end")]
+    pub(crate) run_for: Option<Duration>,
+    /// Why; it goes to the journal.
+    #[arg(long, value_name = "TEXT", required_unless_present = "end")]
+    pub(crate) reason: Option<String>,
+    /// End it now.
+    #[arg(long, conflicts_with_all = ["run_for", "reason"])]
+    pub(crate) end: bool,
+}
+
+/// A zone.
+#[derive(Debug, Group)]
+pub(crate) struct Zone {
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// Which.
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) zone: String,
+}
+
+/// Options of `step-back`.
+#[derive(Debug, Group)]
+pub(crate) struct StepBack {
+    #[command(flatten)]
+    pub(crate) zone: Zone,
+    /// Why; it goes to the journal.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+}
+
+/// Options of `journal`.
+#[derive(Debug, Group)]
+pub(crate) struct Journal {
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// Output on standard output.
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    pub(crate) output: Format,
+}
+
+/// Options of `prepare`.
+#[derive(Debug, Group)]
+pub(crate) struct Prepare {
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// The bridge.
+    #[arg(short, long, value_name = "IFACE")]
+    pub(crate) interface: String,
+    /// How.
+    #[arg(long, value_enum, default_value_t = Method::BridgeFilter)]
+    pub(crate) method: Method,
+    /// Only tell what it would change, and which paths are enforceable.
+    #[arg(long, conflicts_with = "undo")]
+    pub(crate) check: bool,
+    /// Put back what it changed.
+    #[arg(long)]
+    pub(crate) undo: bool,
+}

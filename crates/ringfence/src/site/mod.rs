@@ -1,0 +1,254 @@
+//! `ringfence site`: wiring and words around the crate `site`.
+
+pub(crate) mod args;
+mod show;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use enforcer::Fence;
+use enforcer::contain::{self, Isolated};
+use enforcer::runner::Host;
+use indicatif::ProgressBar;
+use miette::{Diagnostic, IntoDiagnostic, LabeledSpan, NamedSource, Report, Result, miette};
+use model::SiteId;
+use site::control::{self, Answer, Request};
+use site::folder::{Files, FolderError};
+use site::prepare::{self, PrepareError};
+use site::sense::Sense;
+use site::shell::{self, RunError};
+use site::store::Store;
+
+use self::args::{Command, Format, Method, Run, Site};
+use crate::ids::SubjectIds;
+use crate::{exit, knowledge};
+
+/// Name of our tables in the kernel.
+const TABLE: &str = "ringfence";
+
+pub(crate) fn run(args: &Site) -> Result<u8> {
+    let Some(command) = &args.command else {
+        return match &args.run {
+            Some(run) => start(run),
+            None => Err(miette!("name a command, or --policy and --interface")),
+        };
+    };
+    match command {
+        Command::Run(run) => start(run),
+        Command::Status(status) => match ask(&status.state.state, &Request::Status)? {
+            Answer { status: Some(told), .. } => {
+                print(&show::status(&told, status.output == Format::Json)?).map(|()| exit::FINE)
+            }
+            _ => Err(miette!("the site told nothing")),
+        },
+        Command::Reload(reload) => {
+            let request = Request::Reload { confirm_within_s: seconds(reload.confirm_within) };
+            request_of(&reload.state.state, &request)
+        }
+        Command::Confirm(state) => request_of(&state.state, &Request::Confirm),
+        Command::BreakGlass(glass) => {
+            let zone = glass.zone.clone();
+            let request = match (&glass.reason, glass.run_for) {
+                (Some(reason), Some(time)) => Request::BreakGlass {
+                    zone,
+                    seconds: time.as_secs(),
+                    reason: on_behalf(reason),
+                },
+                _ => Request::EndBreakGlass { zone },
+            };
+            request_of(&glass.state.state, &request)
+        }
+        Command::Promote(zone) => {
+            request_of(&zone.state.state, &Request::Promote { zone: zone.zone.clone() })
+        }
+        Command::StepBack(back) => {
+            let (zone, reason) = (back.zone.zone.clone(), on_behalf(&back.reason));
+            request_of(&back.zone.state.state, &Request::StepBack { zone, reason })
+        }
+        Command::Journal(journal) => {
+            let path = journal.state.state.join("journal.jsonl");
+            let checked = site::journal::check(&path).into_diagnostic()?;
+            print(&show::journal(&checked, journal.output == Format::Json)?)?;
+            Ok(exit::FINE)
+        }
+        Command::Prepare(args) => prepare(args),
+        Command::Stop(state) => request_of(&state.state, &Request::Stop),
+    }
+}
+
+fn start(run: &Run) -> Result<u8> {
+    let site = SiteId::new(&run.site).map_err(|error| miette!("--site: {error}"))?;
+    let knowledge = knowledge::load(None, None)?;
+    let sense =
+        Sense { interface: run.interface.clone(), site, knowledge, ids: Box::new(SubjectIds) };
+    let config = shell::Config {
+        policy: run.policy.clone(),
+        state: run.state.state.clone(),
+        table: TABLE.to_owned(),
+        all_shadow: run.shadow,
+        confirm_within_s: seconds(run.confirm_within),
+        watch: run.watch,
+        contain: method(run.method),
+        sense,
+    };
+    let fence = Fence::new(Host::here(), TABLE);
+    let ended = shell::run(config, &Host::here(), &fence, &mut |line| {
+        eprintln!("ringfence site: {line}");
+    });
+    match ended {
+        Ok(()) => Ok(exit::FINE),
+        Err(RunError::Folder(FolderError::Faults { faults, files })) => {
+            refused(&run.policy, &faults, &files);
+            Ok(exit::REFUSED)
+        }
+        Err(error) => Err(error).into_diagnostic(),
+    }
+}
+
+/// Every fault with its line.
+fn refused(folder: &Path, faults: &[policy::Fault], files: &Files) {
+    for fault in faults {
+        eprintln!("{:?}", Report::new(Shown::of(folder, fault, files)));
+    }
+    eprintln!("ringfence: {} is refused whole; what is enforced stays", folder.display());
+}
+
+/// A fault as miette shows it.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {why}")]
+struct Shown {
+    what: String,
+    why: String,
+    help: String,
+    source_text: Option<NamedSource<String>>,
+    at: usize,
+}
+
+impl Shown {
+    fn of(folder: &Path, fault: &policy::Fault, files: &Files) -> Self {
+        let text = files.get(&fault.file).filter(|_| fault.line > 0);
+        let line = usize::try_from(fault.line.saturating_sub(1)).unwrap_or(0);
+        let column = usize::try_from(fault.column.saturating_sub(1)).unwrap_or(0);
+        let at = text.map_or(0, |text| {
+            let start: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
+            let line = text.get(start..).unwrap_or_default();
+            start + line.chars().take(column).map(char::len_utf8).sum::<usize>()
+        });
+        let name = folder.join(&fault.file).display().to_string();
+        let what = if text.is_some() { fault.what.clone() } else { format!("{name}: {}", fault.what) };
+        Self {
+            what,
+            why: fault.why.clone(),
+            help: fault.help.clone(),
+            source_text: text.map(|text| NamedSource::new(name, text.clone())),
+            at,
+        }
+    }
+}
+
+impl Diagnostic for Shown {
+    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        Some(Box::new("ringfence::policy::folder"))
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        (!self.help.is_empty()).then(|| Box::new(&self.help) as Box<dyn std::fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        self.source_text.as_ref().map(|text| text as &dyn miette::SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        self.source_text.as_ref()?;
+        let label = LabeledSpan::new(Some("here".to_owned()), self.at, 0);
+        Some(Box::new(std::iter::once(label)))
+    }
+}
+
+/// Asks, with a spinner for people who wait.
+fn ask(state: &Path, request: &Request) -> Result<Answer> {
+    let bar = ProgressBar::new_spinner();
+    if io::stderr().is_terminal() {
+        bar.enable_steady_tick(Duration::from_millis(120));
+        bar.set_message("asking the site");
+    }
+    let answer = control::ask(state, request).into_diagnostic();
+    bar.finish_and_clear();
+    answer
+}
+
+fn request_of(state: &Path, request: &Request) -> Result<u8> {
+    let answer = ask(state, request)?;
+    for fault in &answer.faults {
+        eprintln!("ringfence: {fault}");
+    }
+    if let Some(why) = answer.refused {
+        eprintln!("ringfence: {why}");
+        let unknown = why.starts_with("there is no zone");
+        return Ok(if unknown { exit::NOT_FOUND } else { exit::REFUSED });
+    }
+    if let Some(status) = &answer.status {
+        print(&show::outcome(request, status))?;
+    }
+    Ok(exit::FINE)
+}
+
+fn prepare(args: &args::Prepare) -> Result<u8> {
+    let host = Host::here();
+    if args.undo {
+        let store = Store::open(&args.state.state).into_diagnostic()?;
+        let record: Option<Isolated> = store.read(prepare::RECORD).into_diagnostic()?;
+        let record = record.ok_or(PrepareError::NothingToUndo).into_diagnostic()?;
+        contain::release(&host, &record).into_diagnostic()?;
+        store.remove(prepare::RECORD).into_diagnostic()?;
+        print(&format!("{} is as it was before.\n", record.bridge))?;
+        return Ok(exit::FINE);
+    }
+    let survey = prepare::survey(&host, &args.interface).into_diagnostic()?;
+    let method = method(args.method).ok_or_else(|| miette!("--method none prepares nothing"))?;
+    let changes = prepare::changes(&survey, method);
+    print(&show::changes(&changes))?;
+    if args.check {
+        print(&show::paths(&prepare::paths(&survey)))?;
+        return Ok(exit::FINE);
+    }
+    let store = Store::open(&args.state.state).into_diagnostic()?;
+    let done = prepare::contain(&host, &survey, method).into_diagnostic()?;
+    if store.read::<Isolated>(prepare::RECORD).into_diagnostic()?.is_none() {
+        store.write(prepare::RECORD, &done).into_diagnostic()?;
+    }
+    let after = prepare::survey(&host, &args.interface).into_diagnostic()?;
+    print(&show::paths(&prepare::paths(&after)))?;
+    print("Done and read back. `ringfence site prepare --undo` puts it back.\n")?;
+    Ok(exit::FINE)
+}
+
+fn method(method: Method) -> Option<contain::Method> {
+    match method {
+        Method::BridgeFilter => Some(contain::Method::BridgeFilter),
+        Method::IsolatedPorts => Some(contain::Method::IsolatedPorts),
+        Method::None => None,
+    }
+}
+
+fn seconds(time: Option<Duration>) -> Option<u32> {
+    time.map(|time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX))
+}
+
+/// Behind `sudo` the kernel only says root; who it was is added as told, not as known.
+fn on_behalf(reason: &str) -> String {
+    match std::env::var("SUDO_USER") {
+        Ok(user) if !reason.trim().is_empty() => format!("{reason} (sudo: {user})"),
+        _ => reason.to_owned(),
+    }
+}
+
+fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.into_diagnostic(),
+    }
+}

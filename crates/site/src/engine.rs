@@ -1,0 +1,780 @@
+//! What the loop works on: carries out what [`crate::life`] decides, and tells it what came of it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::Path;
+use std::time::Duration;
+
+use enforcer::Options;
+use enforcer::contain::Method;
+use enforcer::runner::Runner;
+use model::ruleset::Mode;
+use model::{Mac, SiteId, Timestamp};
+use serde::Serialize;
+
+use crate::canary::{self, Canary};
+use crate::compile::{Compiled, compile, same};
+use crate::config::Settings;
+use crate::folder::{self, Accepted, FolderError};
+use crate::gate::Sample;
+use crate::journal::Journal;
+use crate::life::{Action, Control, Durable, Event, Life, Order, Refusal};
+use crate::point::Point;
+use crate::prepare::{self, Survey};
+use crate::sense::{self, Seen};
+use crate::shell::now;
+use crate::status::{ControlState, Devices, Notes, SCHEMA, Status, ZoneState};
+use crate::store::Store;
+use crate::used::{self, Earlier, Meter, Recorded};
+
+/// A running site.
+pub(crate) struct Engine {
+    store: Store,
+    journal: Journal,
+    life: Life,
+    options: Options,
+    survey: Survey,
+    site: SiteId,
+    all_shadow: bool,
+    started: Timestamp,
+    pub(crate) contain: Option<Method>,
+    /// The folder that was offered last.
+    offered: Option<Accepted>,
+    /// The folder of the order in force.
+    accepted: Option<Accepted>,
+    compiled: Option<Compiled>,
+    /// Options of the last apply: what is verified is what was applied.
+    applied: Options,
+    recorded: Recorded,
+    earlier: Earlier,
+    meter: Meter,
+    hits: BTreeMap<String, u64>,
+    canaries: Vec<Canary>,
+    perched: bool,
+    notes: Notes,
+    seen: Seen,
+    faults: Vec<String>,
+    /// The last refused or accepted state of the folder on disk.
+    on_disk: String,
+    unsupported: Vec<String>,
+    recompile: Timestamp,
+    verify: Timestamp,
+}
+
+/// Nanoseconds between two full read-backs.
+const VERIFY_NANOS: i64 = 5_000_000_000;
+/// How long a canary has to be counted.
+const FLIGHT: Duration = Duration::from_secs(3);
+/// Steps of one event: more would be a loop.
+const STEPS_MAX: usize = 64;
+
+/// A denial as it was counted.
+#[derive(Serialize)]
+struct Told<'a> {
+    at: Timestamp,
+    verdict: &'static str,
+    generation: u64,
+    from: std::net::IpAddr,
+    to: std::net::IpAddr,
+    device: String,
+    zone: Option<&'a str>,
+    transport: &'static str,
+    port: u16,
+    packets: u64,
+}
+
+impl Engine {
+    #[expect(clippy::too_many_arguments, reason = "called once, with what a site is made of")]
+    pub(crate) fn new(
+        store: Store,
+        journal: Journal,
+        durable: Durable,
+        settings: Settings,
+        all_shadow: bool,
+        options: Options,
+        survey: Survey,
+        site: SiteId,
+    ) -> Self {
+        Self {
+            store,
+            journal,
+            life: Life::new(durable, settings.limits(), all_shadow),
+            applied: options.clone(),
+            options,
+            survey,
+            site,
+            all_shadow,
+            started: now(),
+            contain: None,
+            offered: None,
+            accepted: None,
+            compiled: None,
+            recorded: Recorded::default(),
+            earlier: Earlier::default(),
+            meter: Meter::default(),
+            hits: BTreeMap::new(),
+            canaries: Vec::new(),
+            perched: false,
+            notes: Notes::default(),
+            seen: Seen::default(),
+            faults: Vec::new(),
+            on_disk: String::new(),
+            unsupported: Vec::new(),
+            recompile: Timestamp::MAX,
+            verify: Timestamp::MIN,
+        }
+    }
+
+    /// One line about how it stands.
+    pub(crate) fn line(&self) -> String {
+        let (state, why) = self.life.rules();
+        let generation = self.life.order().map_or(0, |order| order.generation);
+        let why = why.map_or(String::new(), |why| format!(": {why}"));
+        format!("generation {generation} {}{why}", word(state))
+    }
+
+    /// Tells the state machine, and does what it says, and so on until nothing is left to do.
+    pub(crate) fn handle(
+        &mut self,
+        event: Event,
+        runner: &dyn Runner,
+        point: &dyn Point,
+        told: &mut dyn FnMut(&str),
+    ) {
+        let actions = self.life.handle(now(), event);
+        self.perform(actions, runner, point, told);
+    }
+
+    /// A request of a person; gives back why it is refused.
+    pub(crate) fn ask(
+        &mut self,
+        runner: &dyn Runner,
+        point: &dyn Point,
+        told: &mut dyn FnMut(&str),
+        request: impl FnOnce(&mut Life, Timestamp) -> Result<Vec<Action>, Refusal>,
+    ) -> Option<String> {
+        match request(&mut self.life, now()) {
+            Ok(actions) => {
+                self.perform(actions, runner, point, told);
+                None
+            }
+            Err(refusal) => Some(refusal.to_string()),
+        }
+    }
+
+    /// Reads the folder again; gives back its faults.
+    pub(crate) fn reload(
+        &mut self,
+        policy: &Path,
+        asked: bool,
+        confirm_within_s: Option<u32>,
+        runner: &dyn Runner,
+        point: &dyn Point,
+        told: &mut dyn FnMut(&str),
+    ) -> Vec<String> {
+        let read = folder::read(policy);
+        if let (Ok(files), false) = (&read, asked) {
+            let content = folder::name(files);
+            if content == self.on_disk {
+                return Vec::new();
+            }
+            self.on_disk = content;
+        }
+        match read.and_then(folder::accept) {
+            Ok(accepted) => self.offer(accepted, asked, confirm_within_s, runner, point, told),
+            Err(error) => {
+                self.refused(&error, told);
+                self.faults.clone()
+            }
+        }
+    }
+
+    /// Offers a folder without faults, if it can be compiled.
+    pub(crate) fn offer(
+        &mut self,
+        accepted: Accepted,
+        asked: bool,
+        confirm_within_s: Option<u32>,
+        runner: &dyn Runner,
+        point: &dyn Point,
+        told: &mut dyn FnMut(&str),
+    ) -> Vec<String> {
+        let trial = Order {
+            generation: 1,
+            parent: None,
+            content: accepted.content.clone(),
+            all_shadow: false,
+            modes: BTreeMap::new(),
+            grants: Vec::new(),
+            why: String::new(),
+        };
+        let fit = compile(&accepted.folder, &trial, now()).and_then(|compiled| {
+            let plan = enforcer::Plan::new(&compiled.ruleset, &self.options(now(), &accepted));
+            plan.map(drop).map_err(|error| error.to_string())
+        });
+        let fit = fit.and_then(|()| {
+            crate::shell::settings_of(&accepted.files).map(drop).map_err(|e| e.to_string())
+        });
+        if let Err(why) = fit {
+            self.refused(&FolderError::Compile(why), told);
+            return self.faults.clone();
+        }
+        self.faults.clear();
+        self.on_disk.clone_from(&accepted.content);
+        let content = accepted.content.clone();
+        self.offered = Some(accepted);
+        self.handle(Event::Offered { content, asked, confirm_within_s }, runner, point, told);
+        Vec::new()
+    }
+
+    /// A folder was refused: what is enforced stays.
+    pub(crate) fn refused(&mut self, error: &FolderError, told: &mut dyn FnMut(&str)) {
+        self.faults = match error {
+            FolderError::Faults { faults, .. } => faults.iter().map(ToString::to_string).collect(),
+            other => vec![other.to_string()],
+        };
+        for fault in &self.faults {
+            told(&format!("refused: {fault}"));
+        }
+        let first = self.faults.first().cloned().unwrap_or_default();
+        self.note("folder-refused", "policy", &format!("{first}; what is enforced stays"), told);
+    }
+
+    fn perform(
+        &mut self,
+        actions: Vec<Action>,
+        runner: &dyn Runner,
+        point: &dyn Point,
+        told: &mut dyn FnMut(&str),
+    ) {
+        let mut left: VecDeque<Action> = actions.into();
+        for _ in 0..STEPS_MAX {
+            let Some(action) = left.pop_front() else {
+                return;
+            };
+            let events = match action {
+                Action::Save => {
+                    let saved = self.keep().and_then(|()| self.store.save(self.life.durable()));
+                    if let Err(error) = saved {
+                        // Nothing that rests on it may happen.
+                        let generation = self.life.order().map_or(0, |order| order.generation);
+                        left.clear();
+                        vec![Event::Failed { generation, why: error.to_string() }]
+                    } else {
+                        Vec::new()
+                    }
+                }
+                Action::Journal(entry) => match self.journal.append(now(), &entry) {
+                    Ok(()) => Vec::new(),
+                    Err(error) => {
+                        let generation = self.life.order().map_or(0, |order| order.generation);
+                        left.clear();
+                        vec![Event::Failed { generation, why: error.to_string() }]
+                    }
+                },
+                Action::Enforce(order) => vec![self.enforce(&order, runner, point, told)],
+                Action::ReadBack { generation } => vec![self.read_back(generation, point)],
+                Action::Canaries { generation, zones } => {
+                    self.fly(generation, &zones, runner, point)
+                }
+                Action::Find { kind, subject, what } => {
+                    self.note(kind, &subject, &what, told);
+                    Vec::new()
+                }
+            };
+            for event in events {
+                left.extend(self.life.handle(now(), event));
+            }
+        }
+    }
+
+    /// Keeps the content that the order is made of, before the order is saved.
+    fn keep(&self) -> Result<(), crate::store::StoreError> {
+        let durable = self.life.durable();
+        let Some(order) = &durable.order else {
+            return Ok(());
+        };
+        let offered = self.offered.iter().chain(&self.accepted);
+        let Some(accepted) = offered.into_iter().find(|a| a.content == order.content) else {
+            return Ok(());
+        };
+        let mut wanted = vec![order.content.as_str()];
+        if let Some(pending) = &durable.pending {
+            wanted.push(&pending.content);
+            wanted.extend(pending.previous.as_deref());
+        }
+        self.store.keep(&order.content, &accepted.files, &wanted)
+    }
+
+    /// The folder of a content: offered, in force, or kept from before.
+    fn folder(&self, content: &str) -> Result<Accepted, String> {
+        let known = self.offered.iter().chain(&self.accepted).find(|a| a.content == content);
+        if let Some(accepted) = known {
+            return Ok(accepted.clone());
+        }
+        let files = self.store.content(content).map_err(|e| e.to_string())?;
+        let files = files.ok_or("the folder it is made of was not kept")?;
+        folder::accept(files).map_err(|e| e.to_string())
+    }
+
+    fn options(&self, now: Timestamp, accepted: &Accepted) -> Options {
+        let zones = accepted.folder.estate.zones.iter();
+        let subnets = zones.filter_map(|zone| {
+            let (ip, prefix) = zone.subnet.split_once('/')?;
+            Some((ip.parse().ok()?, prefix.parse().ok()?))
+        });
+        let mut site: Vec<_> = subnets.chain(self.survey.addresses.iter().copied()).collect();
+        site.sort_unstable();
+        site.dedup();
+        let ports = self.survey.ports.iter().filter(|port| *port != canary::PORT).cloned();
+        Options { now, site, ports: ports.collect(), ..self.options.clone() }
+    }
+
+    fn enforce(
+        &mut self,
+        order: &Order,
+        runner: &dyn Runner,
+        point: &dyn Point,
+        told: &mut dyn FnMut(&str),
+    ) -> Event {
+        let generation = order.generation;
+        let failed = |why: String| Event::Failed { generation, why };
+        let accepted = match self.folder(&order.content) {
+            Ok(accepted) => accepted,
+            Err(why) => return failed(why),
+        };
+        let at = now();
+        let compiled = match compile(&accepted.folder, order, at) {
+            Ok(compiled) => compiled,
+            Err(why) => return failed(why),
+        };
+        if let Ok(survey) = prepare::survey(runner, &self.survey.interface) {
+            self.survey = survey;
+        }
+        let options = self.options(at, &accepted);
+        let applied = match point.apply(&compiled.ruleset, &options) {
+            Ok(applied) => applied,
+            Err(error) => return failed(error.to_string()),
+        };
+        if let Some(before) = self.compiled.take() {
+            if before.ruleset.generation != generation {
+                self.earlier.push(before.ruleset, &std::mem::take(&mut self.hits));
+            }
+        }
+        told(&format!(
+            "generation {generation} applied ({}): {} elements",
+            order.why, applied.elements
+        ));
+        self.unsupported = applied.unsupported;
+        self.recorded = Recorded::of(&accepted.folder);
+        self.recompile = next_look(&accepted, at);
+        self.verify = at.plus_nanos(VERIFY_NANOS);
+        self.life.set_zones(
+            compiled.zones.iter().map(|(zone, mode)| (zone.clone(), *mode)).collect(),
+        );
+        (self.compiled, self.accepted, self.applied) = (Some(compiled), Some(accepted), options);
+        Event::Applied { generation }
+    }
+
+    fn read_back(&mut self, generation: u64, point: &dyn Point) -> Event {
+        let Some(compiled) = &self.compiled else {
+            return Event::ReadBack { generation, differences: vec!["nothing was applied".into()] };
+        };
+        let differences = match point.verify(&compiled.ruleset, &self.applied) {
+            Ok(Ok(_)) => Vec::new(),
+            Ok(Err(differences)) => differences.iter().map(ToString::to_string).collect(),
+            Err(error) => vec![format!("it cannot be read back: {error}")],
+        };
+        Event::ReadBack { generation, differences }
+    }
+
+    /// Sends a canary through every class of every shadow zone and looks what was counted.
+    fn fly(
+        &mut self,
+        generation: u64,
+        zones: &[String],
+        runner: &dyn Runner,
+        point: &dyn Point,
+    ) -> Vec<Event> {
+        let mut failures: BTreeMap<&str, Option<String>> = BTreeMap::new();
+        self.canaries.clear();
+        if let Err(why) = self.launch(zones, &mut failures, runner) {
+            let all = zones.iter().map(|zone| Event::Canary {
+                generation,
+                zone: zone.clone(),
+                failure: Some(why.clone()),
+            });
+            return all.collect();
+        }
+        let before = point.read().map(|read| read.denials).unwrap_or_default();
+        let before: Vec<u64> = self.canaries.iter().map(|c| c.counted(&before)).collect();
+        for canary in &self.canaries {
+            if let Err(error) = sensor::capture::ring::send(canary::PERCH, &canary.frame) {
+                failures.insert(&canary.zone, Some(error.to_string()));
+            }
+        }
+        let mut missing: Vec<&Canary> = Vec::new();
+        let _ = crate::wait::until(FLIGHT, || {
+            let denials = point.read().map(|read| read.denials).unwrap_or_default();
+            let flown = self.canaries.iter().zip(&before);
+            missing = flown.filter(|(c, n)| c.counted(&denials) <= **n).map(|(c, _)| c).collect();
+            missing.is_empty()
+        });
+        for canary in missing {
+            failures.entry(&canary.zone).or_insert(None).get_or_insert_with(|| {
+                format!(
+                    "a packet from {} to {} tcp/{} was not counted as denied",
+                    canary.from, canary.to, canary.port
+                )
+            });
+        }
+        let event = |zone: &String| Event::Canary {
+            generation,
+            zone: zone.clone(),
+            failure: failures.get(zone.as_str()).cloned().flatten(),
+        };
+        zones.iter().map(event).collect()
+    }
+
+    fn launch<'z>(
+        &mut self,
+        zones: &'z [String],
+        failures: &mut BTreeMap<&'z str, Option<String>>,
+        runner: &dyn Runner,
+    ) -> Result<(), String> {
+        let Some(compiled) = &self.compiled else {
+            return Err("nothing was applied".to_owned());
+        };
+        if !self.survey.bridge {
+            return Err(format!(
+                "a canary needs a bridge to come in at, and {} is none",
+                self.survey.interface
+            ));
+        }
+        if !self.perched {
+            canary::perch(runner, &self.survey.interface)
+                .map_err(|error| format!("a canary needs a port of the bridge: {error}"))?;
+            self.perched = true;
+        }
+        let mac: Mac = self.survey.mac.parse().map_err(|_| "the bridge has no link address")?;
+        for zone in zones {
+            let in_zone = |ip| compiled.zone_of.get(&ip) == Some(zone);
+            if !compiled.ruleset.members.iter().any(|member| in_zone(member.ip)) {
+                continue; // Nobody to stand for: nothing of it can be denied either.
+            }
+            let here = (mac, self.survey.addresses.as_slice());
+            match canary::hatch(zone, &compiled.ruleset, &self.applied, &in_zone, here) {
+                Ok(canaries) => self.canaries.extend(canaries),
+                Err(why) => drop(failures.insert(zone, Some(why))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that is looked at from time to time.
+    pub(crate) fn look(
+        &mut self,
+        runner: &dyn Runner,
+        point: &dyn Point,
+        told: &mut dyn FnMut(&str),
+    ) {
+        let at = now();
+        self.count(at, runner, point, told);
+        if at >= self.recompile {
+            self.moment(at, runner, point, told);
+        }
+        if at >= self.verify {
+            self.verify = at.plus_nanos(VERIFY_NANOS);
+            self.ports(runner, point, told);
+            if let (Some(compiled), (Control::Verified | Control::Applied, _)) =
+                (&self.compiled, self.life.rules())
+            {
+                let generation = compiled.ruleset.generation;
+                let event = self.read_back(generation, point);
+                self.handle(event, runner, point, told);
+            }
+        }
+    }
+
+    /// Ports that came or went since the containment.
+    fn ports(&mut self, runner: &dyn Runner, point: &dyn Point, told: &mut dyn FnMut(&str)) {
+        let Ok(survey) = prepare::survey(runner, &self.survey.interface) else {
+            let what = format!("interface {} is gone", self.survey.interface);
+            self.note("containment", "interface", &what, told);
+            return;
+        };
+        let ports = |survey: &Survey| -> BTreeSet<String> {
+            survey.ports.iter().filter(|port| *port != canary::PORT).cloned().collect()
+        };
+        let changed = ports(&survey) != ports(&self.survey);
+        self.survey = survey;
+        if let Some(method) = self.contain {
+            let open = prepare::changes(&self.survey, method);
+            let open: Vec<&String> =
+                open.iter().filter(|change| !change.ends_with(canary::PORT)).collect();
+            if !open.is_empty() {
+                let words = open.iter().map(|c| c.as_str()).collect::<Vec<_>>().join(", ");
+                match prepare::contain(runner, &self.survey, method) {
+                    Ok(_) => self.note("containment", "repaired", &format!("was undone from outside, is in force again: {words}"), told),
+                    Err(error) => self.note("containment", "open", &error.to_string(), told),
+                }
+            }
+        }
+        if changed {
+            let why = "the bridge's ports changed".to_owned();
+            self.handle(Event::Moment { why }, runner, point, told);
+        }
+    }
+
+    /// Time alone may change what is granted.
+    fn moment(
+        &mut self,
+        at: Timestamp,
+        runner: &dyn Runner,
+        point: &dyn Point,
+        told: &mut dyn FnMut(&str),
+    ) {
+        let (Some(accepted), Some(order), Some(compiled)) =
+            (&self.accepted, self.life.order(), &self.compiled)
+        else {
+            return;
+        };
+        self.recompile = next_look(accepted, at);
+        let differs = compile(&accepted.folder, order, at)
+            .is_ok_and(|fresh| !same(&fresh.ruleset, &compiled.ruleset));
+        if differs {
+            let why = "the time changed what is granted".to_owned();
+            self.handle(Event::Moment { why }, runner, point, told);
+        }
+    }
+
+    fn count(
+        &mut self,
+        at: Timestamp,
+        runner: &dyn Runner,
+        point: &dyn Point,
+        told: &mut dyn FnMut(&str),
+    ) {
+        let (Some(compiled), Ok(read)) = (&self.compiled, point.read()) else {
+            return;
+        };
+        let mut fresh = self.meter.take(&read);
+        // What canaries did says nothing about the devices they stand for.
+        fresh.denials.retain(|denial| {
+            self.canaries.iter().all(|canary| canary.counted(std::slice::from_ref(denial)) == 0)
+        });
+        for (rule, packets) in &fresh.hits {
+            let total = self.hits.entry(rule.clone()).or_default();
+            *total = total.saturating_add(*packets);
+        }
+        let samples: BTreeMap<String, Sample> = used::samples(
+            &fresh,
+            &compiled.ruleset,
+            &self.recorded,
+            &self.earlier,
+            &self.applied,
+        );
+        let lines: Vec<Told<'_>> = fresh
+            .denials
+            .iter()
+            .map(|denial| {
+                let flow = used::flow(denial);
+                let zone = self.recorded.zone(denial.from);
+                let passes = zone.is_some_and(|zone| self.life.mode(zone) == Mode::Shadow);
+                Told {
+                    at,
+                    verdict: if passes { "would-be-denied" } else { "denied" },
+                    generation: compiled.ruleset.generation,
+                    from: denial.from,
+                    to: denial.to,
+                    device: self.recorded.name(denial.from),
+                    zone,
+                    transport: flow.transport.word(),
+                    port: flow.port,
+                    packets: denial.packets,
+                }
+            })
+            .collect();
+        if let Err(error) = self.store.lines("verdicts.jsonl", &lines) {
+            let what = error.to_string();
+            drop(lines);
+            self.note("verdicts-lost", "state", &what, told);
+        }
+        let watched = !samples.is_empty();
+        // A zone nobody used is watched too: its days count.
+        let shadows = self.life.shadow_zones();
+        for zone in shadows.into_iter().chain(samples.keys().cloned()).collect::<BTreeSet<_>>() {
+            let sample = samples.get(&zone).cloned().unwrap_or_default();
+            self.handle(Event::Counted { zone, sample }, runner, point, told);
+        }
+        if watched && let Err(error) = self.store.save(self.life.durable()) {
+            self.note("counts-not-saved", "state", &error.to_string(), told);
+        }
+    }
+
+    /// The sensor reports.
+    pub(crate) fn seen(&mut self, seen: Seen, told: &mut dyn FnMut(&str)) {
+        let known = self.known();
+        let own = crate::shell::own(&self.survey);
+        for unknown in sense::unknown(&seen, &known, &own) {
+            let mac = unknown.macs.first().map_or(String::new(), ToString::to_string);
+            let addresses: Vec<String> = unknown.addresses.iter().map(ToString::to_string).collect();
+            let what = format!(
+                "a device that the policy folder does not have: {mac} {} {}; nothing is permitted to it",
+                addresses.join(" "),
+                unknown.what
+            );
+            self.note("unknown-device", &mac, what.trim(), told);
+        }
+        for fault in &seen.faults {
+            self.note("sensor", "capture", fault, told);
+        }
+        if seen.dropped > self.seen.dropped {
+            let what = format!("{} packets were lost before they were read", seen.dropped);
+            self.note("sensor-lost-packets", "capture", &what, told);
+        }
+        self.seen = seen;
+    }
+
+    fn known(&self) -> BTreeSet<Mac> {
+        let devices = self.accepted.iter().flat_map(|a| &a.folder.estate.devices);
+        devices.flat_map(|device| device.macs.iter().copied()).collect()
+    }
+
+    fn note(&mut self, kind: &str, subject: &str, what: &str, told: &mut dyn FnMut(&str)) {
+        if let Some(new) = self.notes.add(now(), kind, subject, what) {
+            told(&format!("finding: {kind}: {what}"));
+            if let Err(error) = self.store.lines("findings.jsonl", &[new]) {
+                told(&format!("finding not written: {error}"));
+            }
+        }
+    }
+
+    /// The process ends; the fence stays.
+    pub(crate) fn end(&mut self, runner: &dyn Runner, told: &mut dyn FnMut(&str)) {
+        if self.perched {
+            canary::fly_away(runner);
+        }
+        if let Err(error) = self.store.save(self.life.durable()) {
+            told(&error.to_string());
+        }
+        told("stopped; the fence stays up, and the kernel ends exceptions by itself");
+    }
+
+    /// How things stand.
+    pub(crate) fn status(&self, point: &dyn Point) -> Status {
+        let at = now();
+        let order = self.life.order();
+        let (rules, why) = self.life.rules();
+        let why_not = |why: Option<&str>| why.unwrap_or_default().to_owned();
+        let contained = prepare::method(&self.contained());
+        let mut controls = vec![
+            ControlState {
+                control: "containment".to_owned(),
+                state: if contained.is_some() { Control::Verified } else { Control::Intended },
+                why: match contained {
+                    Some(_) => String::new(),
+                    None => "neighbours reach each other past the fence; run `ringfence site prepare`".to_owned(),
+                },
+            },
+            ControlState { control: "rules".to_owned(), state: rules, why: why_not(why) },
+            ControlState {
+                control: "sensor".to_owned(),
+                state: match (self.seen.over, self.seen.packets) {
+                    (true, _) => Control::Intended,
+                    (false, 0) => Control::Applied,
+                    _ => Control::Verified,
+                },
+                why: self.seen.faults.last().cloned().unwrap_or_default(),
+            },
+        ];
+        let mut zones = Vec::new();
+        let all = self.compiled.iter().flat_map(|compiled| &compiled.zones);
+        for (zone, _) in all {
+            let mode = self.life.mode(zone);
+            let populated = |z: &&String| **z == *zone;
+            let devices = self.accepted.iter().flat_map(|a| &a.folder.estate.devices);
+            let devices = devices.map(|d| &d.zone).filter(populated).count();
+            if mode == Mode::Shadow && devices > 0 {
+                let (state, why) = self.life.shadow(zone);
+                controls.push(ControlState {
+                    control: format!("shadow {zone}"),
+                    state,
+                    why: why_not(why),
+                });
+            }
+            let watched = self.life.durable().watched.get(zone);
+            let decided = match self.life.durable().modes.get(zone) {
+                _ if order.is_some_and(|o| o.all_shadow) => {
+                    if self.all_shadow { "--shadow".to_owned() } else { "rolled back".to_owned() }
+                }
+                Some(o) => o.why.clone(),
+                None => "folder".to_owned(),
+            };
+            zones.push(ZoneState {
+                zone: zone.clone(),
+                mode,
+                decided,
+                devices,
+                explained: watched.map_or(0, |w| w.explained),
+                would_deny: watched.map_or(0, |w| w.denied),
+                gate: (mode == Mode::Shadow).then(|| self.life.gate(zone, at)),
+            });
+        }
+        let paths = prepare::paths(&self.contained()).into_iter().filter(|path| !path.enforced);
+        let paths = paths.map(|path| format!("{}: {}", path.path, path.how));
+        let limits = self.compiled.iter().flat_map(|compiled| compiled.limits.clone());
+        let known = self.known();
+        let seen = &self.seen;
+        let is_known = |d: &&model::inspect::Device| d.macs.iter().any(|mac| known.contains(mac));
+        Status {
+            schema: SCHEMA.to_owned(),
+            site: self.site.to_string(),
+            interface: self.survey.interface.clone(),
+            at,
+            started: self.started,
+            generation: order.map_or(0, |order| order.generation),
+            in_kernel: point.read().ok().and_then(|read| read.generation),
+            content: order.map(|order| order.content.clone()),
+            why: order.map_or(String::new(), |order| order.why.clone()),
+            controls,
+            zones,
+            pending: self.life.durable().pending.clone(),
+            break_glass: self.life.durable().grants.clone(),
+            faults: self.faults.clone(),
+            not_enforceable: paths.chain(limits).chain(self.unsupported.clone()).collect(),
+            devices: Devices {
+                seen: seen.devices.len(),
+                known: seen.devices.iter().filter(is_known).count(),
+                unknown: sense::unknown(seen, &known, &crate::shell::own(&self.survey)),
+                packets: seen.packets,
+                dropped: seen.dropped,
+            },
+            findings: self.notes.newest(),
+        }
+    }
+
+    /// The survey without our own port, which nobody is behind.
+    fn contained(&self) -> Survey {
+        let mut survey = self.survey.clone();
+        survey.ports.retain(|port| port != canary::PORT);
+        survey
+    }
+}
+
+/// The word people read.
+fn word(state: Control) -> &'static str {
+    match state {
+        Control::Intended => "intended",
+        Control::Applied => "applied",
+        Control::Verified => "verified",
+    }
+}
+
+/// When time alone may change what a folder grants: the next full hour, or the end of an exception.
+fn next_look(accepted: &Accepted, at: Timestamp) -> Timestamp {
+    const HOUR: i64 = 3_600_000_000_000;
+    let into = at.as_nanos().rem_euclid(HOUR);
+    let hour = at.plus_nanos(HOUR.saturating_sub(into));
+    let ends = accepted.folder.exceptions.iter().map(|exception| exception.expires);
+    ends.filter(|end| *end > at).chain([hour]).min().unwrap_or(hour)
+}

@@ -1,0 +1,44 @@
+//! The enforcement point as the shell sees it.
+
+use enforcer::runner::Runner;
+use enforcer::verify::{Difference, Verified};
+use enforcer::{Applied, EnforceError, Fence, InForce, Options};
+use model::ruleset::Ruleset;
+
+/// What keeps a ruleset.
+pub trait Point {
+    /// Puts a ruleset in force, all of it or nothing.
+    fn apply(&self, ruleset: &Ruleset, options: &Options) -> Result<Applied, EnforceError>;
+    /// Compares what is in force with a ruleset.
+    fn verify(
+        &self,
+        ruleset: &Ruleset,
+        options: &Options,
+    ) -> Result<Result<Verified, Vec<Difference>>, EnforceError>;
+    /// What is in force and what it counted.
+    fn read(&self) -> Result<InForce, EnforceError>;
+    /// Takes everything away.
+    fn remove(&self) -> Result<(), EnforceError>;
+}
+
+impl<R: Runner> Point for Fence<R> {
+    fn apply(&self, ruleset: &Ruleset, options: &Options) -> Result<Applied, EnforceError> {
+        Self::apply(self, ruleset, options)
+    }
+
+    fn verify(
+        &self,
+        ruleset: &Ruleset,
+        options: &Options,
+    ) -> Result<Result<Verified, Vec<Difference>>, EnforceError> {
+        Self::verify(self, ruleset, options)
+    }
+
+    fn read(&self) -> Result<InForce, EnforceError> {
+        Self::read(self)
+    }
+
+    fn remove(&self) -> Result<(), EnforceError> {
+        Self::remove(self)
+    }
+}

@@ -1,0 +1,299 @@
+//! The process of a site: the loop around [`crate::life`], and the order in which a site comes up.
+//!
+//! Containment, then the rules, then their read-back; then the sensor, the control socket, and the
+//! clock. Whatever fails on the way leaves the fence that was there standing.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+use enforcer::Options;
+use enforcer::contain::Method;
+use enforcer::runner::Runner;
+use model::{Mac, Timestamp};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::config::{self, SettingsError};
+use crate::control::{self, Answer, Asked, Request};
+use crate::engine::Engine;
+use crate::folder::{self, Accepted, FolderError};
+use crate::life::Event;
+use crate::point::Point;
+use crate::prepare::{self, PrepareError};
+use crate::privileges::{self, PrivilegeError};
+use crate::sense::{self, Seen, Sense};
+use crate::store::{Store, StoreError};
+
+/// How a site is run.
+#[derive(Debug)]
+pub struct Config {
+    /// Policy folder.
+    pub policy: PathBuf,
+    /// State directory.
+    pub state: PathBuf,
+    /// Name of our tables.
+    pub table: String,
+    /// Everything passes and is counted, whatever the folder says.
+    pub all_shadow: bool,
+    /// Roll the folder back unless confirmed within this many seconds.
+    pub confirm_within_s: Option<u32>,
+    /// Read the folder again when it changes.
+    pub watch: bool,
+    /// How neighbours are contained; none: as it is.
+    pub contain: Option<Method>,
+    /// The sensor; it also has the interface and the site's name.
+    pub sense: Sense,
+}
+
+/// Why a site does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The state directory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The folder, and there is no earlier one to go on with.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// `site.toml`.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// Containment.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// Privileges.
+    #[error(transparent)]
+    Privileges(#[from] PrivilegeError),
+    /// The enforcement point cannot even be read.
+    #[error(transparent)]
+    Enforce(#[from] enforcer::EnforceError),
+    /// The sensor.
+    #[error(transparent)]
+    Sensor(#[from] sensor::capture::ring::RingError),
+    /// The control socket or a signal.
+    #[error("cannot {doing}: {source}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// What reaches the loop.
+#[derive(Debug)]
+enum Message {
+    Asked(Asked),
+    Seen(Seen),
+    Signal(i32),
+}
+
+impl From<Asked> for Message {
+    fn from(asked: Asked) -> Self {
+        Self::Asked(asked)
+    }
+}
+
+impl From<Seen> for Message {
+    fn from(seen: Seen) -> Self {
+        Self::Seen(seen)
+    }
+}
+
+/// Longest pause of the loop.
+const TICK: Duration = Duration::from_millis(500);
+/// Nanoseconds between two looks at the kernel's counters, the folder, and the bridge.
+const LOOK_NANOS: i64 = 2_000_000_000;
+
+/// Runs a site until it is told to stop; `told` gets what people should know, a line each.
+pub fn run(
+    config: Config,
+    runner: &dyn Runner,
+    point: &dyn Point,
+    told: &mut dyn FnMut(&str),
+) -> Result<(), RunError> {
+    let store = Store::open(&config.state)?;
+    let durable = store.load()?;
+    let journal = store.journal()?;
+    let interface = config.sense.interface.clone();
+    let first = folder::load(&config.policy);
+    let settings = match &first {
+        Ok(accepted) => settings(accepted)?,
+        Err(_) if durable.order.is_some() => match store.content(&content_of(&durable))? {
+            Some(files) => settings_of(&files)?,
+            None => config::Settings::default(),
+        },
+        Err(_) => config::Settings::default(),
+    };
+    if let (Err(error), None) = (&first, &durable.order) {
+        told(&format!("refused: {error}"));
+        return Err(first.err().map_or_else(|| unreachable(), RunError::Folder));
+    }
+    let mut survey = prepare::survey(runner, &interface)?;
+    if let Some(method) = config.contain {
+        for change in prepare::changes(&survey, method) {
+            told(&format!("containment: {change}"));
+        }
+        let done = prepare::contain(runner, &survey, method)?;
+        if store.read::<enforcer::contain::Isolated>(prepare::RECORD)?.is_none() {
+            store.write(prepare::RECORD, &done)?;
+        }
+        survey = prepare::survey(runner, &interface)?;
+    }
+    privileges::drop_to_kept()?;
+    let kernel = point.read()?.generation;
+    let mut options = Options::new(&interface, now());
+    options.table.clone_from(&config.table);
+    let mut engine = Engine::new(
+        store, journal, durable, settings, config.all_shadow, options, survey, config.sense.site.clone(),
+    );
+    engine.contain = config.contain;
+    let (sender, messages) = mpsc::channel();
+    engine.handle(Event::Started { kernel }, runner, point, told);
+    match first {
+        Ok(accepted) => {
+            engine.offer(accepted, false, config.confirm_within_s, runner, point, told);
+        }
+        Err(error) => engine.refused(&error, told),
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    signals(sender.clone())?;
+    control::listen(&config.state, sender.clone())
+        .map_err(|source| RunError::Io { doing: "listen on the control socket", source })?;
+    sense::start(config.sense, Arc::clone(&stop), sender)?;
+    told(&format!("running: {}", engine.line()));
+    let ended = serve(&mut engine, &config.policy, config.watch, &messages, runner, point, told);
+    stop.store(true, Ordering::SeqCst);
+    engine.end(runner, told);
+    ended
+}
+
+fn serve(
+    engine: &mut Engine,
+    policy: &std::path::Path,
+    watch: bool,
+    messages: &Receiver<Message>,
+    runner: &dyn Runner,
+    point: &dyn Point,
+    told: &mut dyn FnMut(&str),
+) -> Result<(), RunError> {
+    let mut look = now();
+    loop {
+        let message = match messages.recv_timeout(TICK) {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        };
+        match message {
+            Some(Message::Seen(seen)) => engine.seen(seen, told),
+            Some(Message::Signal(SIGHUP)) => {
+                engine.reload(policy, true, None, runner, point, told);
+            }
+            Some(Message::Signal(_)) => return Ok(()),
+            Some(Message::Asked(asked)) => {
+                let ends = asked.request == Request::Stop;
+                let answer = answer(engine, &asked, policy, runner, point, told);
+                let _ = asked.answer.send(answer); // The asker may have lost patience.
+                if ends {
+                    return Ok(());
+                }
+            }
+            None => {}
+        }
+        engine.handle(Event::Tick, runner, point, told);
+        if now() >= look {
+            look = now().plus_nanos(LOOK_NANOS);
+            engine.look(runner, point, told);
+            if watch {
+                engine.reload(policy, false, None, runner, point, told);
+            }
+        }
+    }
+}
+
+fn answer(
+    engine: &mut Engine,
+    asked: &Asked,
+    policy: &std::path::Path,
+    runner: &dyn Runner,
+    point: &dyn Point,
+    told: &mut dyn FnMut(&str),
+) -> Answer {
+    let by = asked.by.as_str();
+    let mut faults = Vec::new();
+    let refused = match &asked.request {
+        Request::Status | Request::Stop => None,
+        Request::Reload { confirm_within_s } => {
+            let refused = engine.reload(policy, true, *confirm_within_s, runner, point, told);
+            faults = refused.clone();
+            (!refused.is_empty()).then(|| "the policy folder is refused; what is enforced stays".to_owned())
+        }
+        Request::Confirm => engine.ask(runner, point, told, |life, _| life.confirm(by)),
+        Request::BreakGlass { zone, seconds, reason } => {
+            engine.ask(runner, point, told, |life, now| {
+                life.break_glass(now, zone, *seconds, reason, by)
+            })
+        }
+        Request::EndBreakGlass { zone } => {
+            engine.ask(runner, point, told, |life, now| life.end_break_glass(now, zone, by))
+        }
+        Request::Promote { zone } => {
+            engine.ask(runner, point, told, |life, now| life.promote(now, zone, by))
+        }
+        Request::StepBack { zone, reason } => {
+            engine.ask(runner, point, told, |life, now| life.step_back(now, zone, reason, by))
+        }
+    };
+    Answer { refused, faults, status: Some(Box::new(engine.status(point))) }
+}
+
+fn signals(sender: Sender<Message>) -> Result<(), RunError> {
+    let io = |doing| move |source| RunError::Io { doing, source };
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(io("listen to signals"))?;
+    let builder = thread::Builder::new().name("signals".to_owned());
+    let thread = builder.spawn(move || {
+        for signal in signals.forever() {
+            if sender.send(Message::Signal(signal)).is_err() {
+                return;
+            }
+        }
+    });
+    thread.map(drop).map_err(io("listen to signals"))
+}
+
+fn content_of(durable: &crate::life::Durable) -> String {
+    durable.order.as_ref().map_or_else(String::new, |order| order.content.clone())
+}
+
+fn settings(accepted: &Accepted) -> Result<config::Settings, SettingsError> {
+    settings_of(&accepted.files)
+}
+
+/// The settings in a folder's files; all defaults where there is no `site.toml`.
+pub fn settings_of(files: &folder::Files) -> Result<config::Settings, SettingsError> {
+    files.get(config::FILE).map_or_else(|| Ok(config::Settings::default()), |text| config::parse(text))
+}
+
+fn unreachable() -> RunError {
+    RunError::Io { doing: "read the policy folder", source: io::Error::other("no reason given") }
+}
+
+/// The present. The one place of this crate that reads the clock.
+#[expect(clippy::disallowed_methods, reason = "the edge of the process")]
+pub fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_secs(
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        i64::from(since.subsec_nanos()),
+    )
+}
+
+/// Link addresses of this machine on the interface.
+pub(crate) fn own(survey: &prepare::Survey) -> BTreeSet<Mac> {
+    survey.mac.parse().into_iter().collect()
+}
