@@ -23,6 +23,7 @@
 //! * [`compile`] and [`evaluate`]: the factorised ruleset, and the interpreter that predicts what an
 //!   enforcement point does with a packet.
 //! * [`check`]: the folder's own tests and standing claims.
+//! * [`treat`]: neighbourhood protocols, as zones declare them.
 //! * [`reach`]: blast radius, exact, direct and by hopping.
 //! * [`mud`]: manufacturer usage descriptions (RFC 8520), written and read.
 //!
@@ -45,5 +46,6 @@ pub mod reach;
 pub mod share;
 mod terms;
 mod text;
+pub mod treat;
 
 pub use fault::Fault;

@@ -104,7 +104,9 @@ pub fn perch(runner: &dyn Runner, bridge: &str) -> io::Result<()> {
     let batch = format!(
         "link add {PORT} address fe:ff:ff:ff:ff:fe type veth peer name {PERCH}\n\
          link set {PORT} master {bridge}\n\
-         link set dev {PORT} type bridge_slave learning off flood off mcast_flood off bcast_flood off neigh_suppress off\n\
+         link set dev {PORT} type bridge_slave learning off flood off mcast_flood off bcast_flood off\n\
+         link set {PORT} addrgenmode none\n\
+         link set {PERCH} addrgenmode none\n\
          link set {PERCH} arp off up\n\
          link set {PORT} up\n"
     );

@@ -45,12 +45,13 @@ pub fn compile(folder: &Folder, order: &Order, now: Timestamp) -> Result<Compile
     let parent = order.parent.filter(|parent| *parent < order.generation);
     let ruleset = policy::compile::ruleset(&wanted, order.generation, parent);
     let mut ruleset = ruleset.map_err(|error| error.to_string())?;
+    policy::treat::apply(&wanted, &mut ruleset);
     if order.all_shadow {
         for class in ruleset.classes.values_mut() {
             class.mode = Mode::Shadow;
         }
     }
-    let mut limits = Vec::new();
+    let mut limits = policy::treat::limits(folder);
     let grants: Vec<&Grant> = order.grants.iter().filter(|grant| grant.until > now).collect();
     if !grants.is_empty() {
         let open = unforbidden(folder)?;

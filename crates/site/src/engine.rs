@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use enforcer::Options;
 use enforcer::contain::Method;
+use enforcer::drift::{Finding, Guard};
 use enforcer::runner::Runner;
 use model::ruleset::Mode;
 use model::{Mac, SiteId, Timestamp};
@@ -37,6 +38,8 @@ pub(crate) struct Engine {
     all_shadow: bool,
     started: Timestamp,
     pub(crate) contain: Option<Method>,
+    /// Hears who else changes the kernel's rules.
+    pub(crate) guard: Option<Guard>,
     /// The folder that was offered last.
     offered: Option<Accepted>,
     /// The folder of the order in force.
@@ -61,7 +64,7 @@ pub(crate) struct Engine {
 }
 
 /// Nanoseconds between two full read-backs.
-const VERIFY_NANOS: i64 = 5_000_000_000;
+const VERIFY_NANOS: i64 = 10_000_000_000;
 /// How long a canary has to be counted.
 const FLIGHT: Duration = Duration::from_secs(3);
 /// Steps of one event: more would be a loop.
@@ -105,6 +108,7 @@ impl Engine {
             all_shadow,
             started: now(),
             contain: None,
+            guard: None,
             offered: None,
             accepted: None,
             compiled: None,
@@ -360,6 +364,9 @@ impl Engine {
                 self.earlier.push(before.ruleset, &std::mem::take(&mut self.hits));
             }
         }
+        if applied.sent >= applied.elements {
+            self.meter = Meter::default(); // Built anew: totals begin at 0.
+        }
         told(&format!(
             "generation {generation} applied ({}): {} elements",
             order.why, applied.elements
@@ -491,6 +498,47 @@ impl Engine {
                 let generation = compiled.ruleset.generation;
                 let event = self.read_back(generation, point);
                 self.handle(event, runner, point, told);
+            }
+        }
+    }
+
+    /// Changes by others are undone and told at once.
+    pub(crate) fn guard(&mut self, point: &dyn Point, told: &mut dyn FnMut(&str)) {
+        let Some(mut guard) = self.guard.take() else {
+            return;
+        };
+        let mut restore = || {
+            let Some(compiled) = &self.compiled else {
+                return Ok(());
+            };
+            point.apply(&compiled.ruleset, &self.applied)?;
+            match point.verify(&compiled.ruleset, &self.applied)? {
+                Ok(_) => Ok(()),
+                Err(differences) => Err(enforcer::EnforceError::Io {
+                    doing: "restore the rules".to_owned(),
+                    source: std::io::Error::other(
+                        differences.first().map_or(String::new(), ToString::to_string),
+                    ),
+                }),
+            }
+        };
+        match guard.step(Duration::ZERO, &mut restore) {
+            Ok(findings) => {
+                for finding in findings {
+                    let kind = match &finding {
+                        Finding::Changed { .. } => "drift",
+                        Finding::Bypass { .. } | Finding::MoreBypasses => "bypass",
+                        Finding::Overrun { .. } => "drift-events-lost",
+                        Finding::Setting { .. } => "setting",
+                    };
+                    let what = finding.to_string();
+                    self.note(kind, &what, &what, told);
+                }
+                self.guard = Some(guard);
+            }
+            Err(error) => {
+                let what = format!("{error}; changes by others are found by reading back only");
+                self.note("drift-not-heard", "rules", &what, told);
             }
         }
     }

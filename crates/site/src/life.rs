@@ -616,8 +616,9 @@ impl Life {
         if let Some(pending) = self.durable.pending.clone().filter(|p| p.until <= now) {
             actions.extend(self.roll_back(now, &pending));
         } else if let Some(order) = order {
+            let kept = self.durable.rolled_back.as_ref() == Some(&order.content);
             let same = order.generation == self.durable.generation
-                && order.all_shadow == self.all_shadow
+                && order.all_shadow == (self.all_shadow || kept)
                 && order.grants == self.durable.grants;
             if same {
                 // Claims again what is in force: same number, same content, no gap.

@@ -1,6 +1,5 @@
 //! The enforcement point as the shell sees it.
 
-use enforcer::runner::Runner;
 use enforcer::verify::{Difference, Verified};
 use enforcer::{Applied, EnforceError, Fence, InForce, Options};
 use model::ruleset::Ruleset;
@@ -21,7 +20,7 @@ pub trait Point {
     fn remove(&self) -> Result<(), EnforceError>;
 }
 
-impl<R: Runner> Point for Fence<R> {
+impl Point for Fence {
     fn apply(&self, ruleset: &Ruleset, options: &Options) -> Result<Applied, EnforceError> {
         Self::apply(self, ruleset, options)
     }

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use enforcer::Options;
 use enforcer::contain::Method;
+use enforcer::drift::{Expected, Guard};
+use enforcer::netlink::Place;
 use enforcer::runner::Runner;
 use model::{Mac, Timestamp};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -106,7 +108,7 @@ impl From<Seen> for Message {
 }
 
 /// Longest pause of the loop.
-const TICK: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_millis(250);
 /// Nanoseconds between two looks at the kernel's counters, the folder, and the bridge.
 const LOOK_NANOS: i64 = 2_000_000_000;
 
@@ -153,6 +155,12 @@ pub fn run(
         store, journal, durable, settings, config.all_shadow, options, survey, config.sense.site.clone(),
     );
     engine.contain = config.contain;
+    // What guards the containment's settings is this loop itself: it sees new ports too.
+    let guard = Guard::open(&Place::here(), &config.table, std::process::id(), Expected::default());
+    match guard {
+        Ok(guard) => engine.guard = Some(guard),
+        Err(error) => told(&format!("changes by others are found by reading back only: {error}")),
+    }
     let (sender, messages) = mpsc::channel();
     engine.handle(Event::Started { kernel }, runner, point, told);
     match first {
@@ -205,6 +213,7 @@ fn serve(
             }
             None => {}
         }
+        engine.guard(point, told);
         engine.handle(Event::Tick, runner, point, told);
         if now() >= look {
             look = now().plus_nanos(LOOK_NANOS);

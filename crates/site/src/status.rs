@@ -138,7 +138,7 @@ impl Notes {
             return None;
         }
         let severity = match kind {
-            "drift" | "not-applied" | "stepped-back" | "rolled-back" | "containment" => {
+            "drift" | "bypass" | "setting" | "not-applied" | "stepped-back" | "rolled-back" | "containment" => {
                 Severity::High
             }
             "unknown-device" | "canary-not-counted" | "sensor" | "state-behind-kernel" => {

@@ -110,7 +110,6 @@ impl Earlier {
 /// Turns the kernel's running totals into what was new since the last reading.
 #[derive(Debug, Default)]
 pub struct Meter {
-    generation: Option<u64>,
     hits: BTreeMap<String, u64>,
     denials: HashMap<(IpAddr, IpAddr, u8, Option<u16>), u64>,
 }
@@ -125,14 +124,12 @@ pub struct Fresh {
 }
 
 impl Meter {
-    /// Takes a reading. Totals begin at 0 with each generation.
+    /// Takes a reading. Totals begin at 0 when rules are built anew: begin with a new meter then.
     pub fn take(&mut self, read: &InForce) -> Fresh {
-        if self.generation != read.generation {
-            *self = Self { generation: read.generation, ..Self::default() };
-        }
         let mut fresh = Fresh::default();
         for (rule, total) in &read.hits {
-            let before = self.hits.insert(rule.clone(), *total).unwrap_or(0);
+            let before = self.hits.insert(rule.clone(), *total).filter(|n| n <= total);
+            let before = before.unwrap_or(0);
             if *total > before {
                 fresh.hits.insert(rule.clone(), total.saturating_sub(before));
             }

@@ -95,12 +95,17 @@ fn link_sets(ruleset: &Ruleset, plan: &mut Plan) -> [Set; 2] {
             plan.unsupported.push(told);
             continue;
         }
+        // A class without devices stands for a group: frames to it are flooded to every port. A
+        // permit to devices opens no group.
+        let to: Vec<_> = of(permit.to).collect();
         for kind in permit.first_port..=permit.last_port {
             for from in of(permit.from) {
                 let sender = Key::new().mac(from);
-                groups.add(&sender.clone().port(kind), Value::None, &permit.rule);
-                for to in of(permit.to) {
-                    pairs.add(&sender.clone().mac(to).port(kind), Value::None, &permit.rule);
+                if to.is_empty() {
+                    groups.add(&sender.clone().port(kind), Value::None, &permit.rule);
+                }
+                for to in &to {
+                    pairs.add(&sender.clone().mac(*to).port(kind), Value::None, &permit.rule);
                 }
             }
         }

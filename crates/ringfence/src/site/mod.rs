@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use enforcer::Fence;
 use enforcer::contain::{self, Isolated};
+use enforcer::netlink::Place;
 use enforcer::runner::Host;
 use indicatif::ProgressBar;
 use miette::{Diagnostic, IntoDiagnostic, LabeledSpan, NamedSource, Report, Result, miette};
@@ -92,7 +93,7 @@ fn start(run: &Run) -> Result<u8> {
         contain: method(run.method),
         sense,
     };
-    let fence = Fence::new(Host::here(), TABLE);
+    let fence = Fence::new(Place::here(), TABLE);
     let ended = shell::run(config, &Host::here(), &fence, &mut |line| {
         eprintln!("ringfence site: {line}");
     });
