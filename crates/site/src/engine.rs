@@ -38,6 +38,8 @@ pub(crate) struct Engine {
     all_shadow: bool,
     started: Timestamp,
     pub(crate) contain: Option<Method>,
+    /// Answers names; told of every ruleset.
+    pub(crate) resolver: Option<names::Running>,
     /// Hears who else changes the kernel's rules.
     pub(crate) guard: Option<Guard>,
     /// The folder that was offered last.
@@ -108,6 +110,7 @@ impl Engine {
             all_shadow,
             started: now(),
             contain: None,
+            resolver: None,
             guard: None,
             offered: None,
             accepted: None,
@@ -372,6 +375,14 @@ impl Engine {
             order.why, applied.elements
         ));
         self.unsupported = applied.unsupported;
+        match &self.resolver {
+            Some(resolver) => resolver.set_policy(crate::resolve::ruleset(&compiled.ruleset)),
+            None if !compiled.ruleset.names.is_empty() => self.unsupported.push(format!(
+                "{} permits by DNS name: closed; needs the site's resolver (--resolver-upstream)",
+                compiled.ruleset.names.len()
+            )),
+            None => {}
+        }
         self.recorded = Recorded::of(&accepted.folder);
         self.recompile = next_look(&accepted, at);
         self.verify = at.plus_nanos(VERIFY_NANOS);
@@ -688,7 +699,7 @@ impl Engine {
         devices.flat_map(|device| device.macs.iter().copied()).collect()
     }
 
-    fn note(&mut self, kind: &str, subject: &str, what: &str, told: &mut dyn FnMut(&str)) {
+    pub(crate) fn note(&mut self, kind: &str, subject: &str, what: &str, told: &mut dyn FnMut(&str)) {
         if let Some(new) = self.notes.add(now(), kind, subject, what) {
             told(&format!("finding: {kind}: {what}"));
             if let Err(error) = self.store.lines("findings.jsonl", &[new]) {

@@ -14,6 +14,7 @@
 //! * [`gate`]: when a zone in shadow may be enforced, and when it goes back.
 //! * [`compile`]: from an order and a folder to the ruleset of the moment.
 //! * [`used`]: which denials concern paths that were used before.
+//! * [`resolve`]: names of the policy, answered after their paths are open.
 //! * [`canary`]: the proof that a shadow counts.
 //! * [`prepare`]: neighbours of one subnet under the fence; what cannot be enforced here.
 //! * [`journal`], [`store`]: what survives.
@@ -33,6 +34,7 @@ pub mod life;
 pub mod point;
 pub mod prepare;
 pub mod privileges;
+pub mod resolve;
 pub mod sense;
 pub mod shell;
 pub mod status;

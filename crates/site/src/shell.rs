@@ -29,6 +29,7 @@ use crate::life::Event;
 use crate::point::Point;
 use crate::prepare::{self, PrepareError};
 use crate::privileges::{self, PrivilegeError};
+use crate::resolve::{self, Names};
 use crate::sense::{self, Seen, Sense};
 use crate::store::{Store, StoreError};
 
@@ -49,6 +50,8 @@ pub struct Config {
     pub watch: bool,
     /// How neighbours are contained; none: as it is.
     pub contain: Option<Method>,
+    /// The resolver for names in policy; none: such paths stay closed.
+    pub names: Option<Names>,
     /// The sensor; it also has the interface and the site's name.
     pub sense: Sense,
 }
@@ -92,7 +95,14 @@ pub enum RunError {
 enum Message {
     Asked(Asked),
     Seen(Seen),
+    Named(resolve::Told),
     Signal(i32),
+}
+
+impl From<resolve::Told> for Message {
+    fn from(told: resolve::Told) -> Self {
+        Self::Named(told)
+    }
 }
 
 impl From<Asked> for Message {
@@ -147,6 +157,12 @@ pub fn run(
         }
         survey = prepare::survey(runner, &interface)?;
     }
+    let (sender, messages) = mpsc::channel();
+    // Before privileges go: port 53 needs one that does not stay.
+    let resolver = config.names.map(|names| {
+        let file = store.file("names.json");
+        resolve::start(names, &survey.addresses, file, sender.clone())
+    });
     privileges::drop_to_kept()?;
     let kernel = point.read()?.generation;
     let mut options = Options::new(&interface, now());
@@ -161,7 +177,10 @@ pub fn run(
         Ok(guard) => engine.guard = Some(guard),
         Err(error) => told(&format!("changes by others are found by reading back only: {error}")),
     }
-    let (sender, messages) = mpsc::channel();
+    match resolver.transpose() {
+        Ok(resolver) => engine.resolver = resolver,
+        Err(error) => engine.note("resolver", "start", &error.to_string(), told),
+    }
     engine.handle(Event::Started { kernel }, runner, point, told);
     match first {
         Ok(accepted) => {
@@ -199,6 +218,7 @@ fn serve(
         };
         match message {
             Some(Message::Seen(seen)) => engine.seen(seen, told),
+            Some(Message::Named(named)) => engine.note(named.kind, &named.what, &named.what, told),
             Some(Message::Signal(SIGHUP)) => {
                 engine.reload(policy, true, None, runner, point, told);
             }

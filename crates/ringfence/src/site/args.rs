@@ -102,6 +102,11 @@ pub(crate) struct Run {
     /// How neighbours on one subnet are kept apart.
     #[arg(long, value_enum, default_value_t = Method::BridgeFilter)]
     pub(crate) method: Method,
+    /// Answer devices' DNS questions on port 53 of the interface, asking this resolver
+    /// (192.0.2.53:53); may be given several times. Paths that policy names by DNS name open with
+    /// the answers; without it they stay closed.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) resolver_upstream: Vec<std::net::SocketAddr>,
 }
 
 /// How neighbours on one subnet are kept apart.

@@ -17,6 +17,7 @@ use model::SiteId;
 use site::control::{self, Answer, Request};
 use site::folder::{Files, FolderError};
 use site::prepare::{self, PrepareError};
+use site::resolve::{Names, Opener};
 use site::sense::Sense;
 use site::shell::{self, RunError};
 use site::store::Store;
@@ -83,7 +84,12 @@ fn start(run: &Run) -> Result<u8> {
     let knowledge = knowledge::load(None, None)?;
     let sense =
         Sense { interface: run.interface.clone(), site, knowledge, ids: Box::new(SubjectIds) };
+    let fence = Fence::new(Place::here(), TABLE);
+    let upstreams = run.resolver_upstream.clone();
+    let names = (!upstreams.is_empty())
+        .then(|| Names { upstreams, sink: Box::new(Opener(fence.clone())) });
     let config = shell::Config {
+        names,
         policy: run.policy.clone(),
         state: run.state.state.clone(),
         table: TABLE.to_owned(),
@@ -93,7 +99,6 @@ fn start(run: &Run) -> Result<u8> {
         contain: method(run.method),
         sense,
     };
-    let fence = Fence::new(Place::here(), TABLE);
     let ended = shell::run(config, &Host::here(), &fence, &mut |line| {
         eprintln!("ringfence site: {line}");
     });
