@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use model::Timestamp;
 use model::observation::Transport;
 use model::ruleset::{Exception, Mode, Ruleset};
-use policy::folder::{Device, Folder, Service};
+use policy::folder::{Device, Folder, Service, Weekday};
 use policy::lower::Lowered;
+use policy::moment::Moment;
 
 use crate::life::{Grant, Order};
 
@@ -30,8 +31,14 @@ pub const GRANTED_MAX: usize = 100_000;
 /// Every path, so that what `forbid` closes is what is left out.
 const EVERYTHING: &str = "@id(\"break-glass\")\n@reason(\"emergency\")\npermit (principal, action == Action::\"connect\", resource);\n";
 
-/// Compiles `folder` as `order` says, as of `now`.
-pub fn compile(folder: &Folder, order: &Order, now: Timestamp) -> Result<Compiled, String> {
+/// Compiles `folder` as `order` says, as of `now`; the site's time is `utc_offset_min` minutes from UTC.
+pub fn compile(
+    folder: &Folder,
+    order: &Order,
+    now: Timestamp,
+    utc_offset_min: i32,
+) -> Result<Compiled, String> {
+    let moment = moment(now, utc_offset_min);
     let zones: BTreeMap<String, Mode> =
         folder.estate.zones.iter().map(|zone| (zone.id.clone(), zone.mode)).collect();
     let mut wanted = folder.clone();
@@ -43,7 +50,7 @@ pub fn compile(folder: &Folder, order: &Order, now: Timestamp) -> Result<Compile
     }
     wanted.exceptions.retain(|exception| exception.expires > now);
     let parent = order.parent.filter(|parent| *parent < order.generation);
-    let ruleset = policy::compile::ruleset(&wanted, order.generation, parent);
+    let ruleset = policy::compile::ruleset_at(&wanted, moment, order.generation, parent);
     let mut ruleset = ruleset.map_err(|error| error.to_string())?;
     policy::treat::apply(&wanted, &mut ruleset);
     if order.all_shadow {
@@ -54,7 +61,7 @@ pub fn compile(folder: &Folder, order: &Order, now: Timestamp) -> Result<Compile
     let mut limits = policy::treat::limits(folder);
     let grants: Vec<&Grant> = order.grants.iter().filter(|grant| grant.until > now).collect();
     if !grants.is_empty() {
-        let open = unforbidden(folder)?;
+        let open = unforbidden(folder, moment)?;
         for grant in grants {
             let paths = granted(folder, &open, grant);
             if ruleset.exceptions.len().saturating_add(paths.len()) > GRANTED_MAX {
@@ -81,7 +88,7 @@ pub fn compile(folder: &Folder, order: &Order, now: Timestamp) -> Result<Compile
 }
 
 /// Who could be granted what, were everything permitted that no policy forbids.
-fn unforbidden(folder: &Folder) -> Result<Lowered, String> {
+fn unforbidden(folder: &Folder, moment: Moment) -> Result<Lowered, String> {
     let everything = policy::cedar::read_all(&[("policies/break-glass.cedar", EVERYTHING)]);
     let everything = everything.map_err(|faults| {
         faults.first().map_or_else(|| "no policy".to_owned(), ToString::to_string)
@@ -89,7 +96,7 @@ fn unforbidden(folder: &Folder) -> Result<Lowered, String> {
     let mut open = folder.clone();
     open.policies.retain(|policy| policy.effect == policy::language::Effect::Forbid);
     open.policies.extend(everything);
-    Ok(policy::lower::lower(&open))
+    Ok(policy::lower::lower_at(&open, moment))
 }
 
 /// The paths from and to a zone that the estate knows and no policy forbids.
@@ -141,4 +148,31 @@ fn usable(ip: &IpAddr) -> bool {
 pub fn same(a: &Ruleset, b: &Ruleset) -> bool {
     (&a.classes, &a.members, &a.peers, &a.permits, &a.exceptions, &a.names, &a.proposed)
         == (&b.classes, &b.members, &b.peers, &b.permits, &b.exceptions, &b.names, &b.proposed)
+}
+
+/// Hour and day at a site.
+pub fn moment(now: Timestamp, utc_offset_min: i32) -> Moment {
+    const MINUTE: i64 = 60_000_000_000;
+    let minutes = now.as_nanos().div_euclid(MINUTE).saturating_add(i64::from(utc_offset_min));
+    let hour = u8::try_from(minutes.div_euclid(60).rem_euclid(24)).unwrap_or(0);
+    // 1970-01-01 was a Thursday.
+    let day = minutes.div_euclid(1_440).saturating_add(3).rem_euclid(7);
+    let day = usize::try_from(day).ok().and_then(|day| Weekday::ALL.get(day).copied());
+    day.map_or_else(Moment::default, |day| Moment::at(day, hour))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hours_and_days_at_a_site() {
+        let check = |text: &str, offset, expect: Moment| {
+            assert_eq!(moment(text.parse().unwrap(), offset), expect, "{text} {offset}");
+        };
+        check("1970-01-01T00:00:00Z", 0, Moment::at(Weekday::Thursday, 0));
+        check("2026-11-26T23:30:00Z", 60, Moment::at(Weekday::Friday, 0));
+        check("2026-11-26T00:30:00Z", -60, Moment::at(Weekday::Wednesday, 23));
+        check("1969-12-31T23:59:59Z", 0, Moment::at(Weekday::Wednesday, 23));
+    }
 }

@@ -16,6 +16,8 @@ pub struct Settings {
     pub gate: Thresholds,
     /// Emergency grants.
     pub break_glass: BreakGlass,
+    /// The site's time, which hours and maintenance windows in policies are in: minutes east of UTC.
+    pub utc_offset_min: i32,
 }
 
 /// Emergency grants.
@@ -56,6 +58,9 @@ pub fn parse(text: &str) -> Result<Settings, SettingsError> {
     if !(1..=7 * 86_400).contains(&settings.break_glass.max_s) {
         return Err(wrong("break_glass.max_s: use 1 to 604800 seconds".to_owned()));
     }
+    if !(-840..=840).contains(&settings.utc_offset_min) {
+        return Err(wrong("utc_offset_min: use -840 to 840 minutes".to_owned()));
+    }
     Ok(settings)
 }
 
@@ -79,6 +84,7 @@ mod tests {
             ("[gate]\ndays = 3\n", "site.toml:2: unknown field `days`"),
             ("[gate]\nexplained_min = 99.0\n", "explained_min = 99: use 0 to 1"),
             ("[break_glass]\nmax_s = 0\n", "break_glass.max_s"),
+            ("utc_offset_min = 900\n", "utc_offset_min"),
             ("gate = \n", "site.toml:1: "),
         ] {
             let error = parse(text).unwrap_err().to_string();

@@ -37,6 +37,7 @@ pub(crate) struct Engine {
     site: SiteId,
     all_shadow: bool,
     started: Timestamp,
+    utc_offset_min: i32,
     pub(crate) contain: Option<Method>,
     /// Answers names; told of every ruleset.
     pub(crate) resolver: Option<names::Running>,
@@ -109,6 +110,7 @@ impl Engine {
             site,
             all_shadow,
             started: now(),
+            utc_offset_min: settings.utc_offset_min,
             contain: None,
             resolver: None,
             guard: None,
@@ -214,7 +216,7 @@ impl Engine {
             grants: Vec::new(),
             why: String::new(),
         };
-        let fit = compile(&accepted.folder, &trial, now()).and_then(|compiled| {
+        let fit = compile(&accepted.folder, &trial, now(), self.utc_offset_min).and_then(|compiled| {
             let plan = enforcer::Plan::new(&compiled.ruleset, &self.options(now(), &accepted));
             plan.map(drop).map_err(|error| error.to_string())
         });
@@ -350,7 +352,7 @@ impl Engine {
             Err(why) => return failed(why),
         };
         let at = now();
-        let compiled = match compile(&accepted.folder, order, at) {
+        let compiled = match compile(&accepted.folder, order, at, self.utc_offset_min) {
             Ok(compiled) => compiled,
             Err(why) => return failed(why),
         };
@@ -598,7 +600,7 @@ impl Engine {
             return;
         };
         self.recompile = next_look(accepted, at);
-        let differs = compile(&accepted.folder, order, at)
+        let differs = compile(&accepted.folder, order, at, self.utc_offset_min)
             .is_ok_and(|fresh| !same(&fresh.ruleset, &compiled.ruleset));
         if differs {
             let why = "the time changed what is granted".to_owned();
