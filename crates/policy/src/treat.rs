@@ -62,7 +62,8 @@ pub fn apply(folder: &Folder, ruleset: &mut Ruleset) {
         for (key, port, groups) in GROUPS {
             match treatment(key) {
                 Some(Treatment::Permit) => {
-                    let to = groups.iter().filter_map(|ip| Some(group(ruleset, key, ip.parse().ok()?)));
+                    let to =
+                        groups.iter().filter_map(|ip| Some(group(ruleset, key, ip.parse().ok()?)));
                     let to: BTreeSet<ClassId> = to.collect();
                     added.extend(permits(key, &to, Transport::Udp, port));
                     added.extend(permits(key, &everybody, Transport::Udp, port));
@@ -185,8 +186,7 @@ mod tests {
 
     /// Two devices in zone `cells`, one in zone `office`, each in a class of its own.
     fn lowered(treatment: Treatments) -> (Ruleset, Vec<String>) {
-        let zone =
-            |id: &str, treatment| Zone { id: id.to_owned(), treatment, ..Zone::default() };
+        let zone = |id: &str, treatment| Zone { id: id.to_owned(), treatment, ..Zone::default() };
         let mut folder = Folder {
             schema: String::new(),
             policies: Vec::new(),
@@ -234,7 +234,8 @@ mod tests {
         let (ruleset, limits) = lowered(Treatments::default());
         assert_eq!((ruleset.permits.len(), ruleset.peers.len(), limits.len()), (0, 0, 0));
         let deny = Some(Treatment::Deny);
-        let denied = Treatments { mdns: deny, ssdp: deny, profinet: deny, goose: deny, ipv6_nd: None };
+        let denied =
+            Treatments { mdns: deny, ssdp: deny, profinet: deny, goose: deny, ipv6_nd: None };
         assert_eq!(lowered(denied).0.permits.len(), 0);
     }
 

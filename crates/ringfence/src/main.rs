@@ -17,7 +17,7 @@ use clap::Parser;
 use crate::args::{Args, Command};
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match Args::try_parse_from(site::args::plain(std::env::args_os().collect())) {
         Ok(args) => args,
         Err(error) => {
             // Help and version are answers, not errors.

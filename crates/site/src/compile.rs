@@ -81,9 +81,11 @@ pub fn compile(
         });
         ruleset.exceptions.dedup_by_key(|e| key(e));
     }
-    let zone_of = folder.estate.devices.iter().flat_map(|device| {
-        device.addresses.iter().map(|ip| (*ip, device.zone.clone()))
-    });
+    let zone_of = folder
+        .estate
+        .devices
+        .iter()
+        .flat_map(|device| device.addresses.iter().map(|ip| (*ip, device.zone.clone())));
     Ok(Compiled { ruleset, zones, zone_of: zone_of.collect(), limits })
 }
 

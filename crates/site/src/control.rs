@@ -134,10 +134,7 @@ pub fn ask(state: &Path, request: &Request) -> Result<Answer, ControlError> {
 }
 
 /// Listens in the state directory, for as long as `asked` has a receiver.
-pub fn listen<T: From<Asked> + Send + 'static>(
-    state: &Path,
-    asked: Sender<T>,
-) -> io::Result<()> {
+pub fn listen<T: From<Asked> + Send + 'static>(state: &Path, asked: Sender<T>) -> io::Result<()> {
     let path = state.join(SOCKET);
     // The state directory is locked, so a socket that is there is a dead one's.
     match fs::remove_file(&path) {

@@ -216,10 +216,11 @@ impl Engine {
             grants: Vec::new(),
             why: String::new(),
         };
-        let fit = compile(&accepted.folder, &trial, now(), self.utc_offset_min).and_then(|compiled| {
-            let plan = enforcer::Plan::new(&compiled.ruleset, &self.options(now(), &accepted));
-            plan.map(drop).map_err(|error| error.to_string())
-        });
+        let fit =
+            compile(&accepted.folder, &trial, now(), self.utc_offset_min).and_then(|compiled| {
+                let plan = enforcer::Plan::new(&compiled.ruleset, &self.options(now(), &accepted));
+                plan.map(drop).map_err(|error| error.to_string())
+            });
         let fit = fit.and_then(|()| {
             crate::shell::settings_of(&accepted.files).map(drop).map_err(|e| e.to_string())
         });
@@ -388,9 +389,8 @@ impl Engine {
         self.recorded = Recorded::of(&accepted.folder);
         self.recompile = next_look(&accepted, at);
         self.verify = at.plus_nanos(VERIFY_NANOS);
-        self.life.set_zones(
-            compiled.zones.iter().map(|(zone, mode)| (zone.clone(), *mode)).collect(),
-        );
+        self.life
+            .set_zones(compiled.zones.iter().map(|(zone, mode)| (zone.clone(), *mode)).collect());
         (self.compiled, self.accepted, self.applied) = (Some(compiled), Some(accepted), options);
         Event::Applied { generation }
     }
@@ -575,7 +575,12 @@ impl Engine {
             if !open.is_empty() {
                 let words = open.iter().map(|c| c.as_str()).collect::<Vec<_>>().join(", ");
                 match prepare::contain(runner, &self.survey, method) {
-                    Ok(_) => self.note("containment", "repaired", &format!("was undone from outside, is in force again: {words}"), told),
+                    Ok(_) => self.note(
+                        "containment",
+                        "repaired",
+                        &format!("was undone from outside, is in force again: {words}"),
+                        told,
+                    ),
                     Err(error) => self.note("containment", "open", &error.to_string(), told),
                 }
             }
@@ -627,13 +632,8 @@ impl Engine {
             let total = self.hits.entry(rule.clone()).or_default();
             *total = total.saturating_add(*packets);
         }
-        let samples: BTreeMap<String, Sample> = used::samples(
-            &fresh,
-            &compiled.ruleset,
-            &self.recorded,
-            &self.earlier,
-            &self.applied,
-        );
+        let samples: BTreeMap<String, Sample> =
+            used::samples(&fresh, &compiled.ruleset, &self.recorded, &self.earlier, &self.applied);
         let lines: Vec<Told<'_>> = fresh
             .denials
             .iter()
@@ -678,7 +678,8 @@ impl Engine {
         let own = crate::shell::own(&self.survey);
         for unknown in sense::unknown(&seen, &known, &own) {
             let mac = unknown.macs.first().map_or(String::new(), ToString::to_string);
-            let addresses: Vec<String> = unknown.addresses.iter().map(ToString::to_string).collect();
+            let addresses: Vec<String> =
+                unknown.addresses.iter().map(ToString::to_string).collect();
             let what = format!(
                 "a device that the policy folder does not have: {mac} {} {}; nothing is permitted to it",
                 addresses.join(" "),
@@ -701,7 +702,13 @@ impl Engine {
         devices.flat_map(|device| device.macs.iter().copied()).collect()
     }
 
-    pub(crate) fn note(&mut self, kind: &str, subject: &str, what: &str, told: &mut dyn FnMut(&str)) {
+    pub(crate) fn note(
+        &mut self,
+        kind: &str,
+        subject: &str,
+        what: &str,
+        told: &mut dyn FnMut(&str),
+    ) {
         if let Some(new) = self.notes.add(now(), kind, subject, what) {
             told(&format!("finding: {kind}: {what}"));
             if let Err(error) = self.store.lines("findings.jsonl", &[new]) {
@@ -734,7 +741,10 @@ impl Engine {
                 state: if contained.is_some() { Control::Verified } else { Control::Intended },
                 why: match contained {
                     Some(_) => String::new(),
-                    None => "neighbours reach each other past the fence; run `ringfence site prepare`".to_owned(),
+                    None => {
+                        "neighbours reach each other past the fence; run `ringfence site prepare`"
+                            .to_owned()
+                    }
                 },
             },
             ControlState { control: "rules".to_owned(), state: rules, why: why_not(why) },
@@ -766,7 +776,11 @@ impl Engine {
             let watched = self.life.durable().watched.get(zone);
             let decided = match self.life.durable().modes.get(zone) {
                 _ if order.is_some_and(|o| o.all_shadow) => {
-                    if self.all_shadow { "--shadow".to_owned() } else { "rolled back".to_owned() }
+                    if self.all_shadow {
+                        "--shadow".to_owned()
+                    } else {
+                        "rolled back".to_owned()
+                    }
                 }
                 Some(o) => o.why.clone(),
                 None => "folder".to_owned(),

@@ -161,8 +161,12 @@ impl Thresholds {
         }
         let used = u64::try_from(watched.used.len()).unwrap_or(u64::MAX);
         if used > self.used_denied_max {
-            let shown: Vec<String> =
-                watched.used.iter().take(3).map(|(path, n)| format!("{path} ({n} packets)")).collect();
+            let shown: Vec<String> = watched
+                .used
+                .iter()
+                .take(3)
+                .map(|(path, n)| format!("{path} ({n} packets)"))
+                .collect();
             let more = watched.used.len().saturating_sub(shown.len());
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             reasons.push(format!(
@@ -192,9 +196,8 @@ impl Spike {
         sample: &Sample,
         thresholds: &Thresholds,
     ) -> bool {
-        let guarded = since.is_some_and(|since| {
-            now.seconds_since(since) <= thresholds.back_guard_hours * 3_600.0
-        });
+        let guarded = since
+            .is_some_and(|since| now.seconds_since(since) <= thresholds.back_guard_hours * 3_600.0);
         if !guarded {
             *self = Self::default();
             return false;

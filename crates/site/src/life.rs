@@ -247,7 +247,9 @@ pub enum Refusal {
     #[error("the reason is longer than {REASON_MAX} characters")]
     LongReason,
     /// No time, or too much.
-    #[error("break-glass lasts from 1 second to {max_s} seconds here, and {asked_s} were asked for; ask again when it ends")]
+    #[error(
+        "break-glass lasts from 1 second to {max_s} seconds here, and {asked_s} were asked for; ask again when it ends"
+    )]
     Duration {
         /// Asked.
         asked_s: u64,
@@ -767,7 +769,8 @@ impl Life {
         let shown: Vec<&str> = differences.iter().take(3).map(String::as_str).collect();
         let more = differences.len().saturating_sub(shown.len());
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let what = format!("the kernel differs from generation {generation}: {}{more}", shown.join("; "));
+        let what =
+            format!("the kernel differs from generation {generation}: {}{more}", shown.join("; "));
         let again = self.progress.differences == differences;
         self.progress.differences = differences;
         let mut actions = vec![Action::Find { kind: "drift", subject: "rules".to_owned(), what }];
@@ -793,12 +796,7 @@ impl Life {
         }
     }
 
-    fn counted(
-        &mut self,
-        now: Timestamp,
-        zone: &str,
-        sample: &crate::gate::Sample,
-    ) -> Vec<Action> {
+    fn counted(&mut self, now: Timestamp, zone: &str, sample: &crate::gate::Sample) -> Vec<Action> {
         match self.mode(zone) {
             Mode::Shadow => {
                 let watched = self.durable.watched.entry(zone.to_owned());
@@ -827,7 +825,8 @@ impl Life {
             return self.roll_back(now, &pending);
         }
         if self.durable.grants.iter().any(|grant| grant.until <= now) {
-            let ended: Vec<Entry> = self.durable.grants.iter().filter(|g| g.until <= now).map(ended).collect();
+            let ended: Vec<Entry> =
+                self.durable.grants.iter().filter(|g| g.until <= now).map(ended).collect();
             if let Some(content) = self.content() {
                 return self.next(now, content, "break-glass ended by itself", ended);
             }

@@ -60,7 +60,9 @@ pub enum PrepareError {
     #[error("there is no interface `{0}`; `ip link` lists those there are")]
     NoInterface(String),
     /// It is no bridge.
-    #[error("`{0}` is no bridge: what devices send each other inside one subnet does not pass this machine; not enforceable here; needs a bridge with one port per device (or per group of devices that may reach each other), or private VLANs on the switch")]
+    #[error(
+        "`{0}` is no bridge: what devices send each other inside one subnet does not pass this machine; not enforceable here; needs a bridge with one port per device (or per group of devices that may reach each other), or private VLANs on the switch"
+    )]
     NoBridge(String),
     /// A bridge without ports.
     #[error("bridge `{0}` has no ports: nothing is behind it")]
@@ -304,12 +306,8 @@ mod tests {
         assert_eq!(left.len(), 2, "{left:?}");
         assert!(left[0].contains("needs a port of their own"), "{left:?}");
         assert!(left[1].contains("needs Linux 6.9 (this is 6.1)"), "{left:?}");
-        let isolated = Survey {
-            isolated: sample().ports,
-            answers_arp: true,
-            kernel: (6, 18),
-            ..sample()
-        };
+        let isolated =
+            Survey { isolated: sample().ports, answers_arp: true, kernel: (6, 18), ..sample() };
         assert_eq!(not_enforced(&isolated).len(), 1);
         let no_bridge = Survey { bridge: false, ports: Vec::new(), ..sample() };
         assert!(not_enforced(&no_bridge)[0].contains("needs a bridge"));

@@ -29,9 +29,8 @@ pub enum PrivilegeError {
 /// Drops all but [`KEPT`], in this thread and in those it starts from now on; programs it starts get
 /// no more either. There is no way back.
 pub fn drop_to_kept() -> Result<(), PrivilegeError> {
-    let refused = |doing| move |error: rustix::io::Errno| PrivilegeError::Refused {
-        doing,
-        source: error.into(),
+    let refused = |doing| {
+        move |error: rustix::io::Errno| PrivilegeError::Refused { doing, source: error.into() }
     };
     let held = capabilities(None).map_err(refused("read capabilities"))?;
     let mut kept = CapabilitySet::empty();

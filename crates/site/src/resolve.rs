@@ -71,7 +71,8 @@ pub fn start<T: From<Told> + Send + 'static>(
         observer: Box::new(move |event| {
             if let Event::Finding(finding) = event {
                 // The loop ends before the resolver does.
-                let _ = told.send(T::from(Told { kind: finding.kind(), what: finding.to_string() }));
+                let _ =
+                    told.send(T::from(Told { kind: finding.kind(), what: finding.to_string() }));
             }
         }),
     })

@@ -168,7 +168,14 @@ pub fn run(
     let mut options = Options::new(&interface, now());
     options.table.clone_from(&config.table);
     let mut engine = Engine::new(
-        store, journal, durable, settings, config.all_shadow, options, survey, config.sense.site.clone(),
+        store,
+        journal,
+        durable,
+        settings,
+        config.all_shadow,
+        options,
+        survey,
+        config.sense.site.clone(),
     );
     engine.contain = config.contain;
     // What guards the containment's settings is this loop itself: it sees new ports too.
@@ -260,7 +267,8 @@ fn answer(
         Request::Reload { confirm_within_s } => {
             let refused = engine.reload(policy, true, *confirm_within_s, runner, point, told);
             faults = refused.clone();
-            (!refused.is_empty()).then(|| "the policy folder is refused; what is enforced stays".to_owned())
+            (!refused.is_empty())
+                .then(|| "the policy folder is refused; what is enforced stays".to_owned())
         }
         Request::Confirm => engine.ask(runner, point, told, |life, _| life.confirm(by)),
         Request::BreakGlass { zone, seconds, reason } => {
@@ -305,7 +313,9 @@ fn settings(accepted: &Accepted) -> Result<config::Settings, SettingsError> {
 
 /// The settings in a folder's files; all defaults where there is no `site.toml`.
 pub fn settings_of(files: &folder::Files) -> Result<config::Settings, SettingsError> {
-    files.get(config::FILE).map_or_else(|| Ok(config::Settings::default()), |text| config::parse(text))
+    files
+        .get(config::FILE)
+        .map_or_else(|| Ok(config::Settings::default()), |text| config::parse(text))
 }
 
 fn unreachable() -> RunError {
@@ -315,7 +325,8 @@ fn unreachable() -> RunError {
 /// The present. The one place of this crate that reads the clock.
 #[expect(clippy::disallowed_methods, reason = "the edge of the process")]
 pub fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_secs(
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
         i64::from(since.subsec_nanos()),

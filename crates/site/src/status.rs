@@ -138,9 +138,8 @@ impl Notes {
             return None;
         }
         let severity = match kind {
-            "drift" | "bypass" | "setting" | "not-applied" | "stepped-back" | "rolled-back" | "containment" => {
-                Severity::High
-            }
+            "drift" | "bypass" | "setting" | "not-applied" | "stepped-back" | "rolled-back"
+            | "containment" => Severity::High,
             "unknown-device" | "canary-not-counted" | "sensor" | "state-behind-kernel" => {
                 Severity::Medium
             }

@@ -180,7 +180,8 @@ impl Store {
             serde_json::to_writer(&mut text, line).map_err(|e| io(io::Error::other(e)))?;
             text.push(b'\n');
         }
-        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path).map_err(io)?;
+        let mut file =
+            OpenOptions::new().append(true).create(true).mode(0o600).open(&path).map_err(io)?;
         file.write_all(&text).map_err(io)
     }
 }
@@ -190,4 +191,3 @@ fn owned() -> OpenOptions {
     options.write(true).mode(0o600);
     options
 }
-

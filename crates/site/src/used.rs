@@ -51,8 +51,7 @@ impl Recorded {
                 at.extend(of.map(|group| format!("group {group}")));
             }
         }
-        out.conduits =
-            estate.conduits.iter().map(|c| (c.from.clone(), c.to.clone())).collect();
+        out.conduits = estate.conduits.iter().map(|c| (c.from.clone(), c.to.clone())).collect();
         out
     }
 

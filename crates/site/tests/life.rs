@@ -244,7 +244,9 @@ impl World {
             Step::Crash => self.restart(),
             Step::Amnesia => {
                 self.saved = Durable::default();
-                // What the lost numbers meant is lost too; they are never used again.
+                // Numbers that the kernel never held are forgotten with it.
+                let kernel = self.kernel;
+                self.used.retain(|generation, _| kernel.is_some_and(|k| *generation <= k));
                 self.restart();
             }
         }

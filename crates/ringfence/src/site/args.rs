@@ -1,5 +1,6 @@
 //! What can be typed after `ringfence site`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,18 +22,20 @@ gate, or a limit of site.toml), 64 wrong usage.";
 
 /// Sensor and enforcer of one site.
 #[derive(Debug, Group)]
-#[command(
-    args_conflicts_with_subcommands = true,
-    subcommand_negates_reqs = true,
-    disable_help_subcommand = true,
-    after_help = EXAMPLES
-)]
+#[command(disable_help_subcommand = true, after_help = EXAMPLES)]
 pub(crate) struct Site {
     #[command(subcommand)]
-    pub(crate) command: Option<Command>,
-    /// Without a command: `run`.
-    #[command(flatten)]
-    pub(crate) run: Option<Run>,
+    pub(crate) command: Command,
+}
+
+/// `ringfence site --policy …` means `ringfence site run --policy …`.
+pub(crate) fn plain(mut line: Vec<OsString>) -> Vec<OsString> {
+    let word = |at: usize| line.get(at).and_then(|word| word.to_str()).unwrap_or_default();
+    let is_option = word(2).starts_with('-') && !matches!(word(2), "-h" | "--help");
+    if word(1) == "site" && is_option {
+        line.insert(2, OsString::from("run"));
+    }
+    line
 }
 
 /// What to do.
@@ -215,4 +218,23 @@ pub(crate) struct Prepare {
     /// Put back what it changed.
     #[arg(long)]
     pub(crate) undo: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_may_be_left_out() {
+        let check = |line: &str, expect: &str| {
+            let line = plain(line.split(' ').map(OsString::from).collect());
+            let words: Vec<_> = line.iter().filter_map(|word| word.to_str()).collect();
+            assert_eq!(words.join(" "), expect);
+        };
+        check("rf site --policy p -i br0", "rf site run --policy p -i br0");
+        check("rf site run --policy p", "rf site run --policy p");
+        check("rf site --help", "rf site --help");
+        check("rf site", "rf site");
+        check("rf inspect -i br0", "rf inspect -i br0");
+    }
 }

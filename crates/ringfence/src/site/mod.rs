@@ -30,13 +30,7 @@ use crate::{exit, knowledge};
 const TABLE: &str = "ringfence";
 
 pub(crate) fn run(args: &Site) -> Result<u8> {
-    let Some(command) = &args.command else {
-        return match &args.run {
-            Some(run) => start(run),
-            None => Err(miette!("name a command, or --policy and --interface")),
-        };
-    };
-    match command {
+    match &args.command {
         Command::Run(run) => start(run),
         Command::Status(status) => match ask(&status.state.state, &Request::Status)? {
             Answer { status: Some(told), .. } => {
@@ -52,11 +46,9 @@ pub(crate) fn run(args: &Site) -> Result<u8> {
         Command::BreakGlass(glass) => {
             let zone = glass.zone.clone();
             let request = match (&glass.reason, glass.run_for) {
-                (Some(reason), Some(time)) => Request::BreakGlass {
-                    zone,
-                    seconds: time.as_secs(),
-                    reason: on_behalf(reason),
-                },
+                (Some(reason), Some(time)) => {
+                    Request::BreakGlass { zone, seconds: time.as_secs(), reason: on_behalf(reason) }
+                }
                 _ => Request::EndBreakGlass { zone },
             };
             request_of(&glass.state.state, &request)
@@ -86,8 +78,8 @@ fn start(run: &Run) -> Result<u8> {
         Sense { interface: run.interface.clone(), site, knowledge, ids: Box::new(SubjectIds) };
     let fence = Fence::new(Place::here(), TABLE);
     let upstreams = run.resolver_upstream.clone();
-    let names = (!upstreams.is_empty())
-        .then(|| Names { upstreams, sink: Box::new(Opener(fence.clone())) });
+    let names =
+        (!upstreams.is_empty()).then(|| Names { upstreams, sink: Box::new(Opener(fence.clone())) });
     let config = shell::Config {
         names,
         policy: run.policy.clone(),
@@ -142,7 +134,8 @@ impl Shown {
             start + line.chars().take(column).map(char::len_utf8).sum::<usize>()
         });
         let name = folder.join(&fault.file).display().to_string();
-        let what = if text.is_some() { fault.what.clone() } else { format!("{name}: {}", fault.what) };
+        let what =
+            if text.is_some() { fault.what.clone() } else { format!("{name}: {}", fault.what) };
         Self {
             what,
             why: fault.why.clone(),

@@ -35,7 +35,8 @@ pub(super) fn status(status: &Status, json: bool) -> Result<String> {
         controls.add_row([&control.control, word(control.state), &control.why]);
     }
     let _ = writeln!(out, "{controls}\n");
-    let mut zones = table(&["ZONE", "MODE", "DECIDED BY", "DEVICES", "FLOWS", "WOULD DENY", "GATE"]);
+    let mut zones =
+        table(&["ZONE", "MODE", "DECIDED BY", "DEVICES", "FLOWS", "WOULD DENY", "GATE"]);
     for zone in status.zones.iter().filter(|zone| zone.devices > 0) {
         zones.add_row([
             zone.zone.clone(),
@@ -105,7 +106,10 @@ pub(super) fn outcome(request: &Request, status: &Status) -> String {
         Request::Confirm => format!("Confirmed; {now}.\n"),
         Request::Reload { .. } => match &status.pending {
             Some(pending) => {
-                format!("Reloaded; {now}. Confirm before {}: ringfence site confirm\n", pending.until)
+                format!(
+                    "Reloaded; {now}. Confirm before {}: ringfence site confirm\n",
+                    pending.until
+                )
             }
             None => format!("Reloaded; {now}.\n"),
         },

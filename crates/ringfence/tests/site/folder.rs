@@ -73,7 +73,11 @@ fn estate(shadow: &[&str], zones: &[(&str, &str)]) -> String {
         }
         let place = match DEVICES.iter().find(|spec| spec.name == need.to) {
             Some(spec) => {
-                format!("scope = \"estate\"\nzone = \"{}\"\ndevice = \"{}\"", zone(spec.role), spec.name)
+                format!(
+                    "scope = \"estate\"\nzone = \"{}\"\ndevice = \"{}\"",
+                    zone(spec.role),
+                    spec.name
+                )
             }
             None => {
                 let ip = if need.to == "gateway" { GATEWAY } else { PAYMENTS };

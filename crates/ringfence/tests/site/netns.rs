@@ -267,9 +267,12 @@ fn netns_a_shadow_proves_itself_is_promoted_and_steps_back() {
     let counted = site.wait("the would-be denial", |s| find(s, "camera").would_deny > 0);
     assert_eq!(find(&counted, "camera").mode, Mode::Shadow);
     let verdicts = fs::read_to_string(site.state.join("verdicts.jsonl")).unwrap();
-    assert!(verdicts.lines().any(|line| line.contains("would-be-denied")
-        && line.contains("\"camera\"")
-        && line.contains("\"port\":502")), "{verdicts}");
+    assert!(
+        verdicts.lines().any(|line| line.contains("would-be-denied")
+            && line.contains("\"camera\"")
+            && line.contains("\"port\":502")),
+        "{verdicts}"
+    );
 
     // The gate of a zone that opened nothing is closed, and says why.
     let promote = |role: &str| Request::Promote { zone: zone(role) };
@@ -312,7 +315,10 @@ fn netns_zones_treat_groups_and_frames_as_they_declare() {
     }
     let mut site = Site::new("site-treatments");
     let zones = [
-        ("sensor", "treatment = { profinet = \"within-zone\", mdns = \"permit\", goose = \"within-zone\" }"),
+        (
+            "sensor",
+            "treatment = { profinet = \"within-zone\", mdns = \"permit\", goose = \"within-zone\" }",
+        ),
         ("plc", "treatment = { profinet = \"permit\" }"),
     ];
     folder::write(&site.folder, &[], None, "", &zones);
@@ -346,7 +352,10 @@ fn netns_zones_treat_groups_and_frames_as_they_declare() {
     assert!(!heard("printer", mdns, 5353));
     assert!(!heard("sensor-cold", ssdp, 1900));
     let told = site.status().not_enforceable;
-    assert!(told.iter().any(|line| line.starts_with("goose = within-zone in zone lab/sensor/")), "{told:?}");
+    assert!(
+        told.iter().any(|line| line.starts_with("goose = within-zone in zone lab/sensor/")),
+        "{told:?}"
+    );
 }
 
 #[test]
