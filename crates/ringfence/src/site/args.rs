@@ -47,27 +47,53 @@ pub(crate) enum Command {
     /// then is anything called verified. A folder with any fault is refused whole, and what is
     /// enforced stays. A stopped or killed site leaves its fence up; the next one claims it again
     /// without a gap, and never goes back to an older generation.
+    #[command(
+        after_help = "Example:\n  sudo ringfence site run --policy /etc/ringfence/policy --interface br0 --confirm-within 2m"
+    )]
     Run(Run),
     /// How the site stands: every control as intended, applied or verified.
+    #[command(
+        after_help = "Example:\n  sudo ringfence site status -o json | jq '.controls[] | select(.state != \"verified\")'"
+    )]
     Status(Status),
     /// Read the policy folder again.
+    #[command(after_help = "Example:\n  sudo ringfence site reload --confirm-within 2m")]
     Reload(Reload),
     /// Keep what waits for a confirmation.
+    #[command(
+        after_help = "Example:\n  sudo ringfence site reload --confirm-within 2m && sudo ringfence site confirm"
+    )]
     Confirm(State),
     /// Open the paths from and to a zone for a while, in an emergency.
     ///
     /// Opens what the estate knows and no policy forbids. Works without a controller. The kernel
     /// ends it, also when this program is dead by then. It is written to the journal first.
+    #[command(
+        after_help = "Examples:\n  sudo ringfence site break-glass --zone main/plcs/10.0.2.0-24 --for 30m --reason \"pump 3 is stuck\"\n  sudo ringfence site break-glass --zone main/plcs/10.0.2.0-24 --end"
+    )]
     BreakGlass(BreakGlass),
     /// A zone from shadow to enforce, where its promotion gate is open.
+    #[command(
+        after_help = "Example:\n  sudo ringfence site promote --zone main/cameras/10.0.1.0-24"
+    )]
     Promote(Zone),
     /// A zone back to shadow: what policy denies is counted, and passes.
+    #[command(
+        after_help = "Example:\n  sudo ringfence site step-back --zone main/cameras/10.0.1.0-24 --reason \"recorder was replaced\""
+    )]
     StepBack(StepBack),
     /// Print the site's journal and check that no line was changed.
+    #[command(
+        after_help = "Example:\n  sudo ringfence site journal -o json | jq 'select(.event == \"break-glass\")'"
+    )]
     Journal(Journal),
     /// Put neighbours on one subnet under the fence, or say per path what that would need.
+    #[command(
+        after_help = "Examples:\n  sudo ringfence site prepare --interface br0 --check\n  sudo ringfence site prepare --interface br0 --method isolated-ports\n  sudo ringfence site prepare --interface br0 --undo"
+    )]
     Prepare(Prepare),
     /// End the running site; its fence stays up.
+    #[command(after_help = "Example:\n  sudo ringfence site stop")]
     Stop(State),
 }
 
