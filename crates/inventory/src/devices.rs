@@ -352,7 +352,7 @@ fn device(
         })
         .map(|s| Identifier { kind: s.kind, value: s.value.to_string() })
         .collect();
-    let mud_url = facts.iter().find(|f| f.field.ends_with(".mud_url")).map(|f| f.value.to_string());
+    let mud_url = crate::mud::announced(&facts);
     Device {
         id: cluster.id.clone(),
         aliases: cluster

@@ -18,6 +18,7 @@ mod findings;
 mod graph;
 pub mod import;
 mod merge;
+mod mud;
 pub mod oui;
 mod owns;
 mod paths;

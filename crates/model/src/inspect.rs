@@ -163,8 +163,8 @@ pub struct Device {
     pub identifiers: Vec<Identifier>,
     /// Firmware versions with the time each was first seen, oldest first.
     pub firmware_history: Vec<Version>,
-    /// Manufacturer usage description the device announces (RFC 8520).
-    pub mud_url: Option<String>,
+    /// URL of the manufacturer usage description that the device announces (RFC 8520).
+    pub mud_url: Option<Attribute>,
     /// Switch ports it was seen at.
     pub located_at: Vec<Location>,
     /// Link addresses that this switch or access point reported at its own ports.

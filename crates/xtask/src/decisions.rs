@@ -200,6 +200,7 @@ fn estate(policies: u32) -> Result<Folder, Stop> {
             support: if random.below(8) == 0 { "ended" } else { "supported" }.to_owned(),
             exposure: "none".to_owned(),
             posture: if random.below(200) == 0 { "quarantined" } else { "normal" }.to_owned(),
+            mud_url: None,
         });
     }
     let mut groups: BTreeMap<u32, Vec<ServiceId>> = BTreeMap::new();

@@ -8,6 +8,8 @@ fn every_corpus_replays() {
     let mut targets = dissect::fuzzing::TARGETS.to_vec();
     targets.push(("capture", sensor::capture::fuzzing::capture));
     targets.push(("pipeline", sensor::fuzzing::pipeline));
+    targets.push(("mud", policy::mud::fuzzing::mud));
+    targets.push(("signatures", pki::fuzzing::signatures));
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
     assert!(targets.len() <= 10, "at most ten grouped targets");
 

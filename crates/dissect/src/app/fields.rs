@@ -103,6 +103,7 @@ pub(super) const FIELDS: &[Field] = &[
         "serial in the hardware module name of an IDevID (IEEE 802.1AR)",
     ),
     field("tls.cert.mud_url", "MUD URL extension (RFC 8520 §11)"),
+    field("tls.cert.mud_signer", "who signs the MUD file, from the extension (RFC 8520 §11)"),
     field("tls.cert.fingerprint", "SHA-256 of the certificate, hex"),
     field("quic.sni", "server name a client asks for in QUIC"),
     field("quic.alpn", "protocols a client offers in QUIC"),

@@ -50,6 +50,7 @@ pub(super) fn report(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Result<(),
     }
     sink.says("tls.cert.hardware_serial", certificate.hardware_serial.as_str());
     sink.says("tls.cert.mud_url", certificate.mud_url.as_str());
+    sink.says("tls.cert.mud_signer", certificate.mud_signer.as_str());
     let fingerprint = hex(&Sha256::digest(bytes));
     sink.says("tls.cert.fingerprint", fingerprint.as_str());
     if certificate.names_a_device(ctx) {
@@ -71,6 +72,7 @@ struct Certificate<'a> {
     sans: Vec<String>,
     hardware_serial: String,
     mud_url: String,
+    mud_signer: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,6 +195,8 @@ fn extension(body: &[u8], certificate: &mut Certificate<'_>) {
     const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
     /// 1.3.6.1.5.5.7.1.25 (RFC 8520 §11).
     const MUD_URL: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x01, 0x19];
+    /// 1.3.6.1.5.5.7.1.30 (RFC 8520 §11): who signs the description.
+    const MUD_SIGNER: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x01, 0x1e];
     let mut parts = ber::children(body).filter(|e| e.tag != tag::BOOLEAN);
     let (Some(oid), Some(value)) = (parts.next(), parts.next()) else {
         return;
@@ -205,6 +209,7 @@ fn extension(body: &[u8], certificate: &mut Certificate<'_>) {
     };
     match oid.body {
         MUD_URL => certificate.mud_url = clean(inner.body).into_owned(),
+        MUD_SIGNER => certificate.mud_signer = shown(&name(inner.body)),
         SUBJECT_ALT_NAME => {
             for name in ber::children(inner.body).take(SANS_MAX) {
                 match general_name(&name) {
@@ -361,6 +366,7 @@ pub(super) mod tests {
             &[
                 &extension(&[0x55, 0x1d, 0x11], &sans),
                 &extension(&[0x2b, 6, 1, 5, 5, 7, 1, 0x19], &mud),
+                &extension(&[0x2b, 6, 1, 5, 5, 7, 1, 0x1e], &der(0x30, &[&rdn(3, "Maker")])),
             ],
         );
         let version = der(0xa0, &[&der(2, &[&[2]])]);
@@ -401,6 +407,7 @@ pub(super) mod tests {
             "sender says tls.cert.san = IP:192.0.2.7",
             "sender says tls.cert.hardware_serial = HW-123",
             "sender says tls.cert.mud_url = https://mud.example/x.json",
+            "sender says tls.cert.mud_signer = CN=Maker",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }

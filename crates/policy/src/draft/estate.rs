@@ -49,6 +49,7 @@ pub(super) fn build(report: &Report, options: &DraftOptions, observed: Observed)
             support: "unknown".to_owned(),
             exposure: "unknown".to_owned(),
             posture: "normal".to_owned(),
+            mud_url: device.mud_url.as_ref().map(|url| line(&url.value)),
         });
     }
     let number: BTreeMap<&DeviceId, usize> =

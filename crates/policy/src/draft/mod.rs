@@ -161,7 +161,9 @@ pub fn draft(report: &Report, options: &DraftOptions) -> Draft {
     let mut notes = words::refused_by_file(&folder, &refused);
     notes.insert(crate::folder::CLAIMS_FILE.to_owned(), broken);
     let mut files = folder.files_with(&notes);
-    for (kind, file) in mud::of_types(report, &folder, &lowered, &observed, &options.mud_base) {
+    for (kind, file) in
+        mud::of_types(Some(report), &folder, &lowered, observed.last, &options.mud_base)
+    {
         files.insert(format!("mud/{kind}.json"), file.to_json());
     }
     files.insert("proposals.md".to_owned(), words::proposals(&folder, &refused, &remarks));

@@ -178,6 +178,26 @@ impl Check<'_> {
                 }
             }
         }
+        for name in estate.controllers.values().flatten() {
+            let known = self.names.devices.contains(name.as_str())
+                || self.names.services.contains(name.as_str());
+            if !known {
+                // Keys are URIs, so the line is found by the name alone.
+                let what = format!("unknown controller `{name}`");
+                let why = "it is neither a device nor a service".to_owned();
+                let text = self.files.get(ESTATE_FILE).map_or("", String::as_str);
+                let quoted = toml_string(name);
+                let at = text.find("[controllers]").unwrap_or(0);
+                let place = text.get(at..).and_then(|rest| rest.find(&quoted));
+                let fault = match place {
+                    Some(offset) => {
+                        Fault::at(ESTATE_FILE, text, at.saturating_add(offset), &what, why)
+                    }
+                    None => Fault::of_file(ESTATE_FILE, &what, why),
+                };
+                self.faults.push(fault);
+            }
+        }
         for conduit in &estate.conduits {
             if !self.names.rules.contains(conduit.rule.as_str()) {
                 self.unknown(ESTATE_FILE, "rule", "policy", &conduit.rule);

@@ -52,6 +52,11 @@ pub fn parse(files: &BTreeMap<String, String>) -> Result<Folder, Vec<Fault>> {
     read::parse(files)
 }
 
+/// Services as `estate.toml` holds them, to be added to one.
+pub fn services_text(services: &[Service]) -> String {
+    write::services_text(services)
+}
+
 /// A policy folder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Folder {
@@ -88,6 +93,8 @@ pub struct Estate {
     pub services: Vec<Service>,
     /// Services of one port in one zone.
     pub groups: Vec<Group>,
+    /// Who is meant by the controllers of MUD files: URI (or `my-controller`) → devices and services.
+    pub controllers: BTreeMap<String, Vec<String>>,
     /// Recorded use behind each permit.
     pub conduits: Vec<Conduit>,
     /// Announced maintenance windows.
@@ -150,6 +157,8 @@ pub struct Device {
     pub exposure: String,
     /// Posture.
     pub posture: String,
+    /// URL of the manufacturer usage description that it announces.
+    pub mud_url: Option<String>,
 }
 
 /// A destination.

@@ -211,6 +211,8 @@ struct RawEstate {
     #[serde(default)]
     conduit: Vec<RawConduit>,
     #[serde(default)]
+    controllers: BTreeMap<String, Vec<Text>>,
+    #[serde(default)]
     maintenance: Vec<RawMaintenance>,
 }
 
@@ -275,6 +277,7 @@ struct RawDevice {
     support: Option<String>,
     exposure: Option<String>,
     posture: Option<String>,
+    mud_url: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -365,6 +368,14 @@ fn estate(text: &str) -> Result<Estate, Vec<Fault>> {
         .collect();
     let conduits = raw.conduit.into_iter().filter_map(|raw| conduit(&mut file, raw)).collect();
     let packs = raw.packs.iter().map(|raw| file.filled(raw, "name a pack")).collect();
+    let controllers = raw
+        .controllers
+        .into_iter()
+        .map(|(uri, ids)| {
+            let ids = ids.iter().map(|id| file.filled(id, "name a device or a service"));
+            (uri, ids.collect())
+        })
+        .collect();
     let maintenance =
         raw.maintenance.iter().filter_map(|raw| maintenance(&mut file, raw)).collect();
     file.finish(Estate {
@@ -376,6 +387,7 @@ fn estate(text: &str) -> Result<Estate, Vec<Fault>> {
         devices,
         services,
         groups,
+        controllers,
         conduits,
         maintenance,
     })
@@ -441,6 +453,7 @@ fn device(file: &mut File<'_>, raw: RawDevice) -> Option<Device> {
         support: or(raw.support, "unknown"),
         exposure: or(raw.exposure, "unknown"),
         posture: or(raw.posture, "normal"),
+        mud_url: raw.mud_url,
     })
 }
 

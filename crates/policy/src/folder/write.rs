@@ -9,7 +9,7 @@ use model::ruleset::Mode;
 
 use super::{
     CLAIMS_FILE, Claim, ESTATE_FILE, EXCEPTIONS_FILE, Estate, Exception, FORMAT, Folder,
-    SCHEMA_FILE, TESTS_FILE, Tests,
+    SCHEMA_FILE, Service, TESTS_FILE, Tests,
 };
 use crate::text::{line, toml_array, toml_string};
 
@@ -78,9 +78,21 @@ impl Toml {
         }
     }
 
+    /// Also when it is empty: the key says something by itself.
+    fn list_under<T: ToString>(&mut self, key: &str, items: &[T]) {
+        let _ = writeln!(self.0, "{} = {}", toml_string(key), toml_array(items));
+    }
+
     fn raw(&mut self, key: &str, value: impl ToString) {
         let _ = writeln!(self.0, "{key} = {}", value.to_string());
     }
+}
+
+/// Services as `estate.toml` holds them.
+pub(super) fn services_text(these: &[Service]) -> String {
+    let mut t = Toml(String::new());
+    services(&mut t, &Estate { services: these.to_vec(), ..Estate::default() });
+    t.0.trim_start().to_owned()
 }
 
 fn estate(estate: &Estate) -> String {
@@ -139,6 +151,12 @@ fn estate(estate: &Estate) -> String {
         t.text("id", &group.id);
         t.list("services", &group.services);
     }
+    if !estate.controllers.is_empty() {
+        t.table("[controllers]");
+    }
+    for (uri, ids) in &estate.controllers {
+        t.list_under(uri, ids);
+    }
     for conduit in &estate.conduits {
         t.table("[[conduit]]");
         t.text("rule", &conduit.rule);
@@ -176,6 +194,9 @@ fn devices(t: &mut Toml, estate: &Estate) {
         t.text_unless("support", &device.support, "unknown");
         t.text_unless("exposure", &device.exposure, "unknown");
         t.text_unless("posture", &device.posture, "normal");
+        if let Some(url) = &device.mud_url {
+            t.text("mud_url", url);
+        }
     }
 }
 

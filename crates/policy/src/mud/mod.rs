@@ -1,15 +1,34 @@
-//! Manufacturer usage descriptions (RFC 8520): written per device type, read from anybody.
+//! Manufacturer usage descriptions (RFC 8520): read from anybody, written per device type, weighed.
 //!
-//! A MUD file is evidence about what a type of device needs. It opens nothing by itself.
+//! A MUD file is *evidence* about what a type of device needs. It opens nothing by itself, and never
+//! what local policy forbids: [`propose`](mod@propose) says what it would open and what stands against it.
+//!
+//! Nothing in a file is dropped in silence. What is malformed is a fault and refuses the file; what is
+//! well formed but not understood is a [`Statement`], is written back as it was read, and is listed by
+//! [`Mud::unsupported`]. An entry that accepts under a condition nobody here can check opens nothing.
 
+mod cache;
+pub mod fuzzing;
+mod matches;
+pub mod propose;
 mod read;
+mod select;
+mod statements;
+mod tls;
 mod types;
 mod write;
 
 use std::fmt;
 use std::net::IpAddr;
 
+use model::Mac;
+
+pub use cache::{Freshness, freshness};
 pub use read::parse;
+pub use select::{Choice, select};
+pub use statements::{Abstraction, Statement, Unsupported};
+pub use tls::TlsProfile;
+pub use types::export;
 pub(crate) use types::of_types;
 
 /// A MUD file.
@@ -21,7 +40,7 @@ pub struct Mud {
     pub url: String,
     /// `mud-signature`.
     pub signature_url: Option<String>,
-    /// `last-update`, as written.
+    /// `last-update`, as written; [`Mud::updated`] reads it.
     pub last_update: String,
     /// `cache-validity` in hours, 1 to 168; 48 where it is left out.
     pub cache_validity_hours: u16,
@@ -47,8 +66,10 @@ pub struct Mud {
     pub to_device: Vec<String>,
     /// Access lists.
     pub acls: Vec<Acl>,
-    /// Members that were not understood, by path: extensions and novelties.
-    pub unknown: Vec<String>,
+    /// `ietf-mud-tls:is-tls-dtls-profile-supported` (RFC 9761 §6).
+    pub tls_profile_supported: bool,
+    /// What was not understood, by its path from the root.
+    pub other: Vec<Statement>,
 }
 
 /// An access list (RFC 8519).
@@ -58,8 +79,10 @@ pub struct Acl {
     pub name: String,
     /// What its entries match.
     pub family: Family,
-    /// Its entries, in order.
+    /// Its entries, in order: the first that matches decides.
     pub aces: Vec<Ace>,
+    /// What was not understood, by its path from here.
+    pub other: Vec<Statement>,
 }
 
 /// Type of an access list.
@@ -82,15 +105,31 @@ pub struct Ace {
     pub name: String,
     /// What it matches.
     pub matches: Matches,
-    /// `accept`, as opposed to `drop` or `reject`.
-    pub accept: bool,
+    /// What happens to what it matches.
+    pub forwarding: Forwarding,
+    /// It asks for a log record (`log-syslog`).
+    pub log: bool,
+    /// What was not understood, by its path from here.
+    pub other: Vec<Statement>,
+}
+
+/// `actions/forwarding` (RFC 8519 §4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Forwarding {
+    /// Passes.
+    Accept,
+    /// Is discarded.
+    Drop,
+    /// Is discarded with an answer. A manufacturer cannot know whether that suits a network, so it
+    /// is treated as `Drop` (RFC 8520 §3).
+    Reject,
 }
 
 /// What an entry matches; what is `None` or empty matches anything.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Matches {
-    /// Whom, in MUD's abstractions.
-    pub who: Option<Who>,
+    /// Whom, in MUD's abstractions; all must hold.
+    pub who: Vec<Who>,
     /// Ethernet fields.
     pub ethernet: Option<Ethernet>,
     /// IP fields.
@@ -99,10 +138,12 @@ pub struct Matches {
     pub ports: Option<Ports>,
     /// ICMP type and code.
     pub icmp: Option<Icmp>,
+    /// TLS profiles of which the connection must show one (RFC 9761); empty for any.
+    pub tls: Vec<TlsProfile>,
 }
 
 /// Abstractions of RFC 8520 §8.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Who {
     /// `controller`: a class of controllers by URI.
     Controller(String),
@@ -118,15 +159,15 @@ pub enum Who {
     LocalNetworks,
 }
 
-/// Ethernet fields, as written.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+/// Ethernet fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Ethernet {
     /// `ethertype`.
-    pub ethertype: Option<String>,
-    /// `source-mac-address`.
-    pub source: Option<String>,
-    /// `destination-mac-address`.
-    pub destination: Option<String>,
+    pub ethertype: Option<u16>,
+    /// `source-mac-address` and its mask.
+    pub source: Option<(Mac, Option<Mac>)>,
+    /// `destination-mac-address` and its mask.
+    pub destination: Option<(Mac, Option<Mac>)>,
 }
 
 /// IPv4 or IPv6 fields.

@@ -3,24 +3,39 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
+use model::Timestamp;
 use model::inspect::{Report, Scope};
 use model::observation::Transport;
 
-use super::{Ace, Acl, Family, Icmp, Initiated, Ip, Matches, Mud, Network, PortMatch, Ports, Who};
+use super::{
+    Ace, Acl, Family, Forwarding, Icmp, Initiated, Ip, Matches, Mud, Network, PortMatch, Ports, Who,
+};
 use crate::class;
-use crate::folder::{Device, Folder, Observed, Service};
-use crate::lower::{Lowered, index};
+use crate::folder::{Device, Folder, Service};
+use crate::lower::{Lowered, index, lower};
 use crate::text::line;
 
 /// `systeminfo` is at most 60 characters (RFC 8520 §3.13).
 const SYSTEMINFO_CHARS_MAX: usize = 60;
 
+/// What each type of a folder is granted, as a MUD file per type. `report` adds makers and models, and
+/// with them the abstraction `same-manufacturer`; `updated` becomes `last-update`, and URLs begin with
+/// `base`.
+pub fn export(
+    folder: &Folder,
+    report: Option<&Report>,
+    updated: Timestamp,
+    base: &str,
+) -> BTreeMap<String, Mud> {
+    of_types(report, folder, &lower(folder), updated, base)
+}
+
 /// MUD files by device type; unknown devices have none in common.
 pub(crate) fn of_types(
-    report: &Report,
+    report: Option<&Report>,
     folder: &Folder,
     lowered: &Lowered,
-    observed: &Observed,
+    updated: Timestamp,
     base: &str,
 ) -> BTreeMap<String, Mud> {
     let estate = &folder.estate;
@@ -45,7 +60,7 @@ pub(crate) fn of_types(
     }
     flows.remove(class::UNKNOWN);
     let file = |(kind, flows): (&str, BTreeSet<Flow>)| {
-        (kind.to_owned(), scene.file(kind, &flows, observed, base))
+        (kind.to_owned(), scene.file(kind, &flows, updated, base))
     };
     flows.into_iter().map(file).collect()
 }
@@ -81,9 +96,9 @@ struct Scene<'f> {
 }
 
 impl<'f> Scene<'f> {
-    fn of(report: &'f Report, folder: &'f Folder) -> Self {
+    fn of(report: Option<&'f Report>, folder: &'f Folder) -> Self {
         let value = |a: &Option<model::inspect::Attribute>| a.as_ref().map(|a| line(&a.value));
-        let devices = report.devices.iter();
+        let devices = report.into_iter().flat_map(|report| &report.devices);
         let vendors = devices.clone().filter_map(|d| Some((d.id.as_str(), value(&d.vendor)?)));
         let models = devices.filter_map(|d| Some((d.id.as_str(), value(&d.model)?)));
         let estate = &folder.estate;
@@ -159,7 +174,7 @@ impl<'f> Scene<'f> {
         [(v4, false), (v6, true)].into_iter().filter(|(seen, _)| *seen).map(|(_, v6)| v6).collect()
     }
 
-    fn file(&self, kind: &str, flows: &BTreeSet<Flow>, observed: &Observed, base: &str) -> Mud {
+    fn file(&self, kind: &str, flows: &BTreeSet<Flow>, updated: Timestamp, base: &str) -> Mud {
         let of_kind = self.kinds.get(kind).map_or(&[][..], Vec::as_slice);
         let common = |values: &HashMap<&str, String>| {
             let all: BTreeSet<Option<&String>> =
@@ -172,7 +187,7 @@ impl<'f> Scene<'f> {
             version: 1,
             url: format!("{base}{kind}.json"),
             // As precise as RFC 3339 asks for, so that every reader takes it.
-            last_update: seconds(&observed.last.to_string()),
+            last_update: seconds(&updated.to_string()),
             cache_validity_hours: 48,
             is_supported: true,
             systeminfo: Some(systeminfo.chars().take(SYSTEMINFO_CHARS_MAX).collect()),
@@ -183,7 +198,14 @@ impl<'f> Scene<'f> {
         for (v6, short) in [(false, "v4"), (true, "v6")] {
             for (from_device, suffix) in [(true, "fr"), (false, "to")] {
                 let lines = flows.iter().filter(|flow| flow.v6 == v6).enumerate();
-                let aces: Vec<Ace> = lines.map(|(i, flow)| ace(i, flow, from_device)).collect();
+                let mut aces: Vec<Ace> = Vec::new();
+                for (i, flow) in lines {
+                    let ace = ace(i, flow, from_device);
+                    // Answers of several groups are one entry: any member of the local networks.
+                    if !aces.iter().any(|other| other.matches == ace.matches) {
+                        aces.push(ace);
+                    }
+                }
                 if aces.is_empty() {
                     continue;
                 }
@@ -191,7 +213,7 @@ impl<'f> Scene<'f> {
                 let family = if v6 { Family::V6 } else { Family::V4 };
                 let policy = if from_device { &mut mud.from_device } else { &mut mud.to_device };
                 policy.push(name.clone());
-                mud.acls.push(Acl { name, family, aces });
+                mud.acls.push(Acl { name, family, aces, other: Vec::new() });
             }
         }
         mud
@@ -286,7 +308,15 @@ fn ace(number: usize, flow: &Flow, from_device: bool) -> Ace {
         .then(|| Icmp { kind: u8::try_from(flow.port).ok(), code: None });
     Ace {
         name: format!("{word}{number}-{}", if suffix { "frdev" } else { "todev" }),
-        matches: Matches { who, ethernet: None, ip: Some(ip), ports, icmp },
-        accept: true,
+        matches: Matches {
+            who: who.into_iter().collect(),
+            ip: Some(ip),
+            ports,
+            icmp,
+            ..Matches::default()
+        },
+        forwarding: Forwarding::Accept,
+        log: false,
+        other: Vec::new(),
     }
 }

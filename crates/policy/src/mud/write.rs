@@ -1,8 +1,12 @@
 //! A MUD file as RFC 8520 JSON.
 
+use model::Mac;
 use serde_json::{Map, Value as Json, json};
 
-use super::{Ace, Ethernet, Family, Icmp, Initiated, Ip, Matches, Mud, PortMatch, Ports, Who};
+use super::{
+    Ace, Acl, Ethernet, Family, Forwarding, Icmp, Initiated, Ip, Matches, Mud, PortMatch, Ports,
+    Statement, TlsProfile, Who,
+};
 
 pub(super) fn json(mud: &Mud) -> String {
     let policy = |names: &[String]| {
@@ -29,6 +33,9 @@ pub(super) fn json(mud: &Mud) -> String {
     }
     put("cache-validity", json!(mud.cache_validity_hours));
     put("is-supported", json!(mud.is_supported));
+    if mud.tls_profile_supported {
+        put("ietf-mud-tls:is-tls-dtls-profile-supported", json!(true));
+    }
     if !mud.extensions.is_empty() {
         put("extensions", json!(mud.extensions));
     }
@@ -38,40 +45,67 @@ pub(super) fn json(mud: &Mud) -> String {
     if !mud.to_device.is_empty() {
         put("to-device-policy", policy(&mud.to_device));
     }
-    let acls: Vec<Json> = mud
-        .acls
-        .iter()
-        .map(|acl| {
-            let aces: Vec<Json> = acl.aces.iter().map(ace).collect();
-            json!({"name": acl.name, "type": family(acl.family), "aces": {"ace": aces}})
-        })
-        .collect();
-    let whole = json!({
+    let acls: Vec<Json> = mud.acls.iter().map(acl).collect();
+    let mut whole = json!({
         "ietf-mud:mud": about,
         "ietf-access-control-list:acls": {"acl": acls},
     });
+    put_back(&mut whole, &mud.other);
     format!("{whole:#}\n")
 }
 
-fn family(family: Family) -> &'static str {
-    match family {
+/// What was not understood goes back to where it stood.
+fn put_back(holder: &mut Json, other: &[Statement]) {
+    for statement in other {
+        let Some((last, before)) = statement.path.split_last() else {
+            continue;
+        };
+        let mut at = &mut *holder;
+        for name in before {
+            let Json::Object(object) = at else {
+                break;
+            };
+            at = object.entry(name.clone()).or_insert_with(|| json!({}));
+        }
+        if let Json::Object(object) = at {
+            object.insert(last.clone(), statement.value.clone());
+        }
+    }
+}
+
+fn acl(acl: &Acl) -> Json {
+    let family = match acl.family {
         Family::V4 => "ipv4-acl-type",
         Family::V6 => "ipv6-acl-type",
         Family::Ethernet => "eth-acl-type",
         Family::Mixed => "mixed-eth-ipv4-ipv6-acl-type",
-    }
+    };
+    let aces: Vec<Json> = acl.aces.iter().map(ace).collect();
+    let mut json = json!({"name": acl.name, "type": family, "aces": {"ace": aces}});
+    put_back(&mut json, &acl.other);
+    json
 }
 
 fn ace(ace: &Ace) -> Json {
-    let forwarding = if ace.accept { "accept" } else { "drop" };
-    json!({"name": ace.name, "matches": matches(&ace.matches), "actions": {"forwarding": forwarding}})
+    let forwarding = match ace.forwarding {
+        Forwarding::Accept => "accept",
+        Forwarding::Drop => "drop",
+        Forwarding::Reject => "reject",
+    };
+    let mut actions = json!({"forwarding": forwarding});
+    if let (true, Json::Object(actions)) = (ace.log, &mut actions) {
+        actions.insert("logging".to_owned(), json!("ietf-access-control-list:log-syslog"));
+    }
+    let mut json = json!({"name": ace.name, "matches": matches(&ace.matches), "actions": actions});
+    put_back(&mut json, &ace.other);
+    json
 }
 
 fn matches(matches: &Matches) -> Json {
     let mut all = Map::new();
     let mut put = |key: &str, value: Json| drop(all.insert(key.to_owned(), value));
-    if let Some(who) = &matches.who {
-        put("ietf-mud:mud", self::who(who));
+    if !matches.who.is_empty() {
+        put("ietf-mud:mud", object(matches.who.iter().map(who)));
     }
     if let Some(ethernet) = &matches.ethernet {
         put("eth", self::ethernet(ethernet));
@@ -86,6 +120,9 @@ fn matches(matches: &Matches) -> Json {
         let fields = [("type", kind), ("code", code)];
         put("icmp", object(fields.into_iter().filter_map(|(k, v)| Some((k, json!(v?))))));
     }
+    if !matches.tls.is_empty() {
+        put("ietf-acl-tls:client-profiles", TlsProfile::json(&matches.tls));
+    }
     Json::Object(all)
 }
 
@@ -94,24 +131,30 @@ fn object<'k>(fields: impl Iterator<Item = (&'k str, Json)>) -> Json {
 }
 
 /// An empty leaf is `[null]` in JSON (RFC 7951 §6.9).
-fn who(who: &Who) -> Json {
+fn who(who: &Who) -> (&'static str, Json) {
     match who {
-        Who::Controller(uri) => json!({"controller": uri}),
-        Who::MyController => json!({"my-controller": [null]}),
-        Who::Manufacturer(name) => json!({"manufacturer": name}),
-        Who::SameManufacturer => json!({"same-manufacturer": [null]}),
-        Who::Model(uri) => json!({"model": uri}),
-        Who::LocalNetworks => json!({"local-networks": [null]}),
+        Who::Controller(uri) => ("controller", json!(uri)),
+        Who::MyController => ("my-controller", json!([null])),
+        Who::Manufacturer(name) => ("manufacturer", json!(name)),
+        Who::SameManufacturer => ("same-manufacturer", json!([null])),
+        Who::Model(uri) => ("model", json!(uri)),
+        Who::LocalNetworks => ("local-networks", json!([null])),
     }
 }
 
 fn ethernet(ethernet: &Ethernet) -> Json {
+    let address = |end: &Option<(Mac, Option<Mac>)>| end.map(|(mac, _)| json!(mac.to_string()));
+    let mask = |end: &Option<(Mac, Option<Mac>)>| {
+        end.and_then(|(_, mask)| mask).map(|mask| json!(mask.to_string()))
+    };
     let fields = [
-        ("destination-mac-address", &ethernet.destination),
-        ("source-mac-address", &ethernet.source),
-        ("ethertype", &ethernet.ethertype),
+        ("destination-mac-address", address(&ethernet.destination)),
+        ("destination-mac-address-mask", mask(&ethernet.destination)),
+        ("source-mac-address", address(&ethernet.source)),
+        ("source-mac-address-mask", mask(&ethernet.source)),
+        ("ethertype", ethernet.ethertype.map(|number| json!(number))),
     ];
-    object(fields.into_iter().filter_map(|(key, value)| Some((key, json!(value.as_ref()?)))))
+    object(fields.into_iter().filter_map(|(key, value)| Some((key, value?))))
 }
 
 fn ip(ip: &Ip) -> Json {

@@ -12,4 +12,5 @@ mod folders;
 mod laws;
 mod manifests;
 mod modes;
+mod proposals;
 mod sample;

@@ -62,7 +62,7 @@ fn a_camera_in_both_directions() {
         .map(|a| a.matches)
         .find(|m| m.ports.as_ref().is_some_and(|p| p.destination == Some(PortMatch::Equal(554))));
     let rtsp = rtsp.unwrap();
-    assert_eq!(rtsp.who, Some(Who::MyController));
+    assert_eq!(rtsp.who, [Who::MyController]);
     assert_eq!(rtsp.ports.unwrap().initiated, Some(Initiated::ToDevice));
 }
 
@@ -74,11 +74,12 @@ proptest! {
         let draft = draft(&report, &DraftOptions::default());
         for (path, text) in draft.files.iter().filter(|(path, _)| path.starts_with("mud/")) {
             let mud = parse(path, text).unwrap();
-            prop_assert_eq!(&mud.unknown, &Vec::<String>::new());
+            prop_assert!(mud.unsupported().is_empty());
+            prop_assert_eq!(mud.remarks(), Vec::<String>::new());
             prop_assert_eq!(&mud.to_json(), text);
             for acl in &mud.acls {
                 prop_assert!(mud.from_device.contains(&acl.name) != mud.to_device.contains(&acl.name));
-                prop_assert!(acl.aces.iter().all(|a| a.accept && a.matches.ip.is_some()));
+                prop_assert!(acl.aces.iter().all(|a| a.accepts() && a.matches.ip.is_some()));
             }
         }
     }

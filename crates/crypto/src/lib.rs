@@ -1,0 +1,57 @@
+//! The one provider of cryptography (docs/adr/0016): aws-lc-rs, behind the traits of [`pki`].
+//!
+//! No other crate names it. What is chosen here is chosen for signatures, certificates and, later, TLS.
+
+mod key;
+
+use aws_lc_rs::signature::{self as sig, UnparsedPublicKey, VerificationAlgorithm};
+use aws_lc_rs::{constant_time, digest};
+use pki::{Algorithm, Digest, Key, KeyKind, Verifier};
+
+pub use key::{KeyError, PrivateKey};
+
+/// Computes digests and checks signatures.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Provider;
+
+impl Verifier for Provider {
+    fn digest(&self, kind: Digest, bytes: &[u8]) -> Vec<u8> {
+        let kind = match kind {
+            Digest::Sha256 => &digest::SHA256,
+            Digest::Sha384 => &digest::SHA384,
+            Digest::Sha512 => &digest::SHA512,
+        };
+        digest::digest(kind, bytes).as_ref().to_vec()
+    }
+
+    fn verify(&self, algorithm: Algorithm, key: &Key, message: &[u8], signature: &[u8]) -> bool {
+        let algorithm: &'static dyn VerificationAlgorithm = match (algorithm, key.kind) {
+            (Algorithm::RsaPkcs1(Digest::Sha256), KeyKind::Rsa(_)) => {
+                &sig::RSA_PKCS1_2048_8192_SHA256
+            }
+            (Algorithm::RsaPkcs1(Digest::Sha384), KeyKind::Rsa(_)) => {
+                &sig::RSA_PKCS1_2048_8192_SHA384
+            }
+            (Algorithm::RsaPkcs1(Digest::Sha512), KeyKind::Rsa(_)) => {
+                &sig::RSA_PKCS1_2048_8192_SHA512
+            }
+            (Algorithm::RsaPss(Digest::Sha256), KeyKind::Rsa(_)) => &sig::RSA_PSS_2048_8192_SHA256,
+            (Algorithm::RsaPss(Digest::Sha384), KeyKind::Rsa(_)) => &sig::RSA_PSS_2048_8192_SHA384,
+            (Algorithm::RsaPss(Digest::Sha512), KeyKind::Rsa(_)) => &sig::RSA_PSS_2048_8192_SHA512,
+            (Algorithm::Ecdsa(Digest::Sha256), KeyKind::P256) => &sig::ECDSA_P256_SHA256_ASN1,
+            (Algorithm::Ecdsa(Digest::Sha384), KeyKind::P256) => &sig::ECDSA_P256_SHA384_ASN1,
+            (Algorithm::Ecdsa(Digest::Sha512), KeyKind::P256) => &sig::ECDSA_P256_SHA512_ASN1,
+            (Algorithm::Ecdsa(Digest::Sha256), KeyKind::P384) => &sig::ECDSA_P384_SHA256_ASN1,
+            (Algorithm::Ecdsa(Digest::Sha384), KeyKind::P384) => &sig::ECDSA_P384_SHA384_ASN1,
+            (Algorithm::Ecdsa(Digest::Sha512), KeyKind::P384) => &sig::ECDSA_P384_SHA512_ASN1,
+            (Algorithm::Ed25519, KeyKind::Ed25519) => &sig::ED25519,
+            _ => return false,
+        };
+        UnparsedPublicKey::new(algorithm, &key.bytes).verify(message, signature).is_ok()
+    }
+}
+
+/// Whether two secrets are equal, in a time that does not tell where they differ.
+pub fn same(a: &[u8], b: &[u8]) -> bool {
+    constant_time::verify_slices_are_equal(a, b).is_ok()
+}
