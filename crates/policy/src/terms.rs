@@ -76,7 +76,7 @@ fn rate(text: &str) -> Option<u32> {
         "h" => 3_600,
         _ => return None,
     };
-    (number % seconds == 0).then_some(number / seconds)
+    number.is_multiple_of(seconds).then_some(number / seconds)
 }
 
 #[cfg(test)]

@@ -367,10 +367,10 @@ impl Engine {
             Ok(applied) => applied,
             Err(error) => return failed(error.to_string()),
         };
-        if let Some(before) = self.compiled.take() {
-            if before.ruleset.generation != generation {
-                self.earlier.push(before.ruleset, &std::mem::take(&mut self.hits));
-            }
+        if let Some(before) = self.compiled.take()
+            && before.ruleset.generation != generation
+        {
+            self.earlier.push(before.ruleset, &std::mem::take(&mut self.hits));
         }
         if applied.sent >= applied.elements {
             self.meter = Meter::default(); // Built anew: totals begin at 0.

@@ -144,7 +144,7 @@ pub fn run(
     };
     if let (Err(error), None) = (&first, &durable.order) {
         told(&format!("refused: {error}"));
-        return Err(first.err().map_or_else(|| unreachable(), RunError::Folder));
+        return Err(first.err().map_or_else(unreachable, RunError::Folder));
     }
     let mut survey = prepare::survey(runner, &interface)?;
     if let Some(method) = config.contain {

@@ -1,5 +1,9 @@
 //! Histories that nobody thought up: whatever happens in whatever order, the rules of `site::life` hold.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on says where"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,10 @@
 //! `ringfence site` with the real program, kernel and packets: on the lab's gateway, judged at the
 //! victims.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on says where"
+)]
 
 mod folder;
 mod netns;
