@@ -30,6 +30,11 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Sensor and enforcer of one site, stand-alone from a policy folder.
     Site(crate::site::args::Site),
+    /// What the fence did: denied, would deny, would allow, and why.
+    ///
+    /// Reads the log of a site, a file of it, or the kernel's own log as it happens. Every denial
+    /// names the rule that came nearest and the first field that differs.
+    Observe(crate::observe::args::Observe),
     /// The fields that identification rules can match on, with their meaning.
     Fields,
 }

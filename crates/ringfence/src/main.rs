@@ -7,6 +7,7 @@ mod html;
 mod ids;
 mod inspect;
 mod knowledge;
+mod observe;
 mod site;
 mod terminal;
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Inspect(inspect) => inspect::run(inspect),
         Command::Demo(demo) => demo::run(demo),
         Command::Site(args) => site::run(args),
+        Command::Observe(observe) => observe::run(observe),
         Command::Fields => Ok(terminal::fields()),
     };
     match outcome {

@@ -123,10 +123,12 @@ impl Filter {
             Entry::Lost(lost) => lost.site.as_str(),
         };
         let here = any(&self.sites, |wanted| wanted == site);
-        in_time && here && match entry {
-            Entry::Verdict(record) => self.wants_verdict(record),
-            Entry::Lost(_) => true,
-        }
+        in_time
+            && here
+            && match entry {
+                Entry::Verdict(record) => self.wants_verdict(record),
+                Entry::Lost(_) => true,
+            }
     }
 
     fn wants_verdict(&self, record: &VerdictRecord) -> bool {
@@ -206,11 +208,7 @@ impl Service {
     }
 }
 
-fn subject(
-    option: &'static str,
-    text: &str,
-    names: Option<&Names>,
-) -> Result<Subject, BadFilter> {
+fn subject(option: &'static str, text: &str, names: Option<&Names>) -> Result<Subject, BadFilter> {
     if let Ok(ip) = text.parse() {
         return Ok(Subject::Ip(ip));
     }
@@ -347,7 +345,10 @@ mod tests {
             "--device `axis`: no device of the policy folder is called so; did you mean \
              `Axis M3045-V`?",
         );
-        check(device("mainframe"), "--device `mainframe`: no device of the policy folder is called so");
+        check(
+            device("mainframe"),
+            "--device `mainframe`: no device of the policy folder is called so",
+        );
         check(
             Observe { service: vec!["recoder".into()], ..Observe::default() },
             "--service `recoder`: no service of the policy folder is called so; did you mean \
@@ -358,11 +359,7 @@ mod tests {
             "--since `yesterday` is no time; write 90s, 10m, 2h, 3d or 2026-04-17T08:00:00Z",
         );
         check(
-            Observe {
-                since: Some("1h".into()),
-                until: Some("2h".into()),
-                ..Observe::default()
-            },
+            Observe { since: Some("1h".into()), until: Some("2h".into()), ..Observe::default() },
             "--since 2023-11-14T21:13:20.000000Z is not before --until \
              2023-11-14T20:13:20.000000Z: nothing can match",
         );

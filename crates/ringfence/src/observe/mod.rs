@@ -2,6 +2,7 @@
 
 pub(crate) mod args;
 mod filter;
+mod folder;
 mod read;
 mod table;
 
@@ -40,15 +41,16 @@ enum Unreadable {
     #[error("{} cannot be read: {source}", path.display())]
     #[diagnostic(
         code(ringfence::observe::unreadable),
-        help("name a log of verdicts, `-` for standard input, or the state directory of a site (--state DIR)")
+        help(
+            "name a log of verdicts, `-` for standard input, or the state directory of a site (--state DIR)"
+        )
     )]
     File { path: PathBuf, source: io::Error },
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &Observe) -> Result<u8> {
-    let folder = args.policy.as_deref().map(crate::policies::folder::read).transpose()?;
-    let folder = folder.map(|read| read.folder);
+    let folder = args.policy.as_deref().map(folder::read).transpose()?;
     let known = folder.as_ref().map(names);
     let filter = match Filter::new(args, known.as_ref(), now()) {
         Ok(filter) => filter,
@@ -87,7 +89,9 @@ pub(crate) fn run(args: &Observe) -> Result<u8> {
             more = read(&path, &mut input, &mut lines, &mut show)?;
         }
     }
-    if !args.follow && let Some(entry) = lines.finish() {
+    if !args.follow
+        && let Some(entry) = lines.finish()
+    {
         show.take(&entry);
     }
     show.end(&lines)
@@ -268,7 +272,8 @@ fn names(folder: &Folder) -> Names {
     let estate = &folder.estate;
     let devices = estate.devices.iter().map(|d| (d.id.to_string(), d.name.clone())).collect();
     let services = estate.services.iter().map(|service| {
-        let host = service.device.as_ref().and_then(|id| estate.devices.iter().find(|d| d.id == *id));
+        let host =
+            service.device.as_ref().and_then(|id| estate.devices.iter().find(|d| d.id == *id));
         let hosted = host.map(|device| device.addresses.as_slice()).unwrap_or_default();
         let addresses = if service.addresses.is_empty() { hosted } else { &service.addresses };
         let name = ServiceName {
