@@ -18,8 +18,10 @@ use std::time::Duration;
 pub use entry::{Entry, Tuple};
 pub use paths::Permitted;
 
-use crate::EnforceError;
+use model::ruleset::Member;
+
 use crate::netlink::{Encoder, NetlinkError, Place, Protocol, Socket};
+use crate::{Applied, EnforceError, Fence};
 
 const GET: u8 = 1;
 const DELETE: u8 = 2;
@@ -224,6 +226,21 @@ pub fn revoke<R>(
     let elements = elements()?;
     let cut = connections.cut(addresses)?;
     Ok(Revoked { elements, cut, took: begin.elapsed() })
+}
+
+/// [`revoke`] for devices of a fence in `place`: their elements go, then their flows, then both
+/// sides are read back.
+///
+/// # Errors
+/// Those of [`Fence::revoke`] and of netlink, as with [`revoke`].
+pub fn quarantine(
+    fence: &Fence,
+    place: &Place,
+    members: &[Member],
+) -> Result<Revoked<Applied>, EnforceError> {
+    let mut connections = Connections::open(place)?;
+    let addresses = members.iter().map(|member| member.ip).collect();
+    revoke(&mut connections, &addresses, || fence.revoke(members))
 }
 
 const TUPLE_ASKED: u16 = entry::TUPLE_ORIG;

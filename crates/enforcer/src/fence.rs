@@ -129,6 +129,11 @@ impl Fence {
         Ok(compared)
     }
 
+    /// The netlink port that this fence's changes come from, as events of the kernel name it.
+    pub fn port(&self) -> Result<u32, EnforceError> {
+        Ok(self.session()?.socket()?.port()?)
+    }
+
     /// Takes the fence away. That it is already gone is fine.
     pub fn remove(&self) -> Result<(), EnforceError> {
         let mut session = self.session()?;

@@ -3,7 +3,7 @@
 use model::ruleset::{Class, ClassId, Mode, Ruleset};
 
 use super::rule::{ACCEPT, DROP, ESTABLISHED, Field, Part, RELATED, Rule, Way, goto, jump};
-use super::terms::{Detours, log, with_ports};
+use super::terms::{Detours, log, original, with_ports};
 use super::{Chain, FAMILIES, Kind, Options, Plan, Prefix};
 
 pub(super) fn inet(
@@ -14,14 +14,14 @@ pub(super) fn inet(
 ) -> Vec<Chain> {
     let bite = if plan.shadow_only { ACCEPT } else { DROP };
     let stamp = vec![Part::SetFlowMarkFrom(vec![Field::Family], "stamp".to_owned()), ACCEPT];
+    let prefix =
+        Prefix { kind: Kind::Granted, generation: plan.generation, class: ClassId(0), rule: 0 };
+    let mut granted: Vec<Rule> = log(options, prefix).into_iter().map(original).collect();
+    granted.push(vec![ACCEPT]);
     let mut chains = vec![
         Chain::generation(plan),
         Chain::new("allowed", "permitted by class", vec![stamp]),
-        Chain::new(
-            "granted",
-            "permitted by an exception; the flow ends with it",
-            vec![vec![ACCEPT]],
-        ),
+        Chain::new("granted", "permitted by an exception; the flow ends with it", granted),
         Chain::new("peer_class", "destination class to packet mark", class_of(false)),
         Chain::new("own_class", "source class to packet mark", class_of(true)),
     ];

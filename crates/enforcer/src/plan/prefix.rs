@@ -38,17 +38,20 @@ pub enum Kind {
     Logged,
     /// `r`: permitted, and beyond the rule's rate; dropped.
     TooMany,
+    /// `e`: permitted by an exception.
+    Granted,
     /// `s`: the source pair (link address, network address) is no member's.
     Stranger,
 }
 
-const LETTERS: [(Kind, &str); 7] = [
+const LETTERS: [(Kind, &str); 8] = [
     (Kind::Denied, "d"),
     (Kind::WouldDeny, "w"),
     (Kind::Closing, "c"),
     (Kind::WouldAllow, "p"),
     (Kind::Logged, "l"),
     (Kind::TooMany, "r"),
+    (Kind::Granted, "e"),
     (Kind::Stranger, "s"),
 ];
 

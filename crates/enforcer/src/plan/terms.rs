@@ -95,10 +95,6 @@ impl Detours {
                 beyond.push(vec![Part::Count(format!("beyond_{k}")), end]);
                 out.push(Chain::new(format!("beyond_{k}"), &format!("too many: {rule}"), beyond));
             }
-            let original = |mut rule: Rule| {
-                rule.insert(0, Part::Is(Field::Direction, vec![0]));
-                rule
-            };
             if let Some(policy) = &terms.closing {
                 rules.push(original(vec![Part::Count(format!("closing_{k}"))]));
                 rules.extend(log(Kind::Closing, *class, policy).into_iter().map(original));
@@ -117,6 +113,12 @@ impl Detours {
         }
         out
     }
+}
+
+/// The rule, for the asking side of a flow only.
+pub(super) fn original(mut rule: Rule) -> Rule {
+    rule.insert(0, Part::Is(Field::Direction, vec![0]));
+    rule
 }
 
 /// Rules that log with `prefix`: each flow once while its pair is remembered.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use model::observation::Transport;
-use model::ruleset::{ClassId, Mode, Ruleset};
+use model::ruleset::{ClassId, Exception, Mode, Ruleset};
 use model::verdict::{End, Explain, Kind, VerdictRecord, Why};
 use model::{DeviceId, Mac, SiteId, Timestamp};
 
@@ -118,6 +118,7 @@ impl<'r> Namer<'r> {
             Logged::WouldDeny | Logged::Closing => Kind::WouldDeny,
             Logged::WouldAllow => Kind::WouldAllow,
             Logged::Logged => Kind::Logged,
+            Logged::Granted => Kind::AllowedByException,
         }
     }
 
@@ -166,11 +167,27 @@ impl<'r> Namer<'r> {
         let rule = number.and_then(|n| names?.get(n).cloned());
         match prefix.kind {
             Logged::Closing | Logged::WouldAllow | Logged::Logged => Why { rule, ..Why::default() },
+            Logged::Granted => {
+                let exception = self.exception(packet);
+                Why { exception, ..Why::default() }
+            }
             Logged::TooMany => Why { rule, check: Some("rate".to_owned()), ..Why::default() },
             Logged::Denied | Logged::WouldDeny | Logged::Stranger => {
                 self.denied(prefix, mac, packet)
             }
         }
+    }
+
+    /// The exception for these two, in either direction: answers are granted too.
+    fn exception(&self, packet: &Packet) -> Option<String> {
+        let (from, to) = (packet.from?, packet.to?);
+        let pair = |e: &&Exception| {
+            let ends = [(e.from, e.to), (e.to, e.from)];
+            ends.contains(&(from, to)) && e.transport == packet.transport
+        };
+        let mut all = self.ruleset.exceptions.iter().filter(pair);
+        let exact = all.clone().find(|e| packet.port == Some(e.port));
+        exact.or_else(|| all.next()).map(|e| e.name.clone())
     }
 
     /// Nothing permits it: what comes nearest.
@@ -241,7 +258,14 @@ mod tests {
                 rule: "b-second".into(),
                 terms: Terms { closing: Some("a-first".into()), ..Terms::default() },
             }],
-            exceptions: Vec::new(),
+            exceptions: vec![Exception {
+                from: IpAddr::from([10, 0, 0, 1]),
+                to: IpAddr::from([10, 0, 0, 2]),
+                transport: Transport::Udp,
+                port: 123,
+                expires: Timestamp::MAX,
+                name: "visit".into(),
+            }],
             names: Vec::new(),
             proposed: Vec::new(),
         }
@@ -279,6 +303,8 @@ mod tests {
         check("rf:w:5:1:0", 0x0800, &packet, Kind::WouldDeny, asked);
         check("rf:c:5:1:1", 0x0800, &packet, Kind::WouldDeny, by("a-first"));
         check("rf:p:5:1:2", 0x0800, &packet, Kind::WouldAllow, by("b-second"));
+        let granted = Why { exception: Some("visit".into()), ..Why::default() };
+        check("rf:e:5:0:0", 0x0800, &packet, Kind::AllowedByException, granted);
         check("rf:l:4:1:1", 0x0800, &packet, Kind::Logged, by("a-before"));
         check("rf:l:5:1:9", 0x0800, &packet, Kind::Logged, Why::default());
         check("rf:l:3:1:1", 0x0800, &packet, Kind::Logged, Why::default());

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use enforcer::EnforceError;
+use enforcer::Runner;
 use enforcer::drift::{Does, Expected, Finding, Guard};
-use enforcer::netlink::{Batch, Protocol, Socket};
-use lab::wait;
+use enforcer::netlink::{Batch, Place, Protocol, Socket};
+use enforcer::{EnforceError, Options, Ownership};
+use lab::proof::{self, Road};
+use lab::{Netns, wait};
 
 use crate::wires::Wires;
 
@@ -232,4 +234,81 @@ fn netns_settings_that_keep_neighbours_apart_are_watched() {
     let told = filter.check(&place).unwrap();
     let what = "net/bridge/bridge-nf-call-iptables is 0 and must be 1";
     assert!(told.iter().any(|changed| changed.to_string() == what), "{told:?}");
+}
+
+/// What the real nft program is told, and whether the kernel took it.
+fn vandal(netns: &Netns, command: &str) -> bool {
+    netns.run(&["nft", "-f", "-"], command).unwrap().code == 0
+}
+
+#[test]
+fn netns_an_open_fence_is_put_back_whatever_is_done_to_it() {
+    if !lab::need("netns_an_open_fence_is_put_back_whatever_is_done_to_it") {
+        return;
+    }
+    let road = Road::new().unwrap();
+    let fence = road.fence();
+    let options = Options { ownership: Ownership::Open, ..proof::options() };
+    let ruleset = proof::ruleset(3, 50);
+    fence.apply(&ruleset, &options).unwrap();
+    let place = Place::netns(&road.gateway.path());
+    let mut guard = Guard::open(&place, "ringfence", 0, Expected::default()).unwrap();
+    guard.watch().is_own_port(fence.port().unwrap());
+    assert_eq!(guard.step(Duration::ZERO, &mut || unreachable!()).unwrap(), []);
+    let mut restore = || {
+        fence.apply(&ruleset, &options)?;
+        let compared = fence.verify(&ruleset, &options)?;
+        assert!(compared.is_ok(), "{compared:?}");
+        Ok(())
+    };
+    for command in [
+        "insert rule inet ringfence forward accept",
+        "flush chain inet ringfence forward",
+        "delete table inet ringfence",
+        "flush ruleset",
+    ] {
+        assert!(vandal(&road.gateway, command), "{command}");
+        let told = until(&mut guard, &mut restore, |f| {
+            matches!(f, Finding::Changed { restored: true, .. })
+        });
+        assert!(told[0].to_string().starts_with("nft (pid "), "{told:?}");
+        fence.verify(&ruleset, &options).unwrap().unwrap();
+        // Putting it back is no drift.
+        assert_eq!(guard.step(Duration::from_millis(50), &mut || unreachable!()).unwrap(), []);
+    }
+    fence.remove().unwrap();
+}
+
+#[test]
+fn netns_an_owned_fence_is_closed_while_its_owner_lives_and_watched_after_its_death() {
+    if !lab::need(
+        "netns_an_owned_fence_is_closed_while_its_owner_lives_and_watched_after_its_death",
+    ) {
+        return;
+    }
+    let road = Road::new().unwrap();
+    let (fence, options, ruleset) = (road.fence(), proof::options(), proof::ruleset(3, 50));
+    if !fence.apply(&ruleset, &options).unwrap().owned {
+        eprintln!("this kernel cannot own tables (Linux 6.9 and newer can)");
+        return;
+    }
+    let place = Place::netns(&road.gateway.path());
+    let mut guard = Guard::open(&place, "ringfence", 0, Expected::default()).unwrap();
+    let _ = guard.step(Duration::ZERO, &mut || unreachable!()).unwrap();
+    // Refused: nothing changed, nothing to tell.
+    assert!(!vandal(&road.gateway, "insert rule inet ringfence forward accept"));
+    assert_eq!(guard.step(Duration::from_millis(100), &mut || unreachable!()).unwrap(), []);
+    // The owner dies. The fence is up, open to others, and the next owner watches and claims it.
+    drop(fence);
+    assert!(vandal(&road.gateway, "insert rule inet ringfence forward accept"));
+    let next = road.fence();
+    let mut restore = || {
+        let applied = next.apply(&ruleset, &options)?;
+        assert!(applied.owned, "{applied:?}");
+        assert!(next.verify(&ruleset, &options)?.is_ok());
+        Ok(())
+    };
+    until(&mut guard, &mut restore, |f| matches!(f, Finding::Changed { restored: true, .. }));
+    assert!(!vandal(&road.gateway, "insert rule inet ringfence forward accept"));
+    next.remove().unwrap();
 }

@@ -3,9 +3,15 @@
 use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
-use enforcer::verdict::{Log, Seen};
+use enforcer::Options;
+use enforcer::netlink::Place;
+use enforcer::verdict::{Log, Namer, Seen};
+use lab::proof::{self, Road};
 use lab::wait;
 use model::observation::Transport;
+use model::ruleset::{ClassId, Exception};
+use model::verdict::{Explain, Kind, Why};
+use model::{Mac, SiteId, Timestamp};
 
 use crate::wires::{Wires, address, address6};
 
@@ -105,4 +111,73 @@ fn netns_records_that_nobody_read_are_counted() {
     assert!(lost > 0, "nothing was lost: {read} of {sent}");
     // What the wire or the sender dropped was never logged.
     assert!(read + lost <= sent && read + lost > sent / 2, "{read} + {lost} of {sent}");
+}
+
+/// Knows nothing.
+struct Silent;
+
+impl Explain for Silent {
+    fn explain(&self, _: (Mac, IpAddr), _: IpAddr, _: Transport, _: u16) -> Why {
+        Why::default()
+    }
+
+    fn explain_class(&self, from: ClassId, _: IpAddr, _: Transport, _: u16) -> Why {
+        Why { nearest: Some(format!("class {}", from.0)), ..Why::default() }
+    }
+}
+
+#[test]
+fn netns_what_the_fence_does_is_told_with_device_and_reason() {
+    if !lab::need("netns_what_the_fence_does_is_told_with_device_and_reason") {
+        return;
+    }
+    let road = Road::new().unwrap();
+    let mut ruleset = proof::ruleset(9, 20);
+    ruleset.permits[0].terms.log = true;
+    let victim = ruleset.peers[0].ip;
+    ruleset.exceptions.push(Exception {
+        from: ruleset.members[5].ip,
+        to: victim,
+        transport: Transport::Udp,
+        port: proof::NEVER,
+        expires: Timestamp::MAX,
+        name: "vendor-visit".into(),
+    });
+    let options = Options { log_group: Some(11), ..proof::options() };
+    road.fence().apply(&ruleset, &options).unwrap();
+    let mut log = Log::open(&Place::netns(&road.gateway.path()), 11).unwrap();
+    for (device, port) in
+        [(3, proof::NEVER), (4, proof::ALWAYS), (5, proof::NEVER), (40, proof::ALWAYS)]
+    {
+        road.device(device, port).unwrap().send(b"x").unwrap();
+    }
+    let namer = Namer::new(SiteId::new("road").unwrap(), &ruleset, &Silent);
+    let mut told = Vec::new();
+    let end = wait::now() + Duration::from_secs(20);
+    while told.len() < 4 {
+        assert!(wait::now() < end, "{told:#?}");
+        let gap = log.read(Duration::from_millis(200), |seen, links| {
+            told.extend(namer.name(seen, links, Timestamp::EPOCH));
+        });
+        assert_eq!(gap.unwrap(), None);
+    }
+    let find = |kind: Kind, check: Option<&str>| {
+        let found = told.iter().find(|r| r.verdict == kind && r.why.check.as_deref() == check);
+        found.unwrap_or_else(|| panic!("{kind} {check:?}: {told:#?}"))
+    };
+    let denied = find(Kind::Denied, None);
+    assert_eq!(denied.from.device.as_ref().unwrap().as_str(), "d3");
+    assert_eq!((denied.to.service.as_deref(), denied.port), (Some("victim"), Some(proof::NEVER)));
+    assert_eq!(denied.why.nearest.as_deref(), Some("class 1"));
+    assert_eq!((denied.generation, denied.interface_in.as_deref()), (Some(9), Some("dev0")));
+    let logged = find(Kind::Logged, None);
+    assert_eq!(logged.from.device.as_ref().unwrap().as_str(), "d4");
+    assert_eq!(logged.why.rule.as_deref(), Some(ruleset.permits[0].rule.as_str()));
+    let granted = find(Kind::AllowedByException, None);
+    assert_eq!(granted.why.exception.as_deref(), Some("vendor-visit"));
+    let stranger = find(Kind::Denied, Some("stranger"));
+    assert_eq!(
+        (stranger.from.device.as_ref(), stranger.from.ip),
+        (None, Some(proof::source(40).into()))
+    );
 }
