@@ -83,7 +83,9 @@ pub(crate) fn run(args: &Observe) -> Result<u8> {
             pause();
             // A log that was put aside and begun anew is read from its beginning.
             if is_new(&path, &input) {
-                lines.finish().into_iter().for_each(|entry| drop(show.take(&entry)));
+                if let Some(entry) = lines.finish() {
+                    show.take(&entry);
+                }
                 input = BufReader::new(File::open(&path).map_err(failed)?);
             }
             more = read(&path, &mut input, &mut lines, &mut show)?;
