@@ -32,7 +32,7 @@ pub(crate) struct Observe {
     #[arg(long)]
     pub(crate) live: bool,
     /// NFLOG group that the fence's rules log to.
-    #[arg(long, value_name = "NUMBER", default_value_t = GROUP, requires = "live")]
+    #[arg(long, value_name = "NUMBER", default_value_t = GROUP, conflicts_with_all = ["file", "state"])]
     pub(crate) group: u16,
     /// Goes on when the end is reached, and prints each verdict as it comes; Ctrl-C ends it.
     #[arg(short, long)]

@@ -116,7 +116,7 @@ fn what_cannot_be_is_refused_with_a_suggestion() {
     check("", 64, &["required"]);
     check("verdicts.jsonl --verdict denyed", 64, &["similar value", "denied"]);
     check("verdicts.jsonl --since tomorrow", 64, &["--since `tomorrow` is no time; write 90s"]);
-    check("verdicts.jsonl --group 5", 64, &["--live"]);
+    check("verdicts.jsonl --group 5", 64, &["cannot be used with"]);
     check("verdicts.jsonl --state .", 64, &["cannot be used with"]);
     check("absent.jsonl", 1, &["absent.jsonl cannot be read", "state directory"]);
     check("--state absent", 1, &["verdicts.jsonl cannot be read"]);
