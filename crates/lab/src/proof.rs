@@ -107,6 +107,12 @@ impl Road {
         flat.map_err(|e| LabError::failed("open a device's socket", e))
     }
 
+    /// Sockets of devices 0 to `count`, to the victim's `port`.
+    pub fn devices(&self, count: usize, port: u16) -> Result<Vec<UdpSocket>, LabError> {
+        sys::open_files(u64::try_from(count).unwrap_or(0).saturating_mul(8).saturating_add(1_024));
+        (0..count).map(|n| self.device(n, port)).collect()
+    }
+
     /// What arrives at the victim's `port`.
     pub fn listen(&self, port: u16) -> Result<UdpSocket, LabError> {
         let socket = self.victim.enter(|| {
@@ -118,17 +124,16 @@ impl Road {
         let flat = socket.and_then(|socket: std::io::Result<UdpSocket>| socket);
         flat.map_err(|e| LabError::failed("listen as the victim", e))
     }
+}
 
-    /// Microseconds that `send` packets take one by one, in the sender's socket call and all that
-    /// it sets off. One device each, in turns.
-    pub fn time(&self, sockets: &[UdpSocket], packets: usize) -> Result<Duration, LabError> {
-        let begin = wait::now();
-        for socket in sockets.iter().cycle().take(packets) {
-            // A full queue at the victim is nobody's failure.
-            let _ = socket.send(&[0; 16]);
-        }
-        Ok(wait::now() - begin)
+/// Time that one packet of each socket takes in the socket call, which carries it all the way.
+pub fn time(sockets: &[UdpSocket]) -> Duration {
+    let begin = wait::now();
+    for socket in sockets {
+        // A full queue at the victim is nobody's failure.
+        let _ = socket.send(&[0; 16]);
     }
+    wait::now() - begin
 }
 
 /// Source address of device `n`; those below 60,000 are on the road.
