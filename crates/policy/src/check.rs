@@ -2,18 +2,19 @@
 //!
 //! A broken line is a [`Fault`] at that line; its reason names the policy that is responsible.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::Fault;
-use crate::folder::{CLAIMS_FILE, Claim, Folder, TESTS_FILE};
+use crate::folder::{CLAIMS_FILE, Claim, Device, Folder, ReachOf, TESTS_FILE, Zone};
 use crate::lower::{Lowered, index};
 use crate::reach::{Analysis, analyse, hops, hosts};
+use crate::text::count;
 
 /// Lines that do not hold; empty when all do.
 pub fn run(folder: &Folder, lowered: &Lowered) -> Vec<Fault> {
     let mut broken = paths(folder, lowered);
     if !folder.tests.reach.is_empty() {
-        broken.extend(reach(folder, &analyse(folder, lowered)));
+        broken.extend(reach(folder, lowered, &analyse(folder, lowered)));
     }
     let claims = Claims::over(folder, lowered);
     broken.extend(folder.claims.iter().filter_map(|claim| claims.broken(claim)));
@@ -57,25 +58,68 @@ fn granted_by(folder: &Folder, policy: u32) -> String {
     })
 }
 
-fn reach(folder: &Folder, analysis: &Analysis) -> Vec<Fault> {
+fn reach(folder: &Folder, lowered: &Lowered, analysis: &Analysis) -> Vec<Fault> {
+    let estate = &folder.estate;
+    let zones: HashMap<&str, &Zone> = estate.zones.iter().map(|z| (z.id.as_str(), z)).collect();
     let mut broken = Vec::new();
     for test in &folder.tests.reach {
-        let of_zone = folder.estate.devices.iter().enumerate().filter(|(_, d)| d.zone == test.zone);
-        for (i, device) in of_zone {
-            for (got, max, what) in [
-                (&analysis.transitive_services, test.services_max, "services"),
-                (&analysis.transitive_devices, test.devices_max, "devices"),
-            ] {
-                let got = got.get(i).copied().unwrap_or(0);
-                if got > max {
-                    let what = format!("zone {} must reach at most {max} {what}", test.zone);
-                    let why = format!("{} reaches {got}, hopping included", device.id);
-                    broken.push(Fault::on_line(TESTS_FILE, test.line, &what, why));
-                }
+        let is_meant = |device: &Device| match &test.of {
+            ReachOf::Zone(zone) => device.zone == *zone,
+            ReachOf::Class(class) => {
+                zones.get(device.zone.as_str()).is_some_and(|zone| zone.class == *class)
             }
+            ReachOf::Site(site) => zones
+                .get(device.zone.as_str())
+                .and_then(|zone| zone.site.as_ref())
+                .is_some_and(|at| at.as_str() == site),
+        };
+        for (got, max, thing) in [
+            (&analysis.transitive_services, test.services_max, "services"),
+            (&analysis.transitive_devices, test.devices_max, "devices"),
+        ] {
+            let got = |i: usize| got.get(i).copied().unwrap_or(0);
+            let over: Vec<usize> = (0..estate.devices.len())
+                .filter(|i| got(*i) > max && estate.devices.get(*i).is_some_and(is_meant))
+                .collect();
+            let worst = over.iter().copied().max_by_key(|i| got(*i));
+            let Some((i, device)) = worst.and_then(|i| Some((i, estate.devices.get(i)?))) else {
+                continue;
+            };
+            let (kind, name) = test.of.parts();
+            let what = format!("{kind} {name} must reach at most {max} {thing}");
+            let others = match over.len() {
+                0 | 1 => String::new(),
+                more => format!(" (and {} more devices too many)", more.saturating_sub(1)),
+            };
+            let got = got(i);
+            let why = format!(
+                "{} reaches {got}, hopping included{others}; {}",
+                device.id,
+                most(folder, lowered, i)
+            );
+            broken.push(Fault::on_line(TESTS_FILE, test.line, &what, why));
         }
     }
     broken
+}
+
+/// The policy that grants a device most services.
+fn most(folder: &Folder, lowered: &Lowered, device: usize) -> String {
+    let mut counted: BTreeMap<u32, usize> = BTreeMap::new();
+    for grant in lowered.grants(device) {
+        *counted.entry(grant.policy).or_default() += 1;
+    }
+    let all: usize = counted.values().sum();
+    match counted.into_iter().max_by_key(|(_, n)| *n) {
+        Some((policy, n)) => {
+            format!("of its {} {}", count(all, "direct service"), granted_most(folder, policy, n))
+        }
+        None => "it is granted nothing directly".to_owned(),
+    }
+}
+
+fn granted_most(folder: &Folder, policy: u32, n: usize) -> String {
+    format!("{n} come from one rule: {}", granted_by(folder, policy))
 }
 
 /// What claims are about, looked up once for all of them.

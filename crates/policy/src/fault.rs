@@ -1,7 +1,17 @@
 //! What is wrong with a policy folder, and where.
 
 /// One fault: a folder with any fault is refused whole.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[derive(
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    thiserror::Error,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 #[error("{file}:{line}:{column}: {what}: {why}{}", if help.is_empty() { String::new() } else { format!(" ({help})") })]
 pub struct Fault {
     /// Path inside the folder.

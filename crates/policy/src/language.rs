@@ -191,6 +191,11 @@ impl Policy {
         }
     }
 
+    /// It is in force for an action, for all or some devices.
+    pub fn concerns(&self, action: &str) -> bool {
+        self.names_action(action) && self.mode() == Mode::Enforce
+    }
+
     /// Every entity named anywhere in it.
     pub fn entities(&self) -> Vec<&Entity> {
         let mut found = Vec::new();

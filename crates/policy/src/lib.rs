@@ -25,10 +25,18 @@
 //! * [`check`]: the folder's own tests and standing claims.
 //! * [`treat`]: neighbourhood protocols, as zones declare them.
 //! * [`reach`]: blast radius, exact, direct and by hopping.
+//! * [`impact`]: what one device reaches when it is taken over, and what stops when it is cut off.
+//! * [`iec62443`]: zones and conduits judged as the standard asks.
+//! * [`cards`]: what devices can do for their own security, and what stands in for what they lack.
+//! * [`unused`]: rules that nothing has used.
+//! * [`why`]: the rule and line behind a verdict, or the nearest rule and the fields that differ.
+//! * [`prove`]: standing claims for every estate under the schema, as questions to a solver.
+//! * [`plan`]: what changes between what is enforced and what a folder wants; what is applied.
 //! * [`mud`]: manufacturer usage descriptions (RFC 8520), written and read.
 //!
 //! Default deny; `forbid` wins; what cannot be decided is refused with file, line, what and why.
 
+pub mod cards;
 pub mod cedar;
 pub mod check;
 pub mod class;
@@ -38,14 +46,20 @@ pub mod draft;
 pub mod evaluate;
 mod fault;
 pub mod folder;
+pub mod iec62443;
+pub mod impact;
 pub mod language;
 pub mod lower;
 pub mod moment;
 pub mod mud;
+pub mod plan;
+pub mod prove;
 pub mod reach;
 pub mod share;
 mod terms;
 mod text;
 pub mod treat;
+pub mod unused;
+pub mod why;
 
 pub use fault::Fault;

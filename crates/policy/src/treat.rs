@@ -194,6 +194,7 @@ mod tests {
             tests: crate::folder::Tests::default(),
             claims: Vec::new(),
             exceptions: Vec::new(),
+            cards: Vec::new(),
         };
         folder.estate.zones = vec![zone("cells", treatment), zone("office", Treatments::default())];
         folder.estate.devices =

@@ -35,6 +35,23 @@ pub(crate) enum Command {
     /// Reads the log of a site, a file of it, or the kernel's own log as it happens. Every denial
     /// names the rule that came nearest and the first field that differs.
     Observe(crate::observe::args::Observe),
+    /// What would change if a policy folder were enforced.
+    ///
+    /// Compares the folder with what is enforced: paths that open and close, recorded flows that would
+    /// break, exceptions, reach before and after. Changes nothing.
+    Plan(crate::policies::args::Plan),
+    /// Applies a saved plan: exactly what was shown, or nothing.
+    Apply(crate::policies::args::Apply),
+    /// Questions about a policy folder: check, test, prove, preview, why, reach, cut-off.
+    Policy {
+        #[command(subcommand)]
+        command: crate::policies::args::Policy,
+    },
+    /// What is enforced elsewhere, as files.
+    Export {
+        #[command(subcommand)]
+        what: crate::policies::args::Export,
+    },
     /// The fields that identification rules can match on, with their meaning.
     Fields,
 }

@@ -6,9 +6,11 @@ pub(crate) const FINE: u8 = 0;
 pub(crate) const FAILED: u8 = 1;
 /// There are changes or findings (only with `--detailed-exitcode`).
 pub(crate) const FINDINGS: u8 = 2;
-/// What was named is not there.
+/// What was asked for does not exist.
 pub(crate) const NOT_FOUND: u8 = 3;
-/// Refused: by the policy folder's faults, a gate, or a limit.
+/// Something else changed in the meantime.
+pub(crate) const CONFLICT: u8 = 4;
+/// Policy refuses it.
 pub(crate) const REFUSED: u8 = 5;
 /// The command line makes no sense.
 pub(crate) const USAGE: u8 = 64;

@@ -8,6 +8,7 @@ mod ids;
 mod inspect;
 mod knowledge;
 mod observe;
+mod policies;
 mod site;
 mod terminal;
 
@@ -32,6 +33,10 @@ fn main() -> ExitCode {
         Command::Demo(demo) => demo::run(demo),
         Command::Site(args) => site::run(args),
         Command::Observe(observe) => observe::run(observe),
+        Command::Plan(plan) => policies::plan(plan),
+        Command::Apply(apply) => policies::apply(apply),
+        Command::Policy { command } => policies::run(command),
+        Command::Export { what } => policies::export(what),
         Command::Fields => Ok(terminal::fields()),
     };
     match outcome {

@@ -166,6 +166,7 @@ fn estate(policies: u32) -> Result<Folder, Stop> {
         tests: folder::Tests::default(),
         claims: Vec::new(),
         exceptions: Vec::new(),
+        cards: Vec::new(),
     };
     let mut random = Random(7);
     let estate = &mut folder.estate;

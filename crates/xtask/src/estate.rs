@@ -10,7 +10,7 @@ use model::inspect::{
 use model::observation::Transport;
 use model::{Assurance, DeviceId, IdError, Mac, ServiceId, SiteId, Timestamp};
 use policy::draft::{DraftOptions, draft};
-use policy::folder::Folder;
+use policy::folder::{self, Folder};
 use policy::lower::{Grant, Lowered};
 
 const SHOP: [(&str, u32); 6] =
@@ -74,6 +74,65 @@ pub(crate) fn chain(devices: u32) -> Result<(Folder, Lowered), IdError> {
         profile_of: (0..devices).collect(),
         profiles: (0..devices).map(before).collect(),
         ..Lowered::default()
+    };
+    Ok((folder, lowered))
+}
+
+/// A folder of devices that each offer one service and are each granted ten others; no two are alike.
+pub(crate) fn unlike(devices: u32) -> Result<(Folder, Lowered), IdError> {
+    let at = |n: u32, k: u32| n.wrapping_add(k.wrapping_mul(0x9e37_79b1) >> 4) % devices.max(1);
+    let mut estate = folder::Estate::default();
+    for n in 0..devices {
+        let id = DeviceId::new(&format!("d{n}"))?;
+        estate.services.push(folder::Service {
+            id: ServiceId::new(&format!("s{n}"))?,
+            name: String::new(),
+            device: Some(id.clone()),
+            scope: Scope::Estate,
+            zone: String::new(),
+            addresses: Vec::new(),
+            dns_names: Vec::new(),
+            transport: Transport::Tcp,
+            port: 1,
+            application: String::new(),
+            owner: String::new(),
+            sensitive: false,
+            assurance_min: Assurance::Observed,
+        });
+        estate.devices.push(folder::Device {
+            id,
+            name: String::new(),
+            kind: String::new(),
+            zone: String::new(),
+            macs: Vec::new(),
+            addresses: Vec::new(),
+            behind: None,
+            owner: String::new(),
+            assurance: Assurance::Observed,
+            support: String::new(),
+            exposure: String::new(),
+            posture: String::new(),
+        });
+    }
+    let granted = |n: u32| {
+        let mut of: Vec<u32> = (1..=10u32).map(|k| at(n.wrapping_mul(k), k)).collect();
+        of.sort_unstable();
+        of.dedup();
+        of.into_iter().map(|service| Grant { service, policy: 0 }).collect()
+    };
+    let lowered = Lowered {
+        profile_of: (0..devices).collect(),
+        profiles: (0..devices).map(granted).collect(),
+        ..Lowered::default()
+    };
+    let folder = Folder {
+        schema: String::new(),
+        estate,
+        policies: Vec::new(),
+        tests: folder::Tests::default(),
+        claims: Vec::new(),
+        exceptions: Vec::new(),
+        cards: Vec::new(),
     };
     Ok((folder, lowered))
 }

@@ -1,12 +1,14 @@
 //! `bench reach`: exact reach of a large estate on one core.
 //!
-//! Two estates: shops, where many devices are alike, and the hardest case, where no two are. Processor
+//! Three estates: shops, where many devices are alike, the hardest case, where no two are, and a million
+//! devices with ten million allowed edges for what one device reaches. Processor
 //! time is compared, so that other work on the machine counts less.
 
 #![expect(unsafe_code, reason = "getrusage is the only call that tells the processor time used")]
 
 use model::IdError;
 use policy::draft::{DraftOptions, draft};
+use policy::impact::Graph;
 use policy::lower::lower;
 use policy::reach;
 
@@ -16,6 +18,10 @@ use crate::{Options, Stop};
 
 const DEVICES: u32 = 100_000;
 const SECS_MAX: f64 = 5.0;
+/// The large estate: a million devices with ten allowed services each, no two alike.
+const MILLION: u32 = 1_000_000;
+const DIRECT_SECS_MAX: f64 = 1.0;
+const CLOSURE_SECS_MAX: f64 = 0.5;
 
 /// Measures and prints.
 pub(crate) fn run(options: &Options) -> Result<bool, Stop> {
@@ -30,6 +36,12 @@ pub(crate) fn run(options: &Options) -> Result<bool, Stop> {
 
     let (folder, lowered) = estate::chain(DEVICES).map_err(wrong)?;
     let (hardest, unlike_secs) = timed(|| reach::analyse(&folder, &lowered));
+    drop((folder, lowered));
+
+    let (folder, lowered) = estate::unlike(MILLION).map_err(wrong)?;
+    let (graph, graph_secs) = timed(|| Graph::of(&folder, &lowered));
+    let (direct, direct_secs) = timed(|| graph.direct());
+    let (closure, closure_secs) = timed(|| graph.closure(MILLION.saturating_sub(1)));
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     let number = |n: u64| n as f64;
     let secs = |name: &str, secs: f64| Figure::new(name, secs, "CPU s");
@@ -49,9 +61,19 @@ pub(crate) fn run(options: &Options) -> Result<bool, Stop> {
                 "pair",
             ),
             secs("reach, no two devices alike", unlike_secs).bar(Bar::AtMost(SECS_MAX)),
+            Figure::new("devices, no two alike", number(long(direct.len())), "device"),
+            Figure::new("allowed edges", number(long(graph.edges())), "edge"),
+            secs("graph of them", graph_secs),
+            secs("direct reach of all", direct_secs).bar(Bar::AtMost(DIRECT_SECS_MAX)),
+            Figure::new("devices reached by one", number(long(closure.devices.len())), "device"),
+            secs("full reach of one", closure_secs).bar(Bar::AtMost(CLOSURE_SECS_MAX)),
         ],
         options,
     )
+}
+
+fn long(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
 }
 
 pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {

@@ -26,6 +26,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("sensor", 3),
     ("enforcer", 3),
     ("names", 3),
+    ("prove", 3),
     ("lab", 4),
     ("site", 4),
     ("ringfence", 5),

@@ -6,7 +6,7 @@ use super::Refused;
 use super::paths::CLEARTEXT_ADMIN_PORTS;
 use crate::check::Claims;
 use crate::class;
-use crate::folder::{Claim, Folder, PathTest, ReachTest, Tests};
+use crate::folder::{Claim, Folder, PathTest, ReachOf, ReachTest, Tests};
 use crate::language::{Actions, Binary, Condition, Effect, Expr, Policy, Scope, Var};
 use crate::lower::{Lowered, index};
 use crate::reach::Analysis;
@@ -110,7 +110,7 @@ pub(super) fn tests(
     let reach = reach
         .into_iter()
         .map(|(zone, (services_max, devices_max))| ReachTest {
-            zone: zone.to_owned(),
+            of: ReachOf::Zone(zone.to_owned()),
             services_max,
             devices_max,
             line: 0,

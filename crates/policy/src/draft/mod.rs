@@ -9,7 +9,7 @@ mod estate;
 mod guard;
 mod paths;
 mod rules;
-mod words;
+pub(crate) mod words;
 
 use std::collections::BTreeMap;
 
@@ -149,6 +149,7 @@ pub fn draft(report: &Report, options: &DraftOptions) -> Draft {
         tests: Tests::default(),
         claims: Vec::new(),
         exceptions: Vec::new(),
+        cards: Vec::new(),
     };
     let lowered = lower(&folder);
     let analysis = reach::analyse(&folder, &lowered);

@@ -40,7 +40,7 @@ pub(super) fn observed(report: &Report) -> Observed {
 }
 
 /// What the compiled form cannot express, in words.
-pub(super) fn limits(folder: &Folder, lowered: &Lowered) -> Vec<String> {
+pub(crate) fn limits(folder: &Folder, lowered: &Lowered) -> Vec<String> {
     let mut link = Vec::new();
     let mut nowhere = Vec::new();
     let mut resolved = Vec::new();

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use model::observation::Transport;
 
-use super::{CLAIMS_FILE, ESTATE_FILE, EXCEPTIONS_FILE, Folder, TESTS_FILE};
+use super::{CLAIMS_FILE, ESTATE_FILE, EXCEPTIONS_FILE, Folder, ReachOf, TESTS_FILE};
 use crate::Fault;
 use crate::language::Entity;
 use crate::text::toml_string;
@@ -260,8 +260,16 @@ impl Check<'_> {
             }
         }
         for test in &tests.reach {
-            if !self.names.zones.contains(test.zone.as_str()) {
-                self.unknown(TESTS_FILE, "zone", "zone", &test.zone);
+            let (kind, name) = test.of.parts();
+            let known = match test.of {
+                ReachOf::Zone(_) => &self.names.zones,
+                ReachOf::Class(_) => &self.names.classes,
+                ReachOf::Site(_) => &self.names.sites,
+            };
+            if !known.contains(name) {
+                let what = format!("unknown {kind} `{name}`");
+                let why = format!("{ESTATE_FILE} does not have it");
+                self.faults.push(Fault::on_line(TESTS_FILE, test.line, &what, why));
             }
         }
         for claim in &folder.claims {

@@ -8,6 +8,7 @@
 //! | `tests.toml` | must allow, must deny, reaches at most N |
 //! | `claims.toml` | standing claims: this class never reaches that one |
 //! | `exceptions.toml` | expiring grants with owner and reason |
+//! | `cards.toml` | capability cards by type or model, and what stands in for what is missing; may be absent |
 //! | `mud/*.json` | manufacturer usage descriptions by type (evidence; they open nothing) |
 //! | `*.md` | for people |
 //!
@@ -27,6 +28,7 @@ use model::observation::Transport;
 use model::{Assurance, DeviceId, Mac, ServiceId, SiteId, Timestamp};
 
 use crate::Fault;
+use crate::cards::Card;
 use crate::language::Policy;
 
 pub use hours::{Maintenance, Weekday};
@@ -72,6 +74,8 @@ pub struct Folder {
     pub claims: Vec<Claim>,
     /// Exceptions.
     pub exceptions: Vec<Exception>,
+    /// Capability cards; the controls they name are among the policies.
+    pub cards: Vec<Card>,
 }
 
 /// What exists, as `estate.toml` tells it.
@@ -206,9 +210,9 @@ pub struct Group {
 pub struct Conduit {
     /// Policy id.
     pub rule: String,
-    /// Source in words: `Zone "…"`.
+    /// Source in words: `zone main/cameras/10.0.1.0-24`, `type plc`, `device cam-1`.
     pub from: String,
-    /// Destination in words.
+    /// Destination in words: `service …`, `group …`.
     pub to: String,
     /// Devices that used it.
     pub devices: u64,
@@ -244,17 +248,39 @@ pub struct PathTest {
     pub line: u32,
 }
 
-/// No device of a zone reaches more than this, hopping included.
+/// No device of a zone, class or site reaches more than this, hopping included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReachTest {
-    /// Zone.
-    pub zone: String,
+    /// Whose devices.
+    pub of: ReachOf,
     /// Services at most.
     pub services_max: u64,
     /// Devices at most.
     pub devices_max: u64,
     /// Line in the file, 0 when not read from text.
     pub line: u32,
+}
+
+/// Whose devices a reach budget is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReachOf {
+    /// Of this zone.
+    Zone(String),
+    /// Of all zones of this class.
+    Class(String),
+    /// Of this site.
+    Site(String),
+}
+
+impl ReachOf {
+    /// Its key in `tests.toml`, and the name.
+    pub fn parts(&self) -> (&'static str, &str) {
+        match self {
+            Self::Zone(name) => ("zone", name),
+            Self::Class(name) => ("class", name),
+            Self::Site(name) => ("site", name),
+        }
+    }
 }
 
 /// Devices of one class never reach another class.

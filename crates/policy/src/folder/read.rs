@@ -15,9 +15,10 @@ use toml::Spanned;
 
 use super::{
     CLAIMS_FILE, Claim, Conduit, Device, ESTATE_FILE, EXCEPTIONS_FILE, Estate, Exception, FORMAT,
-    Folder, Group, Maintenance, Observed, Owner, PathTest, ReachTest, SCHEMA_FILE,
+    Folder, Group, Maintenance, Observed, Owner, PathTest, ReachOf, ReachTest, SCHEMA_FILE,
     SECURITY_LEVEL_MAX, Service, Site, TESTS_FILE, Tests, Treatments, Weekday, Zone, check,
 };
+use crate::cards::{self, CARDS_FILE};
 use crate::fault::position;
 use crate::{Fault, cedar};
 
@@ -59,14 +60,22 @@ pub(super) fn parse(files: &BTreeMap<String, String>) -> Result<Folder, Vec<Faul
         tests: Tests::default(),
         claims: Vec::new(),
         exceptions: Vec::new(),
+        cards: Vec::new(),
     };
     take(estate(estate_text).map(|read| folder.estate = read));
     take(tests(tests_text).map(|read| folder.tests = read));
     take(claims(claims_text).map(|read| folder.claims = read));
     take(exceptions(exceptions_text).map(|read| folder.exceptions = read));
+    if let Some(text) = files.get(CARDS_FILE) {
+        take(cards::read(CARDS_FILE, text).map(|read| folder.cards = read));
+    }
     faults.sort();
     faults.dedup();
     if faults.is_empty() {
+        faults = cards::duplicates(&folder.cards);
+    }
+    if faults.is_empty() {
+        folder.policies.extend(cards::policies(&folder.cards, &folder.estate));
         faults = check::references(&folder, files);
     }
     if faults.is_empty() { Ok(folder) } else { Err(faults) }
@@ -503,7 +512,7 @@ struct RawTests {
     #[serde(default)]
     deny: Vec<RawPath>,
     #[serde(default)]
-    reach: Vec<RawReach>,
+    reach: Vec<Spanned<RawReach>>,
 }
 
 #[derive(Deserialize)]
@@ -518,9 +527,28 @@ struct RawPath {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawReach {
-    zone: Text,
-    services_max: Option<u64>,
-    devices_max: Option<u64>,
+    zone: Option<Text>,
+    class: Option<Text>,
+    site: Option<Text>,
+    services_max: Option<Spanned<u64>>,
+    devices_max: Option<Spanned<u64>>,
+}
+
+fn reach(file: &mut File<'_>, raw: &Spanned<RawReach>) -> Option<ReachTest> {
+    let RawReach { zone, class, site, services_max, devices_max } = raw.get_ref();
+    let name = |text: &Text| text.get_ref().clone();
+    let (of, line) = match (zone, class, site) {
+        (Some(zone), None, None) => (ReachOf::Zone(name(zone)), file.line(zone)),
+        (None, Some(class), None) => (ReachOf::Class(name(class)), file.line(class)),
+        (None, None, Some(site)) => (ReachOf::Site(name(site)), file.line(site)),
+        _ => {
+            let why = "a budget is about one `zone`, `class` or `site`".to_owned();
+            file.fault(raw, "unclear budget", why);
+            return None;
+        }
+    };
+    let max = |max: &Option<Spanned<u64>>| max.as_ref().map_or(u64::MAX, |max| *max.get_ref());
+    Some(ReachTest { of, services_max: max(services_max), devices_max: max(devices_max), line })
 }
 
 fn tests(text: &str) -> Result<Tests, Vec<Fault>> {
@@ -532,16 +560,7 @@ fn tests(text: &str) -> Result<Tests, Vec<Fault>> {
     };
     let allow = raw.allow.into_iter().filter_map(|raw| path(&mut file, raw)).collect();
     let deny = raw.deny.into_iter().filter_map(|raw| path(&mut file, raw)).collect();
-    let reach = raw
-        .reach
-        .iter()
-        .map(|raw| ReachTest {
-            zone: raw.zone.get_ref().clone(),
-            services_max: raw.services_max.unwrap_or(u64::MAX),
-            devices_max: raw.devices_max.unwrap_or(u64::MAX),
-            line: file.line(&raw.zone),
-        })
-        .collect();
+    let reach = raw.reach.iter().filter_map(|raw| reach(&mut file, raw)).collect();
     file.finish(Tests { allow, deny, reach })
 }
 

@@ -11,6 +11,7 @@ use super::{
     CLAIMS_FILE, Claim, ESTATE_FILE, EXCEPTIONS_FILE, Estate, Exception, FORMAT, Folder,
     SCHEMA_FILE, Service, TESTS_FILE, Tests,
 };
+use crate::cards::{self, CARDS_FILE};
 use crate::text::{line, toml_array, toml_string};
 
 pub(super) fn files(
@@ -24,7 +25,10 @@ pub(super) fn files(
         (CLAIMS_FILE.to_owned(), claims(&folder.claims, notes.get(CLAIMS_FILE))),
         (EXCEPTIONS_FILE.to_owned(), exceptions(&folder.exceptions)),
     ]);
-    for policy in &folder.policies {
+    if !folder.cards.is_empty() {
+        files.insert(CARDS_FILE.to_owned(), cards::write(&folder.cards));
+    }
+    for policy in folder.policies.iter().filter(|policy| policy.file != CARDS_FILE) {
         let text = files.entry(policy.file.clone()).or_default();
         if !text.is_empty() {
             text.push('\n');
@@ -236,9 +240,14 @@ fn tests(tests: &Tests) -> String {
     }
     for reach in &tests.reach {
         t.table("[[reach]]");
-        t.text("zone", &reach.zone);
-        t.raw("services_max", reach.services_max.min(i64::MAX as u64));
-        t.raw("devices_max", reach.devices_max.min(i64::MAX as u64));
+        let (key, name) = reach.of.parts();
+        t.text(key, name);
+        for (key, max) in [("services_max", reach.services_max), ("devices_max", reach.devices_max)]
+        {
+            if max < u64::MAX {
+                t.raw(key, max.min(i64::MAX as u64));
+            }
+        }
     }
     t.0
 }

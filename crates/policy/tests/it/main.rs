@@ -12,5 +12,6 @@ mod folders;
 mod laws;
 mod manifests;
 mod modes;
+mod plans;
 mod proposals;
 mod sample;

@@ -5,7 +5,9 @@ mod bytes;
 mod demo;
 mod document;
 mod faults;
+mod netns;
 mod observe;
+mod policies;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

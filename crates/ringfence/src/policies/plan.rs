@@ -1,0 +1,223 @@
+//! Plans: made, saved, applied, or only looked at.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use enforcer::netlink::Place;
+use enforcer::{Fence, Options, Ownership};
+use miette::{Diagnostic, IntoDiagnostic, Result, Severity, WrapErr};
+use policy::plan::{Enforced, Plan, SCHEMA, Stale, Wanted, make};
+
+use super::args::{Apply, Export, ExportNft, Plan as Args, Preview};
+use super::{folder, print, show};
+use crate::exit;
+
+/// Socket of a site daemon in its state folder.
+const CONTROL_SOCKET: &str = "control.sock";
+
+#[derive(Debug, thiserror::Error, Diagnostic)]
+enum Wrong {
+    #[error("{0}")]
+    #[diagnostic(code(ringfence::apply::stale))]
+    Stale(Stale),
+    #[error("the plan is refused: {0} test(s), claim(s) or budget(s) do not hold")]
+    #[diagnostic(code(ringfence::apply::refused), help("`ringfence plan` says which"))]
+    Refused(usize),
+    #[error("generation {generation} was applied, and reading it back shows a difference: {what}")]
+    #[diagnostic(
+        code(ringfence::apply::not_verified),
+        help("something else changes these tables; apply again, and see `nft monitor`")
+    )]
+    NotVerified { generation: u64, what: String },
+    #[error("{} cannot be written: {why}", path.display())]
+    #[diagnostic(code(ringfence::plan::unwritable))]
+    Unwritable { path: PathBuf, why: String },
+    #[error("a site daemon keeps {} and enforces its own folder", .0.display())]
+    #[diagnostic(
+        code(ringfence::apply::site_runs),
+        help("change the folder it was started with; `ringfence site reload` takes it over")
+    )]
+    SiteRuns(PathBuf),
+    #[error("there is no zone `{0}` in estate.toml")]
+    #[diagnostic(code(ringfence::policy::not_found))]
+    NoZone(String),
+}
+
+/// `ringfence plan`.
+pub(crate) fn run(args: &Args) -> Result<u8> {
+    let files = folder::files(&args.folder)?;
+    let enforced = folder::enforced(args.enforced.as_deref())?;
+    let flows = folder::flows(&args.flows)?;
+    let wanted =
+        Wanted { files: &files, enforced: enforced.as_ref(), flows: &flows, now: folder::now() };
+    let plan = make(&wanted).map_err(|faults| folder::refused(&args.folder, &files, &faults))?;
+    folder::show(&args.folder, &files, &plan.refused, Severity::Error);
+    show(args.output, &plan, |out| print::plan(out, &plan, args.all))?;
+    if plan.is_refused() {
+        return Ok(exit::REFUSED);
+    }
+    if let Some(path) = &args.out {
+        save(path, &plan)?;
+        eprintln!("saved: ringfence apply {} -i INTERFACE applies exactly this", path.display());
+    }
+    Ok(if plan.changed && args.detailed_exitcode { exit::FINDINGS } else { exit::FINE })
+}
+
+/// `ringfence policy preview`: the difference to the folder as it is.
+pub(crate) fn preview(args: &Preview) -> Result<u8> {
+    let now = folder::now();
+    let files = folder::files(&args.of.folder)?;
+    let flows = folder::flows(&args.flows)?;
+    let is = Wanted { files: &files, enforced: None, flows: &[], now };
+    let is = make(&is).map_err(|faults| folder::refused(&args.of.folder, &files, &faults))?;
+    let enforced = is.ruleset.clone().map(|ruleset| Enforced {
+        schema: policy::plan::ENFORCED_SCHEMA.to_owned(),
+        generation: is.generation,
+        since: now,
+        files: files.clone(),
+        ruleset,
+    });
+    if enforced.is_none() {
+        folder::show(&args.of.folder, &files, &is.refused, Severity::Error);
+        return Err(Wrong::Refused(is.refused.len()).into());
+    }
+    let other = changed(args, &files)?;
+    let wanted = Wanted { files: &other, enforced: enforced.as_ref(), flows: &flows, now };
+    let plan = make(&wanted).map_err(|faults| folder::refused(&args.of.folder, &other, &faults))?;
+    folder::show(&args.of.folder, &other, &plan.refused, Severity::Warning);
+    show(args.of.output, &plan, |out| print::plan(out, &plan, args.all))?;
+    Ok(if plan.is_refused() { exit::REFUSED } else { exit::FINE })
+}
+
+/// The folder with what the preview asks for.
+fn changed(args: &Preview, files: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
+    let mut files = files.clone();
+    for path in &args.add {
+        let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        files.insert(format!("policies/{name}"), folder::text(path)?);
+    }
+    if args.pack.is_empty() && args.zone.is_empty() {
+        return Ok(files);
+    }
+    let estate = files.get(policy::folder::ESTATE_FILE).cloned().unwrap_or_default();
+    let mut parsed = policy::folder::parse(&files)
+        .map_err(|faults| folder::refused(&args.of.folder, &files, &faults))?;
+    for (name, mode) in &args.zone {
+        let zone = parsed.estate.zones.iter_mut().find(|zone| zone.id == *name);
+        let zone = zone.ok_or_else(|| Wrong::NoZone(name.clone()))?;
+        zone.mode = match mode.as_str() {
+            "shadow" => model::ruleset::Mode::Shadow,
+            _ => model::ruleset::Mode::Enforce,
+        };
+    }
+    parsed.estate.packs.extend(args.pack.iter().cloned());
+    let written = parsed.files().remove(policy::folder::ESTATE_FILE).unwrap_or(estate);
+    files.insert(policy::folder::ESTATE_FILE.to_owned(), written);
+    Ok(files)
+}
+
+/// `ringfence apply`: exactly the saved plan, or nothing.
+pub(crate) fn apply(args: &Apply) -> Result<u8> {
+    let plan: Plan = folder::document(&args.plan, SCHEMA)?;
+    let Some(ruleset) = plan.ruleset.as_ref().filter(|_| !plan.is_refused()) else {
+        eprintln!("{:?}", miette::Report::new(Wrong::Refused(plan.refused.len().max(1))));
+        return Ok(exit::REFUSED);
+    };
+    let socket = args.state.join(CONTROL_SOCKET);
+    if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
+        eprintln!("{:?}", miette::Report::new(Wrong::SiteRuns(args.state.clone())));
+        return Ok(exit::CONFLICT);
+    }
+    // No state folder yet: nothing was ever applied here.
+    let state = args.state.exists().then_some(args.state.as_path());
+    let enforced = folder::enforced(state)?;
+    let now_in_folder = args.policy.as_deref().map(folder::files).transpose()?;
+    if let Err(stale) = plan.fits(enforced.as_ref(), now_in_folder.as_ref()) {
+        eprintln!("{:?}", miette::Report::new(Wrong::Stale(stale)));
+        return Ok(exit::CONFLICT);
+    }
+    let now = folder::now();
+    let options = Options {
+        interfaces: args.interface.clone(),
+        ports: args.ports.clone(),
+        // This process ends and the fence stays: nobody would be left to own it.
+        ownership: Ownership::Open,
+        ..Options::new("", now)
+    };
+    let fence = Fence::new(Place::here(), &args.table);
+    let applied = match fence.apply(ruleset, &options) {
+        Err(error @ enforcer::EnforceError::Stale { .. }) => {
+            eprintln!("ringfence: {error}");
+            return Ok(exit::CONFLICT);
+        }
+        other => other.into_diagnostic().wrap_err("nothing was changed")?,
+    };
+    // The state is written before the read-back: what the kernel took is what is in force, verified or not.
+    if let Some(state) = Enforced::after(&plan, now) {
+        fs::create_dir_all(&args.state).map_err(|error| Wrong::Unwritable {
+            path: args.state.clone(),
+            why: error.to_string(),
+        })?;
+        save(&args.state.join(folder::ENFORCED_FILE), &state)?;
+    }
+    for what in &applied.unsupported {
+        eprintln!("not enforceable here: {what}");
+    }
+    match fence.verify(ruleset, &options).into_diagnostic()? {
+        Ok(verified) => {
+            println!(
+                "generation {} applied and verified: {} elements and {} rules read back",
+                verified.generation, verified.compared, verified.rules
+            );
+            Ok(exit::FINE)
+        }
+        Err(differences) => {
+            let what = differences.first().map_or(String::new(), ToString::to_string);
+            Err(Wrong::NotVerified { generation: applied.generation, what }.into())
+        }
+    }
+}
+
+/// `ringfence export`.
+pub(crate) fn export(what: &Export) -> Result<u8> {
+    let Export::Nft(args) = what;
+    let text = nft(args)?;
+    print!("{text}");
+    Ok(exit::FINE)
+}
+
+fn nft(args: &ExportNft) -> Result<String> {
+    let now = folder::now();
+    let files = folder::files(&args.folder)?;
+    let wanted = Wanted { files: &files, enforced: None, flows: &[], now };
+    let plan = make(&wanted).map_err(|faults| folder::refused(&args.folder, &files, &faults))?;
+    folder::show(&args.folder, &files, &plan.refused, Severity::Error);
+    let Some(mut ruleset) = plan.ruleset else {
+        return Err(Wrong::Refused(plan.refused.len()).into());
+    };
+    ruleset.generation = args.generation;
+    let options = Options {
+        table: args.table.clone(),
+        interfaces: args.interface.clone(),
+        ports: args.ports.clone(),
+        ..Options::new("", now)
+    };
+    enforcer::render(&ruleset, &options).into_diagnostic()
+}
+
+/// Writes a document beside its place and moves it there: a reader sees the old one or the new one.
+fn save<T: serde::Serialize>(path: &Path, value: &T) -> Result<()> {
+    let wrong = |why: String| Wrong::Unwritable { path: path.to_owned(), why };
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    let text = serde_json::to_string(value).map_err(|error| wrong(error.to_string()))?;
+    let written = fs::File::create(&beside).and_then(|mut file| {
+        use std::io::Write as _;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    written.and_then(|()| fs::rename(&beside, path)).map_err(|error| wrong(error.to_string()))?;
+    Ok(())
+}
