@@ -25,6 +25,7 @@
 //! * [`check`]: the folder's own tests and standing claims.
 //! * [`treat`]: neighbourhood protocols, as zones declare them.
 //! * [`reach`]: blast radius, exact, direct and by hopping.
+//! * [`packs`]: policies that ship with the program and that a folder takes in by name.
 //! * [`mud`]: manufacturer usage descriptions (RFC 8520), written and read.
 //!
 //! Default deny; `forbid` wins; what cannot be decided is refused with file, line, what and why.
@@ -42,6 +43,9 @@ pub mod language;
 pub mod lower;
 pub mod moment;
 pub mod mud;
+pub mod mutate;
+pub mod packs;
+pub mod probes;
 pub mod reach;
 pub mod share;
 mod terms;

@@ -24,7 +24,8 @@ pub(super) fn files(
         (CLAIMS_FILE.to_owned(), claims(&folder.claims, notes.get(CLAIMS_FILE))),
         (EXCEPTIONS_FILE.to_owned(), exceptions(&folder.exceptions)),
     ]);
-    for policy in &folder.policies {
+    let own = folder.policies.iter().filter(|p| !crate::packs::is_pack_file(&p.file));
+    for policy in own {
         let text = files.entry(policy.file.clone()).or_default();
         if !text.is_empty() {
             text.push('\n');

@@ -174,13 +174,13 @@ fn faults_in_other_files() {
             "not understood",
         ),
         (
-            "policies/base.cedar",
+            "policies/cameras.cedar",
             "@id(\"base.no-owner\") forbid (principal, action, resource);",
             "resource);",
             "duplicate policy id",
         ),
         (
-            "policies/base.cedar",
+            "policies/cameras.cedar",
             "@id(\"x\") permit (principal, action, resource) when { principal.port == 1 };",
             "principal.port",
             "not valid",
@@ -240,7 +240,7 @@ fn an_exception_lifts_no_forbid_and_needs_addresses() {
     assert!(
         matches!(&error, CompileError::ExceptionForbidden { policy, .. } if policy == "base.cleartext-admin")
     );
-    assert!(error.to_string().contains("policies/base.cedar:"), "{error}");
+    assert!(error.to_string().contains("pack:base/cleartext.cedar:"), "{error}");
     let error = ruleset(&excepted("plc-1-slot-3", "svc:files/tcp/445"), 1, None).unwrap_err();
     assert!(matches!(error, CompileError::ExceptionWithoutAddress { .. }), "{error}");
 }

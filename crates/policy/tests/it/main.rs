@@ -7,10 +7,13 @@
     reason = "a test fails by panicking"
 )]
 
+mod agree;
 mod drafts;
 mod folders;
 mod laws;
 mod manifests;
 mod modes;
+mod packs;
 mod proposals;
+mod packs;
 mod sample;
