@@ -21,9 +21,9 @@ use crate::language::{Actions, Binary, Entity, Expr, Policy, Scope, Var};
 use crate::moment::Moment;
 
 /// Combinations of a policy's own attributes asked before each background, at most.
-const COMBINATIONS_MAX: usize = 512;
+const COMBINATIONS_MAX: usize = 384;
 /// Backgrounds, the first of which is the one that policies usually leave alone.
-const BACKGROUNDS: u64 = 8;
+const BACKGROUNDS: u64 = 6;
 
 /// An estate made up for some policies, and what to ask about each of them.
 #[derive(Clone, Debug)]
@@ -369,7 +369,8 @@ struct Dice(u64);
 impl Dice {
     fn pick(&mut self, key: Key, values: &BTreeSet<Value>) -> Value {
         let usual = usual(key).into_iter().next().unwrap_or(Value::Absent);
-        if self.0 == 0 {
+        // What a policy names is left to that policy: there is only one of it.
+        if self.0 == 0 || matches!(key, "p" | "h" | "r") {
             return usual;
         }
         for shift in [13u32, 7, 17] {
