@@ -506,6 +506,7 @@ impl Stage {
             kind: text(choice, &of("type")),
             zone,
             macs: Vec::new(),
+            mud_url: None,
             addresses: Vec::new(),
             behind: None,
             owner: text(choice, &of("owner")),

@@ -15,5 +15,4 @@ mod manifests;
 mod modes;
 mod packs;
 mod proposals;
-mod packs;
 mod sample;
