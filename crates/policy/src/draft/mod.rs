@@ -20,8 +20,7 @@ use model::{DeviceId, ServiceId, Timestamp};
 
 use crate::folder::{Folder, Observed, SCHEMA, Tests};
 use crate::lower::lower;
-use crate::mud;
-use crate::reach;
+use crate::{mud, packs, reach};
 
 /// How to generalise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +110,8 @@ pub enum ReasonKind {
     Scanner,
     /// Only this device uses the destination, its peers do not.
     RareDestination,
+    /// A policy of a pack forbids it.
+    Forbidden,
     /// Administration in clear text.
     CleartextAdmin,
     /// Who opens it is not known.
@@ -124,6 +125,7 @@ impl ReasonKind {
             Self::Inventory => "inventory",
             Self::Scanner => "scanner",
             Self::RareDestination => "rare-destination",
+            Self::Forbidden => "forbidden",
             Self::CleartextAdmin => "cleartext-admin",
             Self::DirectionUnknown => "direction-unknown",
         }
@@ -136,21 +138,23 @@ pub fn draft(report: &Report, options: &DraftOptions) -> Draft {
     let built = estate::build(report, options, observed.clone());
     let mut remarks = built.remarks;
     let mut estate = built.estate;
-    let (allowed, refused) = paths::sort(report, &estate, options);
-    let rules = rules::generalise(&estate, &allowed, &refused, options);
-    let mut policies = guard::base();
-    policies.extend(rules.policies);
-    estate.groups = rules.groups;
-    estate.conduits = rules.conduits;
+    estate.packs = vec![packs::BASE.to_owned()];
+    // The shipped text is read by the crate's own tests; a pack that could not be read would grant nothing more.
+    let base = packs::policies(packs::BASE).unwrap_or_default();
     let mut folder = Folder {
         schema: SCHEMA.to_owned(),
         estate,
-        policies,
+        policies: base,
         tests: Tests::default(),
         claims: Vec::new(),
         exceptions: Vec::new(),
         cards: Vec::new(),
     };
+    let (allowed, refused) = paths::sort(report, &folder, options);
+    let rules = rules::generalise(&folder.estate, &allowed, &refused, options);
+    folder.policies.extend(rules.policies);
+    folder.estate.groups = rules.groups;
+    folder.estate.conduits = rules.conduits;
     let lowered = lower(&folder);
     let analysis = reach::analyse(&folder, &lowered);
     folder.tests = guard::tests(&folder, &lowered, &analysis, &rules.samples, &refused);
