@@ -13,7 +13,7 @@ mod folders;
 mod laws;
 mod manifests;
 mod modes;
-mod plans;
 mod packs;
+mod plans;
 mod proposals;
 mod sample;
