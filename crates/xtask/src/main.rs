@@ -3,6 +3,7 @@
 mod bench;
 mod decisions;
 mod estate;
+mod fence;
 mod figures;
 mod live;
 mod matching;
@@ -25,6 +26,7 @@ usage: cargo xtask COMMAND
   bench sensor [DIR] [-o json]       speed and memory of `ringfence inspect` beside its peers
   bench reach [-o json]              exact reach of 100,000 devices
   bench policy [-o json]             decisions a second, beside Cedar; whole matrices
+  bench enforcer [-o json]           the fence at full size beside nft (needs root)
   bench live [-o json]               loss of live capture between two namespaces (needs root)
 ";
 
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         ["bench", "sensor", dir] => bench::run(&PathBuf::from(dir), &options),
         ["bench", "reach"] => reach::run(&options),
         ["bench", "policy"] => decisions::run(&options),
+        ["bench", "enforcer"] => fence::run(&options),
         ["bench", "live"] => live::run(&options),
         ["bench", "live-sender", seconds, rate] => live::send(seconds, rate),
         _ => return usage("no such command"),
