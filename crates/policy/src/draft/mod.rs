@@ -35,6 +35,10 @@ pub struct DraftOptions {
     pub rare_peers_min: usize,
     /// Where MUD files will be served; ends with a slash.
     pub mud_base: String,
+    /// Also what only a reader of the folder needs: tests, claims, remarks on them, MUD files and all
+    /// texts. Without, a draft says what it permits, which paths it leaves closed and how far devices
+    /// reach: all that a report needs.
+    pub folder: bool,
 }
 
 impl Default for DraftOptions {
@@ -45,6 +49,7 @@ impl Default for DraftOptions {
             shared_percent_min: 50,
             rare_peers_min: 3,
             mud_base: "https://mud.example.net/".to_owned(),
+            folder: true,
         }
     }
 }
@@ -157,6 +162,11 @@ pub fn draft(report: &Report, options: &DraftOptions) -> Draft {
     folder.estate.conduits = rules.conduits;
     let lowered = lower(&folder);
     let analysis = reach::analyse(&folder, &lowered);
+    let reach = reach::summary(&folder, &analysis, reach::used_pairs(report, &folder));
+    if !options.folder {
+        let files = BTreeMap::new();
+        return Draft { folder, files, refused, observed, remarks, reach };
+    }
     folder.tests = guard::tests(&folder, &lowered, &analysis, &rules.samples, &refused);
     let (claims, broken) = guard::claims(&folder, &lowered);
     folder.claims = claims;
@@ -173,6 +183,5 @@ pub fn draft(report: &Report, options: &DraftOptions) -> Draft {
     }
     files.insert("proposals.md".to_owned(), words::proposals(&folder, &refused, &remarks));
     files.insert("README.md".to_owned(), words::readme(&folder, &observed, &refused, &remarks));
-    let reach = reach::summary(&folder, &analysis, reach::used_pairs(report, &folder));
     Draft { folder, files, refused, observed, remarks, reach }
 }
