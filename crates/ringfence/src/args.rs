@@ -30,6 +30,11 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Sensor and enforcer of one site, stand-alone from a policy folder.
     Site(crate::site::args::Site),
+    /// Manufacturer usage descriptions (RFC 8520): check, show, propose, export.
+    Mud {
+        #[command(subcommand)]
+        command: crate::mud::args::Mud,
+    },
     /// The fields that identification rules can match on, with their meaning.
     Fields,
 }

@@ -7,6 +7,7 @@ mod html;
 mod ids;
 mod inspect;
 mod knowledge;
+mod mud;
 mod site;
 mod terminal;
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Inspect(inspect) => inspect::run(inspect),
         Command::Demo(demo) => demo::run(demo),
         Command::Site(args) => site::run(args),
+        Command::Mud { command } => mud::run(command),
         Command::Fields => Ok(terminal::fields()),
     };
     match outcome {

@@ -5,6 +5,7 @@ mod bytes;
 mod demo;
 mod document;
 mod faults;
+mod mud;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
