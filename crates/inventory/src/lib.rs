@@ -21,6 +21,7 @@ mod merge;
 pub mod oui;
 mod owns;
 mod paths;
+pub mod resolvers;
 pub mod rules;
 #[cfg(test)]
 mod scenarios;
@@ -33,6 +34,7 @@ pub use graph::Ids;
 
 use crate::graph::Graph;
 use crate::oui::Oui;
+use crate::resolvers::Resolvers;
 use crate::rules::Rules;
 
 /// What is known, as the fold of observations.
@@ -61,6 +63,8 @@ pub struct Knowledge {
     pub rules: Rules,
     /// Owners of address blocks.
     pub oui: Oui,
+    /// Public resolvers.
+    pub resolvers: Resolvers,
 }
 
 impl Inventory {

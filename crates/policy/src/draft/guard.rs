@@ -49,6 +49,30 @@ pub(super) fn base() -> Vec<Policy> {
                 Expr::binary(Binary::Contains, Expr::Set(ports), context("port")),
             ),
         ),
+        (
+            "base.foreign-resolver",
+            "names are resolved by the site, which opens what policy names: no resolver outside it",
+            all(
+                Expr::binary(Binary::Eq, resource("scope"), Expr::text("external")),
+                Expr::binary(Binary::Eq, context("port"), Expr::Long(53)),
+            ),
+        ),
+        (
+            "base.encrypted-dns",
+            "DNS over TLS, HTTPS and QUIC hides what a device asks: port 853, and known providers",
+            all(
+                Expr::binary(Binary::Eq, resource("scope"), Expr::text("external")),
+                Expr::binary(
+                    Binary::Or,
+                    Expr::binary(Binary::Eq, context("port"), Expr::Long(853)),
+                    Expr::binary(
+                        Binary::Contains,
+                        Expr::Set(["doh", "doq", "dot"].map(Expr::text).into()),
+                        resource("application"),
+                    ),
+                ),
+            ),
+        ),
     ]
     .into_iter()
     .map(|(id, reason, body)| Policy {
