@@ -9,6 +9,7 @@ mod matching;
 mod oui;
 mod reach;
 mod replay;
+mod resolver;
 mod score;
 mod tidy;
 mod truth;
@@ -25,6 +26,7 @@ usage: cargo xtask COMMAND
   bench sensor [DIR] [-o json]       speed and memory of `ringfence inspect` beside its peers
   bench reach [-o json]              exact reach of 100,000 devices
   bench policy [-o json]             decisions a second, beside Cedar; whole matrices
+  bench names [-o json]              first connections to 10,000 fresh names (needs root)
   bench live [-o json]               loss of live capture between two namespaces (needs root)
 ";
 
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         ["score", "inspect", dir] => score::run(&PathBuf::from(dir), &options),
         ["bench", "sensor"] => bench::run(&captures(), &options),
         ["bench", "sensor", dir] => bench::run(&PathBuf::from(dir), &options),
+        ["bench", "names"] => resolver::run(&options),
         ["bench", "reach"] => reach::run(&options),
         ["bench", "policy"] => decisions::run(&options),
         ["bench", "live"] => live::run(&options),
