@@ -10,6 +10,7 @@ mod matching;
 mod oui;
 mod reach;
 mod replay;
+mod resolver;
 mod score;
 mod score_mud;
 mod tidy;
@@ -29,6 +30,7 @@ usage: cargo xtask COMMAND
   bench reach [-o json]              exact reach of 100,000 devices
   bench policy [-o json]             decisions a second, beside Cedar; whole matrices
   bench enforcer [-o json]           the fence at full size beside nft (needs root)
+  bench names [-o json]              first connections to 10,000 fresh names (needs root)
   bench live [-o json]               loss of live capture between two namespaces (needs root)
 ";
 
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         ["score", "mud", dir] => score_mud::run(&PathBuf::from(dir), &options),
         ["bench", "sensor"] => bench::run(&captures(), &options),
         ["bench", "sensor", dir] => bench::run(&PathBuf::from(dir), &options),
+        ["bench", "names"] => resolver::run(&options),
         ["bench", "reach"] => reach::run(&options),
         ["bench", "policy"] => decisions::run(&options),
         ["bench", "enforcer"] => fence::run(&options),
