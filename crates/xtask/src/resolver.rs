@@ -136,7 +136,8 @@ fn visits(up: &Uplink, names: &[(String, Vec<IpAddr>)]) -> Result<Seen, Stop> {
         let found = uplink::resolve(server, name, false).map_err(|e| format!("resolve: {e}"))?;
         let took = lab::wait::now().saturating_duration_since(began).as_secs_f64() * 1_000.0;
         let ip = *found.first().filter(|ip| expect.contains(ip)).ok_or("another address")?;
-        let (_, said) = uplink::fetch((ip, PORT).into(), LOST).map_err(|e| format!("connect: {e}"))?;
+        let (_, said) =
+            uplink::fetch((ip, PORT).into(), LOST).map_err(|e| format!("connect: {e}"))?;
         if said == ip.to_string() { Ok(took) } else { Err(format!("met {said}")) }
     };
     let work = || {
