@@ -17,7 +17,7 @@ use crate::oui::Oui;
 use crate::owns::Owners;
 use crate::paths::{Ends, Paths, Target, has_ports, may_be_routed_host};
 use crate::rules::{Attribute, FactView, Judge};
-use crate::{Knowledge, Resolved};
+use crate::{Knowledge, Resolved, resolvers};
 
 /// Confidence in a machine's name as its designation.
 const MACHINE_NAME_CONFIDENCE: f64 = 0.2;
@@ -103,8 +103,11 @@ pub(crate) fn resolve(graph: &mut Graph, knowledge: &Knowledge, ids: &mut dyn Id
             paths.add(from, c, &ends.target(c), &name);
         }
     }
-    let (services, conduits) = paths.finish();
+    let (mut services, mut conduits) = paths.finish();
     resolved.findings = findings::of(graph, &owners, &merged, &ids_by_root, &resolved.devices);
+    let astray = resolvers::mark(&knowledge.resolvers, &mut services, &mut conduits);
+    resolved.findings.extend(astray);
+    findings::in_order(&mut resolved.findings);
     resolved.services = services;
     resolved.conduits = conduits;
     resolved.devices.sort_by(|a, b| (a.first_seen, &a.id).cmp(&(b.first_seen, &b.id)));

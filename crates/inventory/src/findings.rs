@@ -118,10 +118,14 @@ pub(crate) fn of(
     findings.extend(devices.iter().filter_map(firmware_changed));
     findings.extend(address_conflicts(graph, owners, merged, ids));
     findings.extend(quarantined(devices));
+    findings
+}
+
+/// The gravest first, then by time.
+pub(crate) fn in_order(findings: &mut [Finding]) {
     findings.sort_by(|a, b| {
         (b.severity, a.at, &a.kind, &a.device).cmp(&(a.severity, b.at, &b.kind, &b.device))
     });
-    findings
 }
 
 fn from_events(

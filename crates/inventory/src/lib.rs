@@ -22,6 +22,7 @@ mod mud;
 pub mod oui;
 mod owns;
 mod paths;
+pub mod resolvers;
 pub mod rules;
 #[cfg(test)]
 mod scenarios;
@@ -34,6 +35,7 @@ pub use graph::Ids;
 
 use crate::graph::Graph;
 use crate::oui::Oui;
+use crate::resolvers::Resolvers;
 use crate::rules::Rules;
 
 /// What is known, as the fold of observations.
@@ -62,6 +64,8 @@ pub struct Knowledge {
     pub rules: Rules,
     /// Owners of address blocks.
     pub oui: Oui,
+    /// Public resolvers.
+    pub resolvers: Resolvers,
 }
 
 impl Inventory {

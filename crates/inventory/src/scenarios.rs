@@ -34,7 +34,11 @@ fn mac(text: &str) -> Mac {
 
 fn resolve(story: &str) -> Resolved {
     let oui = Oui::parse(b"001B1B\tFirst Maker\n00A0F4\tSecond Maker\n").unwrap();
-    let knowledge = Knowledge { rules: Rules::new(Vec::new()).unwrap(), oui };
+    let knowledge = Knowledge {
+        rules: Rules::new(Vec::new()).unwrap(),
+        oui,
+        resolvers: crate::resolvers::Resolvers::shipped().unwrap(),
+    };
     let mut inventory = Inventory::default();
     let lines = story.lines().map(str::trim).filter(|l| !l.is_empty());
     for (second, line) in (1..).zip(lines) {

@@ -24,6 +24,7 @@
 mod cache;
 mod core;
 mod event;
+pub mod fuzzing;
 mod ledger;
 mod message;
 mod policy;

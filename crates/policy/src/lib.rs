@@ -32,6 +32,7 @@
 //! * [`why`]: the rule and line behind a verdict, or the nearest rule and the fields that differ.
 //! * [`prove`]: standing claims for every estate under the schema, as questions to a solver.
 //! * [`plan`]: what changes between what is enforced and what a folder wants; what is applied.
+//! * [`packs`]: policies that ship with the program and that a folder takes in by name.
 //! * [`mud`]: manufacturer usage descriptions (RFC 8520), written and read.
 //!
 //! Default deny; `forbid` wins; what cannot be decided is refused with file, line, what and why.
@@ -52,7 +53,10 @@ pub mod language;
 pub mod lower;
 pub mod moment;
 pub mod mud;
+pub mod mutate;
+pub mod packs;
 pub mod plan;
+pub mod probes;
 pub mod prove;
 pub mod reach;
 pub mod share;

@@ -174,6 +174,7 @@ mod tests {
             kind: "plc".to_owned(),
             zone: zone.to_owned(),
             macs: Vec::new(),
+            mud_url: None,
             addresses: Vec::new(),
             behind: None,
             owner: String::new(),

@@ -1,8 +1,6 @@
 //! Why a device may open a service, or may not: the rule and its line, or for a default deny the nearest
 //! rule and the fields that differ.
 
-mod facts;
-
 use std::collections::BTreeMap;
 
 use model::observation::Transport;
@@ -10,13 +8,12 @@ use model::ruleset::Mode;
 use model::{DeviceId, ServiceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::decide::{Decider, View};
+use crate::decide::{Ask, Parts, plain};
 use crate::folder::{Device, Folder, Service};
-use crate::language::{Binary, Effect, Entity, Expr, Policy, Scope, Var};
+use crate::language::{Effect, Entity, Policy, Scope};
 use crate::lower::{Lowered, ask_of, index};
 use crate::moment::Moment;
 use crate::plan::Place;
-use facts::{Request, Value, World};
 
 /// Why a path is open or closed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,14 +151,12 @@ pub fn explain(
 #[derive(Debug)]
 pub(crate) struct Judge<'f> {
     folder: &'f Folder,
-    world: World<'f>,
-    decider: Decider<'f>,
+    parts: Parts<'f>,
 }
 
 impl<'f> Judge<'f> {
     pub(crate) fn of(folder: &'f Folder) -> Self {
-        let decider = Decider::new(folder, View::Today);
-        Self { folder, world: World::of(folder), decider }
+        Self { folder, parts: Parts::of(folder) }
     }
 
     fn pair(&self, device: usize, service: usize) -> Option<(&'f Device, &'f Service)> {
@@ -172,21 +167,31 @@ impl<'f> Judge<'f> {
     /// The first enforced policy that forbids a path.
     pub(crate) fn forbidding(&self, device: usize, service: usize) -> Option<&'f Policy> {
         let ask = ask_of(self.folder, device, service, Moment::default())?;
-        self.folder.policies.get(self.decider.forbidding(&ask)?)
+        self.applying(Effect::Forbid, Mode::Enforce, ask).next()
     }
 
     fn applying<'a>(
         &'a self,
         effect: Effect,
         mode: Mode,
-        device: &'f Device,
-        service: &'f Service,
+        ask: Ask,
     ) -> impl Iterator<Item = &'f Policy> + 'a {
-        self.folder.policies.iter().filter(move |policy| {
-            policy.effect == effect
-                && policy.mode() == mode
-                && policy.names_action("connect")
-                && self.differences(policy, device, service).is_empty()
+        let these = self.connecting(effect, mode, ask.device);
+        these.filter(move |(number, _)| self.differences(*number, &ask).is_empty()).map(|(_, p)| p)
+    }
+
+    /// Policies about opening a path that are in a mode for a device, with their index.
+    fn connecting<'a>(
+        &'a self,
+        effect: Effect,
+        mode: Mode,
+        device: usize,
+    ) -> impl Iterator<Item = (usize, &'f Policy)> + 'a {
+        let id = self.folder.estate.devices.get(device).map_or("", |d| d.id.as_str());
+        self.folder.policies.iter().enumerate().filter(move |(_, policy)| {
+            let inside = policy.share().is_none_or(|share| crate::share::holds(id, share));
+            let in_mode = if inside { policy.mode() } else { Mode::Shadow };
+            policy.effect == effect && in_mode == mode && policy.names_action("connect")
         })
     }
 
@@ -206,8 +211,9 @@ impl<'f> Judge<'f> {
         now: Timestamp,
     ) -> Option<Explanation> {
         let (device, service) = self.pair(device_index, service_index)?;
+        let ask = ask_of(self.folder, device_index, service_index, Moment::default())?;
         let places = |effect, mode| -> Vec<Place> {
-            self.applying(effect, mode, device, service).map(Place::of).collect()
+            self.applying(effect, mode, ask).map(Place::of).collect()
         };
         let grant = lowered.grant(device_index, service_index);
         let granting = grant.and_then(|grant| self.folder.policies.get(index(grant.policy)));
@@ -242,7 +248,7 @@ impl<'f> Judge<'f> {
             port: service.port,
             allowed,
             nearest: match decided {
-                Decided::Default => self.nearest(device, service),
+                Decided::Default => self.nearest(&ask),
                 _ => None,
             },
             decided,
@@ -254,13 +260,9 @@ impl<'f> Judge<'f> {
     }
 
     /// The enforced permit with the fewest differences; of equals one that means this destination.
-    fn nearest(&self, device: &'f Device, service: &'f Service) -> Option<Nearest> {
-        let permits = self.folder.policies.iter().filter(|policy| {
-            policy.effect == Effect::Permit
-                && policy.mode() == Mode::Enforce
-                && policy.names_action("connect")
-        });
-        let ranked = permits.map(|policy| (policy, self.differences(policy, device, service)));
+    fn nearest(&self, ask: &Ask) -> Option<Nearest> {
+        let permits = self.connecting(Effect::Permit, Mode::Enforce, ask.device);
+        let ranked = permits.map(|(number, policy)| (policy, self.differences(number, ask)));
         let (policy, differs) = ranked.min_by_key(|(_, differs)| {
             (differs.len(), differs.iter().any(|d| d.field == "destination"))
         })?;
@@ -268,21 +270,24 @@ impl<'f> Judge<'f> {
     }
 
     /// In what a policy does not fit a pair; empty when it applies.
-    fn differences(
-        &self,
-        policy: &'f Policy,
-        device: &'f Device,
-        service: &'f Service,
-    ) -> Vec<Difference> {
+    fn differences(&self, number: usize, ask: &Ask) -> Vec<Difference> {
+        let (Some(policy), Some((device, service))) =
+            (self.folder.policies.get(number), self.pair(ask.device, ask.service))
+        else {
+            return Vec::new();
+        };
+        let site_of = |zone: &str| {
+            let zone = self.folder.estate.zones.iter().find(|z| z.id == zone);
+            zone.and_then(|z| z.site.as_ref()).map(|s| s.as_str())
+        };
+        let (source, destination) = self.parts.in_scope(number, ask);
         let mut differs = Vec::new();
-        let scope =
-            |scope: &Scope, kind: &'static str, id: &str| self.world.in_scope(scope, (kind, id));
-        if !scope(&policy.principal, "Device", device.id.as_str()) {
+        if !source {
             let has = match entity(&policy.principal).map(|e| e.kind.as_str()) {
                 Some("Zone") => format!("in Zone::\"{}\"", device.zone),
                 Some("DeviceType") => format!("of DeviceType::\"{}\"", device.kind),
                 Some("Site") => {
-                    format!("at Site::\"{}\"", self.world.site_of(&device.zone).unwrap_or(""))
+                    format!("at Site::\"{}\"", site_of(&device.zone).unwrap_or(""))
                 }
                 _ => format!("Device::\"{}\"", device.id),
             };
@@ -292,10 +297,10 @@ impl<'f> Judge<'f> {
                 has,
             });
         }
-        if !scope(&policy.resource, "Service", service.id.as_str()) {
+        if !destination {
             let has = match entity(&policy.resource).map(|e| e.kind.as_str()) {
                 Some("Zone") => format!("in Zone::\"{}\"", service.zone),
-                Some("Site") => match self.world.site_of(&service.zone) {
+                Some("Site") => match site_of(&service.zone) {
                     Some(site) => format!("at Site::\"{site}\""),
                     None => "outside every site".to_owned(),
                 },
@@ -307,24 +312,21 @@ impl<'f> Judge<'f> {
                 has,
             });
         }
-        if policy.on_cedar.is_some() {
+        for part in self.parts.unlike(number, ask) {
+            let not = if part.want { "" } else { "not " };
             differs.push(Difference {
-                field: "condition".to_owned(),
-                wants: "what Cedar's own authorizer decides".to_owned(),
-                has: "not explained further".to_owned(),
+                field: part.first.map_or("condition".to_owned(), plain),
+                wants: format!("{not}{}", part.expr),
+                has: part.has.unwrap_or_else(|| "absent".to_owned()),
             });
         }
-        let request = self.world.request(device, service);
-        for condition in &policy.conditions {
-            // All parts of `when` must hold, no part of an `unless` may.
-            let op = if condition.unless { Binary::Or } else { Binary::And };
-            for part in parts(&condition.body, op) {
-                if part.eval(&request) != Some(Value::Bool(!condition.unless)) {
-                    let (field, has) = looked_at(part, &request);
-                    let not = if condition.unless { "not " } else { "" };
-                    differs.push(Difference { field, wants: format!("{not}{part}"), has });
-                }
-            }
+        if let Some(why) = self.parts.unlike_on_cedar(number, ask).filter(|_| source && destination)
+        {
+            differs.push(Difference {
+                field: "condition".to_owned(),
+                wants: format!("what Cedar evaluates ({why})"),
+                has: "not so".to_owned(),
+            });
         }
         differs
     }
@@ -376,63 +378,5 @@ fn words(scope: &Scope) -> String {
         Scope::Is(kind) => format!("a {kind}"),
         Scope::Eq(e) => e.to_string(),
         Scope::In(e) | Scope::IsIn(_, e) => format!("in {e}"),
-    }
-}
-
-/// The operands of a chain of one operator.
-fn parts(body: &Expr, op: Binary) -> Vec<&Expr> {
-    match body {
-        Expr::Binary(found, a, b) if *found == op => {
-            let mut all = parts(a, op);
-            all.extend(parts(b, op));
-            all
-        }
-        other => vec![other],
-    }
-}
-
-/// The first attribute an expression looks at, and its value.
-fn looked_at<'a>(part: &'a Expr, request: &Request<'a>) -> (String, String) {
-    let mut found: Option<&'a Expr> = None;
-    part.visit(&mut |e| {
-        let direct =
-            matches!(e, Expr::Get(of, _) | Expr::Has(of, _) if matches!(**of, Expr::Var(_)));
-        if direct && found.is_none() {
-            found = Some(e);
-        }
-    });
-    match found {
-        Some(e @ Expr::Get(..)) => {
-            let value = e.eval(request).map_or("absent".to_owned(), |value| shown(&value));
-            (plain(e), value)
-        }
-        Some(Expr::Has(of, name)) => (format!("{}.{name}", plain(of)), "absent".to_owned()),
-        _ => {
-            let value = part.eval(request).map_or("an error".to_owned(), |value| shown(&value));
-            ("condition".to_owned(), value)
-        }
-    }
-}
-
-fn plain(e: &Expr) -> String {
-    match e {
-        Expr::Var(Var::Principal) => "source".to_owned(),
-        Expr::Var(Var::Resource) => "destination".to_owned(),
-        Expr::Var(Var::Context) => "path".to_owned(),
-        Expr::Get(of, name) => format!("{}.{name}", plain(of)),
-        other => other.to_string(),
-    }
-}
-
-fn shown(value: &Value<'_>) -> String {
-    match value {
-        Value::Bool(b) => b.to_string(),
-        Value::Long(n) => n.to_string(),
-        Value::Text(text) => format!("\"{text}\""),
-        Value::Entity(kind, id) => format!("{kind}::\"{id}\""),
-        Value::Set(items) => {
-            format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(", "))
-        }
-        Value::Context => "the path".to_owned(),
     }
 }

@@ -28,13 +28,6 @@ pub(crate) enum Command {
     /// a minute and leaves nothing behind, also after Ctrl-C. Needs root or unprivileged user
     /// namespaces, and the Debian packages it names when they are missing.
     Demo(Demo),
-    /// Sensor and enforcer of one site, stand-alone from a policy folder.
-    Site(crate::site::args::Site),
-    /// What the fence did: denied, would deny, would allow, and why.
-    ///
-    /// Reads the log of a site, a file of it, or the kernel's own log as it happens. Every denial
-    /// names the rule that came nearest and the first field that differs.
-    Observe(crate::observe::args::Observe),
     /// What would change if a policy folder were enforced.
     ///
     /// Compares the folder with what is enforced: paths that open and close, recorded flows that would
@@ -51,6 +44,18 @@ pub(crate) enum Command {
     Export {
         #[command(subcommand)]
         what: crate::policies::args::Export,
+    },
+    /// Sensor and enforcer of one site, stand-alone from a policy folder.
+    Site(crate::site::args::Site),
+    /// What the fence did: denied, would deny, would allow, and why.
+    ///
+    /// Reads the log of a site, a file of it, or the kernel's own log as it happens. Every denial
+    /// names the rule that came nearest and the first field that differs.
+    Observe(crate::observe::args::Observe),
+    /// Manufacturer usage descriptions (RFC 8520): check, show, propose, export.
+    Mud {
+        #[command(subcommand)]
+        command: crate::mud::args::Mud,
     },
     /// The fields that identification rules can match on, with their meaning.
     Fields,

@@ -18,6 +18,7 @@ use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use model::inspect::Status;
 use model::ruleset::Ruleset;
 use model::{SiteId, Timestamp};
+use policy::draft::DraftOptions;
 use sensor::capture::{Ring, ring};
 use serde::Serialize;
 
@@ -177,7 +178,8 @@ fn listen(lab: &Lab, out: &mut dyn Write, start: Instant) -> Result<(Learnt, u32
     let bridge = lab.bridge_interface();
     let ring = lab.gateway().enter(|| Ring::open(bridge, &options))?.into_diagnostic()?;
     let sensor = std::thread::spawn(move || {
-        learn(vec![Box::new(ring)], site, &knowledge, &ProgressBar::hidden())
+        let options = DraftOptions::default();
+        learn(vec![Box::new(ring)], site, &knowledge, &options, &ProgressBar::hidden())
     });
     step(out, start, "A sensor listens on the bridge while the warehouse starts and works")?;
     let worked = lab.boot().and_then(|()| traffic::baseline(lab, LEARN));

@@ -63,7 +63,11 @@ pub(crate) fn run(args: &Inspect) -> Result<u8> {
         return Err(Fault::NothingRead.into());
     }
     let bar = progress(args, &sources);
-    let mut learnt = learn(sources, site, &knowledge, &bar);
+    // Documents of the report alone need no folder of texts.
+    let folder =
+        args.policy.is_some() || args.html.is_some() || matches!(args.output, Output::Table);
+    let options = DraftOptions { folder, ..DraftOptions::default() };
+    let mut learnt = learn(sources, site, &knowledge, &options, &bar);
     bar.finish_and_clear();
     for input in &learnt.report.inputs {
         for error in &input.errors {
@@ -86,6 +90,7 @@ pub(crate) fn learn(
     sources: Vec<Box<dyn Source>>,
     site: SiteId,
     knowledge: &Knowledge,
+    options: &DraftOptions,
     bar: &ProgressBar,
 ) -> Learnt {
     let mut sensor = Sensor::new(Config { site, sensor: sensor_id() });
@@ -138,7 +143,7 @@ pub(crate) fn learn(
     let (confirmed, mut strays) =
         report.devices.into_iter().partition(|d| d.status == Status::Confirmed);
     report.devices = confirmed;
-    let draft = draft(&report, &DraftOptions::default());
+    let draft = draft(&report, options);
     for refused in &draft.refused {
         let why: Vec<&str> = refused.reasons.iter().map(|r| r.text.as_str()).collect();
         for conduit in &refused.conduits {

@@ -8,6 +8,7 @@ use flate2::read::GzDecoder;
 use inventory::Knowledge;
 use inventory::import::{home_assistant, recog};
 use inventory::oui::Oui;
+use inventory::resolvers::Resolvers;
 use inventory::rules::{RulePack, Rules, shipped};
 use miette::{Diagnostic, IntoDiagnostic, Result, WrapErr};
 
@@ -45,7 +46,11 @@ pub(crate) fn load(rules: Option<&Path>, oui: Option<&Path>) -> Result<Knowledge
             Oui::parse(&table).map_err(|e| wrong(e.to_string()))?
         }
     };
-    Ok(Knowledge { rules, oui })
+    let resolvers = Resolvers::shipped().into_diagnostic();
+    let resolvers = resolvers.wrap_err(
+        "the shipped list of public resolvers is broken; this is a defect of Ringfence",
+    )?;
+    Ok(Knowledge { rules, oui, resolvers })
 }
 
 /// The table's text: as it is, or out of gzip.

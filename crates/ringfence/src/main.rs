@@ -7,6 +7,7 @@ mod html;
 mod ids;
 mod inspect;
 mod knowledge;
+mod mud;
 mod observe;
 mod policies;
 mod site;
@@ -31,12 +32,13 @@ fn main() -> ExitCode {
     let outcome = match &args.command {
         Command::Inspect(inspect) => inspect::run(inspect),
         Command::Demo(demo) => demo::run(demo),
-        Command::Site(args) => site::run(args),
-        Command::Observe(observe) => observe::run(observe),
         Command::Plan(plan) => policies::plan(plan),
         Command::Apply(apply) => policies::apply(apply),
         Command::Policy { command } => policies::run(command),
         Command::Export { what } => policies::export(what),
+        Command::Site(args) => site::run(args),
+        Command::Observe(observe) => observe::run(observe),
+        Command::Mud { command } => mud::run(command),
         Command::Fields => Ok(terminal::fields()),
     };
     match outcome {

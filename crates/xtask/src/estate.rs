@@ -112,6 +112,7 @@ pub(crate) fn unlike(devices: u32) -> Result<(Folder, Lowered), IdError> {
             support: String::new(),
             exposure: String::new(),
             posture: String::new(),
+            mud_url: None,
         });
     }
     let granted = |n: u32| {

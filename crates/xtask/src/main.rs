@@ -10,7 +10,9 @@ mod matching;
 mod oui;
 mod reach;
 mod replay;
+mod resolver;
 mod score;
+mod score_mud;
 mod tidy;
 mod truth;
 
@@ -22,11 +24,13 @@ usage: cargo xtask COMMAND
 
   tidy                               repository rules that compilers do not check
   score inspect [DIR] [-v] [-o json] accuracy of `ringfence inspect` against DIR/truth.json
+  score mud [DIR] [-v] [-o json]     MUD files read, and signatures verified
   oui [--out FILE] [SOURCE…]         build the table of address blocks from the IEEE registry
   bench sensor [DIR] [-o json]       speed and memory of `ringfence inspect` beside its peers
   bench reach [-o json]              exact reach of 100,000 devices
   bench policy [-o json]             decisions a second, beside Cedar; whole matrices
   bench enforcer [-o json]           the fence at full size beside nft (needs root)
+  bench names [-o json]              first connections to 10,000 fresh names (needs root)
   bench live [-o json]               loss of live capture between two namespaces (needs root)
 ";
 
@@ -67,8 +71,11 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["score", "inspect"] => score::run(&captures(), &options),
         ["score", "inspect", dir] => score::run(&PathBuf::from(dir), &options),
+        ["score", "mud"] => score_mud::run(&root().join("../shared/data/mud"), &options),
+        ["score", "mud", dir] => score_mud::run(&PathBuf::from(dir), &options),
         ["bench", "sensor"] => bench::run(&captures(), &options),
         ["bench", "sensor", dir] => bench::run(&PathBuf::from(dir), &options),
+        ["bench", "names"] => resolver::run(&options),
         ["bench", "reach"] => reach::run(&options),
         ["bench", "policy"] => decisions::run(&options),
         ["bench", "enforcer"] => fence::run(&options),

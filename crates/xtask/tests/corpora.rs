@@ -7,6 +7,7 @@ use std::path::Path;
 fn every_corpus_replays() {
     let mut targets = dissect::fuzzing::TARGETS.to_vec();
     targets.push(("capture", sensor::capture::fuzzing::capture));
+    targets.push(("messages", names::fuzzing::messages));
     targets.push(("pipeline", sensor::fuzzing::pipeline));
     targets.push(("mud", policy::mud::fuzzing::mud));
     targets.push(("signatures", pki::fuzzing::signatures));

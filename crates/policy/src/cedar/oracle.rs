@@ -165,7 +165,8 @@ fn uid(kind: &str, id: &str) -> Result<EntityUid, String> {
 /// The estate as Cedar's JSON entities.
 fn entities(folder: &Folder) -> Json {
     let estate = &folder.estate;
-    let uid = |kind: &str, id: &str| json!({"type": kind, "id": id});
+    // Written out, because without a schema `{"type", "id"}` would be a record.
+    let uid = |kind: &str, id: &str| json!({"__entity": {"type": kind, "id": id}});
     let zone_of = |id: &str| estate.zones.iter().find(|zone| zone.id == id);
     let mut all = Vec::new();
     for site in &estate.sites {
@@ -212,7 +213,8 @@ fn entities(folder: &Folder) -> Json {
 
 fn service_entity(folder: &Folder, service: &Service) -> Json {
     let estate = &folder.estate;
-    let uid = |kind: &str, id: &str| json!({"type": kind, "id": id});
+    // Written out, because without a schema `{"type", "id"}` would be a record.
+    let uid = |kind: &str, id: &str| json!({"__entity": {"type": kind, "id": id}});
     let site = estate.zones.iter().find(|z| z.id == service.zone).and_then(|z| z.site.as_ref());
     let mut attrs = json!({
         "zone": uid("Zone", &service.zone), "scope": crate::folder::write::scope_word(service.scope),

@@ -137,9 +137,18 @@ impl Code {
         }
     }
 
-    /// The condition's value; `None` where it errs.
+    /// Whether the condition is true; `None` where it errs.
     #[inline]
     pub(crate) fn run(&self, at: &Range<u32>, frame: &Frame<'_>) -> Option<bool> {
+        match self.value(at, frame)? {
+            Val::Bool(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The value of an expression; `None` where it errs.
+    #[inline]
+    pub(crate) fn value(&self, at: &Range<u32>, frame: &Frame<'_>) -> Option<Val> {
         let ops = self.ops.get(index(at.start)..index(at.end))?;
         let mut stack = Stack { values: [Val::Bool(false); STACK], top: 0 };
         let mut next = 0usize;
@@ -149,7 +158,7 @@ impl Code {
                 next = next.wrapping_add(index(jump));
             }
         }
-        stack.truth()
+        stack.pop()
     }
 
     /// One step; how far to jump.

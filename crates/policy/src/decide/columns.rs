@@ -275,6 +275,27 @@ impl Columns {
         }
     }
 
+    /// A value in words, as a policy would write it.
+    pub(crate) fn words(&self, value: Val, folder: &Folder) -> String {
+        let (kind, number) = match value {
+            Val::Bool(value) => return value.to_string(),
+            Val::Long(value) => return value.to_string(),
+            Val::Text(number) => return format!("\"{}\"", self.texts.text(number)),
+            Val::Entity(kind, number) => (kind, number),
+        };
+        let estate = &folder.estate;
+        let id = match kind {
+            Kind::Site => self.sites.text(number),
+            Kind::Zone => self.zones.text(number),
+            Kind::DeviceType => self.kinds.text(number),
+            Kind::ServiceGroup => self.groups.text(number),
+            Kind::Device => estate.devices.get(index(number)).map_or("", |d| d.id.as_str()),
+            Kind::Service => estate.services.get(index(number)).map_or("", |s| s.id.as_str()),
+            Kind::Other => "",
+        };
+        format!("{kind:?}::\"{id}\"")
+    }
+
     /// An attribute of an entity; `None` where it has none.
     pub(crate) fn attribute(&self, (kind, number): (Kind, u32), name: Name) -> Option<Val> {
         match kind {

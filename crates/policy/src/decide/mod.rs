@@ -16,6 +16,7 @@ mod code;
 mod columns;
 mod groups;
 mod matrix;
+mod parts;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -32,6 +33,7 @@ use code::{Code, Frame, Looks};
 use columns::Columns;
 use groups::Groups;
 pub use matrix::Matrix;
+pub(crate) use parts::{Parts, plain};
 
 /// Actions of the schema, in the order of [`Action::ALL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,73 +1,14 @@
-//! What guards a draft: base forbids, derived tests, standing claims.
+//! What guards a draft: derived tests and standing claims. Its forbids are the base pack's.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Refused;
-use super::paths::CLEARTEXT_ADMIN_PORTS;
 use crate::check::Claims;
 use crate::class;
 use crate::folder::{Claim, Folder, PathTest, ReachOf, ReachTest, Tests};
-use crate::language::{Actions, Binary, Condition, Effect, Expr, Policy, Scope, Var};
 use crate::lower::{Lowered, index};
 use crate::reach::Analysis;
 use crate::text::line;
-
-const BASE_FILE: &str = "policies/base.cedar";
-
-/// Forbids that no permit, owner or exception lifts.
-pub(super) fn base() -> Vec<Policy> {
-    let principal = |name| Expr::attr(Var::Principal, name);
-    let resource = |name| Expr::attr(Var::Resource, name);
-    let context = |name| Expr::attr(Var::Context, name);
-    let ports =
-        CLEARTEXT_ADMIN_PORTS.iter().map(|(port, _)| Expr::Long(i64::from(*port))).collect();
-    let all = |a, b| Expr::binary(Binary::And, a, b);
-    [
-        (
-            "base.identity-ceiling",
-            "identity strength caps what may be granted: anyone can copy a MAC address",
-            Expr::binary(Binary::Lt, principal("assurance"), resource("assurance_min")),
-        ),
-        (
-            "base.no-owner",
-            "a device nobody answers for stays out of sensitive services",
-            all(
-                resource("sensitive"),
-                Expr::binary(Binary::Eq, principal("owner"), Expr::text("")),
-            ),
-        ),
-        (
-            "base.quarantined",
-            "a quarantined device opens nothing",
-            Expr::binary(Binary::Eq, principal("posture"), Expr::text("quarantined")),
-        ),
-        (
-            "base.cleartext-admin",
-            "administration in clear text: telnet, ftp, rexec, rlogin, rsh",
-            all(
-                Expr::binary(Binary::Eq, context("protocol"), Expr::text("tcp")),
-                Expr::binary(Binary::Contains, Expr::Set(ports), context("port")),
-            ),
-        ),
-    ]
-    .into_iter()
-    .map(|(id, reason, body)| Policy {
-        on_cedar: None,
-        id: id.to_owned(),
-        effect: Effect::Forbid,
-        annotations: BTreeMap::from([
-            ("mode".to_owned(), "enforce".to_owned()),
-            ("reason".to_owned(), reason.to_owned()),
-        ]),
-        principal: Scope::All,
-        action: Actions::All,
-        resource: Scope::All,
-        conditions: vec![Condition { unless: false, body }],
-        file: BASE_FILE.to_owned(),
-        line: 0,
-    })
-    .collect()
-}
 
 /// Must allow: one recorded path per permit. Must deny: what was refused, and one path between each two
 /// classes that have none. Reach: no zone gets further than it does now.

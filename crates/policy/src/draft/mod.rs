@@ -20,8 +20,7 @@ use model::{DeviceId, ServiceId, Timestamp};
 
 use crate::folder::{Folder, Observed, SCHEMA, Tests};
 use crate::lower::lower;
-use crate::mud;
-use crate::reach;
+use crate::{mud, packs, reach};
 
 /// How to generalise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +35,10 @@ pub struct DraftOptions {
     pub rare_peers_min: usize,
     /// Where MUD files will be served; ends with a slash.
     pub mud_base: String,
+    /// Also what only a reader of the folder needs: tests, claims, remarks on them, MUD files and all
+    /// texts. Without, a draft says what it permits, which paths it leaves closed and how far devices
+    /// reach: all that a report needs.
+    pub folder: bool,
 }
 
 impl Default for DraftOptions {
@@ -46,6 +49,7 @@ impl Default for DraftOptions {
             shared_percent_min: 50,
             rare_peers_min: 3,
             mud_base: "https://mud.example.net/".to_owned(),
+            folder: true,
         }
     }
 }
@@ -111,6 +115,8 @@ pub enum ReasonKind {
     Scanner,
     /// Only this device uses the destination, its peers do not.
     RareDestination,
+    /// A policy of a pack forbids it.
+    Forbidden,
     /// Administration in clear text.
     CleartextAdmin,
     /// Who opens it is not known.
@@ -124,6 +130,7 @@ impl ReasonKind {
             Self::Inventory => "inventory",
             Self::Scanner => "scanner",
             Self::RareDestination => "rare-destination",
+            Self::Forbidden => "forbidden",
             Self::CleartextAdmin => "cleartext-admin",
             Self::DirectionUnknown => "direction-unknown",
         }
@@ -136,23 +143,30 @@ pub fn draft(report: &Report, options: &DraftOptions) -> Draft {
     let built = estate::build(report, options, observed.clone());
     let mut remarks = built.remarks;
     let mut estate = built.estate;
-    let (allowed, refused) = paths::sort(report, &estate, options);
-    let rules = rules::generalise(&estate, &allowed, &refused, options);
-    let mut policies = guard::base();
-    policies.extend(rules.policies);
-    estate.groups = rules.groups;
-    estate.conduits = rules.conduits;
+    estate.packs = vec![packs::BASE.to_owned()];
+    // The shipped text is read by the crate's own tests; a pack that could not be read would grant nothing more.
+    let base = packs::policies(packs::BASE).unwrap_or_default();
     let mut folder = Folder {
         schema: SCHEMA.to_owned(),
         estate,
-        policies,
+        policies: base,
         tests: Tests::default(),
         claims: Vec::new(),
         exceptions: Vec::new(),
         cards: Vec::new(),
     };
+    let (allowed, refused) = paths::sort(report, &folder, options);
+    let rules = rules::generalise(&folder.estate, &allowed, &refused, options);
+    folder.policies.extend(rules.policies);
+    folder.estate.groups = rules.groups;
+    folder.estate.conduits = rules.conduits;
     let lowered = lower(&folder);
     let analysis = reach::analyse(&folder, &lowered);
+    let reach = reach::summary(&folder, &analysis, reach::used_pairs(report, &folder));
+    if !options.folder {
+        let files = BTreeMap::new();
+        return Draft { folder, files, refused, observed, remarks, reach };
+    }
     folder.tests = guard::tests(&folder, &lowered, &analysis, &rules.samples, &refused);
     let (claims, broken) = guard::claims(&folder, &lowered);
     folder.claims = claims;
@@ -169,6 +183,5 @@ pub fn draft(report: &Report, options: &DraftOptions) -> Draft {
     }
     files.insert("proposals.md".to_owned(), words::proposals(&folder, &refused, &remarks));
     files.insert("README.md".to_owned(), words::readme(&folder, &observed, &refused, &remarks));
-    let reach = reach::summary(&folder, &analysis, reach::used_pairs(report, &folder));
     Draft { folder, files, refused, observed, remarks, reach }
 }

@@ -8,7 +8,11 @@ use model::{DeviceId, Timestamp};
 
 use super::{DraftOptions, Reason, ReasonKind, Refused};
 use crate::class;
-use crate::folder::{Device, Estate, Service};
+use crate::decide::{Decider, View};
+use crate::folder::{Device, Estate, Folder, Service};
+use crate::language::Policy;
+use crate::lower::ask_of;
+use crate::moment::Moment;
 use crate::text::{count, line};
 
 /// One device's use of one service.
@@ -27,17 +31,22 @@ pub(super) struct Path {
     pub evidence: Vec<String>,
 }
 
-/// Sorts the report's paths into learnt and refused ones.
+/// Sorts the report's paths into learnt and refused ones; the folder's policies are forbids only.
 pub(super) fn sort(
     report: &Report,
-    estate: &Estate,
+    folder: &Folder,
     options: &DraftOptions,
 ) -> (Vec<Path>, Vec<Refused>) {
+    let estate = &folder.estate;
+    let forbids = Decider::new(folder, View::Today);
     let paths = collect(report, estate);
     let scene = Scene::of(report, estate, &paths);
     let (mut allowed, mut refused) = (Vec::new(), Vec::new());
     for path in paths {
-        let reasons = scene.reasons(report, &path, options);
+        let ask = ask_of(folder, path.from, path.to, Moment::default());
+        let forbid = ask.and_then(|ask| forbids.forbidding(&ask));
+        let forbid = forbid.and_then(|policy| folder.policies.get(policy));
+        let reasons = scene.reasons(report, &path, forbid, options);
         let ends = (estate.devices.get(path.from), estate.services.get(path.to));
         match ends {
             (Some(device), Some(service)) if !reasons.is_empty() => refused.push(Refused {
@@ -197,7 +206,13 @@ impl<'a> Scene<'a> {
         self.classes.get(zone).copied().unwrap_or(class::UNKNOWN)
     }
 
-    fn reasons(&self, report: &Report, path: &Path, options: &DraftOptions) -> Vec<Reason> {
+    fn reasons(
+        &self,
+        report: &Report,
+        path: &Path,
+        forbid: Option<&Policy>,
+        options: &DraftOptions,
+    ) -> Vec<Reason> {
         let (Some(device), Some(service)) =
             (self.estate.devices.get(path.from), self.estate.services.get(path.to))
         else {
@@ -218,7 +233,10 @@ impl<'a> Scene<'a> {
             because(ReasonKind::RareDestination, why);
         }
         let protocols = conduits.iter().filter_map(|c| c.protocol.as_deref());
-        if let Some(why) = self.cleartext_admin(device, service, protocols) {
+        if let Some(forbid) = forbid {
+            let why = forbid.annotations.get("reason").map_or("", String::as_str);
+            because(ReasonKind::Forbidden, format!("{}: {why}", forbid.id));
+        } else if let Some(why) = self.cleartext_admin(device, service, protocols) {
             because(ReasonKind::CleartextAdmin, why);
         }
         if !conduits.is_empty() && conduits.iter().all(|c| c.direction == Direction::Either) {
@@ -312,9 +330,6 @@ impl<'a> Scene<'a> {
         service: &Service,
         mut protocols: impl Iterator<Item = &'p str>,
     ) -> Option<String> {
-        if let Some(name) = cleartext_admin_port(service.transport, service.port) {
-            return Some(format!("{name} is administration in clear text"));
-        }
         let ends = [Some(&device.id), service.device.as_ref()];
         protocols.find_map(|protocol| {
             let known = matches!(protocol, "telnet" | "ftp" | "rlogin" | "rsh" | "rexec");
@@ -322,15 +337,6 @@ impl<'a> Scene<'a> {
             (known || found).then(|| format!("{protocol} carries administration in clear text"))
         })
     }
-}
-
-/// TCP ports of administration in clear text.
-pub(super) const CLEARTEXT_ADMIN_PORTS: [(u16, &str); 5] =
-    [(21, "ftp"), (23, "telnet"), (512, "rexec"), (513, "rlogin"), (514, "rsh")];
-
-fn cleartext_admin_port(transport: Transport, port: u16) -> Option<&'static str> {
-    let known = CLEARTEXT_ADMIN_PORTS.iter().find(|(p, _)| *p == port);
-    known.filter(|_| transport == Transport::Tcp).map(|(_, name)| *name)
 }
 
 /// DHCP, DNS, NTP, and what is below IP: every device needs it, but a short capture sees few use it.

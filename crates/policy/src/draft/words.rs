@@ -187,7 +187,7 @@ pub(super) fn readme(
          Read it, fill in owners, decide `proposals.md`, keep it in git.\n\n\
          | file | what it holds |\n|---|---|\n\
          | `schema.cedarschema` | the words policies may use |\n\
-         | `policies/*.cedar` | permits and forbids, each with mode, evidence and reason; `base.cedar` is never lifted |\n\
+         | `policies/*.cedar` | permits, each with mode, evidence and reason; the forbids are those of the pack `base` (`packs` in `estate.toml`) and are never lifted |\n\
          | `estate.toml` | sites, zones, owners, devices, services, recorded conduits |\n\
          | `tests.toml` | what must stay allowed, denied, and within reach |\n\
          | `claims.toml` | standing claims between classes |\n\

@@ -1,6 +1,6 @@
 //! Text as a folder: every fault with file, line, what and why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::cards::{self, CARDS_FILE};
 use crate::fault::position;
-use crate::{Fault, cedar};
+use crate::{Fault, cedar, packs};
 
 pub(super) fn parse(files: &BTreeMap<String, String>) -> Result<Folder, Vec<Fault>> {
     let mut faults = Vec::new();
@@ -43,26 +43,29 @@ pub(super) fn parse(files: &BTreeMap<String, String>) -> Result<Folder, Vec<Faul
         return Err(faults);
     }
 
-    let policy_files: Vec<(&str, &str)> = files
-        .iter()
-        .filter(|(path, _)| path.starts_with("policies/") && path.ends_with(".cedar"))
-        .map(|(path, text)| (path.as_str(), text.as_str()))
-        .collect();
     let mut take =
         |result: Result<(), Vec<Fault>>| faults.extend(result.err().into_iter().flatten());
+    let mut read_estate = Estate::default();
+    take(estate(estate_text).map(|read| read_estate = read));
+    let own = files
+        .iter()
+        .filter(|(path, _)| path.starts_with("policies/") && path.ends_with(".cedar"))
+        .map(|(path, text)| (path.as_str(), text.as_str()));
+    let packs: BTreeSet<&str> = read_estate.packs.iter().map(String::as_str).collect();
+    let of_packs = packs.into_iter().filter_map(packs::pack).flat_map(|pack| pack.files).copied();
+    let policy_files: Vec<(&str, &str)> = of_packs.chain(own).collect();
     take(cedar::validate(&schema, &policy_files));
     let mut policies = Vec::new();
     take(cedar::read_all(&policy_files).map(|read| policies = read));
     let mut folder = Folder {
         schema,
         policies,
-        estate: Estate::default(),
+        estate: read_estate,
         tests: Tests::default(),
         claims: Vec::new(),
         exceptions: Vec::new(),
         cards: Vec::new(),
     };
-    take(estate(estate_text).map(|read| folder.estate = read));
     take(tests(tests_text).map(|read| folder.tests = read));
     take(claims(claims_text).map(|read| folder.claims = read));
     take(exceptions(exceptions_text).map(|read| folder.exceptions = read));
@@ -376,7 +379,6 @@ fn estate(text: &str) -> Result<Estate, Vec<Fault>> {
         })
         .collect();
     let conduits = raw.conduit.into_iter().filter_map(|raw| conduit(&mut file, raw)).collect();
-    let packs = raw.packs.iter().map(|raw| file.filled(raw, "name a pack")).collect();
     let controllers = raw
         .controllers
         .into_iter()
@@ -385,6 +387,12 @@ fn estate(text: &str) -> Result<Estate, Vec<Fault>> {
             (uri, ids.collect())
         })
         .collect();
+    for raw in &raw.packs {
+        if packs::pack(raw.get_ref()).is_none() {
+            file.fault(raw, "unknown pack", packs::unknown(raw.get_ref()));
+        }
+    }
+    let packs = raw.packs.into_iter().map(Spanned::into_inner).collect();
     let maintenance =
         raw.maintenance.iter().filter_map(|raw| maintenance(&mut file, raw)).collect();
     file.finish(Estate {

@@ -28,7 +28,11 @@ pub(super) fn files(
     if !folder.cards.is_empty() {
         files.insert(CARDS_FILE.to_owned(), cards::write(&folder.cards));
     }
-    for policy in folder.policies.iter().filter(|policy| policy.file != CARDS_FILE) {
+    let own = folder
+        .policies
+        .iter()
+        .filter(|p| p.file != CARDS_FILE && !crate::packs::is_pack_file(&p.file));
+    for policy in own {
         let text = files.entry(policy.file.clone()).or_default();
         if !text.is_empty() {
             text.push('\n');

@@ -148,18 +148,17 @@ fn a_scanner_keeps_only_what_its_peers_use() {
 #[test]
 fn cleartext_admin_by_port_protocol_and_finding() {
     let (mut s, _) = cameras(1);
-    for (port, protocol, refused) in [
-        (21, "", true),
-        (23, "", true),
-        (2323, "telnet", true),
-        (80, "http", true),
-        (8080, "", false),
+    for (port, protocol, expect) in [
+        (21, "", Some(ReasonKind::Forbidden)),
+        (23, "", Some(ReasonKind::Forbidden)),
+        (2323, "telnet", Some(ReasonKind::Forbidden)),
+        (80, "http", Some(ReasonKind::CleartextAdmin)),
+        (8080, "", None),
     ] {
         let service = s.service("server", "", &["10.0.2.1"], TCP, port, protocol);
         s.path("cam-1", &service);
         s.finding("cleartext-admin", "server", "http");
-        let expect = if refused { vec![ReasonKind::CleartextAdmin] } else { vec![] };
-        assert_eq!(reasons(&s, "cam-1", &service), expect, "{port} {protocol}");
+        assert_eq!(Vec::from_iter(expect), reasons(&s, "cam-1", &service), "{port} {protocol}");
     }
     let service = s.service("server", "", &["10.0.2.1"], UDP, 23, "");
     s.path("cam-1", &service);
@@ -336,4 +335,27 @@ fn a_refused_service_stops_the_grouping() {
         assert_eq!(draft.folder.estate.conduits.len(), permits);
         assert_eq!(lower(&draft.folder).grants(0).len(), if refused { 3 } else { 4 });
     }
+}
+
+#[test]
+fn resolvers_outside_stay_closed() {
+    let (mut s, _) = cameras(2);
+    for (port, transport, protocol, expect) in [
+        (53, UDP, "dns", true),
+        (53, TCP, "", true),
+        (853, TCP, "", true),
+        (443, TCP, "doh", true),
+        (443, UDP, "quic", false),
+    ] {
+        let name = format!("r{port}-{}-{protocol}.example", transport.word());
+        let service = s.service("", &name, &["203.0.113.53"], transport, port, protocol);
+        for camera in ["cam-1", "cam-2"] {
+            s.path(camera, &service);
+        }
+        let expect = if expect { vec![ReasonKind::Forbidden] } else { vec![] };
+        assert_eq!(reasons(&s, "cam-1", &service), expect, "{port} {protocol}");
+    }
+    let inside = s.service("server", "", &["10.0.2.1"], UDP, 53, "dns");
+    s.path("cam-1", &inside);
+    assert_eq!(reasons(&s, "cam-1", &inside), []);
 }

@@ -62,7 +62,7 @@ fn faults_in_the_estate() {
         ("mode = \"enforce\"", "security_level = 5", "level = 5", "security levels are 0 to 4"),
         ("owner = \"\"", "treatment = { mdns = \"maybe\" }", "= \"maybe\"", "unknown variant"),
         ("owner = \"\"", "treatment = { slp = \"deny\" }", "{ slp", "unknown field"),
-        ("[observed]", "packs = [\"retail\", \"retail\"]\n[observed]", "packs", "duplicate pack"),
+        ("[\"base\"]", "[\"base\", \"base\"]", "packs", "duplicate pack"),
     ] {
         check_fault(&changed(file, from, to), file, at, what);
     }
@@ -118,7 +118,7 @@ fn what_a_zone_declares_is_read_and_written() {
         "mode = \"enforce\"\nshare = 20\nsecurity_level = 3\ntreatment = { mdns = \"within-zone\", goose = \"permit\" }",
     );
     let text = files.get_mut("estate.toml").unwrap();
-    *text = text.replacen("[observed]", "packs = [\"retail\"]\n[observed]", 1);
+    *text = text.replacen("[\"base\"]", "[\"base\", \"retail\"]", 1);
     text.push_str(
         "[[maintenance]]\nsite = \"main\"\ndays = [\"sat\", \"sun\"]\nfrom = 22\nto = 4\n",
     );
@@ -127,7 +127,7 @@ fn what_a_zone_declares_is_read_and_written() {
     assert_eq!((zone.share, zone.security_level), (Some(20), Some(3)));
     assert_eq!(zone.treatment.mdns, Some(Treatment::WithinZone));
     assert_eq!((zone.treatment.goose, zone.treatment.ssdp), (Some(Treatment::Permit), None));
-    assert_eq!(read.estate.packs, ["retail"]);
+    assert_eq!(read.estate.packs, ["base", "retail"]);
     assert!(read.estate.maintenance.first().unwrap().covers(Weekday::Monday, 3));
     let mut again = parsed(&read.files());
     for window in read.estate.maintenance.iter_mut().chain(&mut again.estate.maintenance) {
@@ -174,13 +174,13 @@ fn faults_in_other_files() {
             "not understood",
         ),
         (
-            "policies/base.cedar",
+            "policies/cameras.cedar",
             "@id(\"base.no-owner\") forbid (principal, action, resource);",
             "resource);",
             "duplicate policy id",
         ),
         (
-            "policies/base.cedar",
+            "policies/cameras.cedar",
             "@id(\"x\") permit (principal, action, resource) when { principal.port == 1 };",
             "principal.port",
             "not valid",
@@ -240,7 +240,7 @@ fn an_exception_lifts_no_forbid_and_needs_addresses() {
     assert!(
         matches!(&error, CompileError::ExceptionForbidden { policy, .. } if policy == "base.cleartext-admin")
     );
-    assert!(error.to_string().contains("policies/base.cedar:"), "{error}");
+    assert!(error.to_string().contains("pack:base/cleartext.cedar:"), "{error}");
     let error = ruleset(&excepted("plc-1-slot-3", "svc:files/tcp/445"), 1, None).unwrap_err();
     assert!(matches!(error, CompileError::ExceptionWithoutAddress { .. }), "{error}");
 }

@@ -7,11 +7,13 @@
     reason = "a test fails by panicking"
 )]
 
+mod agree;
 mod drafts;
 mod folders;
 mod laws;
 mod manifests;
 mod modes;
+mod packs;
 mod plans;
 mod proposals;
 mod sample;

@@ -54,7 +54,7 @@ fn the_first_plan_opens_and_the_second_changes_nothing() {
     // What the draft refused to learn is named, and nothing else.
     assert!(first.breaks.iter().all(|flow| !flow.permitted_before));
     let telnet = first.breaks.iter().find(|flow| flow.to == "svc:files/tcp/23").unwrap();
-    assert!(telnet.why.contains("base.cleartext-admin (policies/base.cedar:"), "{telnet:?}");
+    assert!(telnet.why.contains("base.cleartext-admin (pack:base/cleartext.cedar:"), "{telnet:?}");
 
     let enforced = Enforced::after(&first, at(50)).unwrap();
     let again = planned(&files, Some(&enforced));
