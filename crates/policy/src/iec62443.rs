@@ -150,17 +150,17 @@ fn of_conduit(
             rule: conduit.rules.first().cloned(),
         });
     }
-    if let (Some(from), Some(to)) = (level(&conduit.from), level(&conduit.to)) {
-        if to.saturating_sub(from) >= 2 {
-            remarks.push(Remark {
-                kind: Kind::LevelDrop,
-                subject,
-                text: format!(
-                    "SL-T {from} opens paths to SL-T {to}: the conduit must provide SL-T {to} by itself, for example through a gateway"
-                ),
-                rule: conduit.rules.first().cloned(),
-            });
-        }
+    if let (Some(from), Some(to)) = (level(&conduit.from), level(&conduit.to))
+        && to.saturating_sub(from) >= 2
+    {
+        remarks.push(Remark {
+            kind: Kind::LevelDrop,
+            subject,
+            text: format!(
+                "SL-T {from} opens paths to SL-T {to}: the conduit must provide SL-T {to} by itself, for example through a gateway"
+            ),
+            rule: conduit.rules.first().cloned(),
+        });
     }
     remarks
 }

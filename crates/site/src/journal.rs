@@ -213,7 +213,7 @@ mod tests {
         broken(text.clone() + lines[3] + "\n", 5);
         broken(text.clone() + "{}\n", 5);
         // A crash in the middle of a write: the half line goes, the next one follows.
-        std::fs::write(&path, text.clone() + &lines[3][..20]).unwrap();
+        std::fs::write(&path, text.clone() + lines[3].get(..20).unwrap()).unwrap();
         assert_eq!(check(&path).unwrap().torn, 20);
         Journal::open(&path).unwrap().append(at(9), &entry("confirmed")).unwrap();
         assert_eq!(check(&path).unwrap().lines.len(), 5);

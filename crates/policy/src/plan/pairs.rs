@@ -109,6 +109,9 @@ impl std::fmt::Display for Cause {
     }
 }
 
+/// What devices share that are alike on both sides: profile before, profile after, type, zone.
+type Alike<'a> = (Option<u32>, Option<u32>, &'a str, &'a str);
+
 /// What opens and what closes from one side to the other.
 pub(super) fn difference(before: Option<&Side>, after: &Side) -> (Pairs, Pairs) {
     let services = before.map(|before| same_services(&before.folder, &after.folder));
@@ -116,8 +119,7 @@ pub(super) fn difference(before: Option<&Side>, after: &Side) -> (Pairs, Pairs) 
     let was: HashMap<&str, usize> = before.map_or_else(HashMap::new, |side| by_id(&side.folder));
     let mut opened = Gathered::default();
     let mut closed = Gathered::default();
-    // Devices that are alike on both sides: (profile before, profile after, type, zone) → devices.
-    let mut alike: BTreeMap<(Option<u32>, Option<u32>, &str, &str), Vec<usize>> = BTreeMap::new();
+    let mut alike: BTreeMap<Alike<'_>, Vec<usize>> = BTreeMap::new();
     for (i, device) in after.folder.estate.devices.iter().enumerate() {
         let old = was.get(device.id.as_str());
         let old = old.and_then(|i| before?.lowered.profile_of.get(*i).copied());

@@ -317,9 +317,10 @@ proptest! {
         let analysis = reach::analyse(&folder, &lowered);
         let graph = impact::Graph::of(&folder, &lowered);
         let direct = graph.direct();
-        for device in 0..folder.estate.devices.len() {
-            prop_assert_eq!(u64::from(direct[device].services), analysis.direct_services[device]);
-            prop_assert_eq!(u64::from(direct[device].devices), analysis.direct_devices[device]);
+        prop_assert_eq!(direct.len(), folder.estate.devices.len());
+        for (device, direct) in direct.iter().enumerate() {
+            prop_assert_eq!(u64::from(direct.services), analysis.direct_services[device]);
+            prop_assert_eq!(u64::from(direct.devices), analysis.direct_devices[device]);
             let closure = graph.closure(u32::try_from(device).unwrap());
             prop_assert_eq!(closure.devices.len() as u64, analysis.transitive_devices[device]);
             prop_assert_eq!(closure.services.len() as u64, analysis.transitive_services[device]);
@@ -466,7 +467,7 @@ fn claims_are_proved_refuted_or_labelled() {
     let mut solver = Scripted { reach: &[] };
     match prove(&broken, &lower(&broken), claim, Some(&mut solver)).standing {
         Standing::Broken(fault) => {
-            assert!(fault.why.contains("cam-1 reaches svc:till-1/tcp/443"), "{fault}")
+            assert!(fault.why.contains("cam-1 reaches svc:till-1/tcp/443"), "{fault}");
         }
         other => panic!("{other:?}"),
     }

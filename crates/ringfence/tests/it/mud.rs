@@ -168,7 +168,7 @@ fn faults_say_where() {
         &folder.bad(&["check", "bad.json"], 1),
         &["ace[1]/matches/tcp/destination-port", "1 fault(s)"],
     );
-    folder.put("cut.json", &FILE[..200]);
+    folder.put("cut.json", FILE.get(..200).unwrap());
     has(&folder.bad(&["check", "cut.json"], 1), &["cut.json:3:", "not JSON"]);
     has(&folder.bad(&["check", "none.json"], 1), &["none.json cannot be read"]);
     folder.bad(&["check", "m.json", "--signature", "m.json"], 64);
