@@ -142,7 +142,7 @@ fn names_addresses_and_services_that_are_new() {
             "literal",
             true,
             r#"{"ipv4": {"protocol": 17, "destination-ipv4-network": "198.51.100.7"},
-           "udp": {"destination-port": {"operator": "eq", "port": 53}}}"#,
+           "udp": {"destination-port": {"operator": "eq", "port": 123}}}"#,
             "accept",
         ),
         (
@@ -180,10 +180,10 @@ fn names_addresses_and_services_that_are_new() {
     assert_eq!(proposal.already, 4, "the cloud is granted to all four");
     assert_eq!(
         targets(&proposal),
-        ["svc:198.51.100.7/udp/53", "svc:updates.acme.example/tcp/8443"]
+        ["svc:198.51.100.7/udp/123", "svc:updates.acme.example/tcp/8443"]
     );
     let new: Vec<&str> = proposal.services.iter().map(|s| s.id.as_str()).collect();
-    assert_eq!(new, ["svc:updates.acme.example/tcp/8443", "svc:198.51.100.7/udp/53"]);
+    assert_eq!(new, ["svc:updates.acme.example/tcp/8443", "svc:198.51.100.7/udp/123"]);
     let told = proposal.unresolved.join("\n");
     for part in [
         "fr inside: tcp/80 with 10.0.9.9/32 is an address of the site",
