@@ -18,7 +18,7 @@ use std::time::Duration;
 pub use entry::{Entry, Tuple};
 pub use paths::Permitted;
 
-use model::ruleset::Member;
+use model::ruleset::{Member, Ruleset};
 
 use crate::netlink::{Encoder, NetlinkError, Place, Protocol, Socket};
 use crate::{Applied, EnforceError, Fence};
@@ -241,6 +241,27 @@ pub fn quarantine(
     let mut connections = Connections::open(place)?;
     let addresses = members.iter().map(|member| member.ip).collect();
     revoke(&mut connections, &addresses, || fence.revoke(members))
+}
+
+/// Ends the open flows in `place` that `ruleset` does not permit: those of paths that it closed, and
+/// those of devices that `before` had and it has not. Call it when the ruleset is in force; `site`
+/// as in [`crate::Options::site`].
+///
+/// # Errors
+/// Those of netlink. The kernel judges each packet of an open flow again when the generation
+/// changed, so flows that are left are dead, not open.
+pub fn closed(
+    place: &Place,
+    before: Option<&Ruleset>,
+    ruleset: &Ruleset,
+    site: &[(IpAddr, u8)],
+) -> Result<Cut, EnforceError> {
+    let permitted = Permitted::new(ruleset, site);
+    let permitted = match before {
+        Some(before) => permitted.after(before),
+        None => permitted,
+    };
+    Ok(Connections::open(place)?.cut_where(|entry| permitted.denies(entry))?)
 }
 
 const TUPLE_ASKED: u16 = entry::TUPLE_ORIG;

@@ -77,6 +77,11 @@ impl Fence {
         Self { inner: Arc::new(Inner { place, table: table.to_owned(), applying, session }) }
     }
 
+    /// Where it is.
+    pub fn place(&self) -> &Place {
+        &self.inner.place
+    }
+
     /// Puts `ruleset` in force in the place of what is: all of it or nothing, for every packet.
     ///
     /// Where only devices, exceptions or single permits differ from what this process put in

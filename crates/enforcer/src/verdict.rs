@@ -27,6 +27,8 @@ pub use record::{Packet, Seen};
 use crate::EnforceError;
 use crate::netlink::{NetlinkError, Place, Protocol, Socket};
 
+/// NFLOG group that a site's rules log to.
+pub const GROUP: u16 = 77;
 /// Bytes of each packet that are looked at: IPv6 with extension headers and a transport header.
 pub const COPY_BYTES: u32 = 128;
 /// Receive buffer, bytes: some 40,000 records.
@@ -110,6 +112,11 @@ impl Log {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Interfaces by name, for records that were kept.
+    pub fn links(&mut self) -> &mut Links {
+        &mut self.links
     }
 
     /// Records in our group that rules of others sent: their prefix is not ours.

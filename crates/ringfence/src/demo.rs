@@ -2,6 +2,8 @@
 //!
 //! The end-to-end test is this same code (`tests/it`): every number it prints is checked there.
 
+mod kept;
+
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
@@ -42,6 +44,8 @@ pub(crate) struct Proof {
     pub(crate) broken: Vec<String>,
     /// Devices of the lab that the inventory has, of all.
     pub(crate) found: (usize, usize),
+    /// What keeps the fence true, as shown: a line each.
+    pub(crate) kept: Vec<String>,
     /// Seconds in all.
     pub(crate) seconds: f64,
 }
@@ -116,10 +120,12 @@ fn show(args: &Demo, out: &mut dyn Write) -> Result<Proof, Stop> {
 
     let ruleset = policy::compile::ruleset(&learnt.draft.folder, 1, None).into_diagnostic()?;
     step(out, start, &fence_in_words(&learnt, &ruleset))?;
-    let options = lab.options(today());
+    let options =
+        enforcer::Options { log_group: Some(enforcer::verdict::GROUP), ..lab.options(today()) };
     let _isolated = lab.isolate(Method::BridgeFilter)?;
-    let applied = lab.fence().apply(&ruleset, &options).into_diagnostic()?;
-    let verified = lab.fence().verify(&ruleset, &options).into_diagnostic()?.map_err(|wrong| {
+    let fence = lab.fence();
+    let applied = fence.apply(&ruleset, &options).into_diagnostic()?;
+    let verified = fence.verify(&ruleset, &options).into_diagnostic()?.map_err(|wrong| {
         let all: Vec<String> = wrong.iter().map(ToString::to_string).collect();
         miette!("the kernel does not hold what was applied: {}", all.join("; "))
     })?;
@@ -134,12 +140,15 @@ fn show(args: &Demo, out: &mut dyn Write) -> Result<Proof, Stop> {
 
     step(out, start, "The camera is taken over again, behind the fence")?;
     let passes = |p: &Probe| judged(&lab, &ruleset, &options, p).is_ok_and(|j| j);
-    let mut fenced = Sides {
-        attack: attack::take_over(&lab, "camera")?,
-        verdicts: probe::matrix(&lab, &everything)?,
-    };
+    let listener = kept::Listener::start(&lab)?;
+    let attack = attack::take_over(&lab, "camera")?;
+    let denials = listener.end(&ruleset, &learnt.draft.folder)?;
+    let mut fenced = Sides { attack, verdicts: probe::matrix(&lab, &everything)? };
     probe::confirm(&lab, &mut fenced.verdicts, passes)?;
     writeln!(out, "        {}", in_words(&fenced.attack))?;
+    for line in &denials {
+        writeln!(out, "        {line}")?;
+    }
     let disagreements: Vec<String> = fenced
         .verdicts
         .iter()
@@ -154,11 +163,26 @@ fn show(args: &Demo, out: &mut dyn Write) -> Result<Proof, Stop> {
         .iter()
         .map(|(what, (times, why))| format!("{what}: {why} ({times})"))
         .collect();
+
+    step(out, start, "Somebody opens everything by hand: nft insert rule … accept")?;
+    let by_hand = kept::by_hand(&lab, &fence, &ruleset, &options)?;
+    writeln!(out, "        {by_hand}")?;
+    step(out, start, "The camera is cut off, while the recorder reads its stream")?;
+    let (cut, left) = kept::cut_off(&lab, &fence, &ruleset, "camera", ("nvr", 554))?;
+    writeln!(out, "        {cut}")?;
+    if left > 0 {
+        return Err(Stop::Failed(miette!("the camera was cut off, and still: {cut}")));
+    }
     drop(lab);
 
+    let kept = vec![
+        format!("Denials: {}", denials.first().map_or("", String::as_str)),
+        format!("A rule put in by hand: {by_hand}"),
+        format!("The camera cut off: {cut}"),
+    ];
     let seconds = now().duration_since(start).as_secs_f64();
     let rows = compare(&learnt, &flat, &fenced);
-    let proof = Proof { rows, disagreements, broken, found, seconds };
+    let proof = Proof { rows, disagreements, broken, found, kept, seconds };
     conclude(out, &proof, &flat, &fenced)?;
     let page = html::page(&learnt.report, &learnt.draft, Some(&proof)).into_diagnostic()?;
     fs::write(&args.html, page)

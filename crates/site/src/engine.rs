@@ -10,9 +10,8 @@ use enforcer::Options;
 use enforcer::contain::Method;
 use enforcer::drift::{Finding, Guard};
 use enforcer::runner::Runner;
-use model::ruleset::Mode;
+use model::ruleset::Ruleset;
 use model::{Mac, SiteId, Timestamp};
-use serde::Serialize;
 
 use crate::canary::{self, Canary};
 use crate::compile::{Compiled, compile, same};
@@ -23,6 +22,7 @@ use crate::journal::Journal;
 use crate::life::{Action, Control, Durable, Event, Life, Order, Refusal};
 use crate::point::Point;
 use crate::prepare::{self, Survey};
+use crate::record::Recorder;
 use crate::sense::{self, Seen};
 use crate::shell::now;
 use crate::status::Notes;
@@ -43,6 +43,8 @@ pub(crate) struct Engine {
     pub(crate) contain: Option<Method>,
     /// Answers names; told of every ruleset.
     pub(crate) resolver: Option<names::Running>,
+    /// Writes down what the kernel logs; told of every ruleset before it is in force.
+    pub(crate) recorder: Option<Recorder>,
     /// Hears who else changes the kernel's rules.
     pub(crate) guard: Option<Guard>,
     /// The folder that was offered last.
@@ -75,21 +77,6 @@ const FLIGHT: Duration = Duration::from_secs(3);
 /// Steps of one event: more would be a loop.
 const STEPS_MAX: usize = 64;
 
-/// A denial as it was counted.
-#[derive(Serialize)]
-struct Told<'a> {
-    at: Timestamp,
-    verdict: &'static str,
-    generation: u64,
-    from: std::net::IpAddr,
-    to: std::net::IpAddr,
-    device: String,
-    zone: Option<&'a str>,
-    transport: &'static str,
-    port: u16,
-    packets: u64,
-}
-
 impl Engine {
     #[expect(clippy::too_many_arguments, reason = "called once, with what a site is made of")]
     pub(crate) fn new(
@@ -115,6 +102,7 @@ impl Engine {
             utc_offset_min: settings.utc_offset_min,
             contain: None,
             resolver: None,
+            recorder: None,
             guard: None,
             offered: None,
             accepted: None,
@@ -362,15 +350,34 @@ impl Engine {
         if let Ok(survey) = prepare::survey(runner, &self.survey.interface) {
             self.survey = survey;
         }
-        let options = self.options(at, &accepted);
-        let applied = match point.apply(&compiled.ruleset, &options) {
+        let mut options = self.options(at, &accepted);
+        if let Some(recorder) = &self.recorder {
+            recorder.name_by(&compiled.ruleset);
+        }
+        let applied = point.apply(&compiled.ruleset, &options).or_else(|error| {
+            // A kernel that cannot log can still keep the fence.
+            let silent = Options { log_group: None, ..options.clone() };
+            let applied = point.apply(&compiled.ruleset, &silent).map_err(|_| error)?;
+            options = silent;
+            Ok::<_, enforcer::EnforceError>(applied)
+        });
+        let applied = match applied {
             Ok(applied) => applied,
-            Err(error) => return failed(error.to_string()),
+            Err(error) => {
+                if let (Some(recorder), Some(before)) = (&self.recorder, &self.compiled) {
+                    recorder.name_by(&before.ruleset);
+                }
+                return failed(error.to_string());
+            }
         };
-        if let Some(before) = self.compiled.take()
-            && before.ruleset.generation != generation
-        {
-            self.earlier.push(before.ruleset, &std::mem::take(&mut self.hits));
+        if options.log_group.is_none() {
+            let what = "the kernel does not log here: denials are counted, and not told one by one";
+            self.note("verdicts-not-heard", "kernel", what, told);
+        }
+        let before = self.compiled.take().map(|before| before.ruleset);
+        self.cut(before.as_ref(), &compiled.ruleset, &options, point, told);
+        if let Some(before) = before.filter(|before| before.generation != generation) {
+            self.earlier.push(before, &std::mem::take(&mut self.hits));
         }
         if applied.sent >= applied.elements {
             self.meter = Meter::default(); // Built anew: totals begin at 0.
@@ -395,6 +402,31 @@ impl Engine {
             .set_zones(compiled.zones.iter().map(|(zone, mode)| (zone.clone(), *mode)).collect());
         (self.compiled, self.accepted, self.applied) = (Some(compiled), Some(accepted), options);
         Event::Applied { generation }
+    }
+
+    /// Open flows of what is not permitted any more end. The kernel drops their packets anyway; what
+    /// is left of them in its table is a finding, not a hole.
+    fn cut(
+        &mut self,
+        before: Option<&Ruleset>,
+        ruleset: &Ruleset,
+        options: &Options,
+        point: &dyn Point,
+        told: &mut dyn FnMut(&str),
+    ) {
+        let generation = ruleset.generation;
+        match point.cut(before, ruleset, options) {
+            Ok(cut) if !cut.is_verified() => {
+                let left: Vec<String> = cut.left.iter().map(ToString::to_string).collect();
+                self.note("flows-left", "cut", &left.join(", "), told);
+            }
+            Ok(cut) if cut.deleted > 0 => told(&format!(
+                "generation {generation}: {} open flows ended that it does not permit",
+                cut.deleted
+            )),
+            Ok(_) => {}
+            Err(error) => self.note("flows-left", "cut", &error.to_string(), told),
+        }
     }
 
     fn read_back(&mut self, generation: u64, point: &dyn Point) -> Event {
@@ -500,7 +532,7 @@ impl Engine {
         told: &mut dyn FnMut(&str),
     ) {
         let at = now();
-        self.count(at, runner, point, told);
+        self.count(runner, point, told);
         if at >= self.recompile {
             self.moment(at, runner, point, told);
         }
@@ -615,13 +647,7 @@ impl Engine {
         }
     }
 
-    fn count(
-        &mut self,
-        at: Timestamp,
-        runner: &dyn Runner,
-        point: &dyn Point,
-        told: &mut dyn FnMut(&str),
-    ) {
+    fn count(&mut self, runner: &dyn Runner, point: &dyn Point, told: &mut dyn FnMut(&str)) {
         let (Some(compiled), Ok(read)) = (&self.compiled, point.read()) else {
             return;
         };
@@ -636,32 +662,6 @@ impl Engine {
         }
         let samples: BTreeMap<String, Sample> =
             used::samples(&fresh, &compiled.ruleset, &self.recorded, &self.earlier, &self.applied);
-        let lines: Vec<Told<'_>> = fresh
-            .denials
-            .iter()
-            .map(|denial| {
-                let flow = used::flow(denial);
-                let zone = self.recorded.zone(denial.from);
-                let passes = zone.is_some_and(|zone| self.life.mode(zone) == Mode::Shadow);
-                Told {
-                    at,
-                    verdict: if passes { "would-be-denied" } else { "denied" },
-                    generation: compiled.ruleset.generation,
-                    from: denial.from,
-                    to: denial.to,
-                    device: self.recorded.name(denial.from),
-                    zone,
-                    transport: flow.transport.word(),
-                    port: flow.port,
-                    packets: denial.packets,
-                }
-            })
-            .collect();
-        if let Err(error) = self.store.lines("verdicts.jsonl", &lines) {
-            let what = error.to_string();
-            drop(lines);
-            self.note("verdicts-lost", "state", &what, told);
-        }
         let watched = !samples.is_empty();
         // A zone nobody used is watched too: its days count.
         let shadows = self.life.shadow_zones();

@@ -34,6 +34,7 @@ pub mod life;
 pub mod point;
 pub mod prepare;
 pub mod privileges;
+mod record;
 pub mod resolve;
 pub mod sense;
 pub mod shell;

@@ -1,5 +1,6 @@
 //! The enforcement point as the shell sees it.
 
+use enforcer::cut::{self, Cut};
 use enforcer::verify::{Difference, Verified};
 use enforcer::{Applied, EnforceError, Fence, InForce, Options};
 use model::ruleset::Ruleset;
@@ -14,6 +15,14 @@ pub trait Point {
         ruleset: &Ruleset,
         options: &Options,
     ) -> Result<Result<Verified, Vec<Difference>>, EnforceError>;
+    /// Ends open flows that the ruleset in force does not permit, also those of devices that only
+    /// `before` had.
+    fn cut(
+        &self,
+        before: Option<&Ruleset>,
+        ruleset: &Ruleset,
+        options: &Options,
+    ) -> Result<Cut, EnforceError>;
     /// What is in force and what it counted.
     fn read(&self) -> Result<InForce, EnforceError>;
     /// Takes everything away.
@@ -31,6 +40,15 @@ impl Point for Fence {
         options: &Options,
     ) -> Result<Result<Verified, Vec<Difference>>, EnforceError> {
         Self::verify(self, ruleset, options)
+    }
+
+    fn cut(
+        &self,
+        before: Option<&Ruleset>,
+        ruleset: &Ruleset,
+        options: &Options,
+    ) -> Result<Cut, EnforceError> {
+        cut::closed(self.place(), before, ruleset, &options.site)
     }
 
     fn read(&self) -> Result<InForce, EnforceError> {

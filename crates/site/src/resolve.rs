@@ -23,7 +23,7 @@ impl std::fmt::Debug for Names {
 }
 
 /// A fence as the resolver's enforcement point.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Opener(pub Fence);
 
 impl Sink for Opener {

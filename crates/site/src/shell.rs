@@ -29,6 +29,7 @@ use crate::life::Event;
 use crate::point::Point;
 use crate::prepare::{self, PrepareError};
 use crate::privileges::{self, PrivilegeError};
+use crate::record;
 use crate::resolve::{self, Names};
 use crate::sense::{self, Seen, Sense};
 use crate::store::{Store, StoreError};
@@ -48,6 +49,8 @@ pub struct Config {
     pub confirm_within_s: Option<u32>,
     /// Read the folder again when it changes.
     pub watch: bool,
+    /// NFLOG group that the rules log to.
+    pub log_group: u16,
     /// How neighbours are contained; none: as it is.
     pub contain: Option<Method>,
     /// The resolver for names in policy; none: such paths stay closed.
@@ -167,6 +170,8 @@ pub fn run(
     let kernel = point.read()?.generation;
     let mut options = Options::new(&interface, now());
     options.table.clone_from(&config.table);
+    options.log_group = Some(config.log_group);
+    let verdicts = store.file(record::FILE);
     let mut engine = Engine::new(
         store,
         journal,
@@ -188,6 +193,16 @@ pub fn run(
         Ok(resolver) => engine.resolver = resolver,
         Err(error) => engine.note("resolver", "start", &error.to_string(), told),
     }
+    let stop = Arc::new(AtomicBool::new(false));
+    let recording = record::Config {
+        place: Place::here(),
+        group: config.log_group,
+        site: config.sense.site.clone(),
+        file: verdicts,
+    };
+    let recorder = record::start(recording, Arc::clone(&stop), sender.clone());
+    engine.recorder =
+        Some(recorder.map_err(|source| RunError::Io { doing: "listen to verdicts", source })?);
     engine.handle(Event::Started { kernel }, runner, point, told);
     match first {
         Ok(accepted) => {
@@ -195,7 +210,6 @@ pub fn run(
         }
         Err(error) => engine.refused(&error, told),
     }
-    let stop = Arc::new(AtomicBool::new(false));
     signals(sender.clone())?;
     control::listen(&config.state, sender.clone())
         .map_err(|source| RunError::Io { doing: "listen on the control socket", source })?;

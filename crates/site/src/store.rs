@@ -6,7 +6,7 @@
 //! contents/HASH   accepted policy folders, so that one can be enforced again when the folder changed
 //! journal.jsonl   see `journal`
 //! findings.jsonl  what deserved attention, once each
-//! verdicts.jsonl  denials as they were counted
+//! verdicts.jsonl  what the kernel logged, see `record`
 //! control.sock    see `control`
 //! ```
 
@@ -167,23 +167,29 @@ impl Store {
 
     /// Adds lines to a file of lines.
     pub fn lines<T: Serialize>(&self, name: &str, lines: &[T]) -> Result<(), StoreError> {
-        if lines.is_empty() {
-            return Ok(());
-        }
-        let path = self.file(name);
-        let io = |source| StoreError::Io { doing: "write", path: path.clone(), source };
-        if fs::metadata(&path).is_ok_and(|file| file.len() > LINES_BYTES_MAX) {
-            fs::rename(&path, self.file(&format!("{name}.old"))).map_err(io)?;
-        }
-        let mut text = Vec::new();
-        for line in lines {
-            serde_json::to_writer(&mut text, line).map_err(|e| io(io::Error::other(e)))?;
-            text.push(b'\n');
-        }
-        let mut file =
-            OpenOptions::new().append(true).create(true).mode(0o600).open(&path).map_err(io)?;
-        file.write_all(&text).map_err(io)
+        append(&self.file(name), lines)
     }
+}
+
+/// Adds lines to a file of lines; one that has grown large is put aside as `FILE.old` before.
+pub(crate) fn append<T: Serialize>(path: &Path, lines: &[T]) -> Result<(), StoreError> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let io = |source| StoreError::Io { doing: "write", path: path.to_owned(), source };
+    if fs::metadata(path).is_ok_and(|file| file.len() > LINES_BYTES_MAX) {
+        let mut old = path.as_os_str().to_owned();
+        old.push(".old");
+        fs::rename(path, old).map_err(io)?;
+    }
+    let mut text = Vec::new();
+    for line in lines {
+        serde_json::to_writer(&mut text, line).map_err(|e| io(io::Error::other(e)))?;
+        text.push(b'\n');
+    }
+    let mut file =
+        OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(io)?;
+    file.write_all(&text).map_err(io)
 }
 
 fn owned() -> OpenOptions {

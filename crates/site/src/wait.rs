@@ -23,6 +23,6 @@ fn instant() -> Instant {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the bounded step of a wait with a deadline")]
-fn pause(step: Duration) {
+pub(crate) fn pause(step: Duration) {
     std::thread::sleep(step);
 }

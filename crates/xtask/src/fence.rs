@@ -1,7 +1,7 @@
 //! `bench enforcer`: the fence at full size, beside `nft -f` on the same ruleset in the same run.
 //!
-//! The measuring is done by the lab's example `fence_figures`, a program without anything else in
-//! it, so that its memory is the enforcer's; here its figures get their bars.
+//! The measuring is done by two examples of the lab, programs without anything else in them, so that
+//! their memory is the enforcer's; here their figures get their bars.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -11,7 +11,8 @@ use crate::{Options, Stop};
 
 /// Measures and prints.
 pub(crate) fn run(options: &Options) -> Result<bool, Stop> {
-    let measured = measure()?;
+    let mut measured = measure("fence_figures")?;
+    measured.extend(measure("watch_figures")?);
     let known = |name: &str| measured.get(name).copied();
     let get = |name: &str| {
         known(name).ok_or_else(|| Stop(format!("the figure `{name}` was not measured")))
@@ -68,17 +69,25 @@ pub(crate) fn run(options: &Options) -> Result<bool, Stop> {
                 .bar(Bar::AtLeast(10_000.0)),
             figure("elements and open flows gone within", get("quarantine_s")?, "s")
                 .bar(Bar::AtMost(1.0)),
+            figure("last packet of a revoked device's open flow, median", get("cut_p50_ms")?, "ms"),
+            figure("last packet of a revoked device's open flow, worst", get("cut_max_ms")?, "ms")
+                .bar(Bar::AtMost(100.0)),
+            figure("outside change noticed, undone, read back, median", get("drift_p50_ms")?, "ms"),
+            figure("outside change noticed, undone, read back, worst", get("drift_max_ms")?, "ms")
+                .bar(Bar::AtMost(1_000.0)),
+            figure("verdicts read", get("log_records_per_s")?, "record/s"),
+            figure("verdicts lost and told, of 300,000", get("log_lost")?, "record"),
         ],
         options,
     )
 }
 
-fn measure() -> Result<BTreeMap<String, f64>, Stop> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["run", "--quiet", "--release", "-p", "lab", "--example", "fence_figures"]);
-    command.current_dir(crate::root()).stderr(Stdio::inherit());
-    let output = command.output().map_err(|e| Stop(format!("cannot run cargo: {e}")))?;
+/// Runs an example of the lab, which `./x` builds before it calls this.
+fn measure(example: &str) -> Result<BTreeMap<String, f64>, Stop> {
+    let binary = crate::release(&format!("examples/{example}"))?;
+    let mut command = Command::new(binary);
+    let output = command.stderr(Stdio::inherit()).output();
+    let output = output.map_err(|e| Stop(format!("cannot run {example}: {e}")))?;
     if !output.status.success() {
         return Err(Stop(
             "the measurement failed; it needs root, or user namespaces, and nft for its peer"

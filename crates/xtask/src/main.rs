@@ -127,13 +127,18 @@ fn captures() -> PathBuf {
 
 /// The release binary, which `./x` builds before it calls this.
 fn ringfence() -> Result<PathBuf, Stop> {
+    release("ringfence")
+}
+
+/// What `./x` builds before it calls this.
+fn release(name: &str) -> Result<PathBuf, Stop> {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let binary = target.join("release/ringfence");
+    let binary = target.join("release").join(name);
     if binary.is_file() {
         Ok(binary)
     } else {
-        let hint = "run this through `./x`, or `cargo build --release -p ringfence` first";
+        let hint = "run this through `./x`, which builds it first";
         Err(Stop(format!("{} is not there: {hint}", binary.display())))
     }
 }

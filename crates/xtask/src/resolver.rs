@@ -10,12 +10,13 @@ use std::thread;
 use std::time::Duration;
 
 use enforcer::netlink::Place;
-use enforcer::{Fence, NameGrant, Options};
+use enforcer::{Fence, Options};
 use lab::uplink::{self, BOX, DEVICES, DNSMASQ, Uplink};
 use model::observation::Transport;
 use model::ruleset::{Class, ClassId, Member, Mode, NamePermit, Ruleset, Terms};
 use model::{DeviceId, Timestamp};
 use names::{Config, Grant, Policy, Running, Settings, Sink};
+use site::resolve::Opener;
 
 use crate::figures::{Bar, Figure, print};
 use crate::{Options as Show, Stop};
@@ -29,26 +30,6 @@ const CLIENTS: usize = 4;
 /// A first packet that is dropped is sent again after a second.
 const LOST: Duration = Duration::from_millis(950);
 const PORT: u16 = 8080;
-
-/// The fence, told before the answer leaves.
-#[derive(Clone, Debug)]
-struct Kernel(Fence);
-
-impl Sink for Kernel {
-    fn put_in_force(&mut self, grant: &Grant) -> Result<(), String> {
-        let grants: Vec<NameGrant<'_>> = grant
-            .openings
-            .iter()
-            .map(|opening| NameGrant {
-                permit: &opening.permit,
-                name: &grant.name,
-                ip: opening.address,
-                timeout_s: opening.timeout_s,
-            })
-            .collect();
-        self.0.name_answer(&grants).map(drop).map_err(|e| e.to_string())
-    }
-}
 
 /// The fence, told while the answer is on its way.
 struct Later(mpsc::Sender<Grant>);
@@ -69,7 +50,7 @@ pub(crate) fn run(show: &Show) -> Result<bool, Stop> {
         Options { input: false, ..Options::new("lan0", Timestamp::from_secs(1_700_000_000, 0)) };
     let fence = Fence::new(Place::netns(&up.site().path()), "ringfence");
     fence.apply(&ruleset, &options).map_err(|e| stop("apply the fence", &e))?;
-    let kernel = Kernel(fence.clone());
+    let kernel = Opener(fence.clone());
 
     let (begin, rest) = names.split_at(PEER.min(names.len()));
     let (sender, grants) = mpsc::channel();

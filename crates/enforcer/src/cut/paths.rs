@@ -1,7 +1,7 @@
 //! Which open flows a ruleset still permits: for cutting those of a path that was closed.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use model::observation::Transport;
@@ -14,6 +14,8 @@ use crate::plan::ends;
 #[derive(Debug)]
 pub struct Permitted {
     members: HashMap<IpAddr, ClassId>,
+    /// Addresses of devices that are no members any more.
+    gone: HashSet<IpAddr>,
     /// By family and prefix length, longest first; `None` for networks of the site and groups,
     /// whose addresses are nobody's.
     prefixes: BTreeMap<(bool, Reverse<u8>), HashMap<IpAddr, Option<ClassId>>>,
@@ -32,6 +34,7 @@ impl Permitted {
     pub fn new(ruleset: &Ruleset, site: &[(IpAddr, u8)]) -> Self {
         let mut out = Self {
             members: ruleset.members.iter().map(|m| (m.ip, m.class)).collect(),
+            gone: HashSet::new(),
             prefixes: BTreeMap::new(),
             permits: HashMap::new(),
             names: HashMap::new(),
@@ -63,12 +66,20 @@ impl Permitted {
         out
     }
 
+    /// Flows of devices that `before` had are denied too, whether they are members still or not.
+    #[must_use]
+    pub fn after(mut self, before: &Ruleset) -> Self {
+        let members = before.members.iter().map(|member| member.ip);
+        self.gone = members.filter(|ip| !self.members.contains_key(ip)).collect();
+        self
+    }
+
     /// The flow is a device's, and nothing in the ruleset lets it pass.
     pub fn denies(&self, entry: &Entry) -> bool {
         let flow = &entry.asked;
         // Where the destination was translated, the device is who answers.
         let ends = [flow.from, flow.to, entry.answered.from];
-        ends.iter().any(|ip| self.members.contains_key(ip))
+        ends.iter().any(|ip| self.members.contains_key(ip) || self.gone.contains(ip))
             && !self.passes(flow)
             && !self.passes(&Tuple { to: entry.answered.from, ..*flow })
     }
@@ -200,5 +211,19 @@ mod tests {
         plain("192.0.2.1", "10.0.0.1", 6, 22, true);
         check("192.0.2.1", "198.51.100.1", 6, 80, "10.0.0.1", false);
         check("192.0.2.1", "198.51.100.1", 6, 22, "10.0.0.1", true);
+        // A device that is a member no more: its flows are nobody's to a stranger, and cut after.
+        let mut fewer = ruleset();
+        fewer.members.retain(|member| member.ip != IpAddr::from([10, 0, 0, 3]));
+        let of = |from: [u8; 4]| {
+            let (from, to) = (IpAddr::from(from), IpAddr::from([192, 0, 2, 1]));
+            let (from_port, to_port) = (Some(40_000), Some(443));
+            let asked = Tuple { from, to, protocol: 6, from_port, to_port };
+            let bytes = listed(2, &asked, &Tuple { from: to, to: from, ..asked });
+            Entry::read(&Messages::new(&bytes).next().unwrap()).unwrap()
+        };
+        let alone = Permitted::new(&fewer, &site);
+        assert!(!alone.denies(&of([10, 0, 0, 3])));
+        let after = alone.after(&ruleset());
+        assert!(after.denies(&of([10, 0, 0, 3])) && !after.denies(&of([10, 0, 0, 1])));
     }
 }

@@ -52,7 +52,7 @@ $("figures").append(...figures.map(([n, what]) => el("div", { class: "figure" },
 if (data.proof) {
   const p = data.proof;
   const sound = p.disagreements.length === 0 && p.broken.length === 0;
-  $("figures").after(el("section", { id: "proof" }, el("h2", {}, "Proof: the flat network and the fence"), el("p", { class: "hint" }, sound ? "Every probe met the fate the policy gives it, and everything the warehouse needs went on working." : [...p.disagreements, ...p.broken].join("; ")), el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, ...["Judged at the victims", "Flat", "Fenced"].map((h) => el("th", { scope: "col" }, h)))), el("tbody", {}, ...p.rows.map((r) => el("tr", {}, el("td", {}, r.what), el("td", {}, r.flat), el("td", {}, r.fenced))))))));
+  $("figures").after(el("section", { id: "proof" }, el("h2", {}, "Proof: the flat network and the fence"), el("p", { class: "hint" }, sound ? "Every probe met the fate the policy gives it, and everything the warehouse needs went on working." : [...p.disagreements, ...p.broken].join("; ")), el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, ...["Judged at the victims", "Flat", "Fenced"].map((h) => el("th", { scope: "col" }, h)))), el("tbody", {}, ...p.rows.map((r) => el("tr", {}, el("td", {}, r.what), el("td", {}, r.flat), el("td", {}, r.fenced)))))), el("ul", {}, ...p.kept.map((k) => el("li", {}, k)))));
 }
 
 // ── inventory ──

@@ -32,7 +32,7 @@ pub(crate) struct Observe {
     #[arg(long)]
     pub(crate) live: bool,
     /// NFLOG group that the fence's rules log to.
-    #[arg(long, value_name = "NUMBER", default_value_t = GROUP, conflicts_with_all = ["file", "state"])]
+    #[arg(long, value_name = "NUMBER", default_value_t = enforcer::verdict::GROUP, conflicts_with_all = ["file", "state"])]
     pub(crate) group: u16,
     /// Goes on when the end is reached, and prints each verdict as it comes; Ctrl-C ends it.
     #[arg(short, long)]
@@ -83,9 +83,6 @@ pub(crate) struct Observe {
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
 }
-
-/// NFLOG group of the fence's rules, as the site sets it up.
-pub(crate) const GROUP: u16 = 77;
 
 /// A verdict in the words of the documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -128,6 +128,9 @@ pub(crate) struct Run {
     /// Read the folder again when it changes (else: on SIGHUP and `ringfence site reload`).
     #[arg(long)]
     pub(crate) watch: bool,
+    /// NFLOG group that the rules log to; the site reads it and writes `verdicts.jsonl`.
+    #[arg(long, value_name = "NUMBER", default_value_t = enforcer::verdict::GROUP)]
+    pub(crate) log_group: u16,
     /// How neighbours on one subnet are kept apart.
     #[arg(long, value_enum, default_value_t = Method::BridgeFilter)]
     pub(crate) method: Method,

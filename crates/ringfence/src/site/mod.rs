@@ -88,6 +88,7 @@ fn start(run: &Run) -> Result<u8> {
         all_shadow: run.shadow,
         confirm_within_s: seconds(run.confirm_within),
         watch: run.watch,
+        log_group: run.log_group,
         contain: method(run.method),
         sense,
     };

@@ -19,6 +19,10 @@ fn netns_the_demo_learns_fences_and_proves() {
     assert_eq!(row("hosts the camera's scan finds"), "12 0", "{}", ran.out);
     assert!(ran.out.contains("Kernel and policy agree on all"), "{}", ran.out);
     assert!(ran.out.contains("Everything the warehouse needs still works."), "{}", ran.out);
+    assert!(ran.out.contains("probes to and from it 0 pass"), "{}", ran.out);
+    let hand = ["the kernel refuses: the table has an owner", "put back"];
+    assert!(hand.iter().any(|what| ran.out.contains(what)), "{}", ran.out);
+    assert!(ran.out.contains("denials, none was lost"), "{}", ran.out);
     let page = std::fs::read_to_string(here.join("demo.html")).unwrap();
     assert!(page.contains("attacks that succeed"));
 }

@@ -150,7 +150,11 @@ fn check_and_show() {
     let text = folder.good(&["show", "m.json", "--fetched", "2026-01-01T00:00:00Z"]);
     has(
         &text,
-        &["firmware 2.4.1", "accept tcp/443 with cloud.lamp.example", "fetch again, due since 2026-01-02T00:00:00"],
+        &[
+            "firmware 2.4.1",
+            "accept tcp/443 with cloud.lamp.example",
+            "fetch again, due since 2026-01-02T00:00:00",
+        ],
     );
     let json = folder.good(&["show", "-o", "json", "m.json"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();

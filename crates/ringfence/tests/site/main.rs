@@ -7,4 +7,5 @@
 )]
 
 mod folder;
+mod names;
 mod netns;

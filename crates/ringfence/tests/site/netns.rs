@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use enforcer::cut::Connections;
+use enforcer::netlink::Place;
 use lab::probe::{self, Outcome, Probe};
 use lab::{Lab, Netns, Process};
 use model::ruleset::Mode;
@@ -88,6 +90,24 @@ impl Site {
         assert_eq!(outcome.passed(), passes, "{from} → {to}:{port} {outcome:?}\n{log}");
     }
 
+    /// Waits until `ringfence observe` finds a verdict in the site's log.
+    #[track_caller]
+    fn observed(&self, filters: &str) -> serde_json::Value {
+        let mut last = None;
+        let end = lab::wait::now() + Duration::from_secs(100);
+        let came = lab::wait::until(end, || {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
+            command.args(["observe", "-o", "jsonl", "--state"]).arg(&self.state);
+            let output = command.args(filters.split_whitespace()).output().unwrap();
+            let found = output.status.success().then(|| output.stdout.clone());
+            last = Some(output);
+            found.is_some_and(|text| !text.is_empty())
+        });
+        assert!(came.unwrap(), "{filters}: {last:?}");
+        let text = String::from_utf8(last.unwrap().stdout).unwrap();
+        serde_json::from_str(text.lines().next().unwrap()).unwrap()
+    }
+
     fn journal(&self) -> Vec<String> {
         let checked = site::journal::check(&self.state.join("journal.jsonl")).unwrap();
         checked.lines.into_iter().map(|line| line.entry.event).collect()
@@ -129,6 +149,10 @@ fn netns_a_site_enforces_refuses_faults_and_outlives_its_process() {
         site.check("camera", "nvr", 5000, false);
     };
     fenced(&site);
+    let denied = site.observed("--verdict denied --from camera --to plc --to-port 502");
+    assert_eq!(denied["site"], "site");
+    assert_eq!(denied["generation"], site.status().generation);
+    assert!(denied["why"]["differs"].is_string(), "{denied}");
     let first = site.status();
     assert_eq!(state(&first, "containment"), Some(Control::Verified), "{first:#?}");
     assert_eq!(first.in_kernel, Some(first.generation));
@@ -198,6 +222,17 @@ fn netns_a_change_goes_back_unless_confirmed_and_break_glass_ends_in_the_kernel(
     site.start(&[]);
     let before = site.status().generation;
     site.check("hmi", "plc", 502, true);
+    let open = site.lab.device("hmi").unwrap().netns.enter(|| {
+        let plc = site.lab.device("plc").unwrap().ip;
+        std::net::TcpStream::connect((plc, 502)).unwrap()
+    });
+    let open = open.unwrap();
+    let port = open.local_addr().unwrap().port();
+    let kept = || {
+        let mut table = Connections::open(&Place::netns(&site.lab.gateway().path())).unwrap();
+        !table.list(|flow| flow.asked.from_port == Some(port)).unwrap().is_empty()
+    };
+    assert!(kept(), "the open flow is not in the connection table");
     let closed = || {
         let text = "[break_glass]\nmax_s = 3600\n";
         folder::write(&site.folder, &[], Some(("hmi", "plc")), text, &[]);
@@ -207,6 +242,7 @@ fn netns_a_change_goes_back_unless_confirmed_and_break_glass_ends_in_the_kernel(
     assert_eq!(answer.refused, None, "{:?}", answer.faults);
     let pending = answer.status.unwrap();
     assert!(pending.pending.is_some() && pending.generation > before);
+    assert!(!kept(), "the open flow of a closed path was not cut");
     site.check("hmi", "plc", 502, false);
     let back = site.wait("the change goes back", |s| s.pending.is_none());
     assert!(back.generation > pending.generation);
@@ -266,13 +302,7 @@ fn netns_a_shadow_proves_itself_is_promoted_and_steps_back() {
     site.check("till", "plc", 502, false);
     let counted = site.wait("the would-be denial", |s| find(s, "camera").would_deny > 0);
     assert_eq!(find(&counted, "camera").mode, Mode::Shadow);
-    let verdicts = fs::read_to_string(site.state.join("verdicts.jsonl")).unwrap();
-    assert!(
-        verdicts.lines().any(|line| line.contains("would-be-denied")
-            && line.contains("\"camera\"")
-            && line.contains("\"port\":502")),
-        "{verdicts}"
-    );
+    site.observed("--verdict would-deny --from camera --to plc --to-port 502");
 
     // The gate of a zone that opened nothing is closed, and says why.
     let promote = |role: &str| Request::Promote { zone: zone(role) };
