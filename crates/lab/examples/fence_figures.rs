@@ -164,6 +164,7 @@ fn packets(devices: usize) -> Done {
     let mut fences = Vec::new();
     for size in [0, few, devices] {
         let road = Road::new()?;
+        road.answers()?;
         if size > 0 {
             let fence = road.fence();
             fence.apply(&proof::ruleset(2, size), &proof::options())?;

@@ -157,7 +157,7 @@ fn undone(
 /// Every packet logged, as fast as one sender sends: what is read, and what is missing.
 fn log() -> Done {
     let road = Road::new()?;
-    let rules = "table inet all {\n chain f {\n type filter hook forward priority -10\n \
+    let rules = "table inet flood {\n chain f {\n type filter hook forward priority -10\n \
                  log prefix \"rf:d:1:1:0\" group 12\n }\n}\n";
     let made = road.gateway.run(&["nft", "-f", "-"], rules)?;
     if made.code != 0 {

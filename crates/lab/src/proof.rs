@@ -90,6 +90,25 @@ impl Road {
         Ok(road)
     }
 
+    /// Lets answers of the victim come as far as the sender's link: their flows are established then,
+    /// though no device of the sender hears them.
+    pub fn answers(&self) -> Result<(), LabError> {
+        let mut back = format!("neigh replace 10.90.0.2 lladdr {SENDER_MAC} dev dev0 nud permanent\n");
+        // All but 10.90.0.0/24, where the sender itself is.
+        for bits in 0..8 {
+            let (third, length) = (1 << bits, 24 - bits);
+            back += &format!("route replace 10.90.{third}.0/{length} via 10.90.0.2\n");
+        }
+        ip(&self.gateway, &back)?;
+        ip(
+            &self.victim,
+            &format!(
+                "neigh replace 10.91.0.1 lladdr {OUTER_MAC} dev eth0 nud permanent\n\
+                 route replace default via 10.91.0.1\n"
+            ),
+        )
+    }
+
     /// The gateway's enforcement point.
     pub fn fence(&self) -> Fence {
         Fence::new(Place::netns(&self.gateway.path()), "ringfence")

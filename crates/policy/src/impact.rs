@@ -205,12 +205,10 @@ impl Graph {
     /// own services.
     pub fn closure(&self, device: u32) -> Closure {
         let mut closure = Closure { devices: Vec::new(), services: Vec::new() };
-        let mut met = vec![false; self.profile_of.len()];
-        let mut opened = vec![false; self.hosts.len()];
-        let mut followed = vec![false; self.starts.len()];
-        if let Some(met) = met.get_mut(index(device)) {
-            *met = true;
-        }
+        let mut met = Bits::new(self.profile_of.len());
+        let mut opened = Bits::new(self.hosts.len());
+        let mut followed = Bits::new(self.starts.len());
+        met.is_first(device);
         let mut now = vec![device];
         let mut hops = 0u32;
         while !now.is_empty() {
@@ -220,29 +218,24 @@ impl Graph {
                 let Some(profile) = self.profile_of.get(index(from)).copied() else {
                     continue;
                 };
-                match followed.get_mut(index(profile)) {
-                    Some(done) if !*done => *done = true,
-                    _ => continue,
+                if !followed.is_first(profile) {
+                    continue;
                 }
-                for at in self.range(profile) {
-                    let Some(service) = self.services.get(at).copied() else {
+                let edges = self.range(profile);
+                let services = self.services.get(edges.clone()).unwrap_or_default();
+                let policies = self.policies.get(edges).unwrap_or_default();
+                for (service, policy) in services.iter().copied().zip(policies.iter().copied()) {
+                    // Most edges lead to what is known: one bit says so, without asking for the host.
+                    if !opened.is_first(service) {
                         continue;
-                    };
+                    }
                     let host = self.host(service);
                     if host == Some(device) {
                         continue;
                     }
-                    if let Some(opened) = opened.get_mut(index(service)).filter(|done| !**done) {
-                        *opened = true;
-                        closure.services.push(service);
-                    }
-                    let Some(host) = host else {
-                        continue;
-                    };
-                    if let Some(met) = met.get_mut(index(host)).filter(|met| !**met) {
-                        *met = true;
+                    closure.services.push(service);
+                    if let Some(host) = host.filter(|host| met.is_first(*host)) {
                         next.push(host);
-                        let policy = self.policies.get(at).copied().unwrap_or(NONE);
                         closure.devices.push(Hop { device: host, hops, from, service, policy });
                     }
                 }
@@ -250,6 +243,26 @@ impl Graph {
             now = next;
         }
         closure
+    }
+}
+
+/// A bit for each of many numbers: few enough bytes to stay in the processor's cache.
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn new(count: usize) -> Self {
+        Self(vec![0; count.div_ceil(64)])
+    }
+
+    /// Sets the bit; `true` when it was not set. Numbers that do not exist were always set.
+    fn is_first(&mut self, number: u32) -> bool {
+        let Some(word) = self.0.get_mut(index(number / 64)) else {
+            return false;
+        };
+        let bit = 1u64 << (number % 64);
+        let is_first = *word & bit == 0;
+        *word |= bit;
+        is_first
     }
 }
 
