@@ -1,7 +1,7 @@
 //! `bench sensor`: the full inventory on one core, beside the tools people know, in one run.
 //!
 //! Processor time (user and system) is compared, not wall time, so that other work on the machine
-//! counts less; the best of three runs is taken of each program.
+//! counts less; the median run of five is taken of each program.
 
 #![expect(unsafe_code, reason = "wait4 is the only call that tells what one finished child used")]
 
@@ -17,7 +17,7 @@ use crate::{Options, Stop, replay};
 const FILE_BYTES: u64 = 500_000_000;
 const IDLE_FEW: u32 = 10_000;
 const IDLE_MANY: u32 = 110_000;
-const RUNS: usize = 3;
+const RUNS: usize = 5;
 
 /// Measures and prints.
 pub(crate) fn run(captures: &Path, options: &Options) -> Result<bool, Stop> {
@@ -41,16 +41,17 @@ pub(crate) fn run(captures: &Path, options: &Options) -> Result<bool, Stop> {
         command
     };
     // Side by side, in turns: what disturbs one disturbs the other.
-    let (mut own, mut ndpi, mut p0f) = (None, None, None);
+    let (mut own, mut ndpi, mut p0f) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..RUNS {
-        best(&mut own, measure(inspect(&file), Some(&report))?);
+        own.extend(measure(inspect(&file), Some(&report))?);
         if exists("ndpiReader") {
-            best(&mut ndpi, measure(peer("ndpiReader", &["-q", "-i"]), None)?);
+            ndpi.extend(measure(peer("ndpiReader", &["-q", "-i"]), None)?);
         }
         if exists("p0f") {
-            best(&mut p0f, measure(peer("p0f", &["-r"]), None)?);
+            p0f.extend(measure(peer("p0f", &["-r"]), None)?);
         }
     }
+    let [own, ndpi, p0f] = [own, ndpi, p0f].map(median);
     let own = own.ok_or_else(|| Stop("`ringfence inspect` failed on the file".to_owned()))?;
     let idle = |file: &Path| -> Result<f64, Stop> {
         let used = measure(inspect(file), Some(&folder.join("idle.json")))?;
@@ -97,12 +98,10 @@ struct Used {
     peak_bytes: f64,
 }
 
-fn best(so_far: &mut Option<Used>, used: Option<Used>) {
-    if let Some(used) = used
-        && so_far.is_none_or(|s| used.cpu_secs < s.cpu_secs)
-    {
-        *so_far = Some(used);
-    }
+/// The run in the middle by processor time; none where the program failed each time.
+fn median(mut runs: Vec<Used>) -> Option<Used> {
+    runs.sort_by(|a, b| a.cpu_secs.total_cmp(&b.cpu_secs));
+    runs.get(runs.len() / 2).copied()
 }
 
 /// Runs a program to its end; `None` when it fails.
