@@ -20,6 +20,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("model", 0),
     ("dissect", 0),
     ("inventory", 1),
+    ("journal", 1),
     ("pki", 1),
     ("policy", 1),
     ("crypto", 3),
