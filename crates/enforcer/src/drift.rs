@@ -26,7 +26,7 @@ pub use foreign::{Bypass, Does, Foreign, scan};
 pub use settings::{Changed, Expected};
 
 use crate::EnforceError;
-use crate::netlink::{NetlinkError, Place, Protocol, Socket};
+use crate::netlink::{Message, NetlinkError, Place, Protocol, Socket};
 use event::Event;
 
 /// `NFNLGRP_NFTABLES`.
@@ -40,6 +40,12 @@ const BUFFER_BYTES: usize = 8 << 20;
 const CHANGES_MAX: usize = 32;
 /// Datagrams read in one go, so that a flood of changes cannot keep the guard from acting.
 const DATAGRAMS_MAX: usize = 4_096;
+
+/// Reads a message as each listener here would.
+pub(crate) fn read_any(message: &Message<'_>) {
+    let _ = event::read(message);
+    let _ = foreign::read_any(message);
+}
 
 /// A transaction of somebody else.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

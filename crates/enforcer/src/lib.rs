@@ -34,6 +34,7 @@ pub mod cut;
 pub mod drift;
 mod error;
 mod fence;
+pub mod fuzzing;
 mod judge;
 pub mod netlink;
 mod nft;

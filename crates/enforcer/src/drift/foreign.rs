@@ -178,6 +178,12 @@ fn object<'a>(message: &Message<'a>, code: u8) -> Option<(u8, String, Attributes
     Some((family, attributes.text(1)?, attributes))
 }
 
+/// What a message says of a rule, whoever made it.
+pub(super) fn read_any(message: &Message<'_>) -> Option<BTreeSet<Does>> {
+    let (_, _, attributes) = object(message, message.code())?;
+    Some(deeds(attributes.nested(4)))
+}
+
 /// What the expressions of a rule do. Numbers: linux/netfilter/nf_tables.h.
 fn deeds(expressions: Attributes<'_>) -> BTreeSet<Does> {
     expressions.filter_map(|item| deed(item.nested())).collect()
