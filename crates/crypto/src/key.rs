@@ -19,6 +19,11 @@ pub enum KeyError {
     /// It is of a kind that is not supported.
     #[error("its key is not RSA of 2,048 to 8,192 bits, P-256, P-384 or Ed25519, or it is damaged")]
     Unsupported,
+    /// It signs no notes.
+    #[error(
+        "its key is {0:?}, and notes are signed with Ed25519; `openssl genpkey -algorithm ed25519` makes one"
+    )]
+    NotEd25519(KeyKind),
 }
 
 /// A private key.
@@ -151,6 +156,38 @@ impl Signer for PrivateKey {
             }
             Kind::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
         }
+    }
+}
+
+/// A private key that signs checkpoints, cosignatures and other notes.
+pub struct NoteKey(Ed25519KeyPair);
+
+impl TryFrom<PrivateKey> for NoteKey {
+    type Error = KeyError;
+
+    fn try_from(key: PrivateKey) -> Result<Self, KeyError> {
+        match key.0 {
+            Kind::Ed25519(pair) => Ok(Self(pair)),
+            _ => Err(KeyError::NotEd25519(key.public().kind)),
+        }
+    }
+}
+
+impl journal::Signer for NoteKey {
+    fn public_key(&self) -> [u8; 32] {
+        // An Ed25519 key has no other length (RFC 8032 §5.1.5).
+        self.0.public_key().as_ref().try_into().unwrap_or_default()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], String> {
+        let signature = self.0.sign(message);
+        signature.as_ref().try_into().map_err(|_| "the provider could not sign".to_owned())
+    }
+}
+
+impl std::fmt::Debug for NoteKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NoteKey")
     }
 }
 

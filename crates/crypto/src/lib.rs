@@ -1,4 +1,4 @@
-//! The one provider of cryptography (docs/adr/0016): aws-lc-rs, behind the traits of [`pki`].
+//! The one provider of cryptography (docs/adr/0016): aws-lc-rs, behind the traits of [`pki`] and [`journal`].
 //!
 //! No other crate names it. What is chosen here is chosen for signatures, certificates and, later, TLS.
 
@@ -8,7 +8,7 @@ use aws_lc_rs::signature::{self as sig, UnparsedPublicKey, VerificationAlgorithm
 use aws_lc_rs::{constant_time, digest};
 use pki::{Algorithm, Digest, Key, KeyKind, Verifier};
 
-pub use key::{KeyError, PrivateKey};
+pub use key::{KeyError, NoteKey, PrivateKey};
 
 /// Computes digests and checks signatures.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,6 +48,12 @@ impl Verifier for Provider {
             _ => return false,
         };
         UnparsedPublicKey::new(algorithm, &key.bytes).verify(message, signature).is_ok()
+    }
+}
+
+impl journal::Verifier for Provider {
+    fn verify(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+        UnparsedPublicKey::new(&sig::ED25519, key).verify(message, signature).is_ok()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Signatures of MUD files from end to end: own and foreign ones, good and spoilt.
+//! Signatures from end to end: of MUD files, own and foreign ones, and of notes; good and spoilt.
 
 #![expect(
     clippy::unwrap_used,
@@ -9,5 +9,6 @@
 )]
 
 mod maker;
+mod notes;
 mod openssl;
 mod tampering;
