@@ -91,6 +91,10 @@ pub struct Counts {
     pub hits: u64,
     /// Questions sent to upstreams, repetitions included.
     pub asked: u64,
+    /// Answers of upstreams: that a name is there, or that it is not.
+    pub answered: u64,
+    /// All upstreams failed, and none has answered since.
+    pub down: bool,
     /// Answers released after their addresses were in force.
     pub released: u64,
     /// Answers withheld because they could not be put in force.
@@ -378,7 +382,8 @@ impl Core {
     pub fn counts(&self) -> Counts {
         let (names, paths) = self.ledger.len();
         let (cached, evicted) = (self.cache.len(), self.cache.evicted);
-        Counts { names, paths, cached, evicted, ..self.counts }
+        let down = self.upstreams.told_down;
+        Counts { names, paths, cached, evicted, down, ..self.counts }
     }
 
     fn resolve(&mut self, now_ms: u64, waiter: Waiter, out: &mut Vec<Action>) {
@@ -506,6 +511,7 @@ impl Core {
                 };
             }
         }
+        self.counts.answered = self.counts.answered.saturating_add(1);
         let Ok(kept) = message::keep(&ask.name, ask.key.kind, &message.answers) else {
             let name = message::text_of(&ask.key.name);
             self.tell(now_ms, Finding::AliasLoop { name }, out);
@@ -604,7 +610,6 @@ impl Core {
         let query = waiter.question.query.clone();
         let name = message::text_of(query.name());
         let permitted = !self.policy.permits(waiter.class, &name).is_empty();
-        let internal = self.is_internal(&name);
         let mut records: Vec<Record> =
             answer.answers.iter().map(|r| answer.aged(r, now_ms)).collect();
         let mut addresses: Vec<(IpAddr, u32)> = Vec::new();
@@ -612,7 +617,7 @@ impl Core {
         if permitted {
             for record in &records {
                 let Some(ip) = message::address(record) else { continue };
-                if !internal && self.inwards(ip) {
+                if self.inwards(ip) && !self.policy.is_inside(&name, ip) {
                     let finding = Finding::PointsInwards { name: name.clone(), address: ip };
                     self.tell(now_ms, finding, out);
                     left_out.insert(ip);
@@ -671,13 +676,6 @@ impl Core {
                 out.push(Action::PutInForce { release: Some(release), grant });
             }
         }
-    }
-
-    fn is_internal(&self, name: &str) -> bool {
-        self.settings.internal.iter().any(|domain| {
-            let front = name.strip_suffix(domain.as_str());
-            front.is_some_and(|front| front.is_empty() || front.ends_with('.'))
-        })
     }
 
     fn inwards(&self, ip: IpAddr) -> bool {

@@ -143,7 +143,7 @@ impl fmt::Display for Finding {
             }
             Self::PointsInwards { name, address } => write!(
                 f,
-                "{name} answers with {address}, an address inside; it was not opened: if the name belongs to this site, list its domain as internal"
+                "{name} answers with {address}, an address inside; it was not opened: if it is a service of this site, give that the address in estate.toml, beside its name"
             ),
             Self::TooManyAddresses { name, max } => write!(
                 f,

@@ -14,6 +14,9 @@ pub struct Policy {
     exact: HashMap<ClassId, HashMap<String, Vec<Arc<NamePermit>>>>,
     below: HashMap<ClassId, HashMap<String, Vec<Arc<NamePermit>>>>,
     refuse: BTreeSet<ClassId>,
+    /// Names of the site itself with their addresses, by name; for `*.suffix` by suffix.
+    inside: HashMap<String, BTreeSet<IpAddr>>,
+    inside_below: HashMap<String, BTreeSet<IpAddr>>,
 }
 
 impl Policy {
@@ -35,6 +38,22 @@ impl Policy {
         policy
     }
 
+    /// The name (lower case, without the last dot; `*.` in front for all below it) is of the site
+    /// itself: these addresses, inside as they are, are its own.
+    pub fn add_inside(&mut self, name: &str, addresses: &[IpAddr]) {
+        let (table, name) = match name.strip_prefix("*.") {
+            Some(suffix) => (&mut self.inside_below, suffix),
+            None => (&mut self.inside, name),
+        };
+        table.entry(name.to_owned()).or_default().extend(addresses);
+    }
+
+    /// The site itself has the name at this address.
+    pub fn is_inside(&self, name: &str, ip: IpAddr) -> bool {
+        let at = |known: Option<&BTreeSet<IpAddr>>| known.is_some_and(|ips| ips.contains(&ip));
+        at(self.inside.get(name)) || suffixes(name).any(|of| at(self.inside_below.get(of)))
+    }
+
     /// Class of the device at an address; none for a stranger, who gets no answer.
     pub fn class_of(&self, ip: IpAddr) -> Option<ClassId> {
         self.class_of.get(&ip).copied()
@@ -45,11 +64,7 @@ impl Policy {
         let exact = self.exact.get(&class).and_then(|names| names.get(name));
         let mut permits: Vec<&Arc<NamePermit>> = exact.into_iter().flatten().collect();
         if let Some(below) = self.below.get(&class) {
-            let mut rest = name;
-            while let Some((_, suffix)) = rest.split_once('.') {
-                permits.extend(below.get(suffix).into_iter().flatten());
-                rest = suffix;
-            }
+            permits.extend(suffixes(name).filter_map(|suffix| below.get(suffix)).flatten());
         }
         permits
     }
@@ -65,8 +80,17 @@ impl Policy {
     }
 }
 
+/// The domains that a name is in, the longest first.
+fn suffixes(name: &str) -> impl Iterator<Item = &str> {
+    let mut rest = name;
+    std::iter::from_fn(move || {
+        rest = rest.split_once('.')?.1;
+        Some(rest)
+    })
+}
+
 /// Not an address of the public Internet: a name that answers with it points inwards (DNS
-/// rebinding), unless it is declared as a name of the site.
+/// rebinding), unless the site itself has it there: [`Policy::add_inside`].
 pub fn points_inwards(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => v4_inwards(ip),

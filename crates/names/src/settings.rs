@@ -7,9 +7,6 @@ use std::net::{IpAddr, SocketAddr};
 pub struct Settings {
     /// Resolvers that are asked, the preferred first.
     pub upstreams: Vec<SocketAddr>,
-    /// Domains that belong to the site (lower case, without dots at the ends): their names may answer
-    /// with addresses inside.
-    pub internal: Vec<String>,
     /// Networks of the site besides its devices' addresses: an outside name that answers with one of
     /// them points inwards.
     pub site: Vec<(IpAddr, u8)>,
@@ -52,7 +49,6 @@ impl Settings {
     pub fn new(upstreams: Vec<SocketAddr>) -> Self {
         Self {
             upstreams,
-            internal: Vec::new(),
             site: Vec::new(),
             floor_s: 60,
             grace_s: 60,

@@ -492,11 +492,15 @@ fn a_cut_answer_is_asked_again_over_tcp_and_cut_for_the_device() {
 
 #[test]
 fn a_name_that_points_inwards_opens_nothing() {
-    let check = |ip: &str, internal: &[&str], opens: bool| {
+    let check = |ip: &str, inside: &[(&str, &str)], opens: bool| {
         let mut w = World::new(CLOUD, |s| {
-            s.internal = internal.iter().map(|d| (*d).to_owned()).collect();
             s.site = vec![("203.0.113.0".parse().unwrap(), 24)];
         });
+        let mut policy = Policy::of(&ruleset(CLOUD), BTreeSet::new());
+        for (name, ip) in inside {
+            policy.add_inside(name, &[ip.parse().unwrap()]);
+        }
+        w.core.set_policy(w.now, Arc::new(policy), &mut w.out);
         w.ask(1, 1, "api.cloud.example.", RecordType::A);
         w.upstream_says(&[
             a("api.cloud.example.", 60, ip),
@@ -504,16 +508,20 @@ fn a_name_that_points_inwards_opens_nothing() {
         ]);
         let reply = w.released();
         let both = addresses(&reply).contains(&ip.to_owned());
-        assert_eq!(both, opens, "{ip} {internal:?}: {:?}", addresses(&reply));
+        assert_eq!(both, opens, "{ip} {inside:?}: {:?}", addresses(&reply));
         assert_eq!(w.findings().is_empty(), opens);
     };
     check("10.9.9.9", &[], false);
     check("10.0.0.2", &[], false);
     check("127.0.0.1", &[], false);
     check("203.0.113.77", &[], false);
-    check("10.9.9.9", &["cloud.example"], true);
-    check("10.9.9.9", &["api.cloud.example"], true);
-    check("10.9.9.9", &["oud.example"], false);
+    // The site itself has the name, and only where it has it.
+    check("10.9.9.9", &[("api.cloud.example", "10.9.9.9")], true);
+    check("10.9.9.9", &[("*.cloud.example", "10.9.9.9")], true);
+    check("10.9.9.9", &[("api.cloud.example", "10.9.9.8")], false);
+    check("10.9.9.9", &[("cloud.example", "10.9.9.9")], false);
+    check("10.9.9.9", &[("*.oud.example", "10.9.9.9")], false);
+    check("10.0.0.2", &[("api.cloud.example", "10.0.0.2")], true);
     check("198.51.100.2", &[], true);
     let mut w = World::new(CLOUD, |_| {});
     w.ask(1, 1, "api.cloud.example.", RecordType::A);
