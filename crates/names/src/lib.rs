@@ -16,7 +16,7 @@
 //!   output, so that every order of events can be tested.
 //! * [`Policy`], [`Settings`]: what it decides by. [`Event`]: what it tells.
 //! * [`Sink`]: the enforcement point, as the resolver sees it.
-//! * [`start`]: sockets, clock and the file of live names around the core, on a thread of its own.
+//! * [`bind`], [`start`]: sockets, clock and the file of live names around the core, on a thread of its own.
 //!
 //! A CNAME chain counts as the name that was asked for; policy does not have to know a provider's
 //! names. An outside name that answers with an inside address is not opened ([`points_inwards`]).
@@ -38,4 +38,4 @@ pub use event::{Asked, Event, Finding, Outcome};
 pub use ledger::{Grant, Live, Opening};
 pub use policy::{Policy, points_inwards};
 pub use settings::Settings;
-pub use shell::{Config, Running, Sink, StartError, start};
+pub use shell::{Config, Running, Sink, Sockets, StartError, bind, start};

@@ -47,10 +47,26 @@ pub trait Sink: Send {
     fn put_in_force(&mut self, grant: &Grant) -> Result<(), String>;
 }
 
+/// Addresses that are listened on, UDP and TCP each; nobody answers yet.
+#[derive(Debug)]
+pub struct Sockets(Vec<(std::net::UdpSocket, std::net::TcpListener)>);
+
+/// Binds the addresses that devices ask, in the network namespace of the calling thread; port 0 for
+/// any free one, the same for both transports.
+///
+/// Apart from [`start`], because a low port needs a privilege that the resolver's threads do not.
+pub fn bind(addresses: &[SocketAddr]) -> Result<Sockets, StartError> {
+    if addresses.is_empty() {
+        return Err(StartError::NoAddress);
+    }
+    let listen = |address: &SocketAddr| {
+        bind_one(*address).map_err(|source| StartError::Listen { address: *address, source })
+    };
+    addresses.iter().map(listen).collect::<Result<_, _>>().map(Sockets)
+}
+
 /// What to run.
 pub struct Config {
-    /// Addresses that devices ask, UDP and TCP each; port 0 for any free one, the same for both.
-    pub listen: Vec<SocketAddr>,
     /// Bounds, times, upstreams.
     pub settings: Settings,
     /// What policy says.
@@ -65,7 +81,7 @@ pub struct Config {
 
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Config").field("listen", &self.listen).finish_non_exhaustive()
+        f.debug_struct("Config").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
@@ -73,9 +89,7 @@ impl std::fmt::Debug for Config {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address cannot be listened on.
-    #[error(
-        "cannot listen on {address}: {source}; is it an address of this machine, and does another resolver run on it?"
-    )]
+    #[error("cannot listen on {address}: {source}; {}", hint(source))]
     Listen {
         /// Which.
         address: SocketAddr,
@@ -93,6 +107,16 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
+fn hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "a port below 1024 needs the capability CAP_NET_BIND_SERVICE"
+        }
+        io::ErrorKind::AddrInUse => "another resolver runs on it: stop that one",
+        _ => "is it an address of this machine?",
+    }
+}
+
 /// A running resolver; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Running {
@@ -101,19 +125,12 @@ pub struct Running {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Starts the resolver in the network namespace of the calling thread. The addresses are bound when
-/// this returns: privileges may be dropped.
-pub fn start(config: Config) -> Result<Running, StartError> {
-    let Config { listen, settings, policy, state_file, sink, mut observer } = config;
+/// Starts the resolver in the network namespace of the calling thread, with its privileges.
+pub fn start(sockets: Sockets, config: Config) -> Result<Running, StartError> {
+    let Config { settings, policy, state_file, sink, mut observer } = config;
+    let Sockets(sockets) = sockets;
     if settings.upstreams.is_empty() {
         return Err(StartError::NoUpstream);
-    }
-    if listen.is_empty() {
-        return Err(StartError::NoAddress);
-    }
-    let mut sockets = Vec::new();
-    for address in listen {
-        sockets.push(bind(address).map_err(|source| StartError::Listen { address, source })?);
     }
     let addresses = sockets.iter().filter_map(|(udp, _)| udp.local_addr().ok()).collect();
     let mut seed = [0; 32];
@@ -185,7 +202,7 @@ impl Drop for Running {
 }
 
 /// UDP and TCP on one address; where any port will do, on the same one.
-fn bind(address: SocketAddr) -> io::Result<(std::net::UdpSocket, std::net::TcpListener)> {
+fn bind_one(address: SocketAddr) -> io::Result<(std::net::UdpSocket, std::net::TcpListener)> {
     let mut tries = 8;
     loop {
         let udp = std::net::UdpSocket::bind(address)?;

@@ -23,6 +23,7 @@ use crate::life::{Action, Control, Durable, Event, Life, Order, Refusal};
 use crate::point::Point;
 use crate::prepare::{self, Survey};
 use crate::record::Recorder;
+use crate::resolve::Resolver;
 use crate::sense::{self, Seen};
 use crate::shell::now;
 use crate::status::Notes;
@@ -42,7 +43,7 @@ pub(crate) struct Engine {
     utc_offset_min: i32,
     pub(crate) contain: Option<Method>,
     /// Answers names; told of every ruleset.
-    pub(crate) resolver: Option<names::Running>,
+    pub(crate) resolver: Option<Resolver>,
     /// Writes down what the kernel logs; told of every ruleset before it is in force.
     pub(crate) recorder: Option<Recorder>,
     /// Hears who else changes the kernel's rules.
@@ -387,7 +388,7 @@ impl Engine {
             order.why, applied.elements
         ));
         self.unsupported = applied.unsupported;
-        match &self.resolver {
+        match &mut self.resolver {
             Some(resolver) => resolver.set_policy(crate::resolve::ruleset(&compiled.ruleset)),
             None if !compiled.ruleset.names.is_empty() => self.unsupported.push(format!(
                 "{} permits by DNS name: closed; needs the site's resolver (--resolver-upstream)",
@@ -533,6 +534,10 @@ impl Engine {
     ) {
         let at = now();
         self.count(runner, point, told);
+        let resolver = self.resolver.as_mut();
+        if resolver.is_some_and(|resolver| resolver.look(&self.survey.addresses)) {
+            told("the resolver listens now");
+        }
         if at >= self.recompile {
             self.moment(at, runner, point, told);
         }

@@ -3,10 +3,14 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::{io, thread};
 
 use enforcer::{Fence, NameGrant};
-use names::{Config, Event, Grant, Policy, Running, Settings, Sink, StartError};
+use names::{Config, Event, Grant, Policy, Running, Settings, Sink, Sockets, StartError};
+
+use crate::life::Control;
+use crate::privileges;
 
 /// Where names are asked for on behalf of devices, and who opens paths.
 pub struct Names {
@@ -51,31 +55,168 @@ pub struct Told {
     pub what: String,
 }
 
-/// Listens on port 53 of the site's own addresses; nothing is permitted before [`ruleset`] is told.
-pub fn start<T: From<Told> + Send + 'static>(
-    names: Names,
-    addresses: &[(IpAddr, u8)],
-    state_file: PathBuf,
-    told: Sender<T>,
-) -> Result<Running, StartError> {
-    // An address of the link alone needs a scope to be listened on; devices ask the others.
+/// The resolver of a site, from its first try to listen to its end.
+#[derive(Debug)]
+pub(crate) struct Resolver {
+    stage: Stage,
+    /// Until it runs.
+    config: Option<Config>,
+    policy: Policy,
+    /// Why it does not run.
+    why: String,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Port 53 could not be had yet.
+    Waiting(Binder),
+    Bound(Sockets),
+    Running(Running),
+    /// It cannot run in this process.
+    Over,
+}
+
+impl Resolver {
+    /// Binds port 53 of the site's own addresses. To be called before privileges are dropped: what
+    /// cannot be bound now is bound later by a thread that keeps the privilege for it alone.
+    pub(crate) fn bind<T: From<Told> + Send + 'static>(
+        names: Names,
+        addresses: &[(IpAddr, u8)],
+        state_file: PathBuf,
+        told: Sender<T>,
+    ) -> Self {
+        let settings = Settings { site: addresses.to_vec(), ..Settings::new(names.upstreams) };
+        let config = Config {
+            settings,
+            policy: Policy::default(),
+            state_file: Some(state_file),
+            sink: names.sink,
+            observer: Box::new(move |event| {
+                if let Event::Finding(finding) = event {
+                    let (kind, what) = (finding.kind(), finding.to_string());
+                    // The loop ends before the resolver does.
+                    let _ = told.send(T::from(Told { kind, what }));
+                }
+            }),
+        };
+        let (stage, why) = match names::bind(&listen(addresses)) {
+            Ok(sockets) => (Stage::Bound(sockets), String::new()),
+            Err(error) => match Binder::start() {
+                Ok(binder) => (Stage::Waiting(binder), error.to_string()),
+                Err(other) => (Stage::Over, format!("{error}; not tried again: {other}")),
+            },
+        };
+        Self { stage, config: Some(config), policy: Policy::default(), why }
+    }
+
+    /// Runs on what was bound, in threads with this one's privileges; an error says why it does not
+    /// run, or not yet.
+    pub(crate) fn start(&mut self) -> Result<(), String> {
+        match (std::mem::replace(&mut self.stage, Stage::Over), self.config.take()) {
+            (Stage::Bound(sockets), Some(config)) => {
+                let config = Config { policy: self.policy.clone(), ..config };
+                match names::start(sockets, config) {
+                    Ok(running) => self.stage = Stage::Running(running),
+                    Err(error) => self.why = error.to_string(),
+                }
+            }
+            (stage, config) => (self.stage, self.config) = (stage, config),
+        }
+        if matches!(self.stage, Stage::Running(_)) { Ok(()) } else { Err(self.why.clone()) }
+    }
+
+    /// Tries again, where it does not listen yet; whether it runs since this moment.
+    pub(crate) fn look(&mut self, addresses: &[(IpAddr, u8)]) -> bool {
+        let Stage::Waiting(binder) = &mut self.stage else {
+            return false;
+        };
+        match binder.look(&listen(addresses)) {
+            None => false,
+            Some(Err(why)) => {
+                self.why = why;
+                false
+            }
+            Some(Ok(sockets)) => {
+                self.stage = Stage::Bound(sockets);
+                self.start().is_ok()
+            }
+        }
+    }
+
+    /// What policy says about names, from now on.
+    pub(crate) fn set_policy(&mut self, policy: Policy) {
+        if let Stage::Running(running) = &self.stage {
+            running.set_policy(policy.clone());
+        }
+        self.policy = policy;
+    }
+
+    /// How far it is, and why it is no further.
+    pub(crate) fn standing(&self) -> (Control, String) {
+        let Stage::Running(running) = &self.stage else {
+            return (Control::Intended, self.why.clone());
+        };
+        match running.counts() {
+            None => (Control::Intended, "it has ended; start the site again".to_owned()),
+            Some(counts) if counts.down => {
+                (Control::Applied, "no upstream resolver answers".to_owned())
+            }
+            Some(counts) if counts.answered == 0 => {
+                (Control::Applied, "no device has asked for a name yet".to_owned())
+            }
+            Some(_) => (Control::Verified, String::new()),
+        }
+    }
+}
+
+/// Where to listen: an address of the link alone needs a scope for that; devices ask the others.
+fn listen(addresses: &[(IpAddr, u8)]) -> Vec<SocketAddr> {
     let local = |ip: &IpAddr| matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
     let listen = addresses.iter().map(|(ip, _)| *ip).filter(|ip| !local(ip));
-    let settings = Settings { site: addresses.to_vec(), ..Settings::new(names.upstreams) };
-    names::start(Config {
-        listen: listen.map(|ip| SocketAddr::new(ip, 53)).collect(),
-        settings,
-        policy: Policy::default(),
-        state_file: Some(state_file),
-        sink: names.sink,
-        observer: Box::new(move |event| {
-            if let Event::Finding(finding) = event {
-                // The loop ends before the resolver does.
-                let _ =
-                    told.send(T::from(Told { kind: finding.kind(), what: finding.to_string() }));
+    listen.map(|ip| SocketAddr::new(ip, 53)).collect()
+}
+
+/// A thread that may bind low ports and nothing else; it ends when this is dropped.
+#[derive(Debug)]
+struct Binder {
+    asks: Sender<Vec<SocketAddr>>,
+    bound: Receiver<Result<Sockets, StartError>>,
+    /// A try is under way.
+    trying: bool,
+}
+
+impl Binder {
+    /// Starts it; its other privileges are gone when this returns.
+    fn start() -> io::Result<Self> {
+        let (asks, asked) = mpsc::channel::<Vec<SocketAddr>>();
+        let (answers, bound) = mpsc::channel();
+        let (ready, wait) = mpsc::channel();
+        thread::Builder::new().name("resolver-bind".to_owned()).spawn(move || {
+            let dropped = privileges::drop_to_bind();
+            let goes_on = dropped.is_ok();
+            // Whoever waits is there until it has heard.
+            let _ = ready.send(dropped);
+            for addresses in asked.iter().take_while(|_| goes_on) {
+                if answers.send(names::bind(&addresses)).is_err() {
+                    return;
+                }
             }
-        }),
-    })
+        })?;
+        let dropped = wait.recv().map_err(io::Error::other)?;
+        dropped.map_err(io::Error::other)?;
+        Ok(Self { asks, bound, trying: false })
+    }
+
+    /// What came of the last try; where there is none, begins one.
+    fn look(&mut self, addresses: &[SocketAddr]) -> Option<Result<Sockets, String>> {
+        if self.trying {
+            let result = self.bound.try_recv().ok()?;
+            self.trying = false;
+            return Some(result.map_err(|error| error.to_string()));
+        }
+        self.trying = self.asks.send(addresses.to_vec()).is_ok();
+        None
+    }
 }
 
 /// What a ruleset says about names.

@@ -30,7 +30,7 @@ use crate::point::Point;
 use crate::prepare::{self, PrepareError};
 use crate::privileges::{self, PrivilegeError};
 use crate::record;
-use crate::resolve::{self, Names};
+use crate::resolve::{self, Names, Resolver};
 use crate::sense::{self, Seen, Sense};
 use crate::store::{Store, StoreError};
 
@@ -164,7 +164,7 @@ pub fn run(
     // Before privileges go: port 53 needs one that does not stay.
     let resolver = config.names.map(|names| {
         let file = store.file("names.json");
-        resolve::start(names, &survey.addresses, file, sender.clone())
+        Resolver::bind(names, &survey.addresses, file, sender.clone())
     });
     privileges::drop_to_kept()?;
     let kernel = point.read()?.generation;
@@ -189,9 +189,12 @@ pub fn run(
         Ok(guard) => engine.guard = Some(guard),
         Err(error) => told(&format!("changes by others are found by reading back only: {error}")),
     }
-    match resolver.transpose() {
-        Ok(resolver) => engine.resolver = resolver,
-        Err(error) => engine.note("resolver", "start", &error.to_string(), told),
+    if let Some(mut resolver) = resolver {
+        // After privileges went: its threads need none.
+        if let Err(why) = resolver.start() {
+            engine.note("resolver", "start", &why, told);
+        }
+        engine.resolver = Some(resolver);
     }
     let stop = Arc::new(AtomicBool::new(false));
     let recording = record::Config {

@@ -56,7 +56,7 @@ pub struct Status {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ControlState {
-    /// `containment`, `rules`, `shadow ZONE`, `sensor`.
+    /// `containment`, `rules`, `sensor`, `resolver` (where there is one), `shadow ZONE`.
     pub control: String,
     /// How far it is.
     pub state: Control,
@@ -140,9 +140,11 @@ impl Notes {
         let severity = match kind {
             "drift" | "bypass" | "setting" | "not-applied" | "stepped-back" | "rolled-back"
             | "containment" => Severity::High,
-            "unknown-device" | "canary-not-counted" | "sensor" | "state-behind-kernel" => {
-                Severity::Medium
-            }
+            "unknown-device"
+            | "canary-not-counted"
+            | "sensor"
+            | "state-behind-kernel"
+            | "resolver" => Severity::Medium,
             _ => Severity::Low,
         };
         let noted = Noted {

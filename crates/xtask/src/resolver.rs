@@ -157,7 +157,6 @@ fn resolver(up: &Uplink, ruleset: &Ruleset, sink: Box<dyn Sink>) -> Result<Runni
     let mut settings = Settings::new(vec![SocketAddr::from((DNSMASQ, 53))]);
     (settings.rate_per_s, settings.burst) = (100_000, 100_000);
     let config = Config {
-        listen: vec![SocketAddr::from((BOX[0], 53))],
         settings,
         policy: Policy::of(ruleset, BTreeSet::new()),
         state_file: None,
@@ -168,7 +167,9 @@ fn resolver(up: &Uplink, ruleset: &Ruleset, sink: Box<dyn Sink>) -> Result<Runni
             }
         }),
     };
-    let started = up.site().enter(|| names::start(config));
+    let listen = [SocketAddr::from((BOX[0], 53))];
+    let started =
+        up.site().enter(|| names::bind(&listen).and_then(|sockets| names::start(sockets, config)));
     started
         .map_err(|e| Stop(format!("cannot enter the box: {e}")))?
         .map_err(|e| Stop(e.to_string()))

@@ -194,7 +194,6 @@ pub(crate) fn resolver(
     let mut settings = Settings::new(vec![SocketAddr::from((DNSMASQ, 53))]);
     settings.rate_per_s = 10_000;
     let mut config = Config {
-        listen: BOX.map(|ip| SocketAddr::from((ip, 53))).to_vec(),
         settings,
         policy: policy(permits),
         state_file: None,
@@ -202,7 +201,9 @@ pub(crate) fn resolver(
         observer: Box::new(move |event| events.lock().unwrap().push(event)),
     };
     change(&mut config);
-    let running = up.site().enter(|| names::start(config)).unwrap().unwrap();
+    let listen = BOX.map(|ip| SocketAddr::from((ip, 53)));
+    let start = || names::bind(&listen).and_then(|sockets| names::start(sockets, config));
+    let running = up.site().enter(start).unwrap().unwrap();
     (running, told)
 }
 

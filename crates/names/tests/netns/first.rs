@@ -118,14 +118,7 @@ fn netns_a_busy_address_is_refused_with_what_to_do() {
         return;
     };
     let (_running, _) = resolver(&up, &wall, &[], |_| {});
-    let again = names::Config {
-        listen: vec![SocketAddr::from((BOX[0], 53))],
-        settings: names::Settings::new(vec![SocketAddr::from((DNSMASQ, 53))]),
-        policy: names::Policy::default(),
-        state_file: None,
-        sink: Box::new(wall.clone()),
-        observer: Box::new(|_| {}),
-    };
-    let error = up.site().enter(|| names::start(again)).unwrap().unwrap_err().to_string();
+    let again = || names::bind(&[SocketAddr::from((BOX[0], 53))]);
+    let error = up.site().enter(again).unwrap().unwrap_err().to_string();
     assert!(error.contains("10.66.0.1:53") && error.contains("another resolver"), "{error}");
 }

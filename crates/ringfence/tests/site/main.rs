@@ -9,3 +9,4 @@
 mod folder;
 mod names;
 mod netns;
+mod privileges;

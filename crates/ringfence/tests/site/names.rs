@@ -12,6 +12,8 @@ use lab::uplink::{self, BOX, DNSMASQ, Uplink};
 use site::control::{self, Request};
 use site::life::Control;
 
+use crate::privileges;
+
 /// Long enough for a loaded machine, too short for a packet that was dropped and sent again.
 const PATIENCE: Duration = Duration::from_millis(900);
 
@@ -56,7 +58,15 @@ fn folder(folder: &Path, names: &[(String, Vec<IpAddr>)]) {
 }
 
 fn start(up: &Uplink, folder: &Path, state: &Path) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
+    start_under(up, folder, state, &[])
+}
+
+/// The same through a program that limits what it may do.
+fn start_under(up: &Uplink, folder: &Path, state: &Path, limits: &[&str]) -> Process {
+    let mut argv = limits.to_vec();
+    argv.push(env!("CARGO_BIN_EXE_ringfence"));
+    let mut command = Command::new(argv[0]);
+    command.args(&argv[1..]);
     command.args(["site", "run", "--interface", "lan0", "--method", "none", "--policy"]);
     command.arg(folder).arg("--state").arg(state);
     command.args(["--resolver-upstream", &format!("{DNSMASQ}:53")]);
@@ -64,15 +74,17 @@ fn start(up: &Uplink, folder: &Path, state: &Path) -> Process {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(written).env("NO_COLOR", "1");
     let process = up.site().spawn("site", command).unwrap();
     let end = lab::wait::now() + Duration::from_secs(100);
-    let verified = || {
-        let status = control::ask(state, &Request::Status).ok().and_then(|answer| answer.status);
-        status.is_some_and(|status| {
-            status.controls.iter().any(|c| c.control == "rules" && c.state == Control::Verified)
-        })
-    };
+    let verified = || control_of(state, "rules").is_some_and(|(s, _)| s == Control::Verified);
     let said = || fs::read_to_string(log(state)).unwrap_or_default();
     assert!(lab::wait::until(end, verified).unwrap(), "the rules are not verified\n{}", said());
     process
+}
+
+/// How far a control is, and why it is no further.
+fn control_of(state: &Path, control: &str) -> Option<(Control, String)> {
+    let status = control::ask(state, &Request::Status).ok()?.status?;
+    let found = status.controls.into_iter().find(|c| c.control == control)?;
+    Some((found.state, found.why))
 }
 
 fn log(state: &Path) -> PathBuf {
@@ -115,10 +127,13 @@ fn netns_names_in_policy_open_with_the_answer_and_outlive_the_process() {
     let process = start(&up, &policy, &state);
     let said = || fs::read_to_string(log(&state)).unwrap_or_default();
 
+    privileges::only_kept(process.id());
+    assert_eq!(control_of(&state, "resolver").unwrap().0, Control::Applied);
     assert!(!reaches(&up, 1, names[0].1[0]), "open before anybody asked\n{}", said());
     for (n, (name, _)) in names.iter().enumerate() {
         assert_eq!(visit(&up, 1, name, n % 2 == 1), Ok(()), "{name}\n{}", said());
     }
+    assert_eq!(control_of(&state, "resolver"), Some((Control::Verified, String::new())));
     // Who has no permit gets the answer, and no path.
     let refused = visit(&up, 2, &names[0].0, false).unwrap_err();
     assert!(refused.starts_with("connect"), "{refused}\n{}", said());
@@ -130,4 +145,53 @@ fn netns_names_in_policy_open_with_the_answer_and_outlive_the_process() {
     let _again = start(&up, &policy, &state);
     assert!(reaches(&up, 1, names[0].1[0]), "closed by the restart\n{}", said());
     assert_eq!(visit(&up, 1, &names[0].0, true), Ok(()), "{}", said());
+}
+
+#[test]
+fn netns_the_units_privileges_are_enough_for_port_53_and_are_given_up_when_it_is_free() {
+    if !lab::need(
+        "netns_the_units_privileges_are_enough_for_port_53_and_are_given_up_when_it_is_free",
+    ) {
+        return;
+    }
+    let unit = include_str!("../../../../packaging/systemd/ringfence-site.service");
+    let granted =
+        unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).unwrap();
+    let words = granted.split_whitespace().map(|word| word.to_lowercase().replace("cap_", ",+"));
+    let bounding = format!("-all{}", words.collect::<String>());
+    let here = Path::new(env!("CARGO_TARGET_TMPDIR")).join("site-names-unit");
+    let _ = fs::remove_dir_all(&here);
+    let (policy, state) = (here.join("policy"), here.join("state"));
+    let names = vec![("a.fresh.example".to_owned(), vec![IpAddr::from([198, 18, 100, 1])])];
+    folder(&policy, &names);
+    let up = Uplink::new().unwrap();
+    up.dnsmasq(&names, 120).unwrap();
+
+    // Somebody else has the port: the site runs, says so, and one thread may go on trying.
+    let taken = up.site().enter(|| std::net::UdpSocket::bind((BOX[0], 53))).unwrap().unwrap();
+    let process = start_under(&up, &policy, &state, &["setpriv", "--bounding-set", &bounding]);
+    let said = || fs::read_to_string(log(&state)).unwrap_or_default();
+    let (stands, why) = control_of(&state, "resolver").unwrap();
+    assert_eq!(stands, Control::Intended, "{why}");
+    assert!(why.contains("10.66.0.1:53") && why.contains("another resolver"), "{why}");
+    // Without privileges of its own the process cannot lower its bounding set; nobody gains from that.
+    let has = |thread: &privileges::Thread, kept: u64| {
+        let sets = thread.sets.iter().filter(|(key, _)| *key != "CapBnd");
+        sets.fold(thread.closed, |fine, (_, set)| fine && *set == kept)
+    };
+    for thread in privileges::threads(process.id()) {
+        let binds = thread.name == "resolver-bind";
+        let kept = if binds { privileges::TO_BIND } else { privileges::KEPT };
+        assert!(has(&thread, kept), "{thread:#?}");
+    }
+    drop(taken);
+    let end = lab::wait::now() + Duration::from_secs(100);
+    let listens = || control_of(&state, "resolver").is_some_and(|(s, _)| s == Control::Applied);
+    assert!(lab::wait::until(end, listens).unwrap(), "{}", said());
+    assert_eq!(visit(&up, 1, &names[0].0, false), Ok(()), "{}", said());
+    let threads = privileges::threads(process.id());
+    assert!(threads.iter().any(|thread| thread.name == "names"), "{threads:#?}");
+    for thread in &threads {
+        assert!(has(thread, privileges::KEPT), "{thread:#?}");
+    }
 }

@@ -16,6 +16,7 @@ use site::life::Control;
 use site::status::Status;
 
 use crate::folder::{self, zone};
+use crate::privileges;
 
 /// A lab with a site's folders beside it.
 struct Site {
@@ -118,21 +119,6 @@ fn state(status: &Status, control: &str) -> Option<Control> {
     status.controls.iter().find(|c| c.control == control).map(|c| c.state)
 }
 
-/// The capability sets and the no-new-privileges flag of every thread.
-fn privileges(pid: u32) -> Vec<(String, String)> {
-    let mut out = Vec::new();
-    for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
-        let text = fs::read_to_string(task.path().join("status")).unwrap();
-        for line in text.lines() {
-            let (key, value) = line.split_once(':').unwrap();
-            if key.starts_with("Cap") || key == "NoNewPrivs" {
-                out.push((key.to_owned(), value.trim().to_owned()));
-            }
-        }
-    }
-    out
-}
-
 #[test]
 fn netns_a_site_enforces_refuses_faults_and_outlives_its_process() {
     if !lab::need("netns_a_site_enforces_refuses_faults_and_outlives_its_process") {
@@ -157,14 +143,7 @@ fn netns_a_site_enforces_refuses_faults_and_outlives_its_process() {
     assert_eq!(state(&first, "containment"), Some(Control::Verified), "{first:#?}");
     assert_eq!(first.in_kernel, Some(first.generation));
 
-    // CAP_NET_ADMIN is bit 12, CAP_NET_RAW bit 13; nothing else, in no thread.
-    let pid = site.process.as_ref().unwrap().id();
-    let told = privileges(pid);
-    assert!(told.len() > 12, "{told:?}");
-    for (key, value) in told {
-        let expect = if key == "NoNewPrivs" { "1" } else { "0000000000003000" };
-        assert_eq!(value, expect, "{key}");
-    }
+    privileges::only_kept(site.process.as_ref().unwrap().id());
 
     // A folder with a fault is refused whole, with file and line; what is enforced stays.
     let estate = fs::read_to_string(site.folder.join("estate.toml")).unwrap();

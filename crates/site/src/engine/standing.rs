@@ -41,6 +41,10 @@ impl Engine {
                 why: self.seen.faults.last().cloned().unwrap_or_default(),
             },
         ];
+        controls.extend(self.resolver.as_ref().map(|resolver| {
+            let (state, why) = resolver.standing();
+            ControlState { control: "resolver".to_owned(), state, why }
+        }));
         let mut zones = Vec::new();
         let all = self.compiled.iter().flat_map(|compiled| &compiled.zones);
         for (zone, _) in all {
