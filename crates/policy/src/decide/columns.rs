@@ -33,7 +33,7 @@ impl Kind {
 }
 
 /// A value: what a column holds and what the stack carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Val {
     Bool(bool),
     Long(i64),
@@ -44,7 +44,7 @@ pub(crate) enum Val {
 }
 
 /// Attributes that a schema can name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Name {
     Type,
     Zone,

@@ -1,12 +1,16 @@
 //! Every device against every service on every path, at once.
+//!
+//! A policy is a sheet of cells, a bit for each service and path. What a sheet depends on besides is the
+//! little that its conditions read of a device ([`Reads`]): it is filled once for each value of that. A
+//! device's row is then the sheets of its permits, laid upon each other, less those of its forbids.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use model::observation::Transport;
 
-use super::columns::{Kind, Name, Val};
-use super::{Action, Ask, Decider};
-use crate::language::{Expr, Var};
+use super::code::Frame;
+use super::reads::{Reads, Signatures};
+use super::{Action, Ask, Compiled, Decider, TRANSPORTS};
 use crate::lower::{index, small};
 use crate::moment::Moment;
 
@@ -52,12 +56,27 @@ impl Matrix {
     }
 }
 
-/// What must be equal for two devices to get equal answers.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    row: u32,
-    /// What conditions about both sides read of the device.
-    read: Vec<Option<(u8, u64)>>,
+/// Bits of the cells that a policy covers, without the empty ends.
+#[derive(Clone, Debug, Default)]
+struct Sheet {
+    start: usize,
+    words: Vec<u64>,
+}
+
+/// The sheets of one policy, by the number of the values that it reads of a device.
+#[derive(Clone, Debug, Default)]
+struct Sheets {
+    /// Which values these are; none where it reads nothing.
+    signature: Option<usize>,
+    filled: Vec<Option<Sheet>>,
+}
+
+/// What is asked of every device.
+struct Question<'q> {
+    action: Action,
+    paths: &'q [(Transport, u16)],
+    moment: Moment,
+    width: usize,
 }
 
 impl Decider<'_> {
@@ -65,27 +84,33 @@ impl Decider<'_> {
     pub fn matrix(&self, action: Action, paths: &[(Transport, u16)], moment: Moment) -> Matrix {
         let services = self.folder.estate.services.len();
         let width = services.saturating_mul(paths.len()).div_ceil(64);
+        let question = Question { action, paths, moment, width };
         let mut matrix = Matrix { width, paths: paths.len(), services, ..Matrix::default() };
-        let (names, whole) = self.read_of_devices();
-        let mut known: HashMap<Key, u32> = HashMap::new();
+        let mut signatures = Signatures::default();
+        let mut sheets: Vec<Sheets> = self
+            .policies
+            .iter()
+            .map(|compiled| {
+                let reads = self.reads(compiled);
+                let signature = (!reads.is_empty()).then(|| signatures.number(reads));
+                Sheets { signature, filled: Vec::new() }
+            })
+            .collect();
+        // Devices whose policies and values are the same share a row.
+        let mut known: HashMap<(u32, Vec<u32>), u32> = HashMap::new();
         let mut row_of_group: Vec<u32> = Vec::new();
-        for (group, row) in self.principal_rows.iter().enumerate() {
+        for (group, principal) in self.principal_rows.iter().enumerate() {
             let group = small(group);
             let Some(device) = self.devices.first(group) else {
                 continue;
             };
-            let entity = (Kind::Device, small(device));
-            let mut read: Vec<Option<(u8, u64)>> =
-                names.iter().map(|name| self.columns.attribute(entity, *name).map(bits)).collect();
-            if whole {
-                read.push(Some((0, u64::from(group))));
-            }
+            let values = signatures.values(&self.columns, small(device), group);
             let next = small(known.len());
-            let row = *known.entry(Key { row: *row, read }).or_insert_with(|| {
-                matrix.rows.resize(matrix.rows.len().saturating_add(width), 0);
-                let start = matrix.rows.len().saturating_sub(width);
+            let row = *known.entry((*principal, values)).or_insert_with_key(|(_, values)| {
+                let start = matrix.rows.len();
+                matrix.rows.resize(start.saturating_add(width), 0);
                 if let Some(row) = matrix.rows.get_mut(start..) {
-                    self.fill(row, device, action, paths, moment);
+                    self.lay(row, *principal, device, values, &mut sheets, &question);
                 }
                 next
             });
@@ -96,69 +121,108 @@ impl Decider<'_> {
         matrix
     }
 
-    fn fill(
+    /// The sheets of a device's policies upon each other.
+    fn lay(
         &self,
         row: &mut [u64],
+        principal: u32,
         device: usize,
-        action: Action,
-        paths: &[(Transport, u16)],
-        moment: Moment,
+        values: &[u32],
+        sheets: &mut [Sheets],
+        question: &Question<'_>,
     ) {
-        for group in 0..small(self.services.len()) {
-            let Some(service) = self.services.first(group) else {
+        let mut forbidden = vec![0u64; question.width];
+        let actions = (&self.actions, question.action.number());
+        super::Rows::first([(&self.principals, principal), actions, actions], |position| {
+            let (Some(of), Some(compiled)) =
+                (sheets.get_mut(index(position)), self.policies.get(index(position)))
+            else {
+                return false;
+            };
+            let value = of.signature.and_then(|s| values.get(s)).map_or(0, |value| index(*value));
+            if of.filled.len() <= value {
+                of.filled.resize(value.saturating_add(1), None);
+            }
+            let Some(slot) = of.filled.get_mut(value) else {
+                return false;
+            };
+            let sheet = slot.get_or_insert_with(|| self.fill(compiled, device, question));
+            let onto = if position < self.forbids { &mut forbidden[..] } else { &mut *row };
+            let onto = onto.get_mut(sheet.start..).unwrap_or_default();
+            for (word, more) in onto.iter_mut().zip(&sheet.words) {
+                *word |= more;
+            }
+            false
+        });
+        for (word, not) in row.iter_mut().zip(forbidden) {
+            *word &= !not;
+        }
+    }
+
+    /// The cells that a policy covers, for a device that its device side lets through.
+    fn fill(&self, compiled: &Compiled, device: usize, question: &Question<'_>) -> Sheet {
+        let Question { action, paths, moment, width } = *question;
+        let mut cells = vec![0u64; width];
+        let ask =
+            |service, (transport, port)| Ask { device, service, action, transport, port, moment };
+        let Some(first) = paths.first().copied() else {
+            return Sheet::default();
+        };
+        let frame = self.frame(&ask(0, first));
+        let holds = |frame: &Frame<'_>, context: bool| {
+            let mut parts = compiled.left.iter().filter(|left| left.context == context);
+            parts.all(|left| self.code.run(&left.at, frame) == Some(left.want))
+        };
+        let is_plain = compiled.on_cedar.is_none() && compiled.left.iter().all(|l| !l.context);
+        for group in &compiled.services {
+            let Some(service) = self.services.first(*group) else {
                 continue;
             };
-            for (path, (transport, port)) in paths.iter().enumerate() {
-                let (transport, port) = (*transport, *port);
-                let ask = Ask { device, service, action, transport, port, moment };
-                if !self.decide(&ask).allowed {
+            let frame = Frame { service: small(service), ..frame };
+            if !holds(&frame, false) {
+                continue;
+            }
+            for (path, (transport, port)) in paths.iter().copied().enumerate() {
+                let word = TRANSPORTS.iter().position(|t| *t == transport).unwrap_or(0);
+                let protocol = self.transports.get(word).copied().unwrap_or(0);
+                let frame = Frame { protocol, port, ..frame };
+                let covered = is_plain
+                    || holds(&frame, true)
+                        && (compiled.on_cedar.is_none()
+                            || self.holds_on_cedar(
+                                compiled,
+                                &frame,
+                                &ask(service, (transport, port)),
+                            ));
+                if !covered {
                     continue;
                 }
-                for member in self.services.members(group) {
+                for member in self.services.members(*group) {
                     let bit = index(*member).saturating_mul(paths.len()).saturating_add(path);
-                    if let Some(word) = row.get_mut(bit / 64) {
+                    if let Some(word) = cells.get_mut(bit / 64) {
                         *word |= 1 << (bit % 64);
                     }
                 }
             }
         }
+        let start = cells.iter().position(|word| *word != 0).unwrap_or(width);
+        let end =
+            cells.iter().rposition(|word| *word != 0).map_or(start, |at| at.saturating_add(1));
+        Sheet { start, words: cells.get(start..end).unwrap_or_default().to_vec() }
     }
 
-    /// Attributes of the device that conditions about both sides or the moment read, and whether they look
-    /// at the device in any other way.
-    fn read_of_devices(&self) -> (Vec<Name>, bool) {
-        let mut names = BTreeSet::new();
-        let mut whole = !self.folder.estate.maintenance.is_empty();
-        for compiled in self.policies.iter().filter(|p| !p.left.is_empty() || p.on_cedar.is_some())
-        {
-            whole |= compiled.on_cedar.is_some();
-            let Some(policy) = self.folder.policies.get(compiled.policy) else {
-                continue;
-            };
-            for condition in &policy.conditions {
-                // A principal is visited for itself and, where it is one, for the attribute read of it.
-                let (mut seen, mut read) = (0usize, 0usize);
-                condition.body.visit(&mut |e| match e {
-                    Expr::Var(Var::Principal) => seen = seen.saturating_add(1),
-                    Expr::Get(of, name) if **of == Expr::Var(Var::Principal) => {
-                        read = read.saturating_add(1);
-                        names.insert(name.as_str());
-                    }
-                    _ => {}
-                });
-                whole |= seen != read;
-            }
+    /// What the parts of a policy that rows do not decide read of a device.
+    fn reads(&self, compiled: &Compiled) -> Reads {
+        if compiled.on_cedar.is_some() {
+            return Reads::everything();
         }
-        (names.into_iter().map(Name::of).collect(), whole)
-    }
-}
-
-/// A value as plain bits.
-fn bits(value: Val) -> (u8, u64) {
-    match value {
-        Val::Bool(value) => (1, u64::from(value)),
-        Val::Long(value) => (2, value.cast_unsigned()),
-        Val::Text(number) => (3, u64::from(number)),
-        Val::Entity(_, number) => (4, u64::from(number)),
+        let mut reads = compiled.reads.clone();
+        // Whether it is maintenance time depends on the device's site.
+        if compiled.left.iter().any(|left| left.context)
+            && !self.folder.estate.maintenance.is_empty()
+        {
+            reads.site();
+        }
+        reads
     }
 }

@@ -17,6 +17,7 @@ mod columns;
 mod groups;
 mod matrix;
 mod parts;
+mod reads;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -34,6 +35,7 @@ use columns::Columns;
 use groups::Groups;
 pub use matrix::Matrix;
 pub(crate) use parts::{Parts, plain};
+use reads::Reads;
 
 /// Actions of the schema, in the order of [`Action::ALL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -158,11 +160,23 @@ struct Compiled {
     /// Index in the folder.
     policy: usize,
     /// What must be so about device and service together, or about the moment.
-    left: Vec<(Range<u32>, bool)>,
+    left: Vec<Left>,
+    /// What that reads of the device.
+    reads: Reads,
     on_cedar: Option<String>,
     /// Groups its device side and its service side let through.
     devices: Vec<u32>,
     services: Vec<u32>,
+}
+
+/// A part of a condition that rows do not decide.
+#[derive(Debug)]
+struct Left {
+    at: Range<u32>,
+    /// What it has to be.
+    want: bool,
+    /// It looks at the path or the moment.
+    context: bool,
 }
 
 /// Every transport, in the order of `transports`.
@@ -298,7 +312,7 @@ impl<'f> Decider<'f> {
     }
 
     fn holds(&self, compiled: &Compiled, frame: &Frame<'_>, ask: &Ask) -> bool {
-        compiled.left.iter().all(|(at, want)| self.code.run(at, frame) == Some(*want))
+        compiled.left.iter().all(|left| self.code.run(&left.at, frame) == Some(left.want))
             && (compiled.on_cedar.is_none() || self.holds_on_cedar(compiled, frame, ask))
     }
 
@@ -332,6 +346,7 @@ impl<'f> Decider<'f> {
         let mut compiled = Compiled {
             policy: number,
             left: Vec::new(),
+            reads: Reads::default(),
             on_cedar: policy.on_cedar.as_ref().map(|c| c.why.clone()),
             devices: self.devices.matching(&policy.principal, "Device", &mut self.columns),
             services: self.services.matching(&policy.resource, "Service", &mut self.columns),
@@ -358,7 +373,10 @@ impl<'f> Decider<'f> {
                     let groups = std::mem::take(&mut compiled.services);
                     compiled.services = self.filter(groups, &at, want, false);
                 }
-                _ => compiled.left.push((at, want)),
+                _ => {
+                    compiled.reads.add(expr);
+                    compiled.left.push(Left { at, want, context: looks.context });
+                }
             }
         }
         if let (View::Today, Some(share)) = (view, policy.share()) {

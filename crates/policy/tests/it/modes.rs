@@ -184,7 +184,10 @@ fn deep_and_wide_conditions_mean_what_cedar_says() {
 fn the_matrix_is_its_decisions() {
     let folder = folder(&format!(
         "{NVR}@id(\"cams\")\n{CAMERAS}@id(\"own\")\npermit (principal, action, resource) when {{ resource has device && resource.device == principal }};\n\
-         @id(\"top\")\nforbid (principal, action, resource) when {{ context.port == 443 && principal.assurance < 1 && principal.owner == resource.owner }};\n"
+         @id(\"top\")\nforbid (principal, action, resource) when {{ context.port == 443 && principal.assurance < 1 && principal.owner == resource.owner }};\n\
+         @id(\"class\")\npermit (principal, action, resource) when {{ principal.zone.class == \"recorders\" && (context.protocol == \"udp\" || resource.sensitive) }};\n\
+         @id(\"site\")\npermit (principal, action, resource) when {{ context.port == 53 && resource has site && resource has device && principal.site == resource.site && principal.type == resource.device.type }};\n\
+         @id(\"other\")\nforbid (principal, action, resource) when {{ if principal.support == \"ended\" then context.port == 554 else principal.posture == resource.owner }};\n"
     ));
     let decider = Decider::new(&folder, View::Today);
     let paths = [(TCP, 554), (TCP, 443), (model::observation::Transport::Udp, 53)];
