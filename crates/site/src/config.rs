@@ -1,5 +1,8 @@
 //! `site.toml`: what a site decides for itself. It stands in the policy folder or beside it.
 
+use std::collections::BTreeSet;
+
+use policy::folder::Zone;
 use serde::{Deserialize, Serialize};
 
 use crate::gate::Thresholds;
@@ -16,8 +19,19 @@ pub struct Settings {
     pub gate: Thresholds,
     /// Emergency grants.
     pub break_glass: BreakGlass,
+    /// The site's resolver.
+    pub resolver: Resolver,
     /// The site's time, which hours and maintenance windows in policies are in: minutes east of UTC.
     pub utc_offset_min: i32,
+}
+
+/// The site's resolver.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Resolver {
+    /// Zones whose questions for names outside policy are refused; others get an answer, and still no
+    /// path.
+    pub refuse: BTreeSet<String>,
 }
 
 /// Emergency grants.
@@ -65,6 +79,18 @@ pub fn parse(text: &str) -> Result<Settings, SettingsError> {
 }
 
 impl Settings {
+    /// That the zones it names are there.
+    pub fn fit(&self, zones: &[Zone]) -> Result<(), SettingsError> {
+        let known = |id: &&String| zones.iter().any(|zone| zone.id == **id);
+        let Some(unknown) = self.resolver.refuse.iter().find(|id| !known(id)) else {
+            return Ok(());
+        };
+        let zones: Vec<&str> = zones.iter().map(|zone| zone.id.as_str()).collect();
+        let zones = zones.join(", ");
+        let why = format!("resolver.refuse: there is no zone `{unknown}`; the zones are: {zones}");
+        Err(SettingsError { line: 0, why })
+    }
+
     /// As the state machine wants them.
     pub fn limits(&self) -> Limits {
         Limits { break_glass_max_s: self.break_glass.max_s, thresholds: self.gate.clone() }
@@ -80,6 +106,9 @@ mod tests {
         assert_eq!(parse("").unwrap(), Settings::default());
         let settings = parse("[gate]\ndays_min = 14\n[break_glass]\nmax_s = 600\n").unwrap();
         assert_eq!((settings.gate.days_min, settings.break_glass.max_s), (14.0, 600));
+        let error = parse("[resolver]\nrefuse = [\"plcs\"]\n").unwrap().fit(&[]).unwrap_err();
+        assert!(error.to_string().contains("resolver.refuse: there is no zone `plcs`"), "{error}");
+        assert_eq!(settings.fit(&[]), Ok(()));
         for (text, expect) in [
             ("[gate]\ndays = 3\n", "site.toml:2: unknown field `days`"),
             ("[gate]\nexplained_min = 99.0\n", "explained_min = 99: use 0 to 1"),

@@ -23,9 +23,9 @@ use crate::life::{Action, Control, Durable, Event, Life, Order, Refusal};
 use crate::point::Point;
 use crate::prepare::{self, Survey};
 use crate::record::Recorder;
-use crate::resolve::Resolver;
+use crate::resolve::{self, Resolver};
 use crate::sense::{self, Seen};
-use crate::shell::now;
+use crate::shell::{now, settings_of};
 use crate::status::Notes;
 use crate::store::Store;
 use crate::used::{self, Earlier, Meter, Recorded};
@@ -213,7 +213,9 @@ impl Engine {
                 plan.map(drop).map_err(|error| error.to_string())
             });
         let fit = fit.and_then(|()| {
-            crate::shell::settings_of(&accepted.files).map(drop).map_err(|e| e.to_string())
+            let settings = settings_of(&accepted.files);
+            let fit = settings.and_then(|settings| settings.fit(&accepted.folder.estate.zones));
+            fit.map_err(|error| error.to_string())
         });
         if let Err(why) = fit {
             self.refused(&FolderError::Compile(why), told);
@@ -343,6 +345,10 @@ impl Engine {
             Ok(accepted) => accepted,
             Err(why) => return failed(why),
         };
+        let settings = match settings_of(&accepted.files) {
+            Ok(settings) => settings,
+            Err(error) => return failed(error.to_string()),
+        };
         let at = now();
         let compiled = match compile(&accepted.folder, order, at, self.utc_offset_min) {
             Ok(compiled) => compiled,
@@ -389,7 +395,11 @@ impl Engine {
         ));
         self.unsupported = applied.unsupported;
         match &mut self.resolver {
-            Some(resolver) => resolver.set_policy(crate::resolve::ruleset(&compiled.ruleset)),
+            Some(resolver) => {
+                let refuse = &settings.resolver.refuse;
+                let policy = resolve::policy(&compiled.ruleset, &accepted.folder, refuse);
+                resolver.set_policy(policy);
+            }
             None if !compiled.ruleset.names.is_empty() => self.unsupported.push(format!(
                 "{} permits by DNS name: closed; needs the site's resolver (--resolver-upstream)",
                 compiled.ruleset.names.len()

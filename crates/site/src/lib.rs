@@ -14,7 +14,7 @@
 //! * [`gate`]: when a zone in shadow may be enforced, and when it goes back.
 //! * [`compile`]: from an order and a folder to the ruleset of the moment.
 //! * [`used`]: which denials concern paths that were used before.
-//! * [`resolve`]: names of the policy, answered after their paths are open.
+//! * [`resolve`]: names of the policy, answered after their paths are open; [`asked`]: for what else devices ask.
 //! * [`canary`]: the proof that a shadow counts.
 //! * [`prepare`]: neighbours of one subnet under the fence; what cannot be enforced here.
 //! * [`journal`], [`store`]: what survives.
@@ -22,6 +22,7 @@
 //! * [`privileges`]: what the process may still do once it is up.
 //! * [`shell`]: the process.
 
+pub mod asked;
 pub mod canary;
 pub mod compile;
 pub mod config;

@@ -1,14 +1,19 @@
 //! The site's resolver, hooked to its enforcement point: an answer leaves after its addresses are open.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{io, thread};
 
 use enforcer::{Fence, NameGrant};
 use names::{Config, Event, Grant, Policy, Running, Settings, Sink, Sockets, StartError};
 
+use ::policy::folder::{Device, Folder};
+use model::ruleset::{Ruleset, dns_name};
+
+use crate::asked::{Questions, Tally};
 use crate::life::Control;
 use crate::privileges;
 
@@ -64,6 +69,7 @@ pub(crate) struct Resolver {
     policy: Policy,
     /// Why it does not run.
     why: String,
+    tally: Arc<Mutex<Tally>>,
 }
 
 #[derive(Debug)]
@@ -85,14 +91,18 @@ impl Resolver {
         state_file: PathBuf,
         told: Sender<T>,
     ) -> Self {
+        let tally = Arc::new(Mutex::new(Tally::default()));
+        let counting = Arc::clone(&tally);
         let settings = Settings { site: addresses.to_vec(), ..Settings::new(names.upstreams) };
         let config = Config {
             settings,
             policy: Policy::default(),
             state_file: Some(state_file),
             sink: names.sink,
-            observer: Box::new(move |event| {
-                if let Event::Finding(finding) = event {
+            observer: Box::new(move |event| match event {
+                // Counted here: there may be thousands a second, and the loop has other things to do.
+                Event::Asked(asked) => lock(&counting).add(asked),
+                Event::Finding(finding) => {
                     let (kind, what) = (finding.kind(), finding.to_string());
                     // The loop ends before the resolver does.
                     let _ = told.send(T::from(Told { kind, what }));
@@ -106,7 +116,7 @@ impl Resolver {
                 Err(other) => (Stage::Over, format!("{error}; not tried again: {other}")),
             },
         };
-        Self { stage, config: Some(config), policy: Policy::default(), why }
+        Self { stage, config: Some(config), policy: Policy::default(), why, tally }
     }
 
     /// Runs on what was bound, in threads with this one's privileges; an error says why it does not
@@ -149,6 +159,11 @@ impl Resolver {
             running.set_policy(policy.clone());
         }
         self.policy = policy;
+    }
+
+    /// What devices asked so far.
+    pub(crate) fn questions(&self) -> Questions {
+        lock(&self.tally).questions()
     }
 
     /// How far it is, and why it is no further.
@@ -219,7 +234,68 @@ impl Binder {
     }
 }
 
-/// What a ruleset says about names.
-pub fn ruleset(ruleset: &model::ruleset::Ruleset) -> Policy {
-    Policy::of(ruleset, BTreeSet::new())
+/// What a ruleset says about names, and its folder: services that it gives both a name and addresses
+/// are the site's own there. `refuse`: zones that get no answer for names outside policy.
+pub(crate) fn policy(ruleset: &Ruleset, folder: &Folder, refuse: &BTreeSet<String>) -> Policy {
+    let estate = &folder.estate;
+    let refusing: BTreeSet<IpAddr> = estate
+        .devices
+        .iter()
+        .filter(|device| refuse.contains(&device.zone))
+        .flat_map(|device| device.addresses.iter().copied())
+        .collect();
+    // All addresses of a class are of one zone.
+    let classes = ruleset.members.iter().filter(|member| refusing.contains(&member.ip));
+    let mut policy = Policy::of(ruleset, classes.map(|member| member.class).collect());
+    let devices: BTreeMap<&str, &Device> =
+        estate.devices.iter().map(|device| (device.id.as_str(), device)).collect();
+    for service in &estate.services {
+        let host = service.device.as_ref().and_then(|id| devices.get(id.as_str())).copied();
+        for name in service.dns_names.iter().filter_map(|name| dns_name(name)) {
+            policy.add_inside(&name, estate.addresses(service, host));
+        }
+    }
+    policy
+}
+
+/// A count is whole after each step: one that another thread died over is as good as any.
+fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
+    tally.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ESTATE: &str = "format = \"ringfence.policy/v1\"\n[[site]]\nid = \"lab\"\n\
+        [[zone]]\nid = \"hmis\"\nsite = \"lab\"\nclass = \"hmi\"\nsubnet = \"10.0.0.0/24\"\nmode = \"enforce\"\n\
+        [[zone]]\nid = \"plcs\"\nsite = \"lab\"\nclass = \"plc\"\nsubnet = \"10.0.0.0/24\"\nmode = \"enforce\"\n\
+        [[zone]]\nid = \"external\"\nclass = \"external\"\n\
+        [[device]]\nid = \"hmi\"\ntype = \"hmi\"\nzone = \"hmis\"\nmacs = [\"02:00:00:00:00:01\"]\naddresses = [\"10.0.0.1\"]\n\
+        [[device]]\nid = \"plc\"\ntype = \"plc\"\nzone = \"plcs\"\nmacs = [\"02:00:00:00:00:02\"]\naddresses = [\"10.0.0.2\"]\n\
+        [[service]]\nid = \"svc:plc/tcp/502\"\nscope = \"estate\"\nzone = \"plcs\"\ndevice = \"plc\"\ndns_names = [\"PLC.warehouse.example.\"]\nprotocol = \"tcp\"\nport = 502\n\
+        [[service]]\nid = \"svc:cloud/tcp/443\"\nscope = \"external\"\nzone = \"external\"\ndns_names = [\"api.cloud.example\"]\nprotocol = \"tcp\"\nport = 443\n";
+
+    #[test]
+    fn the_folder_says_which_names_are_inside_and_who_is_refused_others() {
+        let files = [
+            ("schema.cedarschema", ::policy::folder::SCHEMA),
+            ("estate.toml", ESTATE),
+            ("policies/none.cedar", ""),
+            ("tests.toml", ""),
+            ("claims.toml", ""),
+            ("exceptions.toml", ""),
+        ];
+        let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        let folder = ::policy::folder::parse(&files.into()).unwrap();
+        let ruleset = ::policy::compile::ruleset(&folder, 1, None).unwrap();
+        let told = policy(&ruleset, &folder, &["plcs".to_owned()].into());
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert!(told.is_inside("plc.warehouse.example", ip("10.0.0.2")));
+        // Another device's address is none of this name's.
+        assert!(!told.is_inside("plc.warehouse.example", ip("10.0.0.1")));
+        assert!(!told.is_inside("api.cloud.example", ip("10.0.0.2")));
+        let refuses = |at: &str| told.refuses_unknown(told.class_of(ip(at)).unwrap());
+        assert!(refuses("10.0.0.2") && !refuses("10.0.0.1"));
+    }
 }

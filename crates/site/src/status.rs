@@ -5,6 +5,7 @@ use model::inspect::Severity;
 use model::ruleset::Mode;
 use serde::{Deserialize, Serialize};
 
+use crate::asked::Questions;
 use crate::gate::Gate;
 use crate::life::{Control, Grant, Pending};
 use crate::sense::Unknown;
@@ -48,6 +49,9 @@ pub struct Status {
     pub not_enforceable: Vec<String>,
     /// Devices seen, and those that the folder does not have.
     pub devices: Devices,
+    /// What devices asked the resolver, where there is one.
+    #[serde(default)]
+    pub questions: Option<Questions>,
     /// What deserves attention, the newest first.
     pub findings: Vec<Noted>,
 }

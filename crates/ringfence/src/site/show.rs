@@ -76,6 +76,23 @@ pub(super) fn status(status: &Status, json: bool) -> Result<String> {
         devices.packets,
         devices.dropped
     );
+    if let Some(questions) = &status.questions {
+        let _ = writeln!(
+            out,
+            "Names asked for: {} in policy, {} outside (answered, no path), {} outside (refused), {} too many.",
+            questions.permitted, questions.unknown, questions.refused, questions.throttled
+        );
+        for unknown in questions.unknown_names.iter().take(NAMES_MAX) {
+            let _ = writeln!(
+                out,
+                "  outside policy: {} by {} ({}×)",
+                unknown.name, unknown.device, unknown.count
+            );
+        }
+        if questions.unknown_names.len() > NAMES_MAX || questions.not_listed > 0 {
+            let _ = writeln!(out, "  and more: -o json");
+        }
+    }
     for line in &status.not_enforceable {
         let _ = writeln!(out, "NOT ENFORCED {line}");
     }
@@ -88,6 +105,8 @@ pub(super) fn status(status: &Status, json: bool) -> Result<String> {
     Ok(out)
 }
 
+/// Names outside policy shown to people.
+const NAMES_MAX: usize = 5;
 /// Findings shown to people.
 const FINDINGS_MAX: usize = 20;
 

@@ -40,14 +40,11 @@ fn folder(folder: &Path, names: &[(String, Vec<IpAddr>)]) {
         list(&mut BOX.iter().map(ToString::to_string)),
         list(&mut names.iter().map(|(name, _)| name.clone())),
     );
-    let policies = "@id(\"ask-names\")\n@reason(\"everybody asks the site\")\n\
-         permit (principal, action == Action::\"connect\", resource == Service::\"svc:box/udp/53\");\n\
-         @id(\"sensors-to-cloud\")\n@reason(\"readings\")\n\
-         permit (principal in DeviceType::\"sensor\", action == Action::\"connect\", resource == Service::\"svc:cloud/tcp/8080\");\n";
+    let policies = policies();
     let files = [
         ("schema.cedarschema", policy::folder::SCHEMA),
         ("estate.toml", &estate),
-        ("policies/lab.cedar", policies),
+        ("policies/lab.cedar", &policies),
         ("tests.toml", ""),
         ("claims.toml", ""),
         ("exceptions.toml", ""),
@@ -55,6 +52,32 @@ fn folder(folder: &Path, names: &[(String, Vec<IpAddr>)]) {
     for (name, text) in files {
         fs::write(folder.join(name), text).unwrap();
     }
+}
+
+fn policies() -> String {
+    "@id(\"ask-names\")\n@reason(\"everybody asks the site\")\n\
+         permit (principal, action == Action::\"connect\", resource == Service::\"svc:box/udp/53\");\n\
+         @id(\"sensors-to-cloud\")\n@reason(\"readings\")\n\
+         permit (principal in DeviceType::\"sensor\", action == Action::\"connect\", resource == Service::\"svc:cloud/tcp/8080\");\n"
+        .to_owned()
+}
+
+/// Adds a service of camera 2 with a name, as drafts write them, and a permit for the sensors.
+fn add_inside(folder: &Path, name: &str) {
+    let append = |file: &str, text: &str| {
+        let path = folder.join(file);
+        fs::write(&path, fs::read_to_string(&path).unwrap() + text).unwrap();
+    };
+    let service = format!(
+        "[[service]]\nid = \"svc:camera-2/tcp/8080\"\nscope = \"estate\"\nzone = \"cameras\"\ndevice = \"camera-2\"\n\
+         dns_names = [\"{name}\"]\nprotocol = \"tcp\"\nport = 8080\n"
+    );
+    append("estate.toml", &service);
+    append(
+        "policies/lab.cedar",
+        "@id(\"sensors-to-camera\")\n@reason(\"pictures\")\n\
+         permit (principal in DeviceType::\"sensor\", action == Action::\"connect\", resource == Service::\"svc:camera-2/tcp/8080\");\n",
+    );
 }
 
 fn start(up: &Uplink, folder: &Path, state: &Path) -> Process {
@@ -194,4 +217,64 @@ fn netns_the_units_privileges_are_enough_for_port_53_and_are_given_up_when_it_is
     for thread in &threads {
         assert!(has(thread, privileges::KEPT), "{thread:#?}");
     }
+}
+
+#[test]
+fn netns_the_sites_own_names_are_answered_and_a_zone_is_refused_all_others() {
+    if !lab::need("netns_the_sites_own_names_are_answered_and_a_zone_is_refused_all_others") {
+        return;
+    }
+    let here = Path::new(env!("CARGO_TARGET_TMPDIR")).join("site-names-inside");
+    let _ = fs::remove_dir_all(&here);
+    let (policy, state) = (here.join("policy"), here.join("state"));
+    let (inside, cloud, other) = ("cam.warehouse.example", "a.fresh.example", "b.fresh.example");
+    let at = |ip: [u8; 4]| vec![IpAddr::from(ip)];
+    let cloud_at = (cloud.to_owned(), at([198, 18, 100, 1]));
+    folder(&policy, std::slice::from_ref(&cloud_at));
+    add_inside(&policy, inside);
+    let up = Uplink::new().unwrap();
+    let camera = Uplink::addresses(2).to_vec();
+    // The cloud's name also answers with an address inside: that is rebinding.
+    let lying = (cloud.to_owned(), vec![cloud_at.1[0], camera[0]]);
+    let world =
+        [(inside.to_owned(), camera.clone()), lying, (other.to_owned(), at([198, 18, 100, 2]))];
+    up.dnsmasq(&world, 120).unwrap();
+    let settings = |zone: &str| {
+        fs::write(policy.join("site.toml"), format!("[resolver]\nrefuse = [\"{zone}\"]\n"))
+            .unwrap();
+    };
+    settings("cameras");
+    let _process = start(&up, &policy, &state);
+    let said = || fs::read_to_string(log(&state)).unwrap_or_default();
+    let ask = |device: u8, name: &str| {
+        let server = SocketAddr::from((BOX[0], 53));
+        let found = up.device(device).unwrap().enter(|| uplink::resolve(server, name, false));
+        found.unwrap().map_err(|error| error.to_string())
+    };
+    assert_eq!(ask(1, inside), Ok(vec![camera[0]]), "{}", said());
+    assert_eq!(ask(1, cloud), Ok(cloud_at.1.clone()), "{}", said());
+    assert_eq!(ask(1, other), Ok(at([198, 18, 100, 2])), "{}", said());
+    assert!(ask(2, other).is_err(), "{}", said());
+    let status = control::ask(&state, &Request::Status).unwrap().status.unwrap();
+    let found: Vec<&str> = status.findings.iter().map(|f| f.what.as_str()).collect();
+    assert!(
+        found.iter().any(|what| what.contains("a.fresh.example answers with 10.66.0.12")),
+        "{found:?}"
+    );
+    assert!(!found.iter().any(|what| what.contains(inside)), "{found:?}");
+    let questions = status.questions.unwrap();
+    let (permitted, unknown) = (questions.permitted, questions.unknown);
+    assert!(permitted >= 2 && unknown >= 1 && questions.refused >= 1, "{questions:?}");
+    let listed = |n: usize| {
+        let device = Uplink::addresses(u8::try_from(n).unwrap())[0];
+        questions.unknown_names.iter().any(|u| u.name == other && u.device == device)
+    };
+    assert!(listed(1) && listed(2), "{questions:?}");
+
+    // A zone that is not there: the folder is refused whole.
+    settings("camera");
+    let answer = control::ask(&state, &Request::Reload { confirm_within_s: None }).unwrap();
+    let expect = "there is no zone `camera`; the zones are: ";
+    assert!(answer.faults.iter().any(|fault| fault.contains(expect)), "{:?}", answer.faults);
+    assert!(ask(2, other).is_err(), "what is enforced did not stay");
 }

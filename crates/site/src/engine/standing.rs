@@ -6,6 +6,7 @@ use super::Engine;
 use crate::life::Control;
 use crate::point::Point;
 use crate::prepare;
+use crate::resolve::Resolver;
 use crate::sense;
 use crate::shell::now;
 use crate::status::{ControlState, Devices, SCHEMA, Status, ZoneState};
@@ -111,6 +112,7 @@ impl Engine {
                 packets: seen.packets,
                 dropped: seen.dropped,
             },
+            questions: self.resolver.as_ref().map(Resolver::questions),
             findings: self.notes.newest(),
         }
     }
