@@ -20,15 +20,15 @@ const ITEMS_MAX: usize = 256;
 /// Known logs, known witnesses, and the quorum.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    logs: Vec<Log>,
-    witnesses: Vec<Witness>,
+    logs: Vec<KnownLog>,
+    witnesses: Vec<KnownWitness>,
     groups: Vec<Group>,
     quorum: Option<Member>,
 }
 
 /// A log that is believed when it signs under its name, which is the origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
+pub struct KnownLog {
     /// Its key.
     pub key: VerifierKey,
     /// Where it is, for those who ask it.
@@ -37,7 +37,7 @@ pub struct Log {
 
 /// A witness that counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Witness {
+pub struct KnownWitness {
     /// What this policy calls it.
     pub name: String,
     /// Its key, of type [`SignatureType::CosignatureV1`].
@@ -125,7 +125,7 @@ impl fmt::Display for Names<'_> {
 impl Policy {
     /// A policy that believes one log without witnesses.
     pub fn log_alone(key: VerifierKey) -> Self {
-        let log = Log { key, url: None };
+        let log = KnownLog { key, url: None };
         Self { logs: vec![log], witnesses: Vec::new(), groups: Vec::new(), quorum: None }
     }
 
@@ -141,7 +141,7 @@ impl Policy {
             let mut group = Vec::new();
             for (n, key) in party.witnesses.into_iter().enumerate() {
                 let name = format!("{}-{}", party.name, n + 1);
-                group.push(policy.add_witness(Witness { name, key, url: None })?);
+                group.push(policy.add_witness(KnownWitness { name, key, url: None })?);
             }
             members.push(policy.add_group(Group {
                 name: party.name,
@@ -156,12 +156,12 @@ impl Policy {
     }
 
     /// The logs.
-    pub fn logs(&self) -> &[Log] {
+    pub fn logs(&self) -> &[KnownLog] {
         &self.logs
     }
 
     /// The witnesses.
-    pub fn witnesses(&self) -> &[Witness] {
+    pub fn witnesses(&self) -> &[KnownWitness] {
         &self.witnesses
     }
 
@@ -186,7 +186,8 @@ impl Policy {
         if !good.iter().any(|s| logs.contains(&s.key)) {
             return Err(Distrust::LogDidNotSign { origin: origin.clone() });
         }
-        let time = |w: &Witness| good.iter().find(|s| *s.key == w.key).and_then(|s| s.timestamp);
+        let time =
+            |w: &KnownWitness| good.iter().find(|s| *s.key == w.key).and_then(|s| s.timestamp);
         let times: Vec<Option<u64>> = self.witnesses.iter().map(time).collect();
         let cosigned: Vec<(String, u64)> = self
             .witnesses
@@ -242,7 +243,7 @@ impl Policy {
         witness.or_else(|| self.groups.iter().position(|g| g.name == name).map(Member::Group))
     }
 
-    fn add_log(&mut self, log: Log) -> Result<(), Malformed> {
+    fn add_log(&mut self, log: KnownLog) -> Result<(), Malformed> {
         if self.logs.iter().any(|l| l.key.key() == log.key.key()) {
             return Err(fault(format!("the key of log {} is there twice", log.key.name())));
         }
@@ -253,7 +254,7 @@ impl Policy {
         Ok(())
     }
 
-    fn add_witness(&mut self, witness: Witness) -> Result<Member, Malformed> {
+    fn add_witness(&mut self, witness: KnownWitness) -> Result<Member, Malformed> {
         self.check_name(&witness.name)?;
         if witness.key.signs() != SignatureType::CosignatureV1 {
             return Err(fault(format!(
@@ -311,11 +312,14 @@ impl Policy {
         };
         match *words.as_slice() {
             ["log", key, ref url @ ..] if url.len() <= 1 => {
-                self.add_log(Log { key: key.parse()?, url: url.first().map(|u| (*u).to_owned()) })?;
+                self.add_log(KnownLog {
+                    key: key.parse()?,
+                    url: url.first().map(|u| (*u).to_owned()),
+                })?;
             }
             ["witness", name, key, ref url @ ..] if url.len() <= 1 => {
                 let url = url.first().map(|u| (*u).to_owned());
-                self.add_witness(Witness { name: name.to_owned(), key: key.parse()?, url })?;
+                self.add_witness(KnownWitness { name: name.to_owned(), key: key.parse()?, url })?;
             }
             ["group", name, threshold, ref members @ ..] => {
                 let members: Vec<Member> =

@@ -12,6 +12,7 @@ mod reach;
 mod replay;
 mod resolver;
 mod score;
+mod score_journal;
 mod score_mud;
 mod tidy;
 mod truth;
@@ -25,6 +26,7 @@ usage: cargo xtask COMMAND
   tidy                               repository rules that compilers do not check
   score inspect [DIR] [-v] [-o json] accuracy of `ringfence inspect` against DIR/truth.json
   score mud [DIR] [-v] [-o json]     MUD files read, and signatures verified
+  score journal [DIR] [-v] [-o json] Merkle proofs accepted and refused as vectors say
   oui [--out FILE] [SOURCE…]         build the table of address blocks from the IEEE registry
   bench sensor [DIR] [-o json]       speed and memory of `ringfence inspect` beside its peers
   bench reach [-o json]              exact reach of 100,000 devices
@@ -73,6 +75,8 @@ fn main() -> ExitCode {
         ["score", "inspect", dir] => score::run(&PathBuf::from(dir), &options),
         ["score", "mud"] => score_mud::run(&root().join("../shared/data/mud"), &options),
         ["score", "mud", dir] => score_mud::run(&PathBuf::from(dir), &options),
+        ["score", "journal"] => score_journal::run(&root().join("../shared/data/ledger"), &options),
+        ["score", "journal", dir] => score_journal::run(&PathBuf::from(dir), &options),
         ["bench", "sensor"] => bench::run(&captures(), &options),
         ["bench", "sensor", dir] => bench::run(&PathBuf::from(dir), &options),
         ["bench", "names"] => resolver::run(&options),

@@ -9,6 +9,7 @@ fn every_corpus_replays() {
     assert!(targets.len() <= 8, "dissectors are grouped: a target for each would starve them all");
     targets.push(("capture", sensor::capture::fuzzing::capture));
     targets.push(("kernel", enforcer::fuzzing::kernel));
+    targets.push(("journal", journal::fuzzing::journal));
     targets.push(("messages", names::fuzzing::messages));
     targets.push(("pipeline", sensor::fuzzing::pipeline));
     targets.push(("mud", policy::mud::fuzzing::mud));
