@@ -9,7 +9,7 @@ use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use enforcer::contain::Method;
 use enforcer::{Flow, judge};
@@ -17,16 +17,16 @@ use indicatif::ProgressBar;
 use lab::probe::{self, Probe, Verdict};
 use lab::{Lab, LabError, attack, interrupt, privilege, traffic};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
+use model::SiteId;
 use model::inspect::Status;
 use model::ruleset::Ruleset;
-use model::{SiteId, Timestamp};
 use policy::draft::DraftOptions;
 use sensor::capture::{Ring, ring};
 use serde::Serialize;
 
 use crate::args::Demo;
 use crate::inspect::{Learnt, learn};
-use crate::{exit, html, knowledge, terminal};
+use crate::{exit, folder, html, knowledge, terminal};
 
 /// How long the warehouse works while the sensor listens.
 const LEARN: Duration = Duration::from_secs(12);
@@ -120,8 +120,10 @@ fn show(args: &Demo, out: &mut dyn Write) -> Result<Proof, Stop> {
 
     let ruleset = policy::compile::ruleset(&learnt.draft.folder, 1, None).into_diagnostic()?;
     step(out, start, &fence_in_words(&learnt, &ruleset))?;
-    let options =
-        enforcer::Options { log_group: Some(enforcer::verdict::GROUP), ..lab.options(today()) };
+    let options = enforcer::Options {
+        log_group: Some(enforcer::verdict::GROUP),
+        ..lab.options(folder::now())
+    };
     let _isolated = lab.isolate(Method::BridgeFilter)?;
     let fence = lab.fence();
     let applied = fence.apply(&ruleset, &options).into_diagnostic()?;
@@ -348,10 +350,4 @@ fn step(out: &mut dyn Write, start: Instant, what: &str) -> Result<(), Stop> {
 #[expect(clippy::disallowed_methods, reason = "the edge of the process: elapsed time for people")]
 fn now() -> Instant {
     Instant::now()
-}
-
-#[expect(clippy::disallowed_methods, reason = "the edge of the process: time for the enforcer")]
-fn today() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_secs(i64::try_from(since.as_secs()).unwrap_or(i64::MAX), 0)
 }

@@ -3,12 +3,14 @@
 mod args;
 mod demo;
 mod exit;
+mod folder;
 mod html;
 mod ids;
 mod inspect;
 mod knowledge;
 mod mud;
 mod observe;
+mod out;
 mod policies;
 mod site;
 mod terminal;

@@ -4,10 +4,8 @@ pub(crate) mod args;
 mod files;
 mod print;
 
-use std::io::{self, Write};
-
 use crypto::{PrivateKey, Provider};
-use miette::{Diagnostic, IntoDiagnostic, Result};
+use miette::{Diagnostic, Result};
 use model::Timestamp;
 use model::inspect::Report;
 use pki::cms::{Demand, Invalid, Signed, Verified};
@@ -16,7 +14,8 @@ use policy::mud::propose::{Subject, propose};
 use policy::mud::{Choice, Mud, select};
 
 use self::args::{Check, Export, Mud as Command, Output, ProposalOutput, Propose, Show};
-use crate::exit;
+use crate::folder::{self, now};
+use crate::{exit, out};
 
 #[derive(Debug, thiserror::Error, Diagnostic)]
 enum Fault {
@@ -77,18 +76,8 @@ pub(crate) fn run(command: &Command) -> Result<u8> {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the edge of the process: when the command was given"
-)]
-fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let secs = since.map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
-    Timestamp::from_secs(secs, 0)
-}
-
 fn check(args: &Check) -> Result<u8> {
-    let bytes = files::bytes(&args.file)?;
+    let bytes = folder::bytes(&args.file)?;
     // Who signed comes first: what is not authentic need not be understood (RFC 8520 §13.2).
     let verified = verify(args, &bytes)?;
     let mud = files::mud(&args.file, &bytes)?;
@@ -99,19 +88,17 @@ fn check(args: &Check) -> Result<u8> {
             return Err(Fault::OtherUrl { device, file: mud.url.clone() }.into());
         }
     }
-    let mut out = io::stdout().lock();
     match args.output {
-        Output::Table => print::check(&mut out, &mud, verified.as_ref()),
+        Output::Table => out::print(|out| print::check(out, &mud, verified.as_ref()))?,
         Output::Json => {
             let signature = verified.as_ref().map(print::signature);
             let mut document = print::document(&mud);
             if let (Some(object), Some(signature)) = (document.as_object_mut(), signature) {
                 object.insert("signature".to_owned(), signature);
             }
-            writeln!(out, "{document:#}")
+            out::document(&document)?;
         }
     }
-    .into_diagnostic()?;
     let remarks = !mud.remarks().is_empty() || !mud.unsupported().is_empty();
     Ok(if args.detailed_exitcode && remarks { exit::FINDINGS } else { exit::FINE })
 }
@@ -128,7 +115,7 @@ fn verify(args: &Check, file: &[u8]) -> Result<Option<Verified>> {
         Some(path) => files::certificates(path)?.into_iter().next(),
         None => None,
     };
-    let signed = Signed::read(&files::bytes(path)?)
+    let signed = Signed::read(&folder::bytes(path)?)
         .map_err(|why| Fault::Unreadable { file: path.display().to_string(), why })?;
     let demand = Demand {
         anchors: &anchors,
@@ -140,29 +127,28 @@ fn verify(args: &Check, file: &[u8]) -> Result<Option<Verified>> {
 }
 
 fn show(args: &Show) -> Result<u8> {
-    let mut out = io::stdout().lock();
-    let mut documents = Vec::new();
+    let mut muds = Vec::new();
     for path in &args.files {
-        let mud = files::mud(path, &files::bytes(path)?)?;
-        match args.output {
-            Output::Table => {
-                print::show(&mut out, &path.display().to_string(), &mud, args.fetched, now())
-                    .into_diagnostic()?;
-            }
-            Output::Json => documents.push(print::document(&mud)),
+        muds.push((path.display().to_string(), files::mud(path, &folder::bytes(path)?)?));
+    }
+    match args.output {
+        Output::Table => out::print(|out| {
+            let mut all = muds.iter();
+            all.try_for_each(|(name, mud)| print::show(out, name, mud, args.fetched, now()))
+        }),
+        Output::Json => {
+            let documents: Vec<_> = muds.iter().map(|(_, mud)| print::document(mud)).collect();
+            out::document(&documents)
         }
     }
-    if args.output == Output::Json {
-        writeln!(out, "{:#}", serde_json::Value::Array(documents)).into_diagnostic()?;
-    }
-    Ok(exit::FINE)
+    .map(|()| exit::FINE)
 }
 
 fn weigh(args: &Propose) -> Result<u8> {
-    let folder = files::folder(&args.policy)?;
+    let folder = folder::read(&args.policy)?.folder;
     let mut muds = Vec::new();
     for path in &args.files {
-        muds.push(files::mud(path, &files::bytes(path)?)?);
+        muds.push(files::mud(path, &folder::bytes(path)?)?);
     }
     let observed = args.observed.as_deref().map(files::report).transpose()?;
     let subject = match (&args.kind, &args.device) {
@@ -171,16 +157,11 @@ fn weigh(args: &Propose) -> Result<u8> {
     };
     let mud = choose(args, &folder, &muds, observed.as_ref())?;
     let proposal = propose(&folder, mud, &subject, observed.as_ref()).map_err(Fault::Subject)?;
-    let mut out = io::stdout().lock();
     match args.output {
-        ProposalOutput::Table => print::proposal(&mut out, &proposal, args.all),
-        ProposalOutput::Cedar => print::cedar(&mut out, &proposal),
-        ProposalOutput::Json => {
-            let text = serde_json::to_string_pretty(&proposal).into_diagnostic()?;
-            writeln!(out, "{text}")
-        }
+        ProposalOutput::Table => out::print(|out| print::proposal(out, &proposal, args.all))?,
+        ProposalOutput::Cedar => out::print(|out| print::cedar(out, &proposal))?,
+        ProposalOutput::Json => out::document(&proposal)?,
     }
-    .into_diagnostic()?;
     let against = !proposal.conflicts.is_empty() || !proposal.undescribed.is_empty();
     Ok(if args.detailed_exitcode && against { exit::FINDINGS } else { exit::FINE })
 }
@@ -218,7 +199,7 @@ fn choose<'m>(
 }
 
 fn export(args: &Export) -> Result<u8> {
-    let folder = files::folder(&args.policy)?;
+    let folder = folder::read(&args.policy)?.folder;
     let observed = args.observed.as_deref().map(files::report).transpose()?;
     let at = args.at.unwrap_or_else(now);
     let updated = folder.estate.observed.as_ref().map_or(at, |o| o.last);
@@ -232,8 +213,7 @@ fn export(args: &Export) -> Result<u8> {
     }
     let text = mud.to_json();
     let Some(out) = &args.out else {
-        io::stdout().lock().write_all(text.as_bytes()).into_diagnostic()?;
-        return Ok(exit::FINE);
+        return out::print(|out| out.write_all(text.as_bytes())).map(|()| exit::FINE);
     };
     let signature = match (&args.sign, &args.cert) {
         (Some(key), Some(cert)) => {
@@ -259,7 +239,7 @@ fn sign(
     at: Timestamp,
 ) -> Result<(Vec<u8>, String)> {
     let wrong = |why| Fault::Key { file: key.display().to_string(), why };
-    let key = PrivateKey::from_pem(&files::bytes(key)?).map_err(wrong)?;
+    let key = PrivateKey::from_pem(&folder::bytes(key)?).map_err(wrong)?;
     let mut certificates = files::certificates(cert)?;
     if let Some(chain) = &args.chain {
         certificates.extend(files::certificates(chain)?);

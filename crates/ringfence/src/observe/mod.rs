@@ -2,7 +2,6 @@
 
 pub(crate) mod args;
 mod filter;
-mod folder;
 mod read;
 mod table;
 
@@ -12,18 +11,19 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use enforcer::netlink::Place;
 use enforcer::verdict::{Log, Namer};
 use miette::{Diagnostic, IntoDiagnostic, Result};
+use model::SiteId;
 use model::ruleset::Ruleset;
 use model::verdict::Entry;
-use model::{SiteId, Timestamp};
 use policy::evaluate::Evaluator;
 use policy::folder::Folder;
 
 use crate::exit;
+use crate::folder::{self, now};
 use args::{Observe, Output};
 use filter::{BadFilter, Filter, Names, ServiceName};
 use read::Lines;
@@ -50,7 +50,7 @@ enum Unreadable {
 
 /// Runs the command.
 pub(crate) fn run(args: &Observe) -> Result<u8> {
-    let folder = args.policy.as_deref().map(folder::read).transpose()?;
+    let folder = args.policy.as_deref().map(folder::read).transpose()?.map(|read| read.folder);
     let known = folder.as_ref().map(names);
     let filter = match Filter::new(args, known.as_ref(), now()) {
         Ok(filter) => filter,
@@ -286,13 +286,6 @@ fn names(folder: &Folder) -> Names {
         (service.id.to_string(), name)
     });
     Names { devices, services: services.collect() }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the edge of the process reads the clock")]
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let secs = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-    Timestamp::from_secs(secs, i64::from(since.subsec_nanos()))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a growing file gives no sign: look again")]

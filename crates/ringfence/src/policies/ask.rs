@@ -13,9 +13,9 @@ use policy::why::{Decided, Explanation, explain};
 use serde::Serialize;
 
 use super::args::{CutOff, Prove, ReachOf, Why};
-use super::{folder, names, print, show};
-use crate::exit;
+use super::{given, names, print, show};
 use crate::terminal::table;
+use crate::{exit, folder};
 
 #[derive(Debug, thiserror::Error, Diagnostic)]
 enum Wrong {
@@ -157,7 +157,7 @@ pub(super) fn reach(args: &ReachOf) -> Result<u8> {
 /// `ringfence policy cut-off`.
 pub(super) fn cut_off(args: &CutOff) -> Result<u8> {
     let read = folder::read(&args.policy)?;
-    let flows = folder::flows(&args.flows)?;
+    let flows = given::flows(&args.flows)?;
     let device = match names::device(&read.folder, &args.device) {
         Ok(device) => device,
         Err(report) => {

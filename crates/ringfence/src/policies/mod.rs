@@ -2,15 +2,15 @@
 
 pub(crate) mod args;
 mod ask;
-mod folder;
+mod given;
 mod names;
 mod plan;
 mod print;
 mod unused;
 
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 
-use miette::{IntoDiagnostic, Result, Severity};
+use miette::{Result, Severity};
 use policy::folder::Folder;
 use policy::lower::lower;
 use policy::{cards, check, compile, iec62443};
@@ -18,7 +18,7 @@ use serde::Serialize;
 
 pub(crate) use plan::{apply, export, run as plan};
 
-use crate::exit;
+use crate::{exit, folder, out};
 use args::{Check, Output, Policy};
 
 /// Answers a question about a policy folder.
@@ -144,18 +144,10 @@ fn test(args: &args::Folder) -> Result<u8> {
 fn show<T: Serialize>(
     output: Output,
     value: &T,
-    people: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+    people: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    let written = match output {
-        Output::Table => people(&mut out),
-        Output::Json => serde_json::to_writer_pretty(&mut out, value)
-            .map_err(io::Error::from)
-            .and_then(|()| writeln!(out)),
-    };
-    match written.and_then(|()| out.flush()) {
-        // A reader that has seen enough (`| head`) is no error.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.into_diagnostic(),
+    match output {
+        Output::Table => out::print(people),
+        Output::Json => out::document(value),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use enforcer::netlink::Place;
@@ -10,8 +11,8 @@ use miette::{Diagnostic, IntoDiagnostic, Result, Severity, WrapErr};
 use policy::plan::{Enforced, Plan, SCHEMA, Stale, Wanted, make};
 
 use super::args::{Apply, Export, ExportNft, Plan as Args, Preview};
-use super::{folder, print, show};
-use crate::exit;
+use super::{given, print, show};
+use crate::{exit, folder, out};
 
 /// Socket of a site daemon in its state folder.
 const CONTROL_SOCKET: &str = "control.sock";
@@ -47,8 +48,8 @@ enum Wrong {
 /// `ringfence plan`.
 pub(crate) fn run(args: &Args) -> Result<u8> {
     let files = folder::files(&args.folder)?;
-    let enforced = folder::enforced(args.enforced.as_deref())?;
-    let flows = folder::flows(&args.flows)?;
+    let enforced = given::enforced(args.enforced.as_deref())?;
+    let flows = given::flows(&args.flows)?;
     let wanted =
         Wanted { files: &files, enforced: enforced.as_ref(), flows: &flows, now: folder::now() };
     let plan = make(&wanted).map_err(|faults| folder::refused(&args.folder, &files, &faults))?;
@@ -68,7 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
 pub(crate) fn preview(args: &Preview) -> Result<u8> {
     let now = folder::now();
     let files = folder::files(&args.of.folder)?;
-    let flows = folder::flows(&args.flows)?;
+    let flows = given::flows(&args.flows)?;
     let is = Wanted { files: &files, enforced: None, flows: &[], now };
     let is = make(&is).map_err(|faults| folder::refused(&args.of.folder, &files, &faults))?;
     let enforced = is.ruleset.clone().map(|ruleset| Enforced {
@@ -131,7 +132,7 @@ pub(crate) fn apply(args: &Apply) -> Result<u8> {
     }
     // No state folder yet: nothing was ever applied here.
     let state = args.state.exists().then_some(args.state.as_path());
-    let enforced = folder::enforced(state)?;
+    let enforced = given::enforced(state)?;
     let now_in_folder = args.policy.as_deref().map(folder::files).transpose()?;
     if let Err(stale) = plan.fits(enforced.as_ref(), now_in_folder.as_ref()) {
         eprintln!("{:?}", miette::Report::new(Wrong::Stale(stale)));
@@ -159,17 +160,20 @@ pub(crate) fn apply(args: &Apply) -> Result<u8> {
             path: args.state.clone(),
             why: error.to_string(),
         })?;
-        save(&args.state.join(folder::ENFORCED_FILE), &state)?;
+        save(&args.state.join(given::ENFORCED_FILE), &state)?;
     }
     for what in &applied.unsupported {
         eprintln!("not enforceable here: {what}");
     }
     match fence.verify(ruleset, &options).into_diagnostic()? {
         Ok(verified) => {
-            println!(
-                "generation {} applied and verified: {} elements and {} rules read back",
-                verified.generation, verified.compared, verified.rules
-            );
+            out::print(|out| {
+                writeln!(
+                    out,
+                    "generation {} applied and verified: {} elements and {} rules read back",
+                    verified.generation, verified.compared, verified.rules
+                )
+            })?;
             Ok(exit::FINE)
         }
         Err(differences) => {
@@ -183,8 +187,7 @@ pub(crate) fn apply(args: &Apply) -> Result<u8> {
 pub(crate) fn export(what: &Export) -> Result<u8> {
     let Export::Nft(args) = what;
     let text = nft(args)?;
-    print!("{text}");
-    Ok(exit::FINE)
+    out::print(|out| out.write_all(text.as_bytes())).map(|()| exit::FINE)
 }
 
 fn nft(args: &ExportNft) -> Result<String> {
@@ -214,7 +217,6 @@ fn save<T: serde::Serialize>(path: &Path, value: &T) -> Result<()> {
     let beside = PathBuf::from(beside);
     let text = serde_json::to_string(value).map_err(|error| wrong(error.to_string()))?;
     let written = fs::File::create(&beside).and_then(|mut file| {
-        use std::io::Write as _;
         file.write_all(text.as_bytes())?;
         file.sync_all()
     });

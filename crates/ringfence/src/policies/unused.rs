@@ -9,9 +9,9 @@ use policy::lower::lower;
 use policy::unused::{Hits, SCHEMA, unused};
 
 use super::args::Unused;
-use super::{folder, show};
-use crate::exit;
+use super::{given, show};
 use crate::terminal::table;
+use crate::{exit, folder};
 
 #[derive(Debug, thiserror::Error, Diagnostic)]
 enum Wrong {
@@ -55,7 +55,7 @@ pub(super) fn run(args: &Unused) -> Result<u8> {
 fn counted(args: &Unused) -> Result<Hits> {
     let in_force = Fence::new(Place::here(), &args.table).read().into_diagnostic()?;
     let generation = in_force.generation.ok_or_else(|| Wrong::NoFence(args.table.clone()))?;
-    let state = folder::enforced(Some(&args.state))?;
+    let state = given::enforced(Some(&args.state))?;
     let state =
         state.filter(|state| state.generation == generation).ok_or(Wrong::NoState(generation))?;
     // Rules that share an element share its counter.

@@ -3,7 +3,7 @@
 pub(crate) mod args;
 mod show;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use enforcer::contain::{self, Isolated};
 use enforcer::netlink::Place;
 use enforcer::runner::Host;
 use indicatif::ProgressBar;
-use miette::{Diagnostic, IntoDiagnostic, LabeledSpan, NamedSource, Report, Result, miette};
+use miette::{IntoDiagnostic, Result, miette};
 use model::SiteId;
 use site::control::{self, Answer, Request};
-use site::folder::{Files, FolderError};
+use site::folder::FolderError;
 use site::prepare::{self, PrepareError};
 use site::resolve::{Names, Opener};
 use site::sense::Sense;
@@ -24,7 +24,7 @@ use site::store::Store;
 
 use self::args::{Command, Format, Method, Run, Site};
 use crate::ids::SubjectIds;
-use crate::{exit, knowledge};
+use crate::{exit, folder, knowledge, out};
 
 /// Name of our tables in the kernel.
 const TABLE: &str = "ringfence";
@@ -97,73 +97,12 @@ fn start(run: &Run) -> Result<u8> {
     });
     match ended {
         Ok(()) => Ok(exit::FINE),
-        Err(RunError::Folder(FolderError::Faults { faults, files })) => {
-            refused(&run.policy, &faults, &files);
+        Err(RunError::Folder(error @ FolderError::Faults { .. })) => {
+            eprintln!("{:?}", folder::unusable(&run.policy, error));
             Ok(exit::REFUSED)
         }
+        Err(RunError::Folder(error)) => Err(folder::unusable(&run.policy, error)),
         Err(error) => Err(error).into_diagnostic(),
-    }
-}
-
-/// Every fault with its line.
-fn refused(folder: &Path, faults: &[policy::Fault], files: &Files) {
-    for fault in faults {
-        eprintln!("{:?}", Report::new(Shown::of(folder, fault, files)));
-    }
-    eprintln!("ringfence: {} is refused whole; what is enforced stays", folder.display());
-}
-
-/// A fault as miette shows it.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}: {why}")]
-struct Shown {
-    what: String,
-    why: String,
-    help: String,
-    source_text: Option<NamedSource<String>>,
-    at: usize,
-}
-
-impl Shown {
-    fn of(folder: &Path, fault: &policy::Fault, files: &Files) -> Self {
-        let text = files.get(&fault.file).filter(|_| fault.line > 0);
-        let line = usize::try_from(fault.line.saturating_sub(1)).unwrap_or(0);
-        let column = usize::try_from(fault.column.saturating_sub(1)).unwrap_or(0);
-        let at = text.map_or(0, |text| {
-            let start: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
-            let line = text.get(start..).unwrap_or_default();
-            start + line.chars().take(column).map(char::len_utf8).sum::<usize>()
-        });
-        let name = folder.join(&fault.file).display().to_string();
-        let what =
-            if text.is_some() { fault.what.clone() } else { format!("{name}: {}", fault.what) };
-        Self {
-            what,
-            why: fault.why.clone(),
-            help: fault.help.clone(),
-            source_text: text.map(|text| NamedSource::new(name, text.clone())),
-            at,
-        }
-    }
-}
-
-impl Diagnostic for Shown {
-    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
-        Some(Box::new("ringfence::policy::folder"))
-    }
-
-    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
-        (!self.help.is_empty()).then(|| Box::new(&self.help) as Box<dyn std::fmt::Display>)
-    }
-
-    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
-        self.source_text.as_ref().map(|text| text as &dyn miette::SourceCode)
-    }
-
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        self.source_text.as_ref()?;
-        let label = LabeledSpan::new(Some("here".to_owned()), self.at, 0);
-        Some(Box::new(std::iter::once(label)))
     }
 }
 
@@ -246,9 +185,5 @@ fn on_behalf(reason: &str) -> String {
 }
 
 fn print(text: &str) -> Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.into_diagnostic(),
-    }
+    out::print(|out| out.write_all(text.as_bytes()))
 }

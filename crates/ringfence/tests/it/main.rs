@@ -5,6 +5,7 @@ mod bytes;
 mod demo;
 mod document;
 mod faults;
+mod folders;
 mod mud;
 mod netns;
 mod observe;

@@ -170,7 +170,7 @@ fn faults_say_where() {
     folder.put("bad.json", &FILE.replace("\"port\": 1883", "\"port\": 99999"));
     has(
         &folder.bad(&["check", "bad.json"], 1),
-        &["ace[1]/matches/tcp/destination-port", "1 fault(s)"],
+        &["bad.json: ", "ace[1]/matches/tcp/", "destination-port", "1 fault(s)"],
     );
     folder.put("cut.json", FILE.get(..200).unwrap());
     has(&folder.bad(&["check", "cut.json"], 1), &["cut.json:3:", "not JSON"]);

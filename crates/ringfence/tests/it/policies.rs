@@ -159,7 +159,7 @@ pub(crate) fn policy(test: &str) -> PathBuf {
     here
 }
 
-fn append(here: &Path, file: &str, text: &str) {
+pub(crate) fn append(here: &Path, file: &str, text: &str) {
     let path = here.join("policy").join(file);
     let old = fs::read_to_string(&path).unwrap_or_default();
     fs::write(path, old + text).unwrap();

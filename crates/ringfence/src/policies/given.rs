@@ -1,0 +1,33 @@
+//! Documents that commands are given beside a policy folder.
+
+use std::path::{Path, PathBuf};
+
+use miette::Result;
+use model::inspect::Report;
+use policy::plan::{ENFORCED_SCHEMA, Enforced};
+
+use crate::folder::document;
+
+/// The state document in a state folder.
+pub(super) const ENFORCED_FILE: &str = "enforced.json";
+
+/// What is enforced: a document, or a folder that holds one. A folder without one enforces nothing yet.
+pub(super) fn enforced(path: Option<&Path>) -> Result<Option<Enforced>> {
+    let Some(path) = path else {
+        return Ok(None);
+    };
+    let file = if path.is_dir() { path.join(ENFORCED_FILE) } else { path.to_owned() };
+    if path.is_dir() && !file.exists() {
+        return Ok(None);
+    }
+    Ok(Some(document(&file, ENFORCED_SCHEMA)?))
+}
+
+/// Recorded flows, by document.
+pub(super) fn flows(paths: &[PathBuf]) -> Result<Vec<(String, Report)>> {
+    let read = |path: &PathBuf| {
+        let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        Ok((name, document(path, model::inspect::SCHEMA)?))
+    };
+    paths.iter().map(read).collect()
+}
