@@ -10,6 +10,7 @@
 
 mod audits;
 mod entries;
+mod fuzzed;
 mod notes;
 mod policies;
 mod proofs;
