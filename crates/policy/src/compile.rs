@@ -9,6 +9,8 @@
 //!   is a matter of the enforcement point, not of permits.
 //! * `first_port` = `last_port` holds the ICMP type, the IP protocol number or, for `link`, the EtherType.
 //! * A `link` permit to frames of a group (GOOSE, PROFINET DCP) names a class that has no address.
+//! * What zones declare about neighbourhood protocols ([`crate::treat`]) and what cards oblige to
+//!   ([`crate::cards`]) is part of it: plans, exports and sites enforce one and the same ruleset.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -24,6 +26,7 @@ use crate::folder::{Device, Folder, Service, Zone};
 use crate::lower::{Change, Grant, Lowered, ask_of, index, lower_at, small};
 use crate::moment::Moment;
 use crate::text::slug;
+use crate::{cards, treat};
 
 /// Why a folder has no ruleset.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,7 +89,7 @@ pub fn ruleset_at(
     ruleset_of(folder, &lower_at(folder, moment), generation, parent)
 }
 
-/// [`ruleset`] for a folder that is lowered already.
+/// [`ruleset`] for a folder that is lowered already. Every ruleset of a folder is made here.
 pub fn ruleset_of(
     folder: &Folder,
     lowered: &Lowered,
@@ -107,7 +110,7 @@ pub fn ruleset_of(
     let names = names(folder, lowered, &sources);
     let exceptions = exceptions(folder)?;
     let classes = classes.named(&places);
-    Ok(Ruleset {
+    let mut ruleset = Ruleset {
         generation,
         parent,
         classes,
@@ -117,7 +120,10 @@ pub fn ruleset_of(
         exceptions,
         names,
         proposed,
-    })
+    };
+    treat::apply(folder, &mut ruleset);
+    cards::oblige(&mut ruleset, folder);
+    Ok(ruleset)
 }
 
 /// A device's link addresses: its own, else those of the device it sits behind.

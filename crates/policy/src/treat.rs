@@ -32,7 +32,7 @@ const GROUPS: [(&str, u16, &[&str]); 2] = [
 ];
 
 /// Adds what the zones of `folder` declare to a ruleset that was compiled from it.
-pub fn apply(folder: &Folder, ruleset: &mut Ruleset) {
+pub(crate) fn apply(folder: &Folder, ruleset: &mut Ruleset) {
     let zones = classes(folder, ruleset);
     let everybody: BTreeSet<ClassId> = zones.values().flatten().copied().collect();
     let mut added: Vec<Permit> = Vec::new();

@@ -52,7 +52,6 @@ pub fn compile(
     let parent = order.parent.filter(|parent| *parent < order.generation);
     let ruleset = policy::compile::ruleset_at(&wanted, moment, order.generation, parent);
     let mut ruleset = ruleset.map_err(|error| error.to_string())?;
-    policy::treat::apply(&wanted, &mut ruleset);
     if order.all_shadow {
         for class in ruleset.classes.values_mut() {
             class.mode = Mode::Shadow;

@@ -242,15 +242,12 @@ fn compiled(
     generation: u64,
     parent: Option<u64>,
 ) -> Result<Ruleset, CompileError> {
-    let mut ruleset = if side.folder.expired(now).next().is_none() {
-        ruleset_of(&side.folder, &side.lowered, generation, parent)?
-    } else {
-        let mut folder = side.folder.clone();
-        folder.exceptions.retain(|exception| exception.expires > now);
-        ruleset_of(&folder, &side.lowered, generation, parent)?
-    };
-    cards::oblige(&mut ruleset, &side.folder);
-    Ok(ruleset)
+    if side.folder.expired(now).next().is_none() {
+        return ruleset_of(&side.folder, &side.lowered, generation, parent);
+    }
+    let mut folder = side.folder.clone();
+    folder.exceptions.retain(|exception| exception.expires > now);
+    ruleset_of(&folder, &side.lowered, generation, parent)
 }
 
 /// The same but for its number.
@@ -369,7 +366,9 @@ fn reach(before: Option<&Side>, after: &Side) -> ReachChange {
 
 /// What an enforcement point cannot express of a folder, as sentences for people.
 pub fn not_enforceable(folder: &Folder, lowered: &Lowered) -> Vec<String> {
-    crate::draft::words::limits(folder, lowered)
+    let mut limits = crate::draft::words::limits(folder, lowered);
+    limits.extend(crate::treat::limits(folder));
+    limits
 }
 
 pub(crate) fn long(n: usize) -> u64 {

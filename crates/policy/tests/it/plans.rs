@@ -6,7 +6,7 @@ use model::ruleset::Mode;
 use model::{DeviceId, Timestamp};
 use policy::cards::{Answer, Capability, cover};
 use policy::draft::{DraftOptions, draft};
-use policy::folder::{self, Folder};
+use policy::folder::{self, Folder, Treatment};
 use policy::lower::lower;
 use policy::plan::{Cause, Enforced, ExceptionState, Plan, Source, Stale, Wanted, make};
 use policy::prove::{Answer as Said, Example, Question, Solver, Standing, prove};
@@ -177,6 +177,28 @@ fn a_plan_is_applied_as_it_was_or_not_at_all() {
     assert_eq!(forged.fits(Some(&enforced), None), Err(Stale::Edited));
     let saved = serde_json::to_string(&plan).unwrap();
     assert_eq!(serde_json::from_str::<Plan>(&saved).unwrap(), plan);
+}
+
+#[test]
+fn a_folder_has_one_ruleset_with_what_zones_declare_and_cards_oblige_to() {
+    let mut files = files();
+    let card = "[[card]]\ntype = \"hmi\"\nstate_awareness = \"no\"\n[card.controls]\nstate_awareness = \"passive-monitoring\"\n";
+    files.insert("cards.toml".to_owned(), card.to_owned());
+    let mut folder = parsed(&files);
+    for zone in &mut folder.estate.zones {
+        zone.treatment.mdns = Some(Treatment::Permit);
+        zone.treatment.goose = Some(Treatment::WithinZone);
+    }
+    let files = folder.files();
+    let plan = planned(&files, None);
+    let of_plan = plan.ruleset.unwrap();
+    assert_eq!(policy::compile::ruleset(&parsed(&files), 1, None).unwrap(), of_plan);
+    let member = of_plan.members.iter().find(|member| member.device.as_str() == "hmi").unwrap();
+    let own: Vec<_> = of_plan.permits.iter().filter(|p| p.from == member.class).collect();
+    // What a zone declares is logged too where a card says so.
+    assert!(own.iter().any(|p| p.rule.ends_with(": mdns permit")), "{own:#?}");
+    assert!(own.iter().all(|p| p.terms.log), "{own:#?}");
+    assert!(plan.limits.iter().any(|limit| limit.starts_with("goose = within-zone")));
 }
 
 #[test]
