@@ -52,14 +52,17 @@ pub(super) fn inet(
 }
 
 /// What is asked once the source is known to be who it says.
-fn judging(ruleset: &Ruleset, options: &Options, bite: &Part) -> [Chain; 3] {
+fn judging(ruleset: &Ruleset, options: &Options, bite: &Part) -> [Chain; 4] {
     let names = !ruleset.names.is_empty();
     let vmap = |set: &str| Part::Map(vec![Field::Mark], set.to_owned());
-    let mut stranger = remember();
+    let mut stranger = remember(true);
     let prefix =
         Prefix { kind: Kind::Stranger, generation: ruleset.generation, class: ClassId(0), rule: 0 };
     stranger.extend(log(options, prefix));
-    stranger.push(vec![Part::Count("strangers".to_owned()), bite.clone()]);
+    let refuse = vec![Part::Count("strangers".to_owned()), bite.clone()];
+    stranger.push(refuse.clone());
+    let mut stranger_back = remember(false);
+    stranger_back.push(refuse);
     let mut judge = exceptions(true);
     judge.push(vec![jump("own_class")]);
     if names {
@@ -71,9 +74,10 @@ fn judging(ruleset: &Ruleset, options: &Options, bite: &Part) -> [Chain; 3] {
     if names {
         answer.extend(named(false));
     }
-    answer.extend([vec![vmap("origin")], vec![goto("stranger")]]);
+    answer.extend([vec![vmap("origin")], vec![goto("stranger_back")]]);
     [
         Chain::new("stranger", "source pair is no member's", stranger),
+        Chain::new("stranger_back", "answers to no member", stranger_back),
         Chain::new("judge", "a new flow, or one that an older generation permitted", judge),
         Chain::new(
             "answer",
@@ -185,12 +189,17 @@ fn class_chains(
         rules.push(vec![goto(next)]);
         rules
     };
-    let mut refuse = remember();
-    refuse.extend(log(options, Prefix { kind, generation, class: id, rule: 0 }));
-    refuse.push(vec![Part::Count(format!("denied_{n}")), end]);
+    let refuse = vec![Part::Count(format!("denied_{n}")), end];
+    let mut refuse_asked = remember(true);
+    refuse_asked.extend(log(options, Prefix { kind, generation, class: id, rule: 0 }));
+    refuse_asked.push(refuse.clone());
+    // Whose flow it is was logged when it asked; who answers has done nothing that is refused.
+    let mut refuse_answer = remember(false);
+    refuse_answer.push(refuse);
 
     let mut chains = Vec::new();
     let refused = format!("refuse_{n}");
+    let unanswered = format!("unanswered_{n}");
     let denied = if proposed {
         let mut rules = maps(["maybe_exact", "maybe_any", "maybe_range"], Field::DestinationPort);
         rules.push(vec![goto(refused.clone())]);
@@ -201,9 +210,10 @@ fn class_chains(
         refused.clone()
     };
     let from = look("peer_class", Field::DestinationPort, denied);
-    let back = look("own_class", Field::SourcePort, refused.clone());
+    let back = look("own_class", Field::SourcePort, unanswered.clone());
     chains.extend([
-        Chain::new(refused, &format!("{name}: {word}"), refuse),
+        Chain::new(refused, &format!("{name}: {word}"), refuse_asked),
+        Chain::new(unanswered, &format!("answers to {name}: {word}"), refuse_answer),
         Chain::new(format!("from_{n}"), &format!("from {name}"), from),
         Chain::new(format!("back_{n}"), &format!("answers to {name}"), back),
     ]);
@@ -251,12 +261,14 @@ fn named(asked: bool) -> Vec<Rule> {
     rules
 }
 
-/// Keeps the pair for the list of denials; a full set only stops remembering.
-fn remember() -> Vec<Rule> {
+/// Keeps the flow for the list of denials, as it was `asked` for also when this packet answers; a full
+/// set only stops remembering.
+fn remember(asked: bool) -> Vec<Rule> {
     let mut rules = Vec::new();
     for family in &FAMILIES {
         for ports in [true, false] {
             let (fields, set) = family.flow("denied", ports);
+            let fields = if asked { fields } else { family.answered(ports) };
             rules.push(vec![with_ports(ports), Part::Remember(fields, set, true)]);
         }
     }

@@ -282,6 +282,13 @@ fn netns_a_shadow_proves_itself_is_promoted_and_steps_back() {
     let counted = site.wait("the would-be denial", |s| find(s, "camera").would_deny > 0);
     assert_eq!(find(&counted, "camera").mode, Mode::Shadow);
     site.observed("--verdict would-deny --from camera --to plc --to-port 502");
+    // It is the camera's flow: who answers in it has done nothing that would be denied.
+    let fence = enforcer::Fence::new(Place::netns(&site.lab.gateway().path()), "ringfence");
+    let denials = fence.read().unwrap().denials;
+    let [camera, plc] =
+        ["camera", "plc"].map(|name| IpAddr::from(site.lab.device(name).unwrap().ip));
+    assert!(denials.iter().any(|d| (d.from, d.to, d.port) == (camera, plc, Some(502))));
+    assert!(!denials.iter().any(|d| (d.from, d.to) == (plc, camera)), "{denials:?}");
 
     // The gate of a zone that opened nothing is closed, and says why.
     let promote = |role: &str| Request::Promote { zone: zone(role) };
