@@ -140,9 +140,8 @@ pub(crate) fn learn(
     };
     bar.set_message("drafting policy and reach");
     // Strays are in the document, but have no part in policy and reach.
-    let (confirmed, mut strays) =
-        report.devices.into_iter().partition(|d| d.status == Status::Confirmed);
-    report.devices = confirmed;
+    let mut strays: Vec<_> =
+        report.devices.extract_if(.., |d| d.status != Status::Confirmed).collect();
     let draft = draft(&report, options);
     for refused in &draft.refused {
         let why: Vec<&str> = refused.reasons.iter().map(|r| r.text.as_str()).collect();
@@ -154,7 +153,7 @@ pub(crate) fn learn(
     }
     report.reach = Some(draft.reach.clone());
     report.devices.append(&mut strays);
-    report.devices.sort_by(|a, b| (a.first_seen, &a.id).cmp(&(b.first_seen, &b.id)));
+    report.devices.sort_unstable_by(|a, b| (a.first_seen, &a.id).cmp(&(b.first_seen, &b.id)));
     Learnt { report, draft }
 }
 
