@@ -180,3 +180,44 @@ impl Writer {
         self.stop.load(Ordering::SeqCst)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn lines_that_cannot_be_written_are_told_once_until_they_can_again() {
+        let here = std::env::temp_dir().join(format!("rf-record-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&here);
+        let site = SiteId::new("lab").unwrap();
+        let config =
+            Config { place: Place::here(), group: 1, site: site.clone(), file: here.join(FILE) };
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut writer = Writer { config, stop, lost: false, ahead: Vec::new() };
+        let gap = enforcer::verdict::Gap { records: 3, overrun: true };
+        let line = [Entry::Lost(gap.line(now(), site))];
+        let said = RefCell::new(Vec::new());
+        let mut write = |entries: &[Entry]| {
+            let before = said.borrow().len();
+            writer.write(entries, &|kind, what| said.borrow_mut().push((kind, what)));
+            said.borrow().len() - before
+        };
+        // The directory is gone: said, and not once a line.
+        assert_eq!([write(&line), write(&line), write(&[]), write(&line)], [1, 0, 0, 0]);
+        std::fs::create_dir(&here).unwrap();
+        assert_eq!(write(&line), 0);
+        // It worked in between: another outage is another thing to say.
+        std::fs::remove_dir_all(&here).unwrap();
+        assert_eq!(write(&line), 1);
+        let (kind, what) = said.borrow()[0].clone();
+        assert_eq!(kind, "verdicts-lost");
+        assert!(what.contains(FILE), "{what}");
+        std::fs::create_dir(&here).unwrap();
+        assert_eq!(write(&line), 0);
+        let text = std::fs::read_to_string(here.join(FILE)).unwrap();
+        assert!(text.lines().count() == 1 && text.contains("\"records\":3"), "{text}");
+        std::fs::remove_dir_all(&here).unwrap();
+    }
+}
