@@ -5,7 +5,7 @@
 //! at a port of the bridge of its own, which learns no addresses and gets no copies of anything, so
 //! that the device whose addresses it carries goes on undisturbed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,6 +14,8 @@ use enforcer::{Denial, Flow, Options, judge};
 use model::Mac;
 use model::observation::Transport;
 use model::ruleset::{ClassId, Member, Ruleset};
+
+use crate::life::Flown;
 
 /// Our port of the bridge, and the other end of it.
 pub const PORT: &str = "rf-canary";
@@ -48,33 +50,37 @@ impl Canary {
 /// Ports that nobody has a service on (IANA: unassigned or discard-like), tried in this order.
 const PORTS: [u16; 6] = [4, 6, 8, 10, 12, 14];
 
-/// One canary for each class of `zone`; `here`: link address and addresses of the bridge.
+/// One canary for each class of `zone`; `here`: link address and addresses of the bridge, which are this
+/// machine's own. Nobody flies for this machine itself: what it sends is not judged by its own fence.
 pub fn hatch(
     zone: &str,
     ruleset: &Ruleset,
     options: &Options,
     in_zone: &dyn Fn(IpAddr) -> bool,
     here: (Mac, &[(IpAddr, u8)]),
-) -> Result<Vec<Canary>, String> {
-    let mut done: BTreeSet<ClassId> = BTreeSet::new();
-    let mut out = Vec::new();
-    let mut stuck = None;
+) -> Result<Vec<Canary>, Flown> {
+    let own = |member: &Member| {
+        member.mac == here.0 || here.1.iter().any(|(address, _)| *address == member.ip)
+    };
+    let mut of: BTreeMap<ClassId, Result<Canary, String>> = BTreeMap::new();
+    let mut this_machine = false;
     for member in ruleset.members.iter().filter(|member| in_zone(member.ip)) {
-        if done.contains(&member.class) {
-            continue;
-        }
-        match one(zone, ruleset, options, member, here) {
-            Ok(canary) => {
-                done.insert(member.class);
-                out.push(canary);
-            }
-            Err(why) => stuck = Some((member.class, why)),
+        if own(member) {
+            this_machine = true;
+        } else if !of.get(&member.class).is_some_and(Result::is_ok) {
+            of.insert(member.class, one(zone, ruleset, options, member, here));
         }
     }
-    match stuck {
-        Some((class, why)) if !done.contains(&class) => Err(why),
-        _ if out.is_empty() => Err("no device of the zone has an address to fly under".to_owned()),
-        _ => Ok(out),
+    match of.into_values().collect::<Result<Vec<_>, _>>() {
+        Err(why) => Err(Flown::Missed(why)),
+        Ok(none) if none.is_empty() && this_machine => Err(Flown::NotProvable(
+            "all of it is this machine itself, and what that sends does not pass its own fence"
+                .to_owned(),
+        )),
+        Ok(none) if none.is_empty() => {
+            Err(Flown::Missed("no device of the zone has an address to fly under".to_owned()))
+        }
+        Ok(canaries) => Ok(canaries),
     }
 }
 
@@ -116,6 +122,15 @@ pub fn perch(runner: &dyn Runner, bridge: &str) -> io::Result<()> {
     }
     fly_away(runner);
     Err(io::Error::other(output.stderr.trim().to_owned()))
+}
+
+/// The bridge takes what comes in at the port: links come up a moment after they are told to, and a
+/// spanning tree takes its time.
+pub fn forwards(runner: &dyn Runner) -> bool {
+    let output = runner.run(&["ip", "-j", "-d", "link", "show", "dev", PORT], "");
+    let links = output.ok().and_then(|o| serde_json::from_str::<serde_json::Value>(&o.stdout).ok());
+    let state = links.as_ref().and_then(|links| links.pointer("/0/linkinfo/info_slave_data/state"));
+    state.and_then(serde_json::Value::as_str) == Some("forwarding")
 }
 
 /// Takes the port away; that it is gone already is fine.
@@ -208,6 +223,55 @@ mod tests {
         assert_eq!(bytes.len(), 14 + 60);
         assert_eq!(checksum(&[&v6_pseudo(a, b), &bytes[54..]]), 0);
         assert_eq!(frame(from, to, a.into(), v4("10.0.0.1").into(), 4), None);
+    }
+
+    #[test]
+    fn nobody_flies_for_this_machine_itself() {
+        let here = Mac([2, 0, 0, 0, 0, 1]);
+        let addresses = [("10.0.0.1".parse().unwrap(), 24)];
+        let member = |device: &str, mac: u8, ip: &str, class| Member {
+            device: model::DeviceId::new(device).unwrap(),
+            mac: Mac([2, 0, 0, 0, 0, mac]),
+            ip: ip.parse().unwrap(),
+            class: ClassId(class),
+        };
+        let class = |n: u32| {
+            let mode = model::ruleset::Mode::Shadow;
+            (ClassId(n), model::ruleset::Class { name: n.to_string(), mode })
+        };
+        let check = |members: Vec<Member>, expect: Result<Vec<&str>, &str>| {
+            let ruleset = Ruleset {
+                generation: 1,
+                parent: None,
+                classes: [class(1), class(2)].into(),
+                members,
+                peers: Vec::new(),
+                permits: Vec::new(),
+                exceptions: Vec::new(),
+                names: Vec::new(),
+                proposed: Vec::new(),
+            };
+            let options = Options::new("br0", model::Timestamp::EPOCH);
+            let hatched = hatch("z", &ruleset, &options, &|_| true, (here, &addresses));
+            match (hatched, expect) {
+                (Ok(canaries), Ok(from)) => {
+                    let flown: Vec<_> = canaries.iter().map(|c| c.from.to_string()).collect();
+                    assert_eq!(flown, from);
+                }
+                (Err(Flown::NotProvable(why)), Err(expect)) => assert!(why.contains(expect)),
+                (Err(Flown::Missed(why)), Err(expect)) => assert!(why.contains(expect), "{why}"),
+                other => panic!("{other:?}"),
+            }
+        };
+        let own = || vec![member("box", 1, "10.0.0.9", 1), member("box", 9, "10.0.0.1", 1)];
+        check(own(), Err("this machine itself"));
+        let and = |more: Member| own().into_iter().chain([more]).collect();
+        check(and(member("plc", 2, "10.0.0.2", 1)), Ok(vec!["10.0.0.2"]));
+        check(and(member("plc", 2, "10.0.0.2", 2)), Ok(vec!["10.0.0.2"]));
+        // A class for which none can fly keeps the zone unproved, whatever comes after it.
+        let v6 = member("plc", 2, "fd00::2", 1);
+        check(vec![v6, member("hmi", 3, "10.0.0.3", 2)], Err("no address of the devices' kind"));
+        check(Vec::new(), Err("no device of the zone"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the loop works on: carries out what [`crate::life`] decides, and tells it what came of it.
 
+mod flight;
 mod standing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -9,9 +10,12 @@ use std::time::Duration;
 use enforcer::Options;
 use enforcer::contain::Method;
 use enforcer::drift::{Finding, Guard};
+use enforcer::plan::{DENIALS_MAX, SEEN_MAX};
 use enforcer::runner::Runner;
 use model::ruleset::Ruleset;
 use model::{Mac, SiteId, Timestamp};
+
+use self::flight::Flight;
 
 use crate::canary::{self, Canary};
 use crate::compile::{Compiled, compile, same};
@@ -60,6 +64,7 @@ pub(crate) struct Engine {
     meter: Meter,
     hits: BTreeMap<String, u64>,
     canaries: Vec<Canary>,
+    flight: Option<Flight>,
     perched: bool,
     notes: Notes,
     seen: Seen,
@@ -73,8 +78,6 @@ pub(crate) struct Engine {
 
 /// Nanoseconds between two full read-backs.
 const VERIFY_NANOS: i64 = 10_000_000_000;
-/// How long a canary has to be counted.
-const FLIGHT: Duration = Duration::from_secs(3);
 /// Steps of one event: more would be a loop.
 const STEPS_MAX: usize = 64;
 
@@ -113,6 +116,7 @@ impl Engine {
             meter: Meter::default(),
             hits: BTreeMap::new(),
             canaries: Vec::new(),
+            flight: None,
             perched: false,
             notes: Notes::default(),
             seen: Seen::default(),
@@ -277,7 +281,7 @@ impl Engine {
                 Action::Enforce(order) => vec![self.enforce(&order, runner, point, told)],
                 Action::ReadBack { generation } => vec![self.read_back(generation, point)],
                 Action::Canaries { generation, zones } => {
-                    self.fly(generation, &zones, runner, point)
+                    self.launch(generation, zones, runner, point)
                 }
                 Action::Find { kind, subject, what } => {
                     self.note(kind, &subject, &what, told);
@@ -452,89 +456,6 @@ impl Engine {
         Event::ReadBack { generation, differences }
     }
 
-    /// Sends a canary through every class of every shadow zone and looks what was counted.
-    fn fly(
-        &mut self,
-        generation: u64,
-        zones: &[String],
-        runner: &dyn Runner,
-        point: &dyn Point,
-    ) -> Vec<Event> {
-        let mut failures: BTreeMap<&str, Option<String>> = BTreeMap::new();
-        self.canaries.clear();
-        if let Err(why) = self.launch(zones, &mut failures, runner) {
-            let all = zones.iter().map(|zone| Event::Canary {
-                generation,
-                zone: zone.clone(),
-                failure: Some(why.clone()),
-            });
-            return all.collect();
-        }
-        let before = point.read().map(|read| read.denials).unwrap_or_default();
-        let before: Vec<u64> = self.canaries.iter().map(|c| c.counted(&before)).collect();
-        for canary in &self.canaries {
-            if let Err(error) = sensor::capture::ring::send(canary::PERCH, &canary.frame) {
-                failures.insert(&canary.zone, Some(error.to_string()));
-            }
-        }
-        let mut missing: Vec<&Canary> = Vec::new();
-        let _ = crate::wait::until(FLIGHT, || {
-            let denials = point.read().map(|read| read.denials).unwrap_or_default();
-            let flown = self.canaries.iter().zip(&before);
-            missing = flown.filter(|(c, n)| c.counted(&denials) <= **n).map(|(c, _)| c).collect();
-            missing.is_empty()
-        });
-        for canary in missing {
-            failures.entry(&canary.zone).or_insert(None).get_or_insert_with(|| {
-                format!(
-                    "a packet from {} to {} tcp/{} was not counted as denied",
-                    canary.from, canary.to, canary.port
-                )
-            });
-        }
-        let event = |zone: &String| Event::Canary {
-            generation,
-            zone: zone.clone(),
-            failure: failures.get(zone.as_str()).cloned().flatten(),
-        };
-        zones.iter().map(event).collect()
-    }
-
-    fn launch<'z>(
-        &mut self,
-        zones: &'z [String],
-        failures: &mut BTreeMap<&'z str, Option<String>>,
-        runner: &dyn Runner,
-    ) -> Result<(), String> {
-        let Some(compiled) = &self.compiled else {
-            return Err("nothing was applied".to_owned());
-        };
-        if !self.survey.bridge {
-            return Err(format!(
-                "a canary needs a bridge to come in at, and {} is none",
-                self.survey.interface
-            ));
-        }
-        if !self.perched {
-            canary::perch(runner, &self.survey.interface)
-                .map_err(|error| format!("a canary needs a port of the bridge: {error}"))?;
-            self.perched = true;
-        }
-        let mac: Mac = self.survey.mac.parse().map_err(|_| "the bridge has no link address")?;
-        for zone in zones {
-            let in_zone = |ip| compiled.zone_of.get(&ip) == Some(zone);
-            if !compiled.ruleset.members.iter().any(|member| in_zone(member.ip)) {
-                continue; // Nobody to stand for: nothing of it can be denied either.
-            }
-            let here = (mac, self.survey.addresses.as_slice());
-            match canary::hatch(zone, &compiled.ruleset, &self.applied, &in_zone, here) {
-                Ok(canaries) => self.canaries.extend(canaries),
-                Err(why) => drop(failures.insert(zone, Some(why))),
-            }
-        }
-        Ok(())
-    }
-
     /// Everything that is looked at from time to time.
     pub(crate) fn look(
         &mut self,
@@ -675,13 +596,32 @@ impl Engine {
             let total = self.hits.entry(rule.clone()).or_default();
             *total = total.saturating_add(*packets);
         }
+        let incomplete = read.full.iter().any(|set| set.starts_with("denied"));
         let samples: BTreeMap<String, Sample> =
             used::samples(&fresh, &compiled.ruleset, &self.recorded, &self.earlier, &self.applied);
+        for set in &read.full {
+            let (kind, what) = match set.starts_with("denied") {
+                true => (
+                    "denials-not-remembered",
+                    format!(
+                        "{DENIALS_MAX} denied flows are remembered in an hour, and there are more ({set}): they are counted, no gate opens meanwhile; look at `ringfence observe` for who it is"
+                    ),
+                ),
+                false => (
+                    "flows-not-logged",
+                    format!(
+                        "{SEEN_MAX} flows are logged in a minute, and there are more ({set}): they are counted and not told one by one"
+                    ),
+                ),
+            };
+            self.note(kind, set, &what, told);
+        }
         let watched = !samples.is_empty();
         // A zone nobody used is watched too: its days count.
         let shadows = self.life.shadow_zones();
         for zone in shadows.into_iter().chain(samples.keys().cloned()).collect::<BTreeSet<_>>() {
             let sample = samples.get(&zone).cloned().unwrap_or_default();
+            let sample = Sample { incomplete, ..sample };
             self.handle(Event::Counted { zone, sample }, runner, point, told);
         }
         if watched && let Err(error) = self.store.save(self.life.durable()) {

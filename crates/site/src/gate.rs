@@ -57,6 +57,8 @@ pub struct Sample {
     pub denied: u64,
     /// Of these, the ones on formerly used paths: packets by path in words.
     pub used: BTreeMap<String, u64>,
+    /// More was denied than the kernel remembers: what the rest was is not known.
+    pub incomplete: bool,
 }
 
 /// What was seen of a zone in shadow.
@@ -71,6 +73,9 @@ pub struct Watched {
     pub denied: u64,
     /// Formerly used paths that would have been denied, with packets; the first ones.
     pub used: BTreeMap<String, u64>,
+    /// The last sample was incomplete.
+    #[serde(default)]
+    pub incomplete: bool,
 }
 
 /// Formerly used paths remembered by name.
@@ -79,11 +84,16 @@ const USED_MAX: usize = 64;
 impl Watched {
     /// Nothing yet.
     pub fn since(since: Timestamp) -> Self {
-        Self { since, explained: 0, denied: 0, used: BTreeMap::new() }
+        Self { since, explained: 0, denied: 0, used: BTreeMap::new(), incomplete: false }
     }
 
-    /// Adds what was counted.
-    pub fn add(&mut self, sample: &Sample) {
+    /// Adds what was counted until now. An incomplete sample is worth nothing, and what was seen before
+    /// it neither: observation begins anew; only the paths it showed are kept.
+    pub fn add(&mut self, now: Timestamp, sample: &Sample) {
+        self.incomplete = sample.incomplete;
+        if self.incomplete {
+            (self.since, self.explained, self.denied) = (now, 0, 0);
+        }
         self.explained = self.explained.saturating_add(sample.explained);
         self.denied = self.denied.saturating_add(sample.denied);
         for (path, packets) in &sample.used {
@@ -129,12 +139,14 @@ impl Thresholds {
         Ok(())
     }
 
-    /// The gate for what was seen of a zone; `canary`: its shadow was proved to count.
-    pub fn gate(&self, watched: Option<&Watched>, canary: bool, now: Timestamp) -> Gate {
-        let mut reasons = Vec::new();
-        if !canary {
-            reasons.push("no canary has proved that the shadow counts".to_owned());
-        }
+    /// The gate for what was seen of a zone; `proof`: that its shadow counts, or why that is not known.
+    pub fn gate(
+        &self,
+        watched: Option<&Watched>,
+        proof: Result<(), String>,
+        now: Timestamp,
+    ) -> Gate {
+        let mut reasons: Vec<String> = proof.err().into_iter().collect();
         match watched {
             None => reasons.push("nothing was observed in shadow yet".to_owned()),
             Some(watched) => self.observed(watched, now, &mut reasons),
@@ -143,6 +155,10 @@ impl Thresholds {
     }
 
     fn observed(&self, watched: &Watched, now: Timestamp, reasons: &mut Vec<String>) {
+        if watched.incomplete {
+            let why = "more would be denied than can be remembered, so what it is is not known; observation begins anew when that ends";
+            reasons.push(why.to_owned());
+        }
         let days = now.seconds_since(watched.since) / 86_400.0;
         if days < self.days_min {
             reasons.push(format!("observed for {days:.1} of {} days", self.days_min));
@@ -177,6 +193,17 @@ impl Thresholds {
     }
 }
 
+/// What denials of formerly used paths amount to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spiked {
+    /// Nothing.
+    No,
+    /// Too much, so soon after the promotion: the zone goes back.
+    StepBack,
+    /// Too much for chance, and the zone stays enforced: people are told.
+    Tell,
+}
+
 /// Denials of formerly used paths in a zone that is enforced, within the window.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spike {
@@ -188,20 +215,14 @@ pub struct Spike {
 const SAMPLES_MAX: usize = 4_096;
 
 impl Spike {
-    /// Adds what was counted; `true`: it is too much, so soon after the promotion at `since`.
+    /// Adds what was counted; `since`: when the site promoted the zone, if it did.
     pub fn add(
         &mut self,
         now: Timestamp,
         since: Option<Timestamp>,
         sample: &Sample,
         thresholds: &Thresholds,
-    ) -> bool {
-        let guarded = since
-            .is_some_and(|since| now.seconds_since(since) <= thresholds.back_guard_hours * 3_600.0);
-        if !guarded {
-            *self = Self::default();
-            return false;
-        }
+    ) -> Spiked {
         let window = f64::from(thresholds.back_window_s);
         while self.recent.front().is_some_and(|(at, _)| now.seconds_since(*at) > window) {
             self.recent.pop_front();
@@ -221,7 +242,13 @@ impl Spike {
             }
         }
         let all = self.recent.iter().map(|(_, n)| *n).fold(0, u64::saturating_add);
-        all >= thresholds.back_denials
+        let guarded = since
+            .is_some_and(|since| now.seconds_since(since) <= thresholds.back_guard_hours * 3_600.0);
+        match all >= thresholds.back_denials {
+            false => Spiked::No,
+            true if guarded => Spiked::StepBack,
+            true => Spiked::Tell,
+        }
     }
 }
 
@@ -250,11 +277,12 @@ mod tests {
 
     fn sample(explained: u64, denied: u64, used: &[(&str, u64)]) -> Sample {
         let used = used.iter().map(|(path, n)| ((*path).to_owned(), *n)).collect();
-        Sample { explained, denied, used }
+        Sample { explained, denied, used, incomplete: false }
     }
 
     fn check(watched: Option<&Watched>, canary: bool, day: i64, expect: &[&str]) {
-        let gate = Thresholds::default().gate(watched, canary, at(day * DAY));
+        let proof = if canary { Ok(()) } else { Err("no canary".to_owned()) };
+        let gate = Thresholds::default().gate(watched, proof, at(day * DAY));
         assert_eq!(gate.open, expect.is_empty(), "{gate:?}");
         assert_eq!(gate.reasons.len(), expect.len(), "{gate:?}");
         for (reason, part) in gate.reasons.iter().zip(expect) {
@@ -267,13 +295,13 @@ mod tests {
         check(None, false, 9, &["canary", "nothing was observed"]);
         let mut watched = Watched::since(at(0));
         check(Some(&watched), true, 9, &["0 of 10 flows"]);
-        watched.add(&sample(990, 10, &[]));
+        watched.add(at(0), &sample(990, 10, &[]));
         check(Some(&watched), true, 3, &["3.0 of 7 days"]);
         check(Some(&watched), true, 7, &[]);
         check(Some(&watched), false, 7, &["canary"]);
-        watched.add(&sample(0, 40, &[]));
+        watched.add(at(0), &sample(0, 40, &[]));
         check(Some(&watched), true, 7, &["95.19 % of flows"]);
-        watched.add(&sample(90_000, 2, &[("hmi → plc tcp/502", 2)]));
+        watched.add(at(0), &sample(90_000, 2, &[("hmi → plc tcp/502", 2)]));
         check(Some(&watched), true, 7, &["1 formerly used paths would be denied: hmi → plc"]);
     }
 
@@ -281,7 +309,7 @@ mod tests {
     fn a_full_table_of_paths_still_counts() {
         let mut watched = Watched::since(at(0));
         for n in 0..200 {
-            watched.add(&sample(0, 1, &[(&format!("path {n:03}"), 1)]));
+            watched.add(at(0), &sample(0, 1, &[(&format!("path {n:03}"), 1)]));
         }
         assert_eq!(watched.used.len(), USED_MAX + 1);
         assert_eq!(watched.used["further paths"], 136);
@@ -293,15 +321,35 @@ mod tests {
         let used = sample(0, 4, &[("hmi → plc tcp/502", 4)]);
         let mut spike = Spike::default();
         let mut add = |seconds, since| spike.add(at(seconds), since, &used, &thresholds);
-        assert!(!add(10, Some(at(0))) && !add(20, Some(at(0))));
+        assert_eq!([10, 20].map(|s| add(s, Some(at(0)))), [Spiked::No; 2]);
         // The first two have left the window.
-        assert!(!add(400, Some(at(0))) && !add(410, Some(at(0))));
-        assert!(add(420, Some(at(0))));
-        // A zone that the folder enforces, and one that was promoted long ago, stay enforced.
-        assert!(!add(421, None));
-        for seconds in 0..50 {
-            assert!(!add(2 * DAY + seconds, Some(at(0))));
-        }
+        assert_eq!([400, 410].map(|s| add(s, Some(at(0)))), [Spiked::No; 2]);
+        assert_eq!(add(420, Some(at(0))), Spiked::StepBack);
+        // A zone that the folder enforces, and one that was promoted long ago, stay enforced; the same
+        // spike is told.
+        assert_eq!(add(421, None), Spiked::Tell);
+        let later = [0, 1, 2].map(|s| add(2 * DAY + s, Some(at(0))));
+        assert_eq!(later, [Spiked::No, Spiked::No, Spiked::Tell]);
+    }
+
+    #[test]
+    fn an_incomplete_sample_shuts_the_gate_and_begins_the_days_anew() {
+        let mut watched = Watched::since(at(0));
+        watched.add(at(0), &sample(990, 0, &[]));
+        check(Some(&watched), true, 8, &[]);
+        let full = Sample { incomplete: true, ..sample(5, 4_096, &[("hmi → plc tcp/502", 1)]) };
+        watched.add(at(8 * DAY), &full);
+        let used = "1 formerly used paths";
+        check(
+            Some(&watched),
+            true,
+            30,
+            &["more would be denied than can be remembered", "of flows", used],
+        );
+        watched.used.clear();
+        watched.add(at(9 * DAY), &sample(900_000, 0, &[]));
+        check(Some(&watched), true, 10, &["2.0 of 7 days"]);
+        check(Some(&watched), true, 15, &[]);
     }
 
     #[test]

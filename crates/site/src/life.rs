@@ -23,9 +23,9 @@ use model::Timestamp;
 use model::ruleset::Mode;
 use serde::{Deserialize, Serialize};
 
-use crate::gate::{Gate, Spike, Thresholds, Watched};
+use crate::gate::{Gate, Spike, Spiked, Thresholds, Watched};
 
-pub use words::{Content, Durable, Entry, Grant, Order, Override, Pending};
+pub use words::{Content, Durable, Entry, Flown, Grant, Order, Override, Pending, Refusal};
 
 /// What the shell tells.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,8 +74,8 @@ pub enum Event {
         generation: u64,
         /// The zone.
         zone: String,
-        /// Why it was not counted; none: it was.
-        failure: Option<String>,
+        /// What came of it.
+        flown: Flown,
     },
     /// What was counted in a zone since the last time.
     Counted {
@@ -120,58 +120,6 @@ pub enum Action {
     },
 }
 
-/// Why a request is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Nothing is enforced yet.
-    #[error("nothing is enforced yet: no policy folder was accepted")]
-    NothingInForce,
-    /// There is nothing to confirm.
-    #[error("nothing waits for a confirmation")]
-    NothingPending,
-    /// The zone does not exist.
-    #[error("there is no zone `{zone}`; the zones are: {known}")]
-    NoSuchZone {
-        /// As asked.
-        zone: String,
-        /// What there is.
-        known: String,
-    },
-    /// No reason.
-    #[error("a reason is needed: it is read when the emergency is over")]
-    NoReason,
-    /// Reason too long.
-    #[error("the reason is longer than {REASON_MAX} characters")]
-    LongReason,
-    /// No time, or too much.
-    #[error(
-        "break-glass lasts from 1 second to {max_s} seconds here, and {asked_s} were asked for; ask again when it ends"
-    )]
-    Duration {
-        /// Asked.
-        asked_s: u64,
-        /// Longest (`break_glass.max_s` in `site.toml`).
-        max_s: u64,
-    },
-    /// Too many at once.
-    #[error("{GRANTS_MAX} break-glass grants are open already; end one first")]
-    TooMany,
-    /// No grant for the zone.
-    #[error("no break-glass is open for zone `{0}`")]
-    NoGrant(String),
-    /// The zone is enforced already.
-    #[error("zone `{0}` is enforced already")]
-    Enforced(String),
-    /// The promotion gate is closed.
-    #[error("zone `{zone}` stays in shadow: {}", reasons.join("; "))]
-    GateClosed {
-        /// The zone.
-        zone: String,
-        /// What is missing.
-        reasons: Vec<String>,
-    },
-}
-
 /// Grants at once.
 pub const GRANTS_MAX: usize = 32;
 /// Characters of a reason.
@@ -179,7 +127,9 @@ pub const REASON_MAX: usize = 500;
 /// Seconds between tries after the kernel refused.
 pub const RETRY_S: i64 = 10;
 /// A canary that was not heard of for this long has failed.
-pub const CANARY_S: i64 = 30;
+pub const CANARY_S: i64 = 60;
+/// Seconds after which one that failed flies again.
+pub const CANARY_AGAIN_S: i64 = 300;
 
 /// How far the order in force has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -197,7 +147,9 @@ struct Progress {
 enum Proof {
     Waiting(Timestamp),
     Counted,
-    Failed(String),
+    /// Why, and when the next one flies.
+    Failed(String, Timestamp),
+    NotProvable(String),
 }
 
 /// The state of one control, in words everybody uses.
@@ -299,24 +251,32 @@ impl Life {
         let (rules, failure) = self.rules();
         match self.canaries.get(zone) {
             Some(Proof::Counted) => (rules, failure),
-            Some(Proof::Failed(why)) => (rules.min(Control::Applied), Some(why)),
+            Some(Proof::Failed(why, _) | Proof::NotProvable(why)) => {
+                (rules.min(Control::Applied), Some(why))
+            }
             _ => (rules.min(Control::Applied), failure),
         }
     }
 
     /// The promotion gate of a zone as of now.
     pub fn gate(&self, zone: &str, now: Timestamp) -> Gate {
-        let counted = matches!(self.canaries.get(zone), Some(Proof::Counted));
-        let watched = self.durable.watched.get(zone);
-        self.limits.thresholds.gate(watched, counted, now)
+        let proof = match self.canaries.get(zone) {
+            Some(Proof::Counted) => Ok(()),
+            Some(Proof::Failed(why, _)) => Err(format!("{UNPROVED}: {why}")),
+            Some(Proof::NotProvable(why)) => Err(format!(
+                "its shadow is {why}; write mode = \"enforce\" into estate.toml when you are content"
+            )),
+            Some(Proof::Waiting(_)) | None => Err(UNPROVED.to_owned()),
+        };
+        self.limits.thresholds.gate(self.durable.watched.get(zone), proof, now)
     }
 
     /// When something happens by itself next.
     pub fn wake(&self) -> Option<Timestamp> {
         let grants = self.durable.grants.iter().map(|grant| grant.until);
         let canaries = self.canaries.values().filter_map(|proof| match proof {
-            Proof::Waiting(until) => Some(*until),
-            _ => None,
+            Proof::Waiting(at) | Proof::Failed(_, at) => Some(*at),
+            Proof::Counted | Proof::NotProvable(_) => None,
         });
         let pending = self.durable.pending.as_ref().map(|pending| pending.until);
         grants.chain(canaries).chain(pending).chain(self.progress.retry).min()
@@ -343,8 +303,8 @@ impl Life {
             Event::ReadBack { generation, differences } if self.is_current(generation) => {
                 self.read_back(now, generation, differences)
             }
-            Event::Canary { generation, zone, failure } if self.is_current(generation) => {
-                self.canary(zone, failure)
+            Event::Canary { generation, zone, flown } if self.is_current(generation) => {
+                self.canary(now, zone, flown)
             }
             Event::Counted { zone, sample } => self.counted(now, &zone, &sample),
             Event::Tick => self.tick(now),
@@ -656,11 +616,7 @@ impl Life {
             if !first || zones.is_empty() {
                 return Vec::new();
             }
-            let until = now.plus_nanos(CANARY_S.saturating_mul(SECOND));
-            for zone in &zones {
-                self.canaries.insert(zone.clone(), Proof::Waiting(until));
-            }
-            return vec![Action::Canaries { generation, zones }];
+            return vec![self.launch(now, generation, zones)];
         }
         self.progress.verified = false;
         let shown: Vec<&str> = differences.iter().take(3).map(String::as_str).collect();
@@ -679,38 +635,54 @@ impl Life {
         actions
     }
 
-    fn canary(&mut self, zone: String, failure: Option<String>) -> Vec<Action> {
-        match failure {
-            None => {
-                self.canaries.insert(zone, Proof::Counted);
-                Vec::new()
-            }
-            Some(why) => {
-                let what = format!("the shadow of zone {zone} is not proved: {why}");
-                self.canaries.insert(zone.clone(), Proof::Failed(why));
-                vec![Action::Find { kind: "canary-not-counted", subject: zone, what }]
-            }
+    fn launch(&mut self, now: Timestamp, generation: u64, zones: Vec<String>) -> Action {
+        let until = now.plus_nanos(CANARY_S.saturating_mul(SECOND));
+        for zone in &zones {
+            self.canaries.insert(zone.clone(), Proof::Waiting(until));
         }
+        Action::Canaries { generation, zones }
+    }
+
+    fn canary(&mut self, now: Timestamp, zone: String, flown: Flown) -> Vec<Action> {
+        let proof = match flown {
+            Flown::Counted => Proof::Counted,
+            Flown::NotProvable(why) => Proof::NotProvable(format!("not provable: {why}")),
+            Flown::Missed(why) => {
+                let what = format!("the shadow of zone {zone} is not proved: {why}");
+                let again = now.plus_nanos(CANARY_AGAIN_S.saturating_mul(SECOND));
+                self.canaries.insert(zone.clone(), Proof::Failed(why, again));
+                return vec![Action::Find { kind: "canary-not-counted", subject: zone, what }];
+            }
+        };
+        self.canaries.insert(zone, proof);
+        Vec::new()
     }
 
     fn counted(&mut self, now: Timestamp, zone: &str, sample: &crate::gate::Sample) -> Vec<Action> {
         match self.mode(zone) {
             Mode::Shadow => {
                 let watched = self.durable.watched.entry(zone.to_owned());
-                watched.or_insert_with(|| Watched::since(now)).add(sample);
+                watched.or_insert_with(|| Watched::since(now)).add(now, sample);
                 // Losing some seconds of counts in a crash is fine: the gate only gets stricter.
                 Vec::new()
             }
             Mode::Enforce => {
                 let since = self.durable.modes.get(zone).map(|decided| decided.since);
                 let spike = self.spikes.entry(zone.to_owned()).or_default();
-                if !spike.add(now, since, sample, &self.limits.thresholds) {
+                let spiked = spike.add(now, since, sample, &self.limits.thresholds);
+                let reason = spike.to_string();
+                let subject = zone.to_owned();
+                if spiked == Spiked::Tell {
+                    // The next finding needs a spike of its own.
+                    *spike = Spike::default();
+                    let what = format!("zone {zone} is enforced and stays so: {reason}");
+                    return vec![Action::Find { kind: "used-paths-denied", subject, what }];
+                }
+                if spiked == Spiked::No {
                     return Vec::new();
                 }
-                let reason = spike.to_string();
                 let what = format!("zone {zone} went back to shadow: {reason}");
                 let mut actions = self.step_back(now, zone, &reason, "").unwrap_or_default();
-                let subject = zone.to_owned();
                 actions.push(Action::Find { kind: "stepped-back", subject, what });
                 actions
             }
@@ -733,7 +705,15 @@ impl Life {
         let late: Vec<String> =
             self.canaries.iter().filter(|(_, p)| late(p)).map(|(zone, _)| zone.clone()).collect();
         for zone in late {
-            actions.extend(self.canary(zone, Some(format!("nothing came back in {CANARY_S} s"))));
+            let why = format!("nothing came back in {CANARY_S} s");
+            actions.extend(self.canary(now, zone, Flown::Missed(why)));
+        }
+        let again = |proof: &Proof| matches!(proof, Proof::Failed(_, at) if *at <= now);
+        let again: Vec<String> =
+            self.canaries.iter().filter(|(_, p)| again(p)).map(|(zone, _)| zone.clone()).collect();
+        let order = self.order().map(|order| order.generation);
+        if let (Some(generation), false, true) = (order, again.is_empty(), self.progress.verified) {
+            actions.push(self.launch(now, generation, again));
         }
         if self.progress.retry.is_some_and(|retry| retry <= now) {
             self.progress.retry = None;
@@ -745,6 +725,7 @@ impl Life {
 }
 
 const SECOND: i64 = 1_000_000_000;
+const UNPROVED: &str = "no canary has proved that the shadow counts";
 
 fn ended(grant: &Grant) -> Entry {
     Entry {

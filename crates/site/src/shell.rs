@@ -258,6 +258,7 @@ fn serve(
             None => {}
         }
         engine.guard(point, told);
+        engine.fly(runner, point, told);
         engine.handle(Event::Tick, runner, point, told);
         if now() >= look {
             look = now().plus_nanos(LOOK_NANOS);

@@ -148,7 +148,10 @@ impl Notes {
             | "canary-not-counted"
             | "sensor"
             | "state-behind-kernel"
-            | "resolver" => Severity::Medium,
+            | "resolver"
+            | "denials-not-remembered"
+            | "flows-not-logged"
+            | "used-paths-denied" => Severity::Medium,
             _ => Severity::Low,
         };
         let noted = Noted {

@@ -11,7 +11,7 @@ use model::Timestamp;
 use model::ruleset::Mode;
 use proptest::prelude::*;
 use site::gate::{Sample, Thresholds};
-use site::life::{Action, Control, Durable, Event, Life, Limits, Order, Refusal};
+use site::life::{Action, Control, Durable, Event, Flown, Life, Limits, Order, Refusal};
 
 const ZONES: [&str; 3] = ["cameras", "plcs", "tills"];
 
@@ -43,6 +43,7 @@ struct World {
     used: BTreeMap<u64, Order>,
     verified: bool,
     journal: Vec<String>,
+    found: Vec<&'static str>,
 }
 
 impl World {
@@ -57,6 +58,7 @@ impl World {
             used: BTreeMap::new(),
             verified: false,
             journal: Vec::new(),
+            found: Vec::new(),
         };
         world.event(Event::Started { kernel: None });
         world
@@ -85,10 +87,11 @@ impl World {
                 }
                 Action::Canaries { generation, zones } => {
                     for zone in zones {
-                        self.event(Event::Canary { generation, zone, failure: None });
+                        let flown = Flown::Counted;
+                        self.event(Event::Canary { generation, zone, flown });
                     }
                 }
-                Action::Find { .. } => {}
+                Action::Find { kind, .. } => self.found.push(kind),
             }
         }
     }
@@ -184,7 +187,8 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn sample(explained: u64, used: u64) -> Sample {
     let path = (used > 0).then(|| ("hmi → plc tcp/502".to_owned(), used));
-    Sample { explained, denied: used, used: path.into_iter().collect() }
+    let used_by = path.into_iter().collect();
+    Sample { explained, denied: used, used: used_by, incomplete: false }
 }
 
 impl World {
@@ -359,6 +363,55 @@ fn promotion_is_refused_with_reasons_and_comes_back_after_a_spike() {
     assert_eq!(world.life.mode("plcs"), Mode::Shadow);
     let journal: BTreeSet<&str> = world.journal.iter().map(String::as_str).collect();
     assert!(journal.contains("promoted") && journal.contains("stepped-back"), "{journal:?}");
+}
+
+#[test]
+fn a_spike_long_after_the_promotion_is_a_finding_and_opens_nothing() {
+    let mut world = World::new();
+    offer(&mut world, "a", None);
+    world.event(Event::Counted { zone: "plcs".to_owned(), sample: sample(50, 0) });
+    let actions = world.life.promote(at(0), "plcs", "anna").unwrap();
+    world.perform(actions);
+    world.now += 25 * 3_600;
+    let told = |world: &World| world.found.iter().filter(|k| **k == "used-paths-denied").count();
+    // One that the folder enforces, too.
+    for (zone, findings) in [("plcs", 1), ("tills", 2)] {
+        for _ in 0..6 {
+            world.now += 10;
+            world.event(Event::Counted { zone: zone.to_owned(), sample: sample(0, 2) });
+        }
+        assert_eq!(world.life.mode(zone), Mode::Enforce);
+        assert_eq!(told(&world), findings, "{:?}", world.found);
+    }
+    assert!(!world.found.contains(&"stepped-back"));
+}
+
+#[test]
+fn a_canary_that_is_lost_flies_again_and_one_that_never_can_is_said_so() {
+    let mut world = World::new();
+    offer(&mut world, "a", None);
+    let flown = |world: &mut World, flown| {
+        let (generation, zone) = (world.life.order().unwrap().generation, "plcs".to_owned());
+        world.event(Event::Canary { generation, zone, flown });
+        world.life.gate("plcs", at(world.now)).reasons.join("; ")
+    };
+    let why = flown(&mut world, Flown::Missed("no address".to_owned()));
+    assert!(why.contains("no canary has proved that the shadow counts: no address"), "{why}");
+    assert_eq!(world.life.shadow("plcs").0, Control::Applied);
+    world.now += site::life::CANARY_AGAIN_S - 1;
+    world.event(Event::Tick);
+    assert_eq!(world.life.shadow("plcs").0, Control::Applied);
+    world.now += 1;
+    world.event(Event::Tick); // This world counts what flies.
+    assert_eq!(world.life.shadow("plcs").0, Control::Verified);
+
+    let why = flown(&mut world, Flown::NotProvable("it is this machine".to_owned()));
+    assert!(why.contains("not provable: it is this machine; write mode"), "{why}");
+    let shadow = world.life.shadow("plcs");
+    assert_eq!(shadow, (Control::Applied, Some("not provable: it is this machine")));
+    world.now += 10 * site::life::CANARY_AGAIN_S;
+    world.event(Event::Tick);
+    assert_eq!(world.life.shadow("plcs").0, Control::Applied);
 }
 
 #[test]

@@ -262,6 +262,29 @@ fn netns_a_change_goes_back_unless_confirmed_and_break_glass_ends_in_the_kernel(
 }
 
 #[test]
+fn netns_an_exception_of_the_folder_ends_in_the_kernel_when_nobody_runs() {
+    if !lab::need("netns_an_exception_of_the_folder_ends_in_the_kernel_when_nobody_runs") {
+        return;
+    }
+    let mut site = Site::new("site-exception");
+    folder::write(&site.folder, &[], None, "", &[]);
+    folder::except(&site.folder, "camera", "plc", 502, 45);
+    site.start(&[]);
+    site.check("camera", "plc", 502, true);
+    site.check("till", "plc", 502, false);
+    // kill -9: the grant holds for its time and not longer, and nothing else opens or closes.
+    site.kill();
+    site.check("camera", "plc", 502, true);
+    let end = lab::wait::now() + Duration::from_secs(100);
+    let over = || !site.tcp("camera", "plc", 502).passed();
+    assert!(lab::wait::until(end, over).unwrap(), "the exception did not end");
+    site.check("hmi", "plc", 502, true);
+    // The next process does not bring it back.
+    site.start(&[]);
+    site.check("camera", "plc", 502, false);
+}
+
+#[test]
 fn netns_a_shadow_proves_itself_is_promoted_and_steps_back() {
     if !lab::need("netns_a_shadow_proves_itself_is_promoted_and_steps_back") {
         return;
@@ -270,8 +293,14 @@ fn netns_a_shadow_proves_itself_is_promoted_and_steps_back() {
     let text = "[gate]\ndays_min = 0\nexplained_min = 0.1\nflows_min = 1\nback_denials = 2\n";
     let shadow = ["hmi", "camera"];
     folder::write(&site.folder, &shadow, None, text, &[]);
+    // A spanning tree keeps a new port shut for twice this time (hundredths of seconds): canaries wait.
+    let bridge = ["ip", "link", "set", site.lab.bridge_interface(), "type", "bridge"];
+    let bridge = [&bridge[..], &["stp_state", "1", "forward_delay", "400"]].concat();
+    let set = enforcer::runner::Runner::run(site.lab.gateway(), &bridge, "").unwrap();
+    assert_eq!(set.code, 0, "{}", set.stderr);
     site.start(&[]);
     let cameras = format!("shadow {}", zone("camera"));
+    assert_eq!(state(&site.status(), &cameras), Some(Control::Applied), "before it can be proved");
     site.wait("the canary is counted", |s| state(s, &cameras) == Some(Control::Verified));
     let find = |status: &Status, role: &str| {
         status.zones.iter().find(|z| z.zone == zone(role)).unwrap().clone()
@@ -321,6 +350,45 @@ fn netns_a_shadow_proves_itself_is_promoted_and_steps_back() {
     };
     let end = lab::wait::now() + Duration::from_secs(20);
     assert!(lab::wait::until(end, || gone(site.lab.gateway())).unwrap());
+}
+
+#[test]
+fn netns_more_denials_than_are_remembered_are_told_and_keep_gates_shut() {
+    if !lab::need("netns_more_denials_than_are_remembered_are_told_and_keep_gates_shut") {
+        return;
+    }
+    let mut site = Site::new("site-full");
+    let text = "[gate]\ndays_min = 0\nexplained_min = 0.1\nflows_min = 1\n";
+    folder::write(&site.folder, &["hmi", "camera"], None, text, &[]);
+    site.start(&[]);
+    let gate = |status: &Status| {
+        let zone = status.zones.iter().find(|z| z.zone == zone("hmi")).unwrap();
+        zone.gate.clone().unwrap()
+    };
+    site.check("hmi", "plc", 502, true);
+    site.wait("the gate opens", |s| gate(s).open);
+    // A camera tries more ports of the PLC than are remembered, and then than are logged.
+    let (camera, plc) = (site.lab.device("camera").unwrap(), site.lab.device("plc").unwrap());
+    let scan = || {
+        let socket = std::net::UdpSocket::bind((camera.ip, 0)).unwrap();
+        for port in 1..=9_000_u16 {
+            // The PLC's refusals come back as errors of the next send.
+            let _ = socket.send_to(b"x", (plc.ip, port));
+        }
+    };
+    let told = |status: &Status, kind| status.findings.iter().any(|f| f.kind == kind);
+    let end = lab::wait::now() + Duration::from_secs(100);
+    let both = lab::wait::until(end, || {
+        camera.netns.enter(scan).unwrap();
+        let status = site.status();
+        told(&status, "denials-not-remembered") && told(&status, "flows-not-logged")
+    });
+    assert!(both.unwrap(), "{:#?}", site.status().findings);
+    // Who else was denied is not known: no zone is promoted.
+    let shut = gate(&site.status());
+    assert!(shut.reasons.iter().any(|r| r.contains("can be remembered")), "{shut:?}");
+    let refused = site.ask(&Request::Promote { zone: zone("hmi") }).refused.unwrap();
+    assert!(refused.contains("can be remembered"), "{refused}");
 }
 
 #[test]

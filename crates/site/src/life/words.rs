@@ -1,4 +1,4 @@
-//! What a site remembers: the words of its state file and of its journal.
+//! The words of a site's life: its state file, its journal, and what it answers.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,7 @@ use model::Timestamp;
 use model::ruleset::Mode;
 use serde::{Deserialize, Serialize};
 
+use super::{GRANTS_MAX, REASON_MAX};
 use crate::gate::Watched;
 
 /// Name of a folder's content: the hash of its files.
@@ -127,4 +128,67 @@ impl Entry {
             generation: None,
         }
     }
+}
+
+/// What came of a canary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Flown {
+    /// The kernel has counted it.
+    Counted,
+    /// It was not counted, or could not fly; it may another time.
+    Missed(String),
+    /// None can ever fly for this zone.
+    NotProvable(String),
+}
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Nothing is enforced yet.
+    #[error("nothing is enforced yet: no policy folder was accepted")]
+    NothingInForce,
+    /// There is nothing to confirm.
+    #[error("nothing waits for a confirmation")]
+    NothingPending,
+    /// The zone does not exist.
+    #[error("there is no zone `{zone}`; the zones are: {known}")]
+    NoSuchZone {
+        /// As asked.
+        zone: String,
+        /// What there is.
+        known: String,
+    },
+    /// No reason.
+    #[error("a reason is needed: it is read when the emergency is over")]
+    NoReason,
+    /// Reason too long.
+    #[error("the reason is longer than {REASON_MAX} characters")]
+    LongReason,
+    /// No time, or too much.
+    #[error(
+        "break-glass lasts from 1 second to {max_s} seconds here, and {asked_s} were asked for; ask again when it ends"
+    )]
+    Duration {
+        /// Asked.
+        asked_s: u64,
+        /// Longest (`break_glass.max_s` in `site.toml`).
+        max_s: u64,
+    },
+    /// Too many at once.
+    #[error("{GRANTS_MAX} break-glass grants are open already; end one first")]
+    TooMany,
+    /// No grant for the zone.
+    #[error("no break-glass is open for zone `{0}`")]
+    NoGrant(String),
+    /// The zone is enforced already.
+    #[error("zone `{0}` is enforced already")]
+    Enforced(String),
+    /// The promotion gate is closed.
+    #[error("zone `{zone}` stays in shadow: {}", reasons.join("; "))]
+    GateClosed {
+        /// The zone.
+        zone: String,
+        /// What is missing.
+        reasons: Vec<String>,
+    },
 }
