@@ -246,6 +246,11 @@ impl Tiler {
         self.range.root()
     }
 
+    /// The right edge of the tree.
+    pub const fn range(&self) -> &CompactRange {
+        &self.range
+    }
+
     /// Appends an entry by its hash.
     pub fn append(&mut self, leaf: Hash) -> Result<(), Full> {
         let Self { range, edge, full } = self;

@@ -28,6 +28,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("enforcer", 3),
     ("names", 3),
     ("prove", 3),
+    ("store", 3),
     ("lab", 4),
     ("site", 4),
     ("ringfence", 5),
