@@ -144,12 +144,13 @@ fn show(args: &Demo, out: &mut dyn Write) -> Result<Proof, Stop> {
     let passes = |p: &Probe| judged(&lab, &ruleset, &options, p).is_ok_and(|j| j);
     let listener = kept::Listener::start(&lab)?;
     let attack = attack::take_over(&lab, "camera")?;
-    let denials = listener.end(&ruleset, &learnt.draft.folder)?;
+    let (denials, examples) = listener.end(&ruleset, &learnt.draft.folder)?;
     let mut fenced = Sides { attack, verdicts: probe::matrix(&lab, &everything)? };
     probe::confirm(&lab, &mut fenced.verdicts, passes)?;
     writeln!(out, "        {}", in_words(&fenced.attack))?;
-    for line in &denials {
-        writeln!(out, "        {line}")?;
+    writeln!(out, "        {denials}; for example")?;
+    for line in &examples {
+        writeln!(out, "          {line}")?;
     }
     let disagreements: Vec<String> = fenced
         .verdicts
@@ -178,9 +179,9 @@ fn show(args: &Demo, out: &mut dyn Write) -> Result<Proof, Stop> {
     drop(lab);
 
     let kept = vec![
-        format!("Denials: {}", denials.first().map_or("", String::as_str)),
-        format!("A rule put in by hand: {by_hand}"),
-        format!("The camera cut off: {cut}"),
+        format!("Of the attack, {denials}."),
+        format!("A rule put in by hand: {by_hand}."),
+        format!("The camera cut off: {cut}."),
     ];
     let seconds = now().duration_since(start).as_secs_f64();
     let rows = compare(&learnt, &flat, &fenced);

@@ -70,8 +70,8 @@ impl Listener {
         Ok(Self { stop, thread })
     }
 
-    /// What was denied, in lines: how often, and of some who, what and why.
-    pub(super) fn end(self, ruleset: &Ruleset, folder: &Folder) -> Result<Vec<String>> {
+    /// How often something was denied, and of some who, what and why.
+    pub(super) fn end(self, ruleset: &Ruleset, folder: &Folder) -> Result<(String, Vec<String>)> {
         self.stop.store(true, Ordering::SeqCst);
         let heard =
             self.thread.join().map_err(|_| miette!("the verdicts' reader stopped early"))?;
@@ -108,7 +108,7 @@ fn examples(denied: &[VerdictRecord], folder: &Folder) -> Vec<String> {
             (None, _) => continue,
         };
         let port = record.port.map_or(String::new(), |port| format!("/{port}"));
-        let line = format!("  {from} → {to} {}{port}: {why}", record.transport.word());
+        let line = format!("{from} → {to} {}{port}: {why}", record.transport.word());
         shown.entry(port).or_insert(line);
     }
     shown.into_values().take(SHOWN).collect()
