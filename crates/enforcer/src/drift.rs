@@ -127,8 +127,9 @@ impl Watch {
         Ok(out)
     }
 
-    /// Changes sent from this netlink port are our own too: where processes are numbered
-    /// otherwise than in the kernel's first process namespace (containers).
+    /// Changes sent from this netlink port are our own too: those of other threads than the first,
+    /// and where processes are numbered otherwise than in the kernel's first process namespace
+    /// (containers).
     pub fn is_own_port(&mut self, port: u32) {
         self.own_ports.insert(port);
     }

@@ -25,6 +25,8 @@ pub trait Point {
     ) -> Result<Cut, EnforceError>;
     /// What is in force and what it counted.
     fn read(&self) -> Result<InForce, EnforceError>;
+    /// The netlink port that its changes come from, from whichever thread.
+    fn port(&self) -> Result<u32, EnforceError>;
     /// Takes everything away.
     fn remove(&self) -> Result<(), EnforceError>;
 }
@@ -53,6 +55,10 @@ impl Point for Fence {
 
     fn read(&self) -> Result<InForce, EnforceError> {
         Self::read(self)
+    }
+
+    fn port(&self) -> Result<u32, EnforceError> {
+        Self::port(self)
     }
 
     fn remove(&self) -> Result<(), EnforceError> {

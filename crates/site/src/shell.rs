@@ -186,7 +186,11 @@ pub fn run(
     // What guards the containment's settings is this loop itself: it sees new ports too.
     let guard = Guard::open(&Place::here(), &config.table, std::process::id(), Expected::default());
     match guard {
-        Ok(guard) => engine.guard = Some(guard),
+        Ok(mut guard) => {
+            // The kernel names the thread that made a change; the resolver's is another one than ours.
+            guard.watch().is_own_port(point.port()?);
+            engine.guard = Some(guard);
+        }
         Err(error) => told(&format!("changes by others are found by reading back only: {error}")),
     }
     if let Some(mut resolver) = resolver {

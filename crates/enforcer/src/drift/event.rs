@@ -25,7 +25,8 @@ pub(super) enum Event {
 pub struct Generation {
     /// Changes with every transaction of the network namespace.
     pub id: u32,
-    /// Process id, as the kernel's first process namespace numbers it.
+    /// Id of the thread (of a process with one, the process), as the kernel's first process
+    /// namespace numbers it.
     pub pid: u32,
     /// Name of the program, at most 15 bytes.
     pub process: String,
