@@ -57,6 +57,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: crate::mud::args::Mud,
     },
+    /// The tamper-evident journal: new, append, verify, prove, export.
+    Journal {
+        #[command(subcommand)]
+        command: crate::journal::args::Journal,
+    },
     /// The fields that identification rules can match on, with their meaning.
     Fields,
 }

@@ -7,6 +7,7 @@ mod folder;
 mod html;
 mod ids;
 mod inspect;
+mod journal;
 mod knowledge;
 mod mud;
 mod observe;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Command::Site(args) => site::run(args),
         Command::Observe(observe) => observe::run(observe),
         Command::Mud { command } => mud::run(command),
+        Command::Journal { command } => journal::run(command),
         Command::Fields => Ok(terminal::fields()),
     };
     match outcome {

@@ -6,6 +6,7 @@ mod demo;
 mod document;
 mod faults;
 mod folders;
+mod journal;
 mod mud;
 mod netns;
 mod observe;

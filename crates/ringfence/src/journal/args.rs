@@ -1,0 +1,177 @@
+//! What can be typed after `ringfence journal`.
+
+use std::path::PathBuf;
+
+use clap::{Args as Group, Subcommand, ValueEnum};
+
+/// Commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Journal {
+    /// Begin a journal: a folder with a key and a log without entries.
+    New(New),
+    /// Append one entry, and publish it under a signed checkpoint.
+    ///
+    /// The checkpoint is signed after the entry is on the disk, and only when it extends the one that was signed last.
+    Append(Append),
+    /// Check a journal, offline: every entry, tile and checkpoint. The first wrong byte is named.
+    ///
+    /// Takes the folder of a journal, the folder of tiles that a web server serves, or proofs. Bring the verifier key from
+    /// elsewhere: a key that lies beside what it verifies proves little.
+    Verify(Verify),
+    /// Write a proof that an entry is in the journal, to be kept and shown elsewhere.
+    Prove(Prove),
+    /// Print entries as JSON, one a line.
+    Export(Export),
+}
+
+const NEW: &str = "\
+Examples:
+  ringfence journal new journal --origin example.com/journal
+
+The folder gets key.pem (the private key, readable by its owner alone), log.vkey (the verifier key, for
+everybody), journal.db (the entries), log/ (what a web server may serve) and signed (what was signed
+last; keep it out of backups of journal.db).
+
+Exit codes: 0 it is there, 1 something failed, 4 the folder is not empty, 64 wrong usage.";
+
+/// Options of `new`.
+#[derive(Debug, Group)]
+#[command(after_help = NEW)]
+pub(crate) struct New {
+    /// The folder; it must be new or empty.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// The name of the journal, for ever: a host name of yours, and a path if you like.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) origin: String,
+}
+
+const APPEND: &str = "\
+Examples:
+  ringfence journal append journal --command note.written --who person:p-17 --why 'first try'
+  ringfence journal append journal --command device.retire --payload '{\"device\":\"cam-3\"}' \\
+    --who person:p-17 --why 'support ended' --evidence advisory.pdf --event device.retired
+  ringfence journal append journal --command note.written --payload @note.txt --who person:p-17 \\
+    --why 'only as the third entry' --expect 2
+
+Exit codes: 0 it is durable and published, 1 something failed, 3 there is no such journal, 4 another
+entry came first or another process writes, 5 signing would fork or roll back what was signed, 64
+wrong usage.";
+
+/// Options of `append`.
+#[derive(Debug, Group)]
+#[command(after_help = APPEND)]
+pub(crate) struct Append {
+    /// The folder of the journal.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// What is commanded: a type such as device.retire.
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) command: String,
+    /// What the command says: text, or @FILE for the bytes of a file.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) payload: String,
+    /// Who commands: a kind and an id that is no name of a person, such as person:p-17.
+    #[arg(long, value_name = "KIND:ID")]
+    pub(crate) who: String,
+    /// Why.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) why: String,
+    /// A file that it rests on; the entry has its SHA-256. May be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) evidence: Vec<PathBuf>,
+    /// What came of it: a type, and what it says. May be given several times.
+    #[arg(long = "event", value_name = "TYPE[=TEXT]")]
+    pub(crate) events: Vec<String>,
+    /// The number that the entry has to get; refused when another one came first.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) expect: Option<u64>,
+    /// Output on standard output.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+const VERIFY: &str = "\
+Examples:
+  ringfence journal verify journal
+  ringfence journal verify /srv/www/journal --key example.com/journal+8f2c51aa+AQ…
+  ringfence journal verify journal --policy trust.txt --checkpoint from-a-witness.txt
+  ringfence journal verify 3.tlog-proof --key log.vkey
+
+Exit codes: 0 everything is as it was signed, 1 it is not, 3 there is no such journal or file, 64
+wrong usage.";
+
+/// Options of `verify`.
+#[derive(Debug, Group)]
+#[command(after_help = VERIFY)]
+pub(crate) struct Verify {
+    /// A folder, or files *.tlog-proof with the entry beside them (*.entry).
+    #[arg(required = true, value_name = "DIR|FILE")]
+    pub(crate) what: Vec<PathBuf>,
+    /// The verifier key of the log, or a file with it. [default: log.vkey in the folder]
+    #[arg(long, value_name = "KEY|FILE", conflicts_with = "policy")]
+    pub(crate) key: Option<String>,
+    /// Whom to believe, and how many witnesses: a policy as in C2SP tlog-policy.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// A checkpoint that was kept elsewhere: it shows a fork or a rollback. May be given several times.
+    #[arg(long = "checkpoint", value_name = "FILE")]
+    pub(crate) checkpoints: Vec<PathBuf>,
+    /// Output on standard output.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+const PROVE: &str = "\
+Examples:
+  ringfence journal prove journal 3
+  ringfence journal prove journal 3 --to evidence/
+  ringfence journal verify 3.tlog-proof --key journal/log.vkey
+
+Writes ENTRY.tlog-proof (C2SP tlog-proof) and ENTRY.entry (the entry's bytes).
+
+Exit codes: 0 both are written, 1 something failed, 3 there is no such journal or entry, 64 wrong usage.";
+
+/// Options of `prove`.
+#[derive(Debug, Group)]
+#[command(after_help = PROVE)]
+pub(crate) struct Prove {
+    /// The folder of a journal, or of its tiles.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// The number of the entry, from 0.
+    #[arg(value_name = "ENTRY")]
+    pub(crate) entry: u64,
+    /// Where the two files are written.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) to: PathBuf,
+}
+
+const EXPORT: &str = "\
+Examples:
+  ringfence journal export journal | jq -r '[.number, .who.id, .command.type, .why] | @tsv'
+  ringfence journal export journal --from 1000 > since-1000.jsonl
+
+Exit codes: 0 everything is printed, 1 something cannot be read, 3 there is no such journal, 64 wrong
+usage.";
+
+/// Options of `export`.
+#[derive(Debug, Group)]
+#[command(after_help = EXPORT)]
+pub(crate) struct Export {
+    /// The folder of a journal, or of its tiles.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// The first entry.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub(crate) from: u64,
+}
+
+/// What standard output gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// Lines for people.
+    Table,
+    /// One document.
+    Json,
+}
