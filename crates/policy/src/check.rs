@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::Fault;
+use crate::decide::{Decider, View};
 use crate::folder::{CLAIMS_FILE, Claim, Device, Folder, ReachOf, TESTS_FILE, Zone};
 use crate::lower::{Lowered, index};
 use crate::reach::{Analysis, analyse, hops, hosts};
@@ -19,6 +20,12 @@ pub fn run(folder: &Folder, lowered: &Lowered) -> Vec<Fault> {
     let claims = Claims::over(folder, lowered);
     broken.extend(folder.claims.iter().filter_map(|claim| claims.broken(claim)));
     broken
+}
+
+/// Policies that could not be compiled and run on Cedar's authorizer: where they stand, and why.
+pub fn on_cedar(folder: &Folder) -> Vec<String> {
+    let listed = Decider::new(folder, View::Candidate).on_cedar().into_iter();
+    listed.map(|p| format!("{}: `{}` runs on Cedar: {}", p.place, p.policy, p.why)).collect()
 }
 
 fn paths(folder: &Folder, lowered: &Lowered) -> Vec<Fault> {
