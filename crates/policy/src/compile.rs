@@ -102,7 +102,7 @@ pub fn ruleset_of(
     let places = Places::of(folder, lowered);
     let mut classes = Classes::default();
     let (members, sources) = members(folder, lowered, &places, &mut classes);
-    let peers = peers(folder, &places, &mut classes);
+    let peers = peers(folder, &places, mode_elsewhere(folder), &mut classes);
     if u32::try_from(classes.keys.len()).is_err() {
         return Err(CompileError::TooManyClasses(classes.keys.len()));
     }
@@ -482,8 +482,7 @@ fn members(
     places: &Places,
     classes: &mut Classes,
 ) -> (Vec<Member>, BTreeMap<ClassId, u32>) {
-    let zones: BTreeMap<&str, &Zone> =
-        folder.estate.zones.iter().map(|z| (z.id.as_str(), z)).collect();
+    let zones = zones_by_id(folder);
     let devices = by_id(folder);
     let mut members = Vec::new();
     let mut sources = BTreeMap::new();
@@ -491,10 +490,7 @@ fn members(
         let macs = link_addresses(&devices, device).iter().copied();
         let macs: BTreeSet<Mac> = macs.filter(|mac| mac.is_unicast()).collect();
         let profile = lowered.profile_of.get(i).copied().unwrap_or_default();
-        let mode = zones.get(device.zone.as_str()).map_or(Mode::default(), |zone| {
-            let inside = zone.share.is_none_or(|s| crate::share::holds(device.id.as_str(), s));
-            if inside { zone.mode } else { Mode::Shadow }
-        });
+        let mode = mode_of(&zones, device);
         for ip in own_addresses(device).collect::<BTreeSet<IpAddr>>() {
             let key = Key {
                 zone: Some(device.zone.clone()),
@@ -514,8 +510,29 @@ fn members(
     (members, sources)
 }
 
+fn zones_by_id(folder: &Folder) -> BTreeMap<&str, &Zone> {
+    folder.estate.zones.iter().map(|zone| (zone.id.as_str(), zone)).collect()
+}
+
+/// Its zone's mode, in shadow beyond the zone's share.
+fn mode_of(zones: &BTreeMap<&str, &Zone>, device: &Device) -> Mode {
+    zones.get(device.zone.as_str()).map_or(Mode::default(), |zone| {
+        let inside = zone.share.is_none_or(|s| crate::share::holds(device.id.as_str(), s));
+        if inside { zone.mode } else { Mode::Shadow }
+    })
+}
+
+/// Mode of what is in no zone with devices: destinations, groups, and with them unknown devices. In
+/// shadow while every device is; the first one that is enforced closes the site to strangers.
+pub(crate) fn mode_elsewhere(folder: &Folder) -> Mode {
+    let zones = zones_by_id(folder);
+    let mut modes = folder.estate.devices.iter().map(|device| mode_of(&zones, device)).peekable();
+    let some = modes.peek().is_some();
+    if some && modes.all(|mode| mode == Mode::Shadow) { Mode::Shadow } else { Mode::Enforce }
+}
+
 /// Destinations that are no member's address.
-fn peers(folder: &Folder, places: &Places, classes: &mut Classes) -> Vec<Peer> {
+fn peers(folder: &Folder, places: &Places, mode: Mode, classes: &mut Classes) -> Vec<Peer> {
     let mut owned: BTreeSet<IpAddr> = BTreeSet::new();
     let devices = by_id(folder);
     for device in &folder.estate.devices {
@@ -524,7 +541,7 @@ fn peers(folder: &Folder, places: &Places, classes: &mut Classes) -> Vec<Peer> {
         }
     }
     let mut number = |offers: Vec<u32>| {
-        let key = Key { zone: None, mode: Mode::Enforce, profile: None, offers };
+        let key = Key { zone: None, mode, profile: None, offers };
         classes.number(key, None)
     };
     let mut peers = Vec::new();

@@ -17,7 +17,8 @@ use model::verdict::Explain;
 pub struct Verdict {
     /// A permit or exception covers it.
     pub allowed: bool,
-    /// Mode of the source's class. In shadow a denied packet passes and is logged.
+    /// Mode of the source's class; for an unknown source shadow only where all classes are. In shadow a
+    /// denied packet passes and is logged.
     pub mode: Mode,
     /// The reason.
     pub why: Why,
@@ -124,6 +125,13 @@ impl<'r> Evaluator<'r> {
         self.hosts.get(&to).copied().or_else(|| prefix().map(|(.., class)| *class))
     }
 
+    /// Unknown sources pass only while everything is in shadow.
+    fn strangers(&self) -> Mode {
+        let mut classes = self.ruleset.classes.values().peekable();
+        let some = classes.peek().is_some();
+        if some && classes.all(|c| c.mode == Mode::Shadow) { Mode::Shadow } else { Mode::Enforce }
+    }
+
     /// What happens to a first packet of a source that the site's resolver gave `to` as an answer to
     /// each of `names` (lower case, without the last dot), and those answers are still alive.
     pub fn evaluate_named(
@@ -166,7 +174,7 @@ impl<'r> Evaluator<'r> {
             let differs = if known { Field::SourceBinding } else { Field::UnknownSource };
             return Verdict {
                 allowed: false,
-                mode: Mode::Enforce,
+                mode: self.strangers(),
                 why: Why::Nearest { rule: None, differs },
             };
         };

@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use model::observation::Transport;
 use model::ruleset::{Class, ClassId, Mode, Peer, Permit, Ruleset, Terms};
 
+use crate::compile::mode_elsewhere;
 use crate::folder::{Folder, Treatment};
 
 /// PROFINET (IEC 61158-6-10).
@@ -34,6 +35,7 @@ const GROUPS: [(&str, u16, &[&str]); 2] = [
 /// Adds what the zones of `folder` declare to a ruleset that was compiled from it.
 pub(crate) fn apply(folder: &Folder, ruleset: &mut Ruleset) {
     let zones = classes(folder, ruleset);
+    let mode = mode_elsewhere(folder);
     let everybody: BTreeSet<ClassId> = zones.values().flatten().copied().collect();
     let mut added: Vec<Permit> = Vec::new();
     for zone in &folder.estate.zones {
@@ -62,8 +64,9 @@ pub(crate) fn apply(folder: &Folder, ruleset: &mut Ruleset) {
         for (key, port, groups) in GROUPS {
             match treatment(key) {
                 Some(Treatment::Permit) => {
-                    let to =
-                        groups.iter().filter_map(|ip| Some(group(ruleset, key, ip.parse().ok()?)));
+                    let to = groups
+                        .iter()
+                        .filter_map(|ip| Some(group(ruleset, key, ip.parse().ok()?, mode)));
                     let to: BTreeSet<ClassId> = to.collect();
                     added.extend(permits(key, &to, Transport::Udp, port));
                     added.extend(permits(key, &everybody, Transport::Udp, port));
@@ -77,7 +80,7 @@ pub(crate) fn apply(folder: &Folder, ruleset: &mut Ruleset) {
         match zone.treatment.profinet {
             Some(Treatment::Permit) => {
                 let mut to = everybody.clone();
-                to.insert(named(ruleset, "group/profinet"));
+                to.insert(named(ruleset, "group/profinet", mode));
                 added.extend(permits("profinet", &to, Transport::Link, PROFINET));
             }
             Some(Treatment::WithinZone) => {
@@ -86,7 +89,7 @@ pub(crate) fn apply(folder: &Folder, ruleset: &mut Ruleset) {
             _ => {}
         }
         if zone.treatment.goose == Some(Treatment::Permit) {
-            let to = BTreeSet::from([named(ruleset, "group/goose")]);
+            let to = BTreeSet::from([named(ruleset, "group/goose", mode)]);
             added.extend(permits("goose", &to, Transport::Link, GOOSE));
         }
     }
@@ -137,25 +140,25 @@ fn classes<'f>(folder: &'f Folder, ruleset: &Ruleset) -> BTreeMap<&'f str, BTree
 }
 
 /// The class of a group's address: the one it has, else a new one.
-fn group(ruleset: &mut Ruleset, key: &str, ip: IpAddr) -> ClassId {
+fn group(ruleset: &mut Ruleset, key: &str, ip: IpAddr, mode: Mode) -> ClassId {
     let prefix = if ip.is_ipv4() { 32 } else { 128 };
     let own = ruleset.peers.iter().find(|peer| peer.ip == ip && peer.prefix == prefix);
     if let Some(peer) = own {
         return peer.class;
     }
-    let class = named(ruleset, &format!("group/{key}"));
+    let class = named(ruleset, &format!("group/{key}"), mode);
     ruleset.peers.push(Peer { ip, prefix, class });
     class
 }
 
 /// The class of that name: the one there is, else a new one.
-fn named(ruleset: &mut Ruleset, name: &str) -> ClassId {
+fn named(ruleset: &mut Ruleset, name: &str, mode: Mode) -> ClassId {
     if let Some((id, _)) = ruleset.classes.iter().find(|(_, class)| class.name == name) {
         return *id;
     }
     let last = ruleset.classes.keys().next_back().map_or(0, |id| id.0);
     let id = ClassId(last.saturating_add(1));
-    ruleset.classes.insert(id, Class { name: name.to_owned(), mode: Mode::Enforce });
+    ruleset.classes.insert(id, Class { name: name.to_owned(), mode });
     id
 }
 

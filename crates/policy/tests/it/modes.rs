@@ -5,6 +5,7 @@ use policy::cedar::{self, Oracle};
 use policy::compile::{ruleset, ruleset_at};
 use policy::decide::{Action, Ask, Decider, View};
 use policy::draft::{DraftOptions, draft};
+use policy::evaluate::evaluate;
 use policy::folder::{Folder, Maintenance, Weekday};
 use policy::lower::{Change, lower, lower_at};
 use policy::moment::{Moment, next_change};
@@ -75,6 +76,42 @@ fn a_share_of_devices_is_enforced_first() {
 }
 
 #[test]
+fn strangers_pass_while_every_zone_with_devices_is_in_shadow() {
+    let cloud =
+        "@id(\"out\") permit (principal, action, resource) when { resource.port == 123 };\n";
+    let mut folder = folder(&format!("{NVR}{cloud}"));
+    let mut time = folder.estate.services[0].clone();
+    time.id = model::ServiceId::new("svc:time/udp/123").unwrap();
+    (time.device, time.transport, time.port) = (None, model::observation::Transport::Udp, 123);
+    time.addresses = vec!["192.0.2.1".parse().unwrap()];
+    folder.estate.services.push(time);
+    let stranger = (model::Mac([2, 9, 9, 9, 9, 9]), "10.0.0.200".parse().unwrap());
+    let check = |folder: &Folder, expect: Mode| {
+        let compiled = ruleset(folder, 1, None).unwrap();
+        let strangers = evaluate(&compiled, stranger, "192.0.2.1".parse().unwrap(), TCP, 80);
+        assert_eq!((strangers.allowed, strangers.mode), (false, expect));
+        let all = compiled.classes.values().all(|class| class.mode == Mode::Shadow);
+        assert_eq!(all, expect == Mode::Shadow, "{:#?}", compiled.classes);
+        let peers: Vec<_> = compiled.peers.iter().map(|p| &compiled.classes[&p.class]).collect();
+        assert!(peers.len() >= 3 && peers.iter().all(|class| class.mode == expect), "{peers:#?}");
+    };
+    let populated: Vec<String> = folder.estate.devices.iter().map(|d| d.zone.clone()).collect();
+    for zone in &mut folder.estate.zones {
+        zone.treatment.mdns = Some(policy::folder::Treatment::Permit);
+        // Zones of destinations only do not count.
+        zone.mode = if populated.contains(&zone.id) { Mode::Shadow } else { Mode::Enforce };
+    }
+    check(&folder, Mode::Shadow);
+    let zone = folder.estate.zones.iter_mut().find(|zone| populated.contains(&zone.id)).unwrap();
+    (zone.mode, zone.share) = (Mode::Enforce, Some(0));
+    check(&folder, Mode::Shadow);
+    // The first device that is enforced closes the site to strangers.
+    let zone = folder.estate.zones.iter_mut().find(|zone| populated.contains(&zone.id)).unwrap();
+    zone.share = None;
+    check(&folder, Mode::Enforce);
+}
+
+#[test]
 fn a_share_of_a_zone_is_enforced_the_rest_is_in_shadow() {
     let mut folder = folder(NVR);
     for zone in &mut folder.estate.zones {
@@ -133,6 +170,9 @@ fn what_cannot_be_compiled_runs_on_cedar_and_is_listed() {
     let decider = Decider::new(&folder, View::Today);
     let on_cedar: Vec<String> = decider.on_cedar().into_iter().map(|p| p.policy).collect();
     assert_eq!(on_cedar, ["no", "sum"]);
+    let told = policy::check::on_cedar(&folder);
+    assert_eq!(told.len(), 2);
+    assert!(told[0].starts_with("policies/x.cedar:3: `no` runs on Cedar: "), "{told:?}");
     let (oracle, lowered) = (Oracle::new(&folder).unwrap(), lower(&folder));
     let mut granted = 0;
     for d in 0..folder.estate.devices.len() {
