@@ -1,4 +1,7 @@
 //! A plan as nft text: for review, and for machines that are not ours (`nft -f FILE`).
+//!
+//! A file is one transaction: it takes away the tables of its names, whatever they hold, and makes them
+//! anew. A packet meets the old rules or the new ones.
 
 use std::fmt::Write as _;
 
@@ -9,7 +12,7 @@ use crate::plan::elements::{Element, Value};
 use crate::plan::key::key_text;
 use crate::plan::{Chain, Data, Options, Plan, Set, Table, Tag, rule};
 
-/// The nft text of a ruleset: tables that replace nothing but their own name.
+/// The nft text of a ruleset: tables that replace those of the same family and name, and nothing else.
 pub fn render(ruleset: &Ruleset, options: &Options) -> Result<String, Invalid> {
     Ok(text(&Plan::new(ruleset, options)?))
 }
@@ -19,6 +22,10 @@ pub(crate) fn text(plan: &Plan) -> String {
     let parent = plan.parent.map_or(String::new(), |parent| format!(", parent {parent}"));
     // Writing to a String cannot fail.
     let _ = writeln!(out, "# ringfence generation {}{parent}", plan.generation);
+    for Table { family, name, .. } in &plan.tables {
+        // Named first: deleting what is not there would be an error.
+        let _ = writeln!(out, "table {family} {name}\ndelete table {family} {name}");
+    }
     for table in &plan.tables {
         write_table(&mut out, plan, table);
     }

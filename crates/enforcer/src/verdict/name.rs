@@ -192,7 +192,10 @@ impl<'r> Namer<'r> {
 
     /// Nothing permits it: what comes nearest.
     fn denied(&self, prefix: Prefix, mac: Option<Mac>, packet: &Packet) -> Why {
-        let check = (prefix.kind == Logged::Stranger).then(|| "stranger".to_owned());
+        // Frames that are not IP are judged without a class: whose they are, their link address says.
+        let nobody = packet.from.is_none() && mac.is_some_and(|mac| !self.cards.contains_key(&mac));
+        let stranger = prefix.kind == Logged::Stranger || nobody;
+        let check = stranger.then(|| "stranger".to_owned());
         let (Some(from), Some(to)) = (packet.from, packet.to) else {
             return Why { check, ..Why::default() };
         };
@@ -319,6 +322,11 @@ mod tests {
         let record = check("rf:d:5:1:0", 0x88b8, &[], Kind::Denied, Why::default());
         assert_eq!(record.from.device.unwrap().as_str(), "camera-1");
         assert_eq!((record.transport, record.port), (Transport::Link, Some(0x88b8)));
+        // Frames say whose they are by their link address alone.
+        let mut foreign = seen("rf:d:5:0:0", 0x88b8, &[]);
+        foreign.sender = Some(Mac([2, 0, 0, 0, 0, 9]));
+        let record = namer.name(&foreign, &mut links, Timestamp::EPOCH).unwrap();
+        assert_eq!((record.from.device, record.why.check.as_deref()), (None, Some("stranger")));
         assert!(
             namer.name(&seen("DROP ", 0x0800, &packet), &mut links, Timestamp::EPOCH).is_none()
         );

@@ -275,3 +275,32 @@ fn netns_the_exported_text_and_our_messages_are_the_same_rules() {
         assert_eq!(ours.len(), theirs.len());
     }
 }
+
+#[test]
+fn netns_an_exported_text_takes_the_place_of_an_older_one() {
+    if !lab::need("netns_an_exported_text_takes_the_place_of_an_older_one") {
+        return;
+    }
+    let bench = bench();
+    let load = |netns: &Netns, generation: u64| {
+        let ruleset = Ruleset { generation, ..bench.ruleset.clone() };
+        let text = enforcer::render(&ruleset, &bench.options).unwrap();
+        let loaded = netns.run(&["nft", "-f", "-"], &text).unwrap();
+        assert_eq!(loaded.code, 0, "{}", loaded.stderr);
+    };
+    let list = |netns: &Netns| netns.run(&["nft", "-s", "list", "ruleset"], "").unwrap().stdout;
+    let (alone, after) = (Netns::new("rf-alone").unwrap(), Netns::new("rf-after").unwrap());
+    // What is somebody else's stays.
+    let theirs = "table inet theirs {\nchain c {\n}\n}\n";
+    for netns in [&alone, &after] {
+        assert_eq!(netns.run(&["nft", "-f", "-"], theirs).unwrap().code, 0);
+    }
+    load(&alone, 2);
+    load(&after, 1);
+    assert!(list(&after).contains("inside_g1"));
+    load(&after, 2);
+    let listed = list(&after);
+    assert!(listed.contains("inside_g2") && listed.contains("table inet theirs"), "{listed}");
+    assert!(!listed.contains("_g1"), "{listed}");
+    assert_eq!(listed, list(&alone));
+}

@@ -4,15 +4,17 @@ use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
 use enforcer::Options;
+use enforcer::contain::Method;
 use enforcer::netlink::Place;
 use enforcer::verdict::{Log, Namer, Seen};
 use lab::proof::{self, Road};
 use lab::wait;
 use model::observation::Transport;
-use model::ruleset::{ClassId, Exception};
-use model::verdict::{Explain, Kind, Why};
+use model::ruleset::{ClassId, Exception, Mode};
+use model::verdict::{Explain, Kind, VerdictRecord, Why};
 use model::{Mac, SiteId, Timestamp};
 
+use crate::begin::{now, running};
 use crate::wires::{Wires, address, address6};
 
 const RULES: &str = "table inet t { chain f { type filter hook forward priority 0; policy drop;
@@ -180,4 +182,44 @@ fn netns_what_the_fence_does_is_told_with_device_and_reason() {
         (stranger.from.device.as_ref(), stranger.from.ip),
         (None, Some(proof::source(40).into()))
     );
+}
+
+#[test]
+fn netns_what_stops_on_the_link_layer_is_told_as_well() {
+    if !lab::need("netns_what_stops_on_the_link_layer_is_told_as_well") {
+        return;
+    }
+    let lab = running();
+    let _isolated = lab.isolate(Method::BridgeFilter).unwrap();
+    let ruleset = lab.ruleset(4, Mode::Enforce);
+    let options = Options { log_group: Some(12), ..lab.options(now()) };
+    lab.fence().apply(&ruleset, &options).unwrap();
+    lab.fence().verify(&ruleset, &options).unwrap().unwrap();
+    let mut log = Log::open(&Place::netns(&lab.gateway().path()), 12).unwrap();
+    // Says by ARP that it is the gateway, and sends to the PLC inside a VLAN tag.
+    lab::attack::take_over(&lab, "camera").unwrap();
+    let namer = Namer::new(SiteId::new("lab").unwrap(), &ruleset, &Silent);
+    let mut told = Vec::new();
+    let end = wait::now() + Duration::from_secs(20);
+    let poisoned = |r: &VerdictRecord| {
+        (r.transport, r.port) == (Transport::Link, Some(0x0806))
+            && (r.verdict, r.why.check.as_deref()) == (Kind::Denied, Some("stranger"))
+    };
+    let smuggled = |r: &VerdictRecord| r.verdict == Kind::Denied && r.from.port == Some(40_502);
+    while !(told.iter().any(poisoned) && told.iter().any(smuggled)) {
+        assert!(wait::now() < end, "{told:#?}");
+        log.read(Duration::from_millis(200), |seen, links| {
+            told.extend(namer.name(seen, links, Timestamp::EPOCH));
+        })
+        .unwrap();
+    }
+    let camera = lab.device("camera").unwrap();
+    let arp = told.iter().find(|r| poisoned(r)).unwrap();
+    assert_eq!((arp.from.device.as_ref(), arp.from.mac), (None, Some(camera.mac)));
+    assert_eq!(arp.to.device.as_ref().unwrap().as_str(), "till");
+    assert!(arp.interface_in.as_deref().unwrap().starts_with("v-"), "{arp:?}");
+    let frame = told.iter().find(|r| smuggled(r)).unwrap();
+    assert_eq!(frame.from.device.as_ref().unwrap().as_str(), "camera");
+    // What is sent again and again is told once a minute.
+    assert_eq!(told.iter().filter(|r| poisoned(r)).count(), 1, "{told:#?}");
 }
