@@ -91,6 +91,30 @@ pub(crate) fn list(items: impl IntoIterator<Item = String>, max: usize) -> Strin
     if more == 0 { text } else { format!("{text} and {more} more") }
 }
 
+/// The word that `text` is nearest to, where it may be a slip: at most a third of its letters differ, and
+/// one may always.
+pub(crate) fn nearest<'w>(text: &str, words: &[&'w str]) -> Option<&'w str> {
+    let most = text.chars().count().div_ceil(3);
+    let word = words.iter().min_by_key(|word| distance(text, word))?;
+    (distance(text, word) <= most).then_some(*word)
+}
+
+/// Letters to change, add or take away (Levenshtein), looking at no more than 64 of each.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().take(64).enumerate() {
+        let mut next = vec![i.saturating_add(1)];
+        for ((y, pair), corner) in b.iter().zip(row.windows(2)).zip(&row) {
+            let above = pair.last().copied().unwrap_or(0).saturating_add(1);
+            let left = next.last().copied().unwrap_or(0).saturating_add(1);
+            next.push(above.min(left).min(corner.saturating_add(usize::from(x != *y))));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,5 +144,19 @@ mod tests {
         assert_eq!(count(0, "path"), "0 paths");
         assert_eq!(count(2, "policy"), "2 policies");
         assert_eq!(list(["a".into(), "b".into(), "c".into()], 2), "a, b and 1 more");
+    }
+    #[test]
+    fn slips() {
+        let words = ["normal", "watched", "quarantined"];
+        for (text, word) in [
+            ("quarantine", Some("quarantined")),
+            ("Quarantined", Some("quarantined")),
+            ("nromal", Some("normal")),
+            ("ok", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(text, &words), word, "{text}");
+        }
+        assert_eq!((distance("", "abc"), distance("kitten", "sitting")), (3, 3));
     }
 }

@@ -46,6 +46,12 @@ pub const CLAIMS_FILE: &str = "claims.toml";
 pub const EXCEPTIONS_FILE: &str = "exceptions.toml";
 /// Value of `format` in `estate.toml`.
 pub const FORMAT: &str = "ringfence.policy/v1";
+/// Support states of a device.
+pub const SUPPORT: [&str; 4] = ["supported", "ending", "ended", "unknown"];
+/// How exposed a device is: to nothing known, to known flaws, to flaws that are exploited in the wild.
+pub const EXPOSURE: [&str; 4] = ["none", "vulnerable", "known-exploited", "unknown"];
+/// Postures of a device; a quarantined one opens nothing.
+pub const POSTURE: [&str; 3] = ["normal", "watched", "quarantined"];
 /// The schema that a draft writes.
 pub const SCHEMA: &str = include_str!("../../policies/schema.cedarschema");
 
@@ -155,11 +161,11 @@ pub struct Device {
     pub owner: String,
     /// Identity ladder.
     pub assurance: Assurance,
-    /// Support state.
+    /// Support state, one of [`SUPPORT`].
     pub support: String,
-    /// Exposure.
+    /// Exposure, one of [`EXPOSURE`].
     pub exposure: String,
-    /// Posture.
+    /// Posture, one of [`POSTURE`].
     pub posture: String,
     /// URL of the manufacturer usage description that it announces.
     pub mud_url: Option<String>,

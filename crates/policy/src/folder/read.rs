@@ -14,12 +14,14 @@ use serde::de::{DeserializeOwned, IntoDeserializer};
 use toml::Spanned;
 
 use super::{
-    CLAIMS_FILE, Claim, Conduit, Device, ESTATE_FILE, EXCEPTIONS_FILE, Estate, Exception, FORMAT,
-    Folder, Group, Maintenance, Observed, Owner, PathTest, ReachOf, ReachTest, SCHEMA_FILE,
-    SECURITY_LEVEL_MAX, Service, Site, TESTS_FILE, Tests, Treatments, Weekday, Zone, check,
+    CLAIMS_FILE, Claim, Conduit, Device, ESTATE_FILE, EXCEPTIONS_FILE, EXPOSURE, Estate, Exception,
+    FORMAT, Folder, Group, Maintenance, Observed, Owner, POSTURE, PathTest, ReachOf, ReachTest,
+    SCHEMA_FILE, SECURITY_LEVEL_MAX, SUPPORT, Service, Site, TESTS_FILE, Tests, Treatments,
+    Weekday, Zone, check,
 };
 use crate::cards::{self, CARDS_FILE};
 use crate::fault::position;
+use crate::text::nearest;
 use crate::{Fault, cedar, packs};
 
 pub(super) fn parse(files: &BTreeMap<String, String>) -> Result<Folder, Vec<Fault>> {
@@ -160,6 +162,24 @@ impl<'t> File<'t> {
         inside
     }
 
+    /// One of a few words; `None` after recording the fault, with the word that was probably meant.
+    fn one_of(&mut self, raw: &Spanned<String>, key: &str, words: &[&str]) -> Option<usize> {
+        let text = raw.get_ref();
+        let found = words.iter().position(|word| word == text);
+        if found.is_none() {
+            let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+            let (what, why) = (format!("unknown {key} `{text}`"), "it is one of ".to_owned());
+            let why = why + &quoted.join(", ");
+            let fault = Fault::at(self.name, self.text, raw.span().start, &what, why);
+            let fault = match nearest(text, words) {
+                Some(word) => fault.help(&format!("did you mean `{word}`?")),
+                None => fault,
+            };
+            self.faults.push(fault);
+        }
+        found
+    }
+
     fn filled(&mut self, raw: &Spanned<String>, why: &str) -> String {
         if raw.get_ref().trim().is_empty() {
             self.fault(raw, "empty value", why.to_owned());
@@ -286,9 +306,9 @@ struct RawDevice {
     #[serde(default)]
     owner: String,
     assurance: Option<Text>,
-    support: Option<String>,
-    exposure: Option<String>,
-    posture: Option<String>,
+    support: Option<Text>,
+    exposure: Option<Text>,
+    posture: Option<Text>,
     mud_url: Option<String>,
 }
 
@@ -447,16 +467,27 @@ fn maintenance(file: &mut File<'_>, raw: &RawMaintenance) -> Option<Maintenance>
     Some(Maintenance { line: file.line(&raw.site), site: site?, days, from: from?, to: to? })
 }
 
+fn assurance(file: &mut File<'_>, key: &str, raw: Option<&Text>) -> Option<Assurance> {
+    let Some(raw) = raw else {
+        return Some(Assurance::Observed);
+    };
+    let at = file.one_of(raw, key, &Assurance::ALL.map(Assurance::word))?;
+    Assurance::ALL.get(at).copied()
+}
+
 fn device(file: &mut File<'_>, raw: RawDevice) -> Option<Device> {
     let behind = match &raw.behind {
         Some(behind) => Some(file.value(behind, device_id)?),
         None => None,
     };
-    let assurance = match &raw.assurance {
-        Some(assurance) => file.value(assurance, word::<Assurance>)?,
-        None => Assurance::Observed,
+    let assurance = assurance(file, "assurance", raw.assurance.as_ref())?;
+    let mut state = |key, raw: Option<Text>, words: &[&str], default: &str| match raw {
+        None => Some(default.to_owned()),
+        Some(raw) => file.one_of(&raw, key, words).map(|_| raw.into_inner()),
     };
-    let or = |text: Option<String>, default: &str| text.unwrap_or_else(|| default.to_owned());
+    let support = state("support", raw.support, &SUPPORT, "unknown");
+    let exposure = state("exposure", raw.exposure, &EXPOSURE, "unknown");
+    let posture = state("posture", raw.posture, &POSTURE, "normal");
     Some(Device {
         id: file.value(&raw.id, device_id)?,
         name: raw.name,
@@ -467,9 +498,9 @@ fn device(file: &mut File<'_>, raw: RawDevice) -> Option<Device> {
         behind,
         owner: raw.owner,
         assurance,
-        support: or(raw.support, "unknown"),
-        exposure: or(raw.exposure, "unknown"),
-        posture: or(raw.posture, "normal"),
+        support: support?,
+        exposure: exposure?,
+        posture: posture?,
         mud_url: raw.mud_url,
     })
 }
@@ -479,10 +510,7 @@ fn service(file: &mut File<'_>, raw: RawService) -> Option<Service> {
         Some(device) => Some(file.value(device, device_id)?),
         None => None,
     };
-    let assurance_min = match &raw.assurance_min {
-        Some(assurance) => file.value(assurance, word::<Assurance>)?,
-        None => Assurance::Observed,
-    };
+    let assurance_min = assurance(file, "assurance_min", raw.assurance_min.as_ref())?;
     Some(Service {
         id: file.value(&raw.id, service_id)?,
         name: raw.name,

@@ -205,6 +205,47 @@ fn faults_in_other_files() {
     check_fault(&added("schema.cedarschema", "\nentity"), "schema.cedarschema", "entity", "schema");
 }
 
+#[test]
+fn words_that_policies_compare_with_are_checked() {
+    let check = |after: &str, line: &str, expect: &str| {
+        let mut files = files();
+        let text = files.get_mut("estate.toml").unwrap();
+        *text = text.replacen(after, &format!("{after}{line}\n"), 1);
+        let place = text.find(line).unwrap();
+        let (row, column) = (text[..place].lines().count() + 1, line.find('"').unwrap() + 1);
+        match folder::parse(&files) {
+            Ok(_) => assert_eq!(expect, ""),
+            Err(faults) => assert_eq!(
+                faults.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                [format!("estate.toml:{row}:{column}: {expect}")]
+            ),
+        }
+    };
+    let (device, service) = ("id = \"hmi\"\n", "id = \"svc:pay/tcp/443\"\n");
+    check(device, "posture = \"quarantined\"", "");
+    check(
+        device,
+        "posture = \"quarantine\"",
+        "unknown posture `quarantine`: it is one of `normal`, `watched`, `quarantined` (did you mean `quarantined`?)",
+    );
+    check(
+        device,
+        "support = \"eol\"",
+        "unknown support `eol`: it is one of `supported`, `ending`, `ended`, `unknown`",
+    );
+    check(
+        device,
+        "exposure = \"known_exploited\"",
+        "unknown exposure `known_exploited`: it is one of `none`, `vulnerable`, `known-exploited`, `unknown` (did you mean `known-exploited`?)",
+    );
+    let ladder = "it is one of `observed`, `vouched`, `shared-secret`, `device-key`, `hardware-key`, `attested`";
+    check(
+        service,
+        "assurance_min = \"devicekey\"",
+        &format!("unknown assurance_min `devicekey`: {ladder} (did you mean `device-key`?)"),
+    );
+}
+
 fn parsed(files: &BTreeMap<String, String>) -> Folder {
     folder::parse(files).unwrap_or_else(|faults| panic!("{faults:#?}"))
 }
