@@ -1,8 +1,9 @@
 //! The plan: what changes between the policy that is enforced and the folder that is wanted.
 //!
 //! A plan is a value. It carries the ruleset and the folder it was made from, so applying it applies
-//! exactly what was shown, and it carries the digest of what was enforced when it was made, so it is
-//! stale as soon as something else is. A plan that breaks a test, a claim or a budget has no ruleset.
+//! exactly what was shown ([`Plan::fits`] compiles the folder again and compares), and it carries the digest
+//! of what was enforced when it was made, so it is stale as soon as something else is. A plan that breaks a
+//! test, a claim or a budget has no ruleset.
 
 mod flows;
 mod pairs;
@@ -24,7 +25,7 @@ use crate::{Fault, cards, check};
 pub(crate) use flows::owner;
 pub use flows::{BrokenFlow, Source};
 pub use pairs::{Cause, PairGroup, Pairs, Place};
-pub use state::{ENFORCED_SCHEMA, Enforced, Stale, digest};
+pub use state::{ENFORCED_FILE, ENFORCED_SCHEMA, Enforced, Stale, digest};
 
 /// Schema of a saved plan.
 pub const SCHEMA: &str = "ringfence.plan/v1";
@@ -187,13 +188,9 @@ pub fn make(wanted: &Wanted<'_>) -> Result<Plan, Vec<Fault>> {
         None => None,
     };
     let after = Side::of(folder);
-    let generation = wanted.enforced.map_or(0, |e| e.generation).saturating_add(1);
+    let generation = next_generation(wanted.enforced);
     let parent = wanted.enforced.map(|e| e.generation);
-    let mut refused = check::run(&after.folder, &after.lowered);
-    let ruleset = compiled(&after, wanted.now, generation, parent)
-        .map_err(|error| refused.push(fault_of(&error)))
-        .ok()
-        .filter(|_| refused.is_empty());
+    let (refused, ruleset) = after.outcome(wanted.now, generation, parent);
     let changed = match (&ruleset, wanted.enforced) {
         (Some(new), Some(enforced)) => !same(new, &enforced.ruleset),
         _ => true,
@@ -233,6 +230,26 @@ impl Side {
         let lowered = lower(&folder);
         Self { folder, lowered }
     }
+
+    /// Why it may not be applied, and the ruleset where nothing speaks against it.
+    fn outcome(
+        &self,
+        now: Timestamp,
+        generation: u64,
+        parent: Option<u64>,
+    ) -> (Vec<Fault>, Option<Ruleset>) {
+        let mut refused = check::run(&self.folder, &self.lowered);
+        let ruleset = compiled(self, now, generation, parent)
+            .map_err(|error| refused.push(fault_of(&error)))
+            .ok()
+            .filter(|_| refused.is_empty());
+        (refused, ruleset)
+    }
+}
+
+/// The number that a plan against `enforced` has.
+fn next_generation(enforced: Option<&Enforced>) -> u64 {
+    enforced.map_or(0, |e| e.generation).saturating_add(1)
 }
 
 /// Exceptions that have ended are left out: the kernel would refuse their timeout.

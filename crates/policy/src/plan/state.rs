@@ -7,10 +7,14 @@ use model::ruleset::Ruleset;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::Plan;
+use super::{Plan, Side, next_generation};
+use crate::folder::parse;
 
 /// Schema of the state in force.
 pub const ENFORCED_SCHEMA: &str = "ringfence.enforced/v1";
+
+/// Name of the document in the folder where an enforcement point keeps its state.
+pub const ENFORCED_FILE: &str = "enforced.json";
 
 /// The policy in force at an enforcement point: what a plan is compared with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,13 +34,14 @@ pub struct Enforced {
 impl Enforced {
     /// What is in force once `plan` is applied; none for a refused plan.
     pub fn after(plan: &Plan, now: Timestamp) -> Option<Self> {
-        Some(Self {
-            schema: ENFORCED_SCHEMA.to_owned(),
-            generation: plan.generation,
-            since: now,
-            files: plan.files.clone(),
-            ruleset: plan.ruleset.clone()?,
-        })
+        Some(Self::of(plan.files.clone(), plan.ruleset.clone()?, now))
+    }
+
+    /// What is in force since a ruleset is that was compiled from `files`: whoever enforces one writes this
+    /// document, and plans are made against it.
+    pub fn of(files: BTreeMap<String, String>, ruleset: Ruleset, since: Timestamp) -> Self {
+        let schema = ENFORCED_SCHEMA.to_owned();
+        Self { schema, generation: ruleset.generation, since, files, ruleset }
     }
 
     /// Digest of generation and folder.
@@ -69,21 +74,22 @@ pub enum Stale {
         /// Files that were added, removed or edited.
         changed: Vec<String>,
     },
-    /// The plan's own digest does not fit its files: it was edited.
+    /// The plan is not what its files give: they do not have its digest, or do not compile to its ruleset.
     #[error(
-        "the plan was edited after it was made: its files do not have its digest; make a new plan"
+        "the plan is not what its folder gives: it was edited after it was made, or made by another version of this program; make a new plan"
     )]
     Edited,
 }
 
 impl Plan {
-    /// Whether the plan still fits what is in force and, where it is at hand, the folder it came from.
+    /// Whether the plan is what its files give, and still fits what is in force and, where it is at hand,
+    /// the folder it came from. The files are compiled again: a ruleset that they do not give is not applied.
     pub fn fits(
         &self,
         enforced: Option<&Enforced>,
         folder: Option<&BTreeMap<String, String>>,
     ) -> Result<(), Stale> {
-        if digest(&self.files) != self.folder_digest {
+        if digest(&self.files) != self.folder_digest || !self.is_what_its_files_give() {
             return Err(Stale::Edited);
         }
         if self.parent_digest != enforced.map(Enforced::digest) {
@@ -96,10 +102,26 @@ impl Plan {
             let found = word(enforced.map(|e| e.generation));
             return Err(Stale::Parent { planned: word(self.parent), found, changed });
         }
+        if self.generation != next_generation(enforced)
+            || self.parent != enforced.map(|e| e.generation)
+        {
+            return Err(Stale::Edited);
+        }
         match folder.map(|folder| differing(folder, &self.files)) {
             Some(changed) if !changed.is_empty() => Err(Stale::Folder { changed }),
             _ => Ok(()),
         }
+    }
+}
+
+impl Plan {
+    fn is_what_its_files_give(&self) -> bool {
+        let Ok(folder) = parse(&self.files) else {
+            return false;
+        };
+        let (refused, ruleset) =
+            Side::of(folder).outcome(self.made_at, self.generation, self.parent);
+        (refused, ruleset) == (self.refused.clone(), self.ruleset.clone())
     }
 }
 

@@ -175,6 +175,29 @@ fn a_plan_is_applied_as_it_was_or_not_at_all() {
     let mut forged = plan.clone();
     forged.files.insert("policies/x.cedar".to_owned(), String::new());
     assert_eq!(forged.fits(Some(&enforced), None), Err(Stale::Edited));
+    // Nor may anything that is applied be another's than the folder's.
+    let check = |edit: &dyn Fn(&mut Plan)| {
+        let mut forged = plan.clone();
+        edit(&mut forged);
+        assert_ne!(forged, plan);
+        assert_eq!(forged.fits(Some(&enforced), Some(&files)), Err(Stale::Edited));
+    };
+    check(&|plan| drop(plan.ruleset.as_mut().unwrap().permits.pop()));
+    check(&|plan| plan.ruleset.as_mut().unwrap().permits[0].last_port = u16::MAX);
+    check(&|plan| plan.ruleset = None);
+    check(&|plan| {
+        plan.generation = 7;
+        plan.ruleset.as_mut().unwrap().generation = 7;
+    });
+    let oops = "@id(\"oops\") permit (principal in DeviceType::\"ip-camera\", action, resource == Service::\"svc:till-1/tcp/443\");";
+    let broken = with("policies/tills.cedar", oops);
+    check(&|plan| {
+        // What a refused folder would give, with a digest to match.
+        plan.folder_digest = policy::plan::digest(&broken);
+        plan.files.clone_from(&broken);
+        let ruleset = policy::compile::ruleset(&parsed(&broken), 2, Some(1)).unwrap();
+        plan.ruleset = Some(ruleset);
+    });
     let saved = serde_json::to_string(&plan).unwrap();
     assert_eq!(serde_json::from_str::<Plan>(&saved).unwrap(), plan);
 }
