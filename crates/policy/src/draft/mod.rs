@@ -48,7 +48,7 @@ impl Default for DraftOptions {
             shared_by_min: 2,
             shared_percent_min: 50,
             rare_peers_min: 3,
-            mud_base: "https://mud.example.net/".to_owned(),
+            mud_base: crate::mud::URL_BASE.to_owned(),
             folder: true,
         }
     }

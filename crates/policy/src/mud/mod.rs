@@ -31,6 +31,9 @@ pub use tls::TlsProfile;
 pub use types::export;
 pub(crate) use types::of_types;
 
+/// Where MUD files are said to be found until somebody names their own place (RFC 2606: nobody's).
+pub const URL_BASE: &str = "https://mud.example.net/";
+
 /// A MUD file.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Mud {
