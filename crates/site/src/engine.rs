@@ -14,6 +14,7 @@ use enforcer::plan::{DENIALS_MAX, SEEN_MAX};
 use enforcer::runner::Runner;
 use model::ruleset::Ruleset;
 use model::{Mac, SiteId, Timestamp};
+use policy::plan::{ENFORCED_FILE, Enforced};
 
 use self::flight::Flight;
 
@@ -72,6 +73,8 @@ pub(crate) struct Engine {
     /// The last refused or accepted state of the folder on disk.
     on_disk: String,
     unsupported: Vec<String>,
+    /// Generation that the document of what is enforced tells of.
+    documented: Option<u64>,
     recompile: Timestamp,
     verify: Timestamp,
 }
@@ -123,6 +126,7 @@ impl Engine {
             faults: Vec::new(),
             on_disk: String::new(),
             unsupported: Vec::new(),
+            documented: None,
             recompile: Timestamp::MAX,
             verify: Timestamp::MIN,
         }
@@ -279,7 +283,7 @@ impl Engine {
                     }
                 },
                 Action::Enforce(order) => vec![self.enforce(&order, runner, point, told)],
-                Action::ReadBack { generation } => vec![self.read_back(generation, point)],
+                Action::ReadBack { generation } => vec![self.read_back(generation, point, told)],
                 Action::Canaries { generation, zones } => {
                     self.launch(generation, zones, runner, point)
                 }
@@ -444,16 +448,44 @@ impl Engine {
         }
     }
 
-    fn read_back(&mut self, generation: u64, point: &dyn Point) -> Event {
+    fn read_back(
+        &mut self,
+        generation: u64,
+        point: &dyn Point,
+        told: &mut dyn FnMut(&str),
+    ) -> Event {
         let Some(compiled) = &self.compiled else {
             return Event::ReadBack { generation, differences: vec!["nothing was applied".into()] };
         };
         let differences = match point.verify(&compiled.ruleset, &self.applied) {
-            Ok(Ok(_)) => Vec::new(),
+            Ok(Ok(_)) => {
+                self.document(told);
+                Vec::new()
+            }
             Ok(Err(differences)) => differences.iter().map(ToString::to_string).collect(),
             Err(error) => vec![format!("it cannot be read back: {error}")],
         };
         Event::ReadBack { generation, differences }
+    }
+
+    /// Writes what is verified to be in force, which plans are made against; once for a generation.
+    fn document(&mut self, told: &mut dyn FnMut(&str)) {
+        let (Some(compiled), Some(accepted)) = (&self.compiled, &self.accepted) else {
+            return;
+        };
+        let generation = compiled.ruleset.generation;
+        if self.documented == Some(generation) {
+            return;
+        }
+        let enforced = Enforced::of(accepted.files.clone(), compiled.ruleset.clone(), now());
+        let known = self.store.read::<Enforced>(ENFORCED_FILE).ok().flatten();
+        // After a restart the same is in force since before.
+        let same = known.is_some_and(|k| Enforced { since: enforced.since, ..k } == enforced);
+        let written = if same { Ok(()) } else { self.store.write(ENFORCED_FILE, &enforced) };
+        match written {
+            Ok(()) => self.documented = Some(generation),
+            Err(error) => self.note("document-not-written", "state", &error.to_string(), told),
+        }
     }
 
     /// Everything that is looked at from time to time.
@@ -479,7 +511,7 @@ impl Engine {
                 (&self.compiled, self.life.rules())
             {
                 let generation = compiled.ruleset.generation;
-                let event = self.read_back(generation, point);
+                let event = self.read_back(generation, point, told);
                 self.handle(event, runner, point, told);
             }
         }

@@ -4,6 +4,7 @@
 //! lock            held by the running site
 //! state.json      life::Durable, replaced whole
 //! contents/HASH   accepted policy folders, so that one can be enforced again when the folder changed
+//! enforced.json   what is verified to be in force, a document `ringfence.enforced/v1`
 //! journal.jsonl   see `journal`
 //! findings.jsonl  what deserved attention, once each
 //! verdicts.jsonl  what the kernel logged, see `record`
