@@ -93,7 +93,8 @@ impl Road {
     /// Lets answers of the victim come as far as the sender's link: their flows are established then,
     /// though no device of the sender hears them.
     pub fn answers(&self) -> Result<(), LabError> {
-        let mut back = format!("neigh replace 10.90.0.2 lladdr {SENDER_MAC} dev dev0 nud permanent\n");
+        let mut back =
+            format!("neigh replace 10.90.0.2 lladdr {SENDER_MAC} dev dev0 nud permanent\n");
         // All but 10.90.0.0/24, where the sender itself is.
         for bits in 0..8 {
             let (third, length) = (1 << bits, 24 - bits);

@@ -82,10 +82,8 @@ impl Listener {
         let named = seen.iter().filter_map(|s| namer.name(s, log.links(), Timestamp::EPOCH));
         let denied: Vec<VerdictRecord> = named.filter(|r| r.verdict == Kind::Denied).collect();
         let gone = if lost == 0 { "none was lost".to_owned() } else { format!("{lost} were lost") };
-        let mut lines =
-            vec![format!("the kernel told {} denials, {gone}; for example", denied.len())];
-        lines.extend(examples(&denied, folder));
-        Ok(lines)
+        let told = format!("the kernel told {} denials, {gone}", denied.len());
+        Ok((told, examples(&denied, folder)))
     }
 }
 
