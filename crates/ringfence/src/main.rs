@@ -49,7 +49,7 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(report) => {
             eprintln!("{report:?}");
-            ExitCode::from(exit::FAILED)
+            ExitCode::from(exit::of(&report))
         }
     }
 }

@@ -95,7 +95,7 @@ Examples:
   \"my-controller\" = [\"lighting-server\"]
 
 Exit codes: 0 nothing stands against the file, 1 failed, 2 there are conflicts or undescribed paths
-(with --detailed-exitcode), 64 wrong usage.";
+(with --detailed-exitcode), 3 no such type or device, 64 wrong usage.";
 
 /// Options of `propose`.
 #[derive(Debug, Group)]
@@ -165,7 +165,7 @@ pub(crate) struct Export {
     #[arg(long, value_name = "FILE")]
     pub(crate) observed: Option<PathBuf>,
     /// What the URLs of files begin with.
-    #[arg(long, value_name = "URL", default_value = "https://mud.example.com/")]
+    #[arg(long, value_name = "URL", default_value = policy::mud::URL_BASE)]
     pub(crate) base: String,
     /// Time of signing, and of the last update where the folder has none; now otherwise.
     #[arg(long, value_name = "TIME")]

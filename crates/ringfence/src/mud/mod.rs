@@ -10,7 +10,7 @@ use model::Timestamp;
 use model::inspect::Report;
 use pki::cms::{Demand, Invalid, Signed, Verified};
 use pki::path::Purpose;
-use policy::mud::propose::{Subject, propose};
+use policy::mud::propose::{Refused, Subject, propose};
 use policy::mud::{Choice, Mud, select};
 
 use self::args::{Check, Export, Mud as Command, Output, ProposalOutput, Propose, Show};
@@ -50,13 +50,16 @@ enum Fault {
     )]
     Choice { subject: String },
     #[error("{0}")]
+    #[diagnostic(code(ringfence::mud::too_much))]
+    TooMuch(Refused),
+    #[error("{0}")]
     #[diagnostic(
-        code(ringfence::mud::subject),
+        code(ringfence::mud::not_found),
         help("`type` and `id` of devices stand in estate.toml of the policy folder")
     )]
-    Subject(policy::mud::propose::Refused),
+    Subject(Refused),
     #[error("the folder has no type `{kind}` that is granted anything; it has {known}")]
-    #[diagnostic(code(ringfence::mud::kind))]
+    #[diagnostic(code(ringfence::mud::not_found))]
     Kind { kind: String, known: String },
     #[error("{file}: {why}")]
     #[diagnostic(code(ringfence::mud::key))]
@@ -156,7 +159,10 @@ fn weigh(args: &Propose) -> Result<u8> {
         (kind, None) => Subject::Kind(kind.clone().unwrap_or_default()),
     };
     let mud = choose(args, &folder, &muds, observed.as_ref())?;
-    let proposal = propose(&folder, mud, &subject, observed.as_ref()).map_err(Fault::Subject)?;
+    let proposal = propose(&folder, mud, &subject, observed.as_ref()).map_err(|why| match why {
+        Refused::Unknown(_) => Fault::Subject(why),
+        Refused::TooMuch { .. } => Fault::TooMuch(why),
+    })?;
     match args.output {
         ProposalOutput::Table => out::print(|out| print::proposal(out, &proposal, args.all))?,
         ProposalOutput::Cedar => out::print(|out| print::cedar(out, &proposal))?,

@@ -6,13 +6,13 @@ use clap::{Args as Group, ValueEnum};
 
 const EXAMPLES: &str = "\
 Examples:
-  ringfence observe --state /var/lib/ringfence --verdict denied --since 1h
-  ringfence observe --state /var/lib/ringfence --follow --device camera-7
+  ringfence observe --state /var/lib/ringfence/site --verdict denied --since 1h
+  ringfence observe --state /var/lib/ringfence/site --follow --device camera-7
   ringfence observe verdicts.jsonl --from zone/cameras --to-port 554 -o jsonl | ringfence observe -
   sudo ringfence observe --live --policy plant/ -i lan3
 
 Filters of one kind are alternatives (--verdict denied --verdict would-deny); filters of different
-kinds all have to hold. Gaps in the log pass every filter but the time: they are never hidden.
+kinds all have to hold. Gaps in the log pass every filter but time and --site: they are never hidden.
 
 Exit codes: 0 something was shown or the log is empty, 1 part of the input could not be read,
 2 verdicts were lost (with --detailed-exitcode), 3 nothing matches, 64 wrong usage.";

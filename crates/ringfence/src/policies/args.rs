@@ -6,11 +6,12 @@ use std::time::Duration;
 use clap::{Args as Group, Subcommand, ValueEnum};
 
 use crate::args::duration;
+use crate::site::args::STATE;
 
 const PLAN_EXAMPLES: &str = "\
 Examples:
   ringfence plan policy/
-  ringfence plan policy/ --enforced /var/lib/ringfence --flows monday.json
+  ringfence plan policy/ --enforced /var/lib/ringfence/site --flows monday.json
   ringfence plan policy/ --out change.plan && ringfence apply change.plan -i br0
   ringfence plan policy/ -o json | jq '.breaks[] | {from, to, owner, last_seen}'
 
@@ -26,8 +27,8 @@ pub(crate) struct Plan {
     /// Policy folder.
     #[arg(value_name = "DIR", default_value = ".")]
     pub(crate) folder: PathBuf,
-    /// What is enforced: a state document, or a folder that holds `enforced.json`. Without it the plan is
-    /// compared with nothing.
+    /// What is enforced: a state document, or the state folder of a site or of `apply`, which holds
+    /// `enforced.json`. Without it, or where there is none yet, the plan is compared with nothing.
     #[arg(long, value_name = "PATH")]
     pub(crate) enforced: Option<PathBuf>,
     /// Documents of `ringfence inspect -o json`: flows that must not break by accident.
@@ -75,7 +76,7 @@ pub(crate) struct Apply {
     #[arg(long, value_name = "NAME", default_value = "ringfence")]
     pub(crate) table: String,
     /// Where the state in force is kept.
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/ringfence")]
+    #[arg(long, value_name = "DIR", default_value = STATE)]
     pub(crate) state: PathBuf,
     /// The folder the plan was made from: an edit since then makes the plan stale.
     #[arg(long, value_name = "DIR")]
@@ -132,12 +133,12 @@ pub(crate) enum Policy {
     /// Uses the solver cvc5 where it is installed. Without it, claims are checked on every pair of today's
     /// estate, and labelled so.
     #[command(
-        after_help = "Examples:\n  ringfence policy prove policy/\n  ringfence policy prove policy/ --claim cameras-never-tills --for 2m\n\nExit codes: 0 proved or holds today, 2 not proved for every estate (with --detailed-exitcode), 5 broken."
+        after_help = "Examples:\n  ringfence policy prove policy/\n  ringfence policy prove policy/ --claim cameras-never-tills --for 2m\n\nExit codes: 0 proved or holds today, 2 not proved for every estate (with --detailed-exitcode), 3 no such claim, 5 broken."
     )]
     Prove(Prove),
     /// What would change if policies or zone modes were different.
     #[command(
-        after_help = "Examples:\n  ringfence policy preview policy/ --add new-rules.cedar\n  ringfence policy preview policy/ --zone main/cameras/10.0.1.0-24=enforce\n  ringfence policy preview policy/ --pack retail --flows monday.json"
+        after_help = "Examples:\n  ringfence policy preview policy/ --add new-rules.cedar\n  ringfence policy preview policy/ --zone main/cameras/10.0.1.0-24=enforce\n  ringfence policy preview policy/ --pack retail --flows monday.json\n\nExit codes: 0 fine, 1 the folder has faults, 3 no such zone, 5 the plan would be refused."
     )]
     Preview(Preview),
     /// Why a device may open a service, or may not.
@@ -296,7 +297,7 @@ pub(crate) struct Unused {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["state", "table"])]
     pub(crate) hits: Option<PathBuf>,
     /// Where the state in force is kept: it says since when the counters count.
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/ringfence")]
+    #[arg(long, value_name = "DIR", default_value = STATE)]
     pub(crate) state: PathBuf,
     /// Name of the tables in the kernel.
     #[arg(long, value_name = "NAME", default_value = "ringfence")]

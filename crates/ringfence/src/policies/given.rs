@@ -1,23 +1,24 @@
 //! Documents that commands are given beside a policy folder.
 
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use miette::Result;
 use model::inspect::Report;
-use policy::plan::{ENFORCED_SCHEMA, Enforced};
+use policy::plan::{ENFORCED_FILE, ENFORCED_SCHEMA, Enforced};
 
 use crate::folder::document;
 
-/// The state document in a state folder.
-pub(super) const ENFORCED_FILE: &str = "enforced.json";
-
-/// What is enforced: a document, or a folder that holds one. A folder without one enforces nothing yet.
+/// What is enforced: a document, or a folder that holds one. Where there is none, nothing is enforced yet,
+/// and that is said.
 pub(super) fn enforced(path: Option<&Path>) -> Result<Option<Enforced>> {
     let Some(path) = path else {
         return Ok(None);
     };
     let file = if path.is_dir() { path.join(ENFORCED_FILE) } else { path.to_owned() };
-    if path.is_dir() && !file.exists() {
+    // What may not be looked at is there, and an error.
+    if fs::metadata(&file).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        eprintln!("nothing is enforced yet: there is no {}", file.display());
         return Ok(None);
     }
     Ok(Some(document(&file, ENFORCED_SCHEMA)?))

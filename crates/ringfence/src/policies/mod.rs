@@ -50,6 +50,8 @@ struct Remarks {
     uncovered: Vec<String>,
     /// What enforcement points cannot express.
     limits: Vec<String>,
+    /// Policies that could not be compiled: they hold, and are slower.
+    on_cedar: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     iec62443: Option<iec62443::Assessment>,
 }
@@ -80,6 +82,7 @@ fn check_folder(args: &Check) -> Result<u8> {
             .collect(),
         uncovered: cards::cover(folder).uncovered_words(),
         limits,
+        on_cedar: check::on_cedar(folder),
         iec62443: args.iec62443.then(|| iec62443::assess(folder, &lowered)),
     };
     let any = !remarks.expired.is_empty()

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
+use std::net::IpAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use enforcer::netlink::Place;
+use enforcer::verdict::GROUP;
 use enforcer::{Fence, Options, Ownership};
 use miette::{Diagnostic, IntoDiagnostic, Result, Severity, WrapErr};
-use policy::plan::{Enforced, Plan, SCHEMA, Stale, Wanted, make};
+use model::Timestamp;
+use policy::plan::{ENFORCED_FILE, Enforced, Plan, SCHEMA, Stale, Wanted, make};
 
 use super::args::{Apply, Export, ExportNft, Plan as Args, Preview};
 use super::{given, print, show};
@@ -72,13 +76,7 @@ pub(crate) fn preview(args: &Preview) -> Result<u8> {
     let flows = given::flows(&args.flows)?;
     let is = Wanted { files: &files, enforced: None, flows: &[], now };
     let is = make(&is).map_err(|faults| folder::refused(&args.of.folder, &files, &faults))?;
-    let enforced = is.ruleset.clone().map(|ruleset| Enforced {
-        schema: policy::plan::ENFORCED_SCHEMA.to_owned(),
-        generation: is.generation,
-        since: now,
-        files: files.clone(),
-        ruleset,
-    });
+    let enforced = is.ruleset.clone().map(|ruleset| Enforced::of(files.clone(), ruleset, now));
     if enforced.is_none() {
         folder::show(&args.of.folder, &files, &is.refused, Severity::Error);
         return Err(Wrong::Refused(is.refused.len()).into());
@@ -130,24 +128,30 @@ pub(crate) fn apply(args: &Apply) -> Result<u8> {
         eprintln!("{:?}", miette::Report::new(Wrong::SiteRuns(args.state.clone())));
         return Ok(exit::CONFLICT);
     }
-    // No state folder yet: nothing was ever applied here.
-    let state = args.state.exists().then_some(args.state.as_path());
-    let enforced = given::enforced(state)?;
+    let enforced = given::enforced(Some(&args.state))?;
     let now_in_folder = args.policy.as_deref().map(folder::files).transpose()?;
     if let Err(stale) = plan.fits(enforced.as_ref(), now_in_folder.as_ref()) {
         eprintln!("{:?}", miette::Report::new(Wrong::Stale(stale)));
         return Ok(exit::CONFLICT);
     }
     let now = folder::now();
-    let options = Options {
+    let mut options = Options {
         interfaces: args.interface.clone(),
         ports: args.ports.clone(),
         // This process ends and the fence stays: nobody would be left to own it.
         ownership: Ownership::Open,
-        ..Options::new("", now)
+        ..of_folder(&plan.files, now)
     };
     let fence = Fence::new(Place::here(), &args.table);
-    let applied = match fence.apply(ruleset, &options) {
+    let applied = fence.apply(ruleset, &options).or_else(|error| {
+        // A kernel that cannot log can still keep the fence.
+        let silent = Options { log_group: None, ..options.clone() };
+        let applied = fence.apply(ruleset, &silent).map_err(|_| error)?;
+        eprintln!("the kernel does not log here: denials are counted, and not told one by one");
+        options = silent;
+        Ok(applied)
+    });
+    let applied = match applied {
         Err(error @ enforcer::EnforceError::Stale { .. }) => {
             eprintln!("ringfence: {error}");
             return Ok(exit::CONFLICT);
@@ -156,11 +160,12 @@ pub(crate) fn apply(args: &Apply) -> Result<u8> {
     };
     // The state is written before the read-back: what the kernel took is what is in force, verified or not.
     if let Some(state) = Enforced::after(&plan, now) {
-        fs::create_dir_all(&args.state).map_err(|error| Wrong::Unwritable {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&args.state);
+        made.map_err(|error| Wrong::Unwritable {
             path: args.state.clone(),
             why: error.to_string(),
         })?;
-        save(&args.state.join(given::ENFORCED_FILE), &state)?;
+        save(&args.state.join(ENFORCED_FILE), &state)?;
     }
     for what in &applied.unsupported {
         eprintln!("not enforceable here: {what}");
@@ -204,9 +209,23 @@ fn nft(args: &ExportNft) -> Result<String> {
         table: args.table.clone(),
         interfaces: args.interface.clone(),
         ports: args.ports.clone(),
-        ..Options::new("", now)
+        ..of_folder(&files, now)
     };
     enforcer::render(&ruleset, &options).into_diagnostic()
+}
+
+/// What a folder says about where it is enforced: the networks of its zones, in which an address that is
+/// nobody's is unknown. Verdicts go to the group that `ringfence observe --live` reads.
+fn of_folder(files: &BTreeMap<String, String>, now: Timestamp) -> Options {
+    let zones = policy::folder::parse(files).map(|folder| folder.estate.zones).unwrap_or_default();
+    let networks = zones.iter().filter_map(|zone| {
+        let (ip, prefix) = zone.subnet.split_once('/')?;
+        Some((ip.parse().ok()?, prefix.parse().ok()?))
+    });
+    let mut site: Vec<(IpAddr, u8)> = networks.collect();
+    site.sort_unstable();
+    site.dedup();
+    Options { site, log_group: Some(GROUP), ..Options::new("", now) }
 }
 
 /// Writes a document beside its place and moves it there: a reader sees the old one or the new one.

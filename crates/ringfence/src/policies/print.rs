@@ -202,6 +202,7 @@ pub(super) fn remarks(out: &mut dyn Write, remarks: &Remarks) -> io::Result<()> 
     lines(out, "Expired exceptions:", &remarks.expired, all)?;
     lines(out, "Not covered by a capability or a control:", &remarks.uncovered, all)?;
     lines(out, "Not enforceable as written:", &remarks.limits, all)?;
+    lines(out, "On Cedar's own authorizer (they hold, and take longer):", &remarks.on_cedar, all)?;
     let Some(assessment) = &remarks.iec62443 else {
         return Ok(());
     };

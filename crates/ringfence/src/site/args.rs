@@ -97,11 +97,14 @@ pub(crate) enum Command {
     Stop(State),
 }
 
+/// Where a box keeps what it enforces, be it a site or a plan that was applied.
+pub(crate) const STATE: &str = "/var/lib/ringfence/site";
+
 /// Which site.
 #[derive(Debug, Group)]
 pub(crate) struct State {
     /// State directory of the site.
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/ringfence/site")]
+    #[arg(long, value_name = "DIR", default_value = STATE)]
     pub(crate) state: PathBuf,
 }
 

@@ -178,10 +178,10 @@ fn faults_say_where() {
     folder.bad(&["check", "m.json", "--signature", "m.json"], 64);
     folder.bad(&["propose", "m.json", "--policy", "policy"], 64);
     has(
-        &folder.bad(&["propose", "m.json", "--policy", "policy", "--type", "toaster"], 1),
+        &folder.bad(&["propose", "m.json", "--policy", "policy", "--type", "toaster"], 3),
         &["`toaster` is not in estate.toml"],
     );
-    has(&folder.bad(&["export", "--policy", "policy", "--type", "x"], 1), &["no type `x`", "lamp"]);
+    has(&folder.bad(&["export", "--policy", "policy", "--type", "x"], 3), &["no type `x`", "lamp"]);
     has(&folder.bad(&["export", "--policy", ".", "--type", "x"], 1), &["no policy folder"]);
     folder.put("policy/policies/own.cedar", "permit (");
     has(

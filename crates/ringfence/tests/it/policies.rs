@@ -307,7 +307,7 @@ fn claims_are_proved_or_labelled() {
     let here = policy("prove");
     let without = ringfence(&here, "policy prove policy --solver no-such-solver");
     is(&without, 0, &["exhaustive", "Debian package cvc5", "there is no solver"]);
-    is(&ringfence(&here, "policy prove policy --claim x"), 1, &["there is no claim `x`"]);
+    is(&ringfence(&here, "policy prove policy --claim x"), 3, &["there is no claim `x`"]);
     append(
         &here,
         "policies/oops.cedar",
@@ -347,7 +347,7 @@ fn a_preview_shows_what_would_change() {
     is(&ran, 0, &["Opens 1 (device, service) pairs", "more (policies/more.cedar:1)"]);
     let ran = ringfence(&here, "policy preview policy --zone main/tills=shadow");
     is(&ran, 0, &["Mode of main/tills: enforce -> shadow (1 devices)"]);
-    is(&ringfence(&here, "policy preview policy --zone x=shadow"), 1, &["no zone `x`"]);
+    is(&ringfence(&here, "policy preview policy --zone x=shadow"), 3, &["no zone `x`"]);
     is(&ringfence(&here, "policy preview policy --zone x"), 64, &["ZONE=shadow"]);
 }
 
@@ -356,4 +356,38 @@ fn the_export_is_an_nft_file() {
     let here = policy("export");
     let ran = ringfence(&here, "export nft policy -i br0 --generation 7");
     is(&ran, 0, &["table inet ringfence", "br0", "nvr-pulls"]);
+    // It takes the place of an older one, and tells verdicts to whoever listens there.
+    is(&ran, 0, &["delete table inet ringfence", "log prefix \"rf:d:7:", "group 77"]);
+}
+
+#[test]
+fn a_plan_that_was_edited_is_not_applied() {
+    let here = policy("edited");
+    is(&ringfence(&here, "plan policy --out p"), 0, &[]);
+    let mut plan: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(here.join("p")).unwrap()).unwrap();
+    plan["ruleset"]["permits"][0]["last_port"] = 65_535.into();
+    fs::write(here.join("p"), plan.to_string()).unwrap();
+    let ran = ringfence(&here, "apply p -i lo --state state");
+    is(&ran, 4, &["the plan is not what its folder gives", "make a new plan"]);
+    assert!(!here.join("state").exists());
+}
+
+#[test]
+fn where_nothing_is_enforced_yet_everything_opens_and_that_is_said() {
+    let here = policy("nothing-yet");
+    let ran = ringfence(&here, "plan policy --enforced state");
+    is(&ran, 0, &["nothing is enforced yet: there is no state", "4 pairs open"]);
+    fs::create_dir(here.join("state")).unwrap();
+    let ran = ringfence(&here, "plan policy --enforced state");
+    is(&ran, 0, &["nothing is enforced yet: there is no state/enforced.json", "4 pairs open"]);
+}
+
+#[test]
+fn policies_that_run_on_cedar_are_listed() {
+    let here = policy("on-cedar");
+    let sum = "@id(\"sum\")\npermit (principal == Device::\"till-1\", action == Action::\"connect\", resource)\nwhen { resource.port + principal.assurance == 554 };\n";
+    append(&here, "policies/sum.cedar", sum);
+    let ran = ringfence(&here, "policy check policy");
+    is(&ran, 0, &["On Cedar's own authorizer", "policies/sum.cedar:1: `sum` runs on Cedar: "]);
 }
