@@ -60,11 +60,14 @@ fn path(expr: &Expr) -> Option<Vec<Name>> {
     }
 }
 
+/// Number of each list of values.
+type Numbers = HashMap<Vec<Option<Val>>, u32>;
+
 /// Numbers for what is read, and for the values met.
 #[derive(Debug, Default)]
 pub(crate) struct Signatures {
     numbers: HashMap<Reads, usize>,
-    all: Vec<(Reads, HashMap<Vec<Option<Val>>, u32>)>,
+    all: Vec<(Reads, Numbers)>,
 }
 
 impl Signatures {
@@ -79,7 +82,7 @@ impl Signatures {
 
     /// For each signature the number of a device's values.
     pub(crate) fn values(&mut self, columns: &Columns, device: u32, group: u32) -> Vec<u32> {
-        let value = |(reads, known): &mut (Reads, HashMap<Vec<Option<Val>>, u32>)| {
+        let value = |(reads, known): &mut (Reads, Numbers)| {
             let mut values: Vec<Option<Val>> =
                 reads.paths.iter().map(|path| read(columns, device, path)).collect();
             if reads.whole {

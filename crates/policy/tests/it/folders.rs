@@ -211,8 +211,8 @@ fn words_that_policies_compare_with_are_checked() {
         let mut files = files();
         let text = files.get_mut("estate.toml").unwrap();
         *text = text.replacen(after, &format!("{after}{line}\n"), 1);
-        let place = text.find(line).unwrap();
-        let (row, column) = (text[..place].lines().count() + 1, line.find('"').unwrap() + 1);
+        let (before, _) = text.split_once(line).unwrap();
+        let (row, column) = (before.lines().count() + 1, line.find('"').unwrap() + 1);
         match folder::parse(&files) {
             Ok(_) => assert_eq!(expect, ""),
             Err(faults) => assert_eq!(
