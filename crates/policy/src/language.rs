@@ -296,7 +296,8 @@ impl fmt::Display for Policy {
     }
 }
 
-fn scope(var: &str, scope: &Scope) -> String {
+/// A scope as a policy says it.
+pub(crate) fn scope(var: &str, scope: &Scope) -> String {
     match scope {
         Scope::All => var.to_owned(),
         Scope::Is(kind) => format!("{var} is {kind}"),

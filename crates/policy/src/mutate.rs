@@ -1,16 +1,20 @@
 //! Policies with one mistake in them: does anybody notice?
 //!
 //! A rule that can be deleted, turned around or widened without any test failing is a rule that nobody would
-//! miss. [`mutants`] lists such changes, [`survivors`] those that a folder's own tests, claims and reach tests
-//! let through.
+//! miss. [`mutants`] lists such changes. [`Own`] judges them by the folder's own tests, claims and reach
+//! budgets, [`Generated`] by requests made from the policies; [`survivors`] are those that the former let through.
 
-use std::collections::BTreeSet;
+mod judge;
+
 use std::fmt;
 
-use crate::check;
 use crate::folder::Folder;
-use crate::language::{Actions, Binary, Expr, Policy, Scope};
-use crate::lower::{Lowered, index, lower};
+use crate::language::{Actions, Binary, Expr, Policy, Scope, scope};
+
+pub use judge::{Changed, Fate, Generated, Own, Unjudged};
+
+/// Characters of a condition that [`Mutant::says`] shows.
+const SHOWN_MAX: usize = 80;
 
 /// One change to one policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +63,40 @@ impl fmt::Display for Mutation {
 }
 
 impl Mutant {
+    /// What is done, with the words of the policy that it is done to.
+    pub fn says(&self, policies: &[Policy]) -> String {
+        let Some(policy) = policies.get(self.policy) else {
+            return self.mutation.to_string();
+        };
+        let condition = |n: usize| policy.conditions.get(n);
+        let what = match self.mutation {
+            Mutation::Deleted => None,
+            Mutation::Turned(n) => condition(n).map(|condition| {
+                let [is, becomes] =
+                    if condition.unless { ["unless", "when"] } else { ["when", "unless"] };
+                format!("`{is} {{ {} }}` turned to `{becomes}`", short(&condition.body))
+            }),
+            Mutation::Negated(n, comparison) => condition(n).and_then(|condition| {
+                let mut left = comparison;
+                let part = nth(&condition.body, &mut left)?;
+                Some(format!("`{}` negated", short(part)))
+            }),
+            Mutation::AnyPrincipal => {
+                Some(format!("`{}` widened to every device", scope("principal", &policy.principal)))
+            }
+            Mutation::AnyAction => match &policy.action {
+                Actions::All => None,
+                Actions::These(these) => {
+                    Some(format!("`{}` widened to every action", these.join(", ")))
+                }
+            },
+            Mutation::AnyResource => {
+                Some(format!("`{}` widened to every service", scope("resource", &policy.resource)))
+            }
+        };
+        what.unwrap_or_else(|| self.mutation.to_string())
+    }
+
     /// The policies with this change.
     pub fn apply(&self, policies: &[Policy]) -> Vec<Policy> {
         let mut changed = policies.to_vec();
@@ -124,6 +162,15 @@ pub fn mutants(policies: &[Policy]) -> Vec<Mutant> {
     all
 }
 
+/// An expression, cut where it is long.
+fn short(expr: &Expr) -> String {
+    let text = expr.to_string();
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text,
+    }
+}
+
 /// Parts of a condition that are joined by `&&`, `||`, `!` and `if`.
 fn comparisons(expr: &Expr) -> usize {
     match expr {
@@ -135,6 +182,20 @@ fn comparisons(expr: &Expr) -> usize {
             comparisons(a).saturating_add(comparisons(b)).saturating_add(comparisons(c))
         }
         _ => 1,
+    }
+}
+
+/// The comparison that `left` others come before.
+fn nth<'e>(expr: &'e Expr, left: &mut usize) -> Option<&'e Expr> {
+    match expr {
+        Expr::Binary(Binary::And | Binary::Or, a, b) => nth(a, left).or_else(|| nth(b, left)),
+        Expr::Not(e) => nth(e, left),
+        Expr::If(a, b, c) => nth(a, left).or_else(|| nth(b, left)).or_else(|| nth(c, left)),
+        other => {
+            let this = *left == 0;
+            *left = left.wrapping_sub(1);
+            this.then_some(other)
+        }
     }
 }
 
@@ -176,46 +237,26 @@ pub struct Survivor {
 
 /// Changes that none of the folder's own tests, claims and reach tests notices, in order of the policies.
 ///
-/// The tests ask who may `connect`, at no particular moment; so policies about other actions and policies in
-/// shadow are left out, and what a policy says about the hour counts as unnoticed. Only meaningful for a folder
-/// whose tests pass. One compilation and one run of the tests for each change.
+/// What [`Own`] cannot judge because of the hour counts as unnoticed; what it cannot judge because of the action
+/// or of shadow is left out.
 pub fn survivors(folder: &Folder) -> Vec<Survivor> {
-    let today = lower(folder);
-    let mut survivors = Vec::new();
-    for mutant in mutants(&folder.policies) {
-        let Some(policy) = folder.policies.get(mutant.policy) else {
-            continue;
+    let mut own = Own::of(folder);
+    let survived = |mutant: &Mutant| {
+        let changes_grants = match own.judge(mutant) {
+            Fate::Survived(_) => true,
+            Fate::NoEffect | Fate::NotJudged(Unjudged::Moment) => false,
+            Fate::Caught(_) | Fate::NotJudged(_) => return None,
         };
-        let shadow = policy.mode() == model::ruleset::Mode::Shadow;
-        if shadow || !policy.names_action("connect") || mutant.mutation == Mutation::AnyAction {
-            continue;
-        }
-        let changed = Folder { policies: mutant.apply(&folder.policies), ..folder.clone() };
-        let lowered = lower(&changed);
-        let same = same_services(&today, &lowered);
-        if same || check::run(&changed, &lowered).is_empty() {
-            survivors.push(Survivor {
-                policy: policy.id.clone(),
-                file: policy.file.clone(),
-                line: policy.line,
-                mutation: mutant.mutation,
-                changes_grants: !same,
-            });
-        }
-    }
-    survivors
-}
-
-/// Every device is granted the same services, by whichever policy: a deleted one shifts the numbers of those
-/// behind it.
-fn same_services(a: &Lowered, b: &Lowered) -> bool {
-    let pairs: BTreeSet<(u32, u32)> =
-        a.profile_of.iter().copied().zip(b.profile_of.iter().copied()).collect();
-    let services = |lowered: &Lowered, profile: u32| -> Vec<u32> {
-        let grants = lowered.profiles.get(index(profile));
-        grants.into_iter().flatten().map(|grant| grant.service).collect()
+        let policy = folder.policies.get(mutant.policy)?;
+        Some(Survivor {
+            policy: policy.id.clone(),
+            file: policy.file.clone(),
+            line: policy.line,
+            mutation: mutant.mutation,
+            changes_grants,
+        })
     };
-    pairs.into_iter().all(|(of_a, of_b)| services(a, of_a) == services(b, of_b))
+    mutants(&folder.policies).iter().filter_map(survived).collect()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! difference. Devices, services and zones of the estate are made up for it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 
 use model::inspect::Scope as Place;
 use model::observation::Transport;
@@ -36,25 +37,67 @@ pub struct Probes {
 
 /// Probes of policies that are valid under `schema`.
 pub fn of(schema: &str, policies: &[Policy]) -> Probes {
-    let wants: Vec<Choices> = policies.iter().map(wants).collect();
-    let mut all = Choices::new();
-    for want in &wants {
-        for (key, values) in want {
-            all.entry(key).or_default().extend(values.iter().cloned());
+    let prober = Prober::new(schema, policies);
+    prober.probes(0..policies.len(), policies)
+}
+
+/// Makes probes of some policies, each before backgrounds that all of them look at.
+#[derive(Debug)]
+pub struct Prober<'p> {
+    schema: &'p str,
+    policies: &'p [Policy],
+    wants: Vec<Choices>,
+    all: Choices,
+}
+
+impl<'p> Prober<'p> {
+    /// For policies that are valid under `schema`.
+    pub fn new(schema: &'p str, policies: &'p [Policy]) -> Self {
+        let wants: Vec<Choices> = policies.iter().map(wants).collect();
+        let mut all = Choices::new();
+        for want in &wants {
+            for (key, values) in want {
+                all.entry(key).or_default().extend(values.iter().cloned());
+            }
         }
+        Self { schema, policies, wants, all }
     }
-    let mut stage = Stage::default();
-    let mut asks = Vec::new();
-    for (policy, want) in policies.iter().zip(&wants) {
+
+    /// Probes of one of them, over an estate of its own; `folder` has that one only.
+    pub fn of(&self, number: usize) -> Probes {
+        let policy = self.policies.get(number).map(std::slice::from_ref).unwrap_or_default();
+        self.probes(number..number.saturating_add(policy.len()), policy)
+    }
+
+    fn probes(&self, numbers: Range<usize>, policies: &[Policy]) -> Probes {
+        let mut stage = Stage::default();
+        let wants = self.wants.get(numbers).unwrap_or_default();
+        let asks =
+            policies.iter().zip(wants).map(|(policy, want)| self.asks(policy, want, &mut stage));
+        let asks = asks.collect();
+        let folder = Folder {
+            schema: self.schema.to_owned(),
+            estate: stage.estate,
+            policies: policies.to_vec(),
+            tests: Tests::default(),
+            claims: Vec::new(),
+            exceptions: Vec::new(),
+            cards: Vec::new(),
+        };
+        Probes { folder, asks }
+    }
+
+    fn asks(&self, policy: &Policy, want: &Choices, stage: &mut Stage) -> Vec<Ask> {
         let choices: Vec<(Key, Vec<Value>)> =
             want.iter().map(|(key, values)| (*key, values.iter().cloned().collect())).collect();
         let total = choices.iter().fold(1usize, |n, (_, values)| n.saturating_mul(values.len()));
         let stride = total.div_ceil(COMBINATIONS_MAX).max(1);
-        let mut of_policy = Vec::new();
+        let mut asks = Vec::new();
         let mut known = BTreeSet::new();
         for background in 0..BACKGROUNDS {
             let mut dice = Dice(background);
-            let ground: Choice = all.iter().map(|(key, v)| (*key, dice.pick(key, v))).collect();
+            let ground: Choice =
+                self.all.iter().map(|(key, v)| (*key, dice.pick(key, v))).collect();
             let first = usize::try_from(background).unwrap_or(0) % stride;
             for number in (first..total).step_by(stride) {
                 let mut choice = ground.clone();
@@ -62,23 +105,13 @@ pub fn of(schema: &str, policies: &[Policy]) -> Probes {
                 for action in actions(&policy.action) {
                     let ask = stage.ask(&choice, action);
                     if known.insert((ask.device, ask.service, action, context(&ask))) {
-                        of_policy.push(ask);
+                        asks.push(ask);
                     }
                 }
             }
         }
-        asks.push(of_policy);
+        asks
     }
-    let folder = Folder {
-        schema: schema.to_owned(),
-        estate: stage.estate,
-        policies: policies.to_vec(),
-        tests: Tests::default(),
-        claims: Vec::new(),
-        exceptions: Vec::new(),
-        cards: Vec::new(),
-    };
-    Probes { folder, asks }
 }
 
 /// What an ask says beyond its ends and action.

@@ -35,7 +35,7 @@ pub(crate) enum Command {
     Plan(crate::policies::args::Plan),
     /// Applies a saved plan: exactly what was shown, or nothing.
     Apply(crate::policies::args::Apply),
-    /// Questions about a policy folder: check, test, prove, preview, why, reach, cut-off.
+    /// Questions about a policy folder: check, test, mutate, prove, preview, why, reach, cut-off.
     Policy {
         #[command(subcommand)]
         command: crate::policies::args::Policy,

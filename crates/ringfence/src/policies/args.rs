@@ -160,6 +160,15 @@ pub(crate) enum Policy {
         after_help = "Examples:\n  sudo ringfence policy unused policy/\n  ringfence policy unused policy/ --hits hits.json"
     )]
     Unused(Unused),
+    /// Does anybody notice a mistake in a rule? Every rule broken in turn, and what notices.
+    ///
+    /// Each rule is deleted, each of its conditions turned around, each comparison negated, each scope
+    /// widened. The folder's own tests, claims and reach budgets judge; one that survives is a part of a rule
+    /// that could be lost without anybody noticing, and the test that would notice it is written out.
+    #[command(
+        after_help = "Examples:\n  ringfence policy mutate policy/\n  ringfence policy mutate policy/ --rule cameras-push --all\n  ringfence policy mutate policy/ --detailed-exitcode && git push\n  ringfence policy mutate policy/ --generated\n  ringfence policy mutate policy/ -o json | jq '.mutants[] | select(.outcome == \"survived\")'\n\nExit codes: 0 all are caught (or judged), 1 the folder has faults, 2 some survive (with --detailed-exitcode),\n3 no such rule, 5 the folder's own tests do not hold."
+    )]
+    Mutate(Mutate),
     /// What stops when a device is cut off, and whose it is.
     #[command(
         after_help = "Examples:\n  ringfence policy cut-off nvr --policy policy/ --flows monday.json"
@@ -286,6 +295,28 @@ pub(crate) struct CutOff {
     /// Output on standard output.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,
+}
+
+/// Options of `policy mutate`.
+#[derive(Debug, Group)]
+pub(crate) struct Mutate {
+    #[command(flatten)]
+    pub(crate) of: Folder,
+    /// Judge by requests generated from the policies instead: which parts of rules change nothing at all?
+    #[arg(long)]
+    pub(crate) generated: bool,
+    /// Also the rules of shipped packs.
+    #[arg(long)]
+    pub(crate) packs: bool,
+    /// Only this rule, by its id.
+    #[arg(long, value_name = "ID", conflicts_with = "packs")]
+    pub(crate) rule: Vec<String>,
+    /// Show every policy and survivor, not only the first ones.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Exit with 2 when some survive.
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
 }
 
 /// Options of `policy unused`.

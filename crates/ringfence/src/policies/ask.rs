@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use miette::{Diagnostic, Result};
 use model::observation::Transport;
 use policy::impact;
@@ -13,7 +12,7 @@ use policy::why::{Decided, Explanation, explain};
 use serde::Serialize;
 
 use super::args::{CutOff, Prove, ReachOf, Why};
-use super::{given, names, print, show};
+use super::{bar, given, names, print, show};
 use crate::terminal::table;
 use crate::{exit, folder};
 
@@ -203,10 +202,7 @@ pub(super) fn prove(args: &Prove) -> Result<u8> {
         .iter()
         .filter(|claim| args.claim.is_empty() || args.claim.contains(&claim.id))
         .collect();
-    let bar = ProgressBar::new(u64::try_from(claims.len()).unwrap_or(0));
-    if let Ok(style) = ProgressStyle::with_template("{pos}/{len} claims {wide_bar} {msg}") {
-        bar.set_style(style);
-    }
+    let bar = bar(claims.len(), "claims");
     let proofs = claims
         .into_iter()
         .map(|claim| {

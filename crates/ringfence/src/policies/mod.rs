@@ -3,6 +3,7 @@
 pub(crate) mod args;
 mod ask;
 mod given;
+mod mutate;
 mod names;
 mod plan;
 mod print;
@@ -10,6 +11,7 @@ mod unused;
 
 use std::io::{self, Write};
 
+use indicatif::{ProgressBar, ProgressStyle};
 use miette::{Result, Severity};
 use policy::folder::Folder;
 use policy::lower::lower;
@@ -29,6 +31,7 @@ pub(crate) fn run(command: &Policy) -> Result<u8> {
         Policy::Prove(args) => ask::prove(args),
         Policy::Preview(args) => plan::preview(args),
         Policy::Why(args) => ask::why(args),
+        Policy::Mutate(args) => mutate::run(args),
         Policy::Reach(args) => ask::reach(args),
         Policy::Unused(args) => unused::run(args),
         Policy::CutOff(args) => ask::cut_off(args),
@@ -141,6 +144,17 @@ fn test(args: &args::Folder) -> Result<u8> {
         )
     })?;
     Ok(if tested.broken.is_empty() { exit::FINE } else { exit::REFUSED })
+}
+
+/// A progress bar, where somebody looks at standard error.
+fn bar(len: usize, what: &str) -> ProgressBar {
+    let bar = ProgressBar::new(u64::try_from(len).unwrap_or(0));
+    if let Ok(style) =
+        ProgressStyle::with_template(&format!("{{pos}}/{{len}} {what} {{wide_bar}} {{msg}}"))
+    {
+        bar.set_style(style);
+    }
+    bar
 }
 
 /// Prints an answer: as a document, or for people.

@@ -8,7 +8,7 @@ const SUGGESTIONS: usize = 5;
 
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub(crate) enum NotFound {
-    #[error("there is no {kind} `{name}` in estate.toml")]
+    #[error("there is no {kind} `{name}` in the policy folder")]
     #[diagnostic(code(ringfence::policy::not_found), help("{help}"))]
     Nothing { kind: &'static str, name: String, help: String },
     #[error("`{name}` may mean {count} {kind}s")]
@@ -64,6 +64,14 @@ pub(crate) fn service(folder: &Folder, name: &str, port: Option<u16>) -> Result<
     ];
     let names = |i: usize| services.get(i).map_or(String::new(), |s| s.id.to_string());
     pick("service", name, services.len(), &by, &names)
+}
+
+/// A policy's index, by its id.
+pub(crate) fn rule(folder: &Folder, name: &str) -> Result<usize> {
+    let policies = &folder.policies;
+    let by: [&dyn Fn(usize) -> bool; 1] = [&|i| policies.get(i).is_some_and(|p| p.id == name)];
+    let names = |i: usize| policies.get(i).map_or(String::new(), |p| p.id.clone());
+    pick("policy", name, policies.len(), &by, &names)
 }
 
 fn pick(

@@ -8,6 +8,7 @@ mod faults;
 mod folders;
 mod journal;
 mod mud;
+mod mutate;
 mod netns;
 mod observe;
 mod policies;
