@@ -5,6 +5,7 @@ mod decisions;
 mod estate;
 mod fence;
 mod figures;
+mod journal_bench;
 mod live;
 mod matching;
 mod oui;
@@ -31,6 +32,7 @@ usage: cargo xtask COMMAND
   bench sensor [DIR] [-o json]       speed and memory of `ringfence inspect` beside its peers
   bench reach [-o json]              exact reach of 100,000 devices
   bench policy [-o json]             decisions a second, beside Cedar; whole matrices
+  bench journal [-o json]            durable appends a second beside a plain file; proofs
   bench enforcer [-o json]           the fence at full size beside nft (needs root)
   bench names [-o json]              first connections to 10,000 fresh names (needs root)
   bench live [-o json]               loss of live capture between two namespaces (needs root)
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
         ["bench", "names"] => resolver::run(&options),
         ["bench", "reach"] => reach::run(&options),
         ["bench", "policy"] => decisions::run(&options),
+        ["bench", "journal"] => journal_bench::run(&options),
         ["bench", "enforcer"] => fence::run(&options),
         ["bench", "live"] => live::run(&options),
         ["bench", "live-sender", seconds, rate] => live::send(seconds, rate),

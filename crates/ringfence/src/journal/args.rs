@@ -28,9 +28,9 @@ const NEW: &str = "\
 Examples:
   ringfence journal new journal --origin example.com/journal
 
-The folder gets key.pem (the private key, readable by its owner alone), log.vkey (the verifier key, for
-everybody), journal.db (the entries), log/ (what a web server may serve) and signed (what was signed
-last; keep it out of backups of journal.db).
+The folder gets key.pem (the private key, readable by its owner alone), log.vkey (the verifier key,
+for everybody), journal.db (the entries), log/ (what a web server may serve) and signed (what was
+signed last; keep it out of backups of journal.db).
 
 Exit codes: 0 it is there, 1 something failed, 4 the folder is not empty, 64 wrong usage.";
 
@@ -130,7 +130,8 @@ Examples:
 
 Writes ENTRY.tlog-proof (C2SP tlog-proof) and ENTRY.entry (the entry's bytes).
 
-Exit codes: 0 both are written, 1 something failed, 3 there is no such journal or entry, 64 wrong usage.";
+Exit codes: 0 both are written, 1 something failed, 3 there is no such journal or entry, 64 wrong
+usage.";
 
 /// Options of `prove`.
 #[derive(Debug, Group)]

@@ -68,7 +68,8 @@ fn begun_appended_verified_proved_and_exported() {
     let mode = fs::metadata(here.join("j/key.pem")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     fs::write(here.join("advisory"), "ends in May").unwrap();
-    let more = ["--payload", "@advisory", "--evidence", "advisory", "--event", "device.retired=cam-3"];
+    let more =
+        ["--payload", "@advisory", "--evidence", "advisory", "--event", "device.retired=cam-3"];
     let ran = journal(&here, &append("support ended", &[&more[..], &["-o", "json"]].concat()));
     let said: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((&said["number"], &said["size"]), (&2.into(), &3.into()));
@@ -165,7 +166,11 @@ fn what_cannot_be_done_has_its_exit_code() {
         (&["prove", "j", "1"], 3, "there is no entry 1"),
         (&["prove", "j", "one"], 64, "invalid"),
         (&["export", "nowhere"], 3, "no journal"),
-        (&append("x", &["--expect", "0"]), 4, "entry 0 was expected to be the next, but there are 1"),
+        (
+            &append("x", &["--expect", "0"]),
+            4,
+            "entry 0 was expected to be the next, but there are 1",
+        ),
         (&append("x", &["--payload", "@nothing"]), 3, "nothing is not there"),
         (&append("", &[]), 1, "the reason is empty"),
         (&append("x", &["--event", "No Name"]), 1, "a name begins with a letter"),
