@@ -150,10 +150,10 @@ impl Reader<'_> {
             match key.as_str() {
                 "protocol" => ip.protocol = self.number(&at, value),
                 "source-ipv4-network" | "source-ipv6-network" => {
-                    ip.source = self.network(&at, value, v6);
+                    ip.source = self.network(&at, key, value, v6);
                 }
                 "destination-ipv4-network" | "destination-ipv6-network" => {
-                    ip.destination = self.network(&at, value, v6);
+                    ip.destination = self.network(&at, key, value, v6);
                 }
                 "ietf-acldns:src-dnsname" | "src-dnsname" => ip.source_name = self.name(&at, value),
                 "ietf-acldns:dst-dnsname" | "dst-dnsname" => {
@@ -187,7 +187,9 @@ impl Reader<'_> {
         Some(plain.to_ascii_lowercase())
     }
 
-    fn network(&mut self, path: &str, value: &Json, v6: bool) -> Option<Network> {
+    /// A network of one IP version. One of the other version is a condition that no packet meets: files have
+    /// such entries, and they open nothing.
+    fn network(&mut self, path: &str, key: &str, value: &Json, v6: bool) -> Option<Network> {
         let text = self.text(path, value)?;
         let (ip, prefix) = match text.split_once('/') {
             Some((ip, prefix)) => (ip, Some(prefix)),
@@ -196,13 +198,20 @@ impl Reader<'_> {
         let network = ip.parse::<IpAddr>().ok().and_then(|ip| {
             let whole = if ip.is_ipv4() { 32 } else { 128 };
             let prefix = prefix.map_or(Some(whole), |p| p.parse().ok())?;
-            (prefix <= whole && ip.is_ipv6() == v6).then_some(Network { ip, prefix })
+            (prefix <= whole).then_some(Network { ip, prefix })
         });
-        if network.is_none() {
-            let version = if v6 { "IPv6" } else { "IPv4" };
-            self.fault(path, format!("`{}` is not an {version} network", line(&text)));
+        match network {
+            Some(network) if network.ip.is_ipv6() != v6 => {
+                self.strange(&["matches", if v6 { "ipv6" } else { "ipv4" }, key], value);
+                None
+            }
+            Some(network) => Some(network),
+            None => {
+                let version = if v6 { "IPv6" } else { "IPv4" };
+                self.fault(path, format!("`{}` is not an {version} network", line(&text)));
+                None
+            }
         }
-        network
     }
 
     fn ports(&mut self, path: &str, object: &Object, tcp: bool, matches: &mut Matches) {

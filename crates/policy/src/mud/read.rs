@@ -460,6 +460,17 @@ mod tests {
     }
 
     #[test]
+    fn a_network_of_the_other_ip_version_opens_nothing() {
+        let matches = r#"{"ipv6": {"destination-ipv6-network": "192.0.2.1", "protocol": 6}}"#;
+        let mud = file(matches, r#"{"forwarding": "accept"}"#).unwrap();
+        let told = mud.unsupported();
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].statement, "matches/ipv6/destination-ipv6-network");
+        assert!(told[0].withholds);
+        assert_eq!(parse("again", &mud.to_json()).unwrap(), mud);
+    }
+
+    #[test]
     fn tls_profiles_in_both_spellings() {
         for (container, list, s) in [
             ("client-profiles", "tls-dtls-profile", ""),
@@ -519,7 +530,7 @@ mod tests {
             assert!(fault.contains(expect), "{matches}: {fault}");
         };
         check(r#"{"ipv4": {"destination-ipv4-network": "1.2.3.4/40"}}"#, "not an IPv4 network");
-        check(r#"{"ipv4": {"destination-ipv4-network": "::1"}}"#, "not an IPv4 network");
+        check(r#"{"ipv6": {"destination-ipv6-network": "::1/129"}}"#, "not an IPv6 network");
         check(r#"{"ipv4": {"ietf-acldns:src-dnsname": "a b"}}"#, "not a DNS name");
         check(r#"{"tcp": {"source-port": {"operator": "near", "port": 5}}}"#, "near");
         check(r#"{"tcp": {"source-port": {"port": 5, "mask": 3}}}"#, "mask");
