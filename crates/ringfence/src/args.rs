@@ -4,10 +4,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use model::Timestamp;
+
+const FIRST: &str = "\
+Begin with:
+  sudo ringfence demo                             what it is for, on this machine, in a minute
+  ringfence inspect --policy draft/ plant.pcap    an inventory and a draft policy from real traffic
+  ringfence plan draft/                           what that policy would open and close";
 
 /// Zero-trust control plane for IoT and OT fleets.
 #[derive(Debug, Parser)]
 #[command(name = "ringfence", version, about, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = FIRST)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -63,11 +71,22 @@ pub(crate) enum Command {
         command: crate::journal::args::Journal,
     },
     /// The fields that identification rules can match on, with their meaning.
+    #[command(
+        after_help = "Example:\n  ringfence fields | grep '^dhcp'\n\nExit codes: 0 always, 64 wrong usage."
+    )]
     Fields,
 }
 
+const DEMO: &str = "\
+Examples:
+  sudo ringfence demo
+  sudo ringfence demo --seed 11 --html /tmp/demo.html
+
+Exit codes: 0 the fence held and broke nothing, 1 it did not, or it was interrupted, 64 wrong usage.";
+
 /// Options of `demo`.
 #[derive(Debug, Group)]
+#[command(after_help = DEMO)]
 pub(crate) struct Demo {
     /// Decides the schedule of all traffic.
     #[arg(long, value_name = "NUMBER", default_value_t = 7)]
@@ -146,6 +165,11 @@ pub(crate) enum Output {
     Jsonl,
 }
 
+/// `2031-03-14T18:00:00Z`.
+pub(crate) fn instant(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| "write an instant, such as 2031-03-14T18:00:00Z".to_owned())
+}
+
 /// `90`, `90s`, `10m`, `2h`, `1d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -175,6 +199,47 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Args::command().debug_assert();
+    }
+
+    /// What is wrapped again by the terminal is hard to read.
+    const COLUMNS: usize = 100;
+
+    fn leaves(command: clap::Command, path: &str, found: &mut Vec<(String, clap::Command)>) {
+        let path = format!("{path} {}", command.get_name());
+        if !command.has_subcommands() {
+            found.push((path, command));
+            return;
+        }
+        for sub in command.get_subcommands() {
+            leaves(sub.clone(), &path, found);
+        }
+    }
+
+    #[test]
+    fn every_command_has_examples_and_exit_codes() {
+        let mut all = Vec::new();
+        leaves(Args::command(), "", &mut all);
+        assert!(all.len() > 30, "{}", all.len());
+        let mut wrong = Vec::new();
+        for (path, command) in all {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let plain = help.replace("sudo ", "");
+            let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+            let parts = ["Example", " ringfence ", "Exit codes: 0 ", "64 wrong"];
+            let missing = parts.iter().filter(|part| !plain.contains(**part));
+            wrong.extend(missing.map(|part| format!("{path}: no `{part}`")));
+            let long = help.lines().filter(|line| line.chars().count() > COLUMNS);
+            wrong.extend(long.map(|line| format!("{path}: too long: {line}")));
+        }
+        assert_eq!(wrong, Vec::<String>::new());
+    }
+
+    #[test]
+    fn instants() {
+        assert_eq!(instant("1970-01-01T00:00:01Z"), Ok(Timestamp::from_secs(1, 0)));
+        for text in ["", "yesterday", "2031-03-14", "10m"] {
+            assert!(instant(text).is_err_and(|why| why.contains("2031-03-14T18:00:00Z")), "{text}");
+        }
     }
 
     #[test]

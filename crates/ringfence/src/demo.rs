@@ -59,6 +59,8 @@ pub(crate) struct Row {
 }
 
 pub(crate) fn run(args: &Demo) -> Result<u8> {
+    // Everything that can be refused is refused before the minute begins.
+    folder::is_place_for(&args.html)?;
     privilege::reexec().into_diagnostic()?;
     interrupt::install();
     let mut out = BufWriter::new(io::stdout());
@@ -71,12 +73,18 @@ pub(crate) fn run(args: &Demo) -> Result<u8> {
             eprintln!("ringfence: interrupted; everything it made is gone");
             Ok(exit::FAILED)
         }
+        Err(Stop::Unread) => {
+            eprintln!("ringfence: nobody reads any more; everything it made is gone");
+            Ok(exit::FAILED)
+        }
         Err(Stop::Failed(report)) => Err(report),
     }
 }
 
 enum Stop {
     Interrupted,
+    /// Standard output is closed (`| head`).
+    Unread,
     Failed(miette::Report),
 }
 
@@ -97,7 +105,10 @@ impl From<miette::Report> for Stop {
 
 impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
-        Self::Failed(miette!("{error}"))
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::Unread,
+            _ => Self::Failed(miette!("{error}")),
+        }
     }
 }
 

@@ -24,6 +24,9 @@ pub(crate) enum Unreadable {
     #[error("{} cannot be read: {why}", path.display())]
     #[diagnostic(code(ringfence::file::unreadable))]
     File { path: PathBuf, why: String },
+    #[error("{} cannot be written: {why}", path.display())]
+    #[diagnostic(code(ringfence::file::unwritable))]
+    Place { path: PathBuf, why: String },
     #[error("{} is not a document of {schema}: {why}", path.display())]
     #[diagnostic(code(ringfence::file::document))]
     Document { path: PathBuf, schema: &'static str, why: String },
@@ -117,6 +120,19 @@ pub(crate) fn show(path: &Path, files: &Files, faults: &[Fault], severity: Sever
     }
     if faults.len() > FAULTS_SHOWN {
         eprintln!("… and {} more", faults.len() - FAULTS_SHOWN);
+    }
+}
+
+/// A file can be written there: said before what is written costs somebody a minute.
+pub(crate) fn is_place_for(path: &Path) -> Result<(), Unreadable> {
+    let wrong = |why: String| Unreadable::Place { path: path.to_owned(), why };
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match folder {
+        _ if path.is_dir() => Err(wrong("it is a folder".to_owned())),
+        Some(folder) if !folder.is_dir() => {
+            Err(wrong(format!("there is no folder {}", folder.display())))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -18,7 +18,8 @@ use sensor::{Config, Frame, Sensor};
 
 use crate::args::{Inspect, Output};
 use crate::ids::SubjectIds;
-use crate::{exit, html, knowledge, terminal};
+use crate::told::Tell as _;
+use crate::{exit, folder, html, knowledge, terminal};
 
 /// Packets between two updates of the progress bar.
 const TICK_PACKETS: u64 = 1 << 17;
@@ -51,6 +52,9 @@ pub(crate) fn run(args: &Inspect) -> Result<u8> {
     // Everything that can be refused is refused before the reading starts.
     if let Some(folder) = &args.policy {
         folder_is_free(folder)?;
+    }
+    if let Some(file) = &args.html {
+        folder::is_place_for(file)?;
     }
     let site = SiteId::new(&args.site)
         .map_err(|e| Fault::Site { name: args.site.clone(), why: e.to_string() })?;
@@ -191,7 +195,7 @@ fn live(name: &str, run_for: Option<Duration>) -> Result<Box<dyn Source>> {
         signal_hook::flag::register(signal, Arc::clone(&stop)).into_diagnostic()?;
     }
     let options = ring::Options { run_for, stop, ..ring::Options::default() };
-    let ring = Ring::open(name, &options).into_diagnostic()?;
+    let ring = Ring::open(name, &options).told("ringfence::inspect::interface")?;
     Ok(Box::new(ring))
 }
 

@@ -15,6 +15,7 @@ mod out;
 mod policies;
 mod site;
 mod terminal;
+mod told;
 
 use std::process::ExitCode;
 

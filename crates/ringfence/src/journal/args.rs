@@ -153,8 +153,8 @@ Examples:
   ringfence journal export journal | jq -r '[.number, .who.id, .command.type, .why] | @tsv'
   ringfence journal export journal --from 1000 > since-1000.jsonl
 
-Exit codes: 0 everything is printed, 1 something cannot be read, 3 there is no such journal, 64 wrong
-usage.";
+Exit codes: 0 everything is printed, 1 something cannot be read, 3 there is no such journal,
+64 wrong usage.";
 
 /// Options of `export`.
 #[derive(Debug, Group)]

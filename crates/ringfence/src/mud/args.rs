@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args as Group, Subcommand, ValueEnum};
 use model::{DeviceId, Timestamp};
 
+use crate::args::instant;
+
 /// Commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Mud {
@@ -48,7 +50,7 @@ pub(crate) struct Check {
     #[arg(long = "anchor", value_name = "FILE", requires = "signature")]
     pub(crate) anchors: Vec<PathBuf>,
     /// Judge certificates at this time instead of now.
-    #[arg(long, value_name = "TIME", requires = "signature")]
+    #[arg(long, value_name = "TIME", requires = "signature", value_parser = instant)]
     pub(crate) at: Option<Timestamp>,
     /// Certificate of a device: its MUD URL must be the file's, and the signer the one it names.
     #[arg(long, value_name = "FILE", requires = "signature")]
@@ -65,7 +67,9 @@ const SHOW: &str = "\
 Examples:
   ringfence mud show lamp.json
   ringfence mud show -o json lamp.json | jq '.[].abstractions'
-  ringfence mud show lamp.json --fetched 2031-03-14T18:00:00Z";
+  ringfence mud show lamp.json --fetched 2031-03-14T18:00:00Z
+
+Exit codes: 0 all are sound, 1 one is not, 64 wrong usage.";
 
 /// Options of `show`.
 #[derive(Debug, Group)]
@@ -75,7 +79,7 @@ pub(crate) struct Show {
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
     /// When the files were fetched: says until when they may be used.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = instant)]
     pub(crate) fetched: Option<Timestamp>,
     /// Output on standard output.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
@@ -87,7 +91,7 @@ Examples:
   ringfence mud propose lamp.json --policy policy/ --type lamp
   ringfence mud propose lamp.json --policy policy/ --device lamp-7 --observed monday.json
   ringfence mud propose fw1.json fw2.json --policy policy/ --device lamp-7 --firmware 2.4.1
-  ringfence mud propose lamp.json --policy policy/ --type lamp -o cedar > policy/policies/mud-lamp.cedar
+  ringfence mud propose lamp.json --policy policy/ --type lamp -o cedar > policy/policies/lamp.cedar
 
 `controller` and `my-controller` get their meaning in estate.toml:
   [controllers]
@@ -137,7 +141,9 @@ Examples:
   ringfence mud export --policy policy/ --type ip-camera --out camera.json \\
       --sign key.pem --cert signer.pem --chain issuing-ca.pem --base https://mud.example.com/
 
-The signature is written beside the file, as camera.p7s; `openssl cms -verify` accepts it.";
+The signature is written beside the file, as camera.p7s; `openssl cms -verify` accepts it.
+
+Exit codes: 0 it is written, 1 failed, 3 no such type, 64 wrong usage.";
 
 /// Options of `export`.
 #[derive(Debug, Group)]
@@ -168,7 +174,7 @@ pub(crate) struct Export {
     #[arg(long, value_name = "URL", default_value = policy::mud::URL_BASE)]
     pub(crate) base: String,
     /// Time of signing, and of the last update where the folder has none; now otherwise.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = instant)]
     pub(crate) at: Option<Timestamp>,
 }
 

@@ -12,7 +12,8 @@ Examples:
   sudo ringfence observe --live --policy plant/ -i lan3
 
 Filters of one kind are alternatives (--verdict denied --verdict would-deny); filters of different
-kinds all have to hold. Gaps in the log pass every filter but time and --site: they are never hidden.
+kinds all have to hold. Gaps in the log pass every filter but time and --site: they are never
+hidden.
 
 Exit codes: 0 something was shown or the log is empty, 1 part of the input could not be read,
 2 verdicts were lost (with --detailed-exitcode), 3 nothing matches, 64 wrong usage.";

@@ -24,6 +24,7 @@ use policy::folder::Folder;
 
 use crate::exit;
 use crate::folder::{self, now};
+use crate::told::Tell as _;
 use args::{Observe, Output};
 use filter::{BadFilter, Filter, Names, ServiceName};
 use read::Lines;
@@ -31,6 +32,8 @@ use table::Tally;
 
 /// The log in a site's state directory.
 const LOG: &str = "verdicts.jsonl";
+/// Code of what the kernel's own log does not give.
+const LIVE: &str = "ringfence::observe::live";
 /// How long a look for more waits.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Names met that a suggestion may come from.
@@ -38,14 +41,14 @@ const MET_MAX: usize = 10_000;
 
 #[derive(Debug, thiserror::Error, Diagnostic)]
 enum Unreadable {
-    #[error("{} cannot be read: {source}", path.display())]
+    #[error("{} cannot be read: {why}", path.display())]
     #[diagnostic(
         code(ringfence::observe::unreadable),
         help(
             "name a log of verdicts, `-` for standard input, or the state directory of a site (--state DIR)"
         )
     )]
-    File { path: PathBuf, source: io::Error },
+    File { path: PathBuf, why: String },
 }
 
 /// Runs the command.
@@ -76,7 +79,7 @@ pub(crate) fn run(args: &Observe) -> Result<u8> {
     if path == Path::new("-") {
         read(&path, &mut io::stdin().lock(), &mut lines, &mut show)?;
     } else {
-        let failed = |source| Unreadable::File { path: path.clone(), source };
+        let failed = |why| unreadable(&path, &why);
         let mut input = BufReader::new(File::open(&path).map_err(failed)?);
         let mut more = read(&path, &mut input, &mut lines, &mut show)?;
         while more && args.follow && !stop.load(Ordering::Relaxed) {
@@ -99,6 +102,10 @@ pub(crate) fn run(args: &Observe) -> Result<u8> {
     show.end(&lines)
 }
 
+fn unreadable(path: &Path, why: &io::Error) -> Unreadable {
+    Unreadable::File { path: path.to_owned(), why: why.to_string() }
+}
+
 fn usage(error: &BadFilter) -> u8 {
     eprintln!("error: {error}");
     exit::USAGE
@@ -111,7 +118,7 @@ fn read(
     show: &mut Show<'_>,
 ) -> Result<bool> {
     let read = lines.read(input, &mut |entry| show.take(&entry));
-    Ok(read.map_err(|source| Unreadable::File { path: path.to_owned(), source })?)
+    Ok(read.map_err(|why| unreadable(path, &why))?)
 }
 
 /// Another file stands where the one that is read was.
@@ -224,7 +231,7 @@ fn live(
 ) -> Result<()> {
     let site = folder.and_then(|folder| folder.estate.sites.first()).map(|site| site.id.clone());
     let site = site.map_or_else(|| SiteId::new("here").into_diagnostic(), Ok)?;
-    let mut log = Log::open(&Place::here(), args.group).into_diagnostic()?;
+    let mut log = Log::open(&Place::here(), args.group).told(LIVE)?;
     let ruleset = match folder {
         Some(folder) => policy::compile::ruleset(folder, 1, None).into_diagnostic()?,
         None => nothing(),
@@ -245,7 +252,7 @@ fn live(
                 go_on &= show.take(&Entry::Verdict(Box::new(record)));
             }
         });
-        if let Some(gap) = gap.into_diagnostic()? {
+        if let Some(gap) = gap.told(LIVE)? {
             go_on &= show.take(&Entry::Lost(gap.line(now(), site.clone())));
         }
         if !go_on {

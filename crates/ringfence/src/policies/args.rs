@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as Group, Subcommand, ValueEnum};
+use model::observation::Transport;
 
 use crate::args::duration;
 use crate::site::args::STATE;
@@ -15,10 +16,11 @@ Examples:
   ringfence plan policy/ --out change.plan && ringfence apply change.plan -i br0
   ringfence plan policy/ -o json | jq '.breaks[] | {from, to, owner, last_seen}'
 
-Recorded flows are the conduits of estate.toml and of documents that `ringfence inspect -o json` wrote.
+Recorded flows are the conduits of estate.toml and of documents that `ringfence inspect -o json`
+wrote.
 
-Exit codes: 0 fine, 1 the folder has faults, 2 there are changes (with --detailed-exitcode), 5 refused:
-a test, claim or reach budget does not hold, 64 wrong usage.";
+Exit codes: 0 fine, 1 the folder has faults, 2 there are changes (with --detailed-exitcode),
+5 refused: a test, claim or reach budget does not hold, 64 wrong usage.";
 
 /// Options of `plan`.
 #[derive(Debug, Group)]
@@ -53,8 +55,8 @@ Examples:
   sudo ringfence apply change.plan -i br0
   sudo ringfence apply change.plan -i br0 --ports 'lan*' --policy policy/
 
-The plan is applied in one transaction and read back element by element. A plan that no longer fits what is
-in force, or the folder it was made from, is not applied.
+The plan is applied in one transaction and read back element by element. A plan that no longer fits
+what is in force, or the folder it was made from, is not applied.
 
 Exit codes: 0 applied and verified, 1 failed (what was in force stays), 4 the plan is stale,
 5 the plan is refused, 64 wrong usage.";
@@ -88,7 +90,7 @@ pub(crate) struct Apply {
 pub(crate) enum Export {
     /// An nft file for a box that is not ours: `nft -f FILE` there enforces the same.
     #[command(
-        after_help = "Examples:\n  ringfence export nft policy/ -i br0 > fence.nft\n  ssh box nft -f - < fence.nft"
+        after_help = "Examples:\n  ringfence export nft policy/ -i br0 > fence.nft\n  ssh box nft -f - < fence.nft\n\nExit codes: 0 written, 1 the folder has faults, or a test does not hold, 64 wrong usage."
     )]
     Nft(ExportNft),
 }
@@ -120,12 +122,12 @@ pub(crate) enum Policy {
     ///
     /// Refuses a folder with any fault as a whole, with file, line, what and why.
     #[command(
-        after_help = "Examples:\n  ringfence policy check policy/\n  ringfence policy check policy/ --iec62443 -o json\n\nExit codes: 0 fine, 1 faults, 2 remarks (with --detailed-exitcode)."
+        after_help = "Examples:\n  ringfence policy check policy/\n  ringfence policy check policy/ --iec62443 -o json\n\nExit codes: 0 fine, 1 faults, 2 remarks (with --detailed-exitcode), 64 wrong usage."
     )]
     Check(Check),
     /// Runs the folder's own tests, claims and reach budgets.
     #[command(
-        after_help = "Examples:\n  ringfence policy test policy/\n\nExit codes: 0 all hold, 5 one does not."
+        after_help = "Examples:\n  ringfence policy test policy/\n\nExit codes: 0 all hold, 1 the folder has faults, 5 one does not hold, 64 wrong usage."
     )]
     Test(Folder),
     /// Proves the standing claims for every estate under the schema.
@@ -133,31 +135,31 @@ pub(crate) enum Policy {
     /// Uses the solver cvc5 where it is installed. Without it, claims are checked on every pair of today's
     /// estate, and labelled so.
     #[command(
-        after_help = "Examples:\n  ringfence policy prove policy/\n  ringfence policy prove policy/ --claim cameras-never-tills --for 2m\n\nExit codes: 0 proved or holds today, 2 not proved for every estate (with --detailed-exitcode), 3 no such claim, 5 broken."
+        after_help = "Examples:\n  ringfence policy prove policy/\n  ringfence policy prove policy/ --claim cameras-never-tills --for 2m\n\nExit codes: 0 proved or holds today, 1 the folder has faults, 2 not proved for every estate (with\n--detailed-exitcode), 3 no such claim, 5 broken, 64 wrong usage."
     )]
     Prove(Prove),
     /// What would change if policies or zone modes were different.
     #[command(
-        after_help = "Examples:\n  ringfence policy preview policy/ --add new-rules.cedar\n  ringfence policy preview policy/ --zone main/cameras/10.0.1.0-24=enforce\n  ringfence policy preview policy/ --pack retail --flows monday.json\n\nExit codes: 0 fine, 1 the folder has faults, 3 no such zone, 5 the plan would be refused."
+        after_help = "Examples:\n  ringfence policy preview policy/ --add new-rules.cedar\n  ringfence policy preview policy/ --zone main/cameras/10.0.1.0-24=enforce\n  ringfence policy preview policy/ --pack retail --flows monday.json\n\nExit codes: 0 fine, 1 the folder has faults, 3 no such zone or pack, 5 the plan would be refused,\n64 wrong usage."
     )]
     Preview(Preview),
     /// Why a device may open a service, or may not.
     ///
     /// Names the rule and its line; for a default deny the nearest rule and the fields that differ.
     #[command(
-        after_help = "Examples:\n  ringfence policy why cam-1 nvr\n  ringfence policy why cam-1 svc:nvr/tcp/8443 --policy policy/\n  ringfence policy why 10.0.1.12 10.0.3.100 --protocol tcp --port 22\n\nDevices go by id, name, MAC or IP address; services by id, name, or their device's.\n\nExit codes: 0 allowed, 5 denied, 3 no such device or service."
+        after_help = "Examples:\n  ringfence policy why cam-1 nvr\n  ringfence policy why cam-1 svc:nvr/tcp/8443 --policy policy/\n  ringfence policy why 10.0.1.12 10.0.3.100 --protocol tcp --port 22\n\nDevices go by id, name, MAC or IP address; services by id, name, or their device's.\n\nExit codes: 0 allowed, 1 the folder has faults, 3 no such device or service, 5 denied,\n64 wrong usage."
     )]
     Why(Why),
     /// How far a device gets when it is taken over; without one, the devices that get furthest.
     #[command(
-        after_help = "Examples:\n  ringfence policy reach\n  ringfence policy reach cam-1 --policy policy/\n  ringfence policy reach cam-1 --to till-1"
+        after_help = "Examples:\n  ringfence policy reach\n  ringfence policy reach cam-1 --policy policy/\n  ringfence policy reach cam-1 --to till-1\n\nExit codes: 0 shown, 1 the folder has faults, 3 no such device, 64 wrong usage."
     )]
     Reach(ReachOf),
     /// Permits that nothing has used, and for how long.
     ///
     /// Reads the counters of the fence in force on this box, or a tally that was kept elsewhere.
     #[command(
-        after_help = "Examples:\n  sudo ringfence policy unused policy/\n  ringfence policy unused policy/ --hits hits.json"
+        after_help = "Examples:\n  sudo ringfence policy unused policy/\n  ringfence policy unused policy/ --hits hits.json\n\nExit codes: 0 shown, 1 failed, or nothing is counted here, 64 wrong usage."
     )]
     Unused(Unused),
     /// Does anybody notice a mistake in a rule? Every rule broken in turn, and what notices.
@@ -166,12 +168,12 @@ pub(crate) enum Policy {
     /// widened. The folder's own tests, claims and reach budgets judge; one that survives is a part of a rule
     /// that could be lost without anybody noticing, and the test that would notice it is written out.
     #[command(
-        after_help = "Examples:\n  ringfence policy mutate policy/\n  ringfence policy mutate policy/ --rule cameras-push --all\n  ringfence policy mutate policy/ --detailed-exitcode && git push\n  ringfence policy mutate policy/ --generated\n  ringfence policy mutate policy/ -o json | jq '.mutants[] | select(.outcome == \"survived\")'\n\nExit codes: 0 all are caught (or judged), 1 the folder has faults, 2 some survive (with --detailed-exitcode),\n3 no such rule, 5 the folder's own tests do not hold."
+        after_help = "Examples:\n  ringfence policy mutate policy/\n  ringfence policy mutate policy/ --rule cameras-push --all\n  ringfence policy mutate policy/ --detailed-exitcode && git push\n  ringfence policy mutate policy/ --generated\n  ringfence policy mutate policy/ -o json | jq '.mutants[] | select(.outcome == \"survived\")'\n\nExit codes: 0 judged, 1 the folder has faults, 2 some survive (with --detailed-exitcode), 3 no such\nrule, 5 the folder's own tests do not hold, 64 wrong usage."
     )]
     Mutate(Mutate),
     /// What stops when a device is cut off, and whose it is.
     #[command(
-        after_help = "Examples:\n  ringfence policy cut-off nvr --policy policy/ --flows monday.json"
+        after_help = "Examples:\n  ringfence policy cut-off nvr --policy policy/ --flows monday.json\n\nExit codes: 0 shown, 1 the folder has faults, 3 no such device, 64 wrong usage."
     )]
     CutOff(CutOff),
 }
@@ -249,8 +251,8 @@ pub(crate) struct Why {
     /// Service: id or name; or a device that offers one.
     pub(crate) service: String,
     /// Another transport: tcp, udp, icmp, ip, link.
-    #[arg(long)]
-    pub(crate) protocol: Option<String>,
+    #[arg(long, value_parser = transport)]
+    pub(crate) protocol: Option<Transport>,
     /// Another port.
     #[arg(long)]
     pub(crate) port: Option<u16>,
@@ -342,6 +344,14 @@ pub(crate) enum Output {
     Table,
     /// One document.
     Json,
+}
+
+/// A transport by its word.
+fn transport(text: &str) -> Result<Transport, String> {
+    [Transport::Tcp, Transport::Udp, Transport::Icmp, Transport::Ip, Transport::Link]
+        .into_iter()
+        .find(|transport| transport.word() == text)
+        .ok_or_else(|| "write tcp, udp, icmp, ip or link".to_owned())
 }
 
 /// `ZONE=MODE`; zones may hold any character.

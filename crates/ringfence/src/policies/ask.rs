@@ -2,8 +2,7 @@
 
 use std::io::{self, Write};
 
-use miette::{Diagnostic, Result};
-use model::observation::Transport;
+use miette::Result;
 use policy::impact;
 use policy::lower::lower;
 use policy::prove::{Proof, Solver, Standing};
@@ -16,34 +15,13 @@ use super::{bar, given, names, print, show};
 use crate::terminal::table;
 use crate::{exit, folder};
 
-#[derive(Debug, thiserror::Error, Diagnostic)]
-enum Wrong {
-    #[error("`{0}` is no transport")]
-    #[diagnostic(code(ringfence::policy::transport), help("one of tcp, udp, icmp, ip, link"))]
-    Transport(String),
-    #[error("there is no claim `{0}` in claims.toml")]
-    #[diagnostic(code(ringfence::policy::not_found))]
-    NoClaim(String),
-}
-
 /// `ringfence policy why`.
 pub(super) fn why(args: &Why) -> Result<u8> {
-    let transport = match args.protocol.as_deref() {
-        None => None,
-        Some(word) => Some(transport(word).ok_or_else(|| Wrong::Transport(word.to_owned()))?),
-    };
     let read = folder::read(&args.policy)?;
-    let found = names::device(&read.folder, &args.device)
-        .and_then(|d| Ok((d, names::service(&read.folder, &args.service, args.port)?)));
-    let (device, service) = match found {
-        Ok(found) => found,
-        Err(report) => {
-            eprintln!("{report:?}");
-            return Ok(exit::NOT_FOUND);
-        }
-    };
+    let device = names::device(&read.folder, &args.device)?;
+    let service = names::service(&read.folder, &args.service, args.port)?;
     let asked = read.folder.estate.services.get(service);
-    let at = match (transport, args.port, asked) {
+    let at = match (args.protocol, args.port, asked) {
         (None, None, _) | (.., None) => None,
         (transport, port, Some(asked)) => {
             Some((transport.unwrap_or(asked.transport), port.unwrap_or(asked.port)))
@@ -55,12 +33,6 @@ pub(super) fn why(args: &Why) -> Result<u8> {
     };
     show(args.output, &why, |out| explained(out, &why))?;
     Ok(if why.allowed { exit::FINE } else { exit::REFUSED })
-}
-
-fn transport(word: &str) -> Option<Transport> {
-    [Transport::Tcp, Transport::Udp, Transport::Icmp, Transport::Ip, Transport::Link]
-        .into_iter()
-        .find(|transport| transport.word() == word)
 }
 
 fn explained(out: &mut dyn Write, why: &Explanation) -> io::Result<()> {
@@ -115,13 +87,7 @@ pub(super) fn reach(args: &ReachOf) -> Result<u8> {
         show(args.output, &reach, |out| print::reach_of_all(out, &reach))?;
         return Ok(exit::FINE);
     };
-    let device = match names::device(&read.folder, name) {
-        Ok(device) => device,
-        Err(report) => {
-            eprintln!("{report:?}");
-            return Ok(exit::NOT_FOUND);
-        }
-    };
+    let device = names::device(&read.folder, name)?;
     let Some(takeover) = impact::takeover(&read.folder, &lowered, device) else {
         return Ok(exit::NOT_FOUND);
     };
@@ -129,13 +95,8 @@ pub(super) fn reach(args: &ReachOf) -> Result<u8> {
         show(args.output, &takeover, |out| print::takeover(out, &takeover, args.all))?;
         return Ok(exit::FINE);
     };
-    let to = match names::device(&read.folder, to) {
-        Ok(to) => read.folder.estate.devices.get(to).map(|d| d.id.clone()),
-        Err(report) => {
-            eprintln!("{report:?}");
-            return Ok(exit::NOT_FOUND);
-        }
-    };
+    let to = names::device(&read.folder, to)?;
+    let to = read.folder.estate.devices.get(to).map(|d| d.id.clone());
     let path: Vec<_> = to.iter().flat_map(|to| takeover.path(to)).collect();
     show(args.output, &path, |out| match path.as_slice() {
         [] => writeln!(out, "{} does not reach it, not even by hopping", takeover.device),
@@ -157,13 +118,7 @@ pub(super) fn reach(args: &ReachOf) -> Result<u8> {
 pub(super) fn cut_off(args: &CutOff) -> Result<u8> {
     let read = folder::read(&args.policy)?;
     let flows = given::flows(&args.flows)?;
-    let device = match names::device(&read.folder, &args.device) {
-        Ok(device) => device,
-        Err(report) => {
-            eprintln!("{report:?}");
-            return Ok(exit::NOT_FOUND);
-        }
-    };
+    let device = names::device(&read.folder, &args.device)?;
     let lowered = lower(&read.folder);
     let Some(cut) = impact::cut_off(&read.folder, &lowered, device, &flows) else {
         return Ok(exit::NOT_FOUND);
@@ -184,10 +139,8 @@ struct Proofs {
 pub(super) fn prove(args: &Prove) -> Result<u8> {
     let read = folder::read(&args.of.folder)?;
     let lowered = lower(&read.folder);
-    if let Some(name) =
-        args.claim.iter().find(|name| !read.folder.claims.iter().any(|c| c.id == **name))
-    {
-        return Err(Wrong::NoClaim(name.clone()).into());
+    for name in &args.claim {
+        names::claim(&read.folder, name)?;
     }
     let mut solver = match prove::Cvc5::find(&args.solver, args.limit) {
         Ok(solver) => Some(solver),

@@ -8,7 +8,7 @@ const SUGGESTIONS: usize = 5;
 
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub(crate) enum NotFound {
-    #[error("there is no {kind} `{name}` in the policy folder")]
+    #[error("there is no {kind} `{name}`")]
     #[diagnostic(code(ringfence::policy::not_found), help("{help}"))]
     Nothing { kind: &'static str, name: String, help: String },
     #[error("`{name}` may mean {count} {kind}s")]
@@ -68,10 +68,28 @@ pub(crate) fn service(folder: &Folder, name: &str, port: Option<u16>) -> Result<
 
 /// A policy's index, by its id.
 pub(crate) fn rule(folder: &Folder, name: &str) -> Result<usize> {
-    let policies = &folder.policies;
-    let by: [&dyn Fn(usize) -> bool; 1] = [&|i| policies.get(i).is_some_and(|p| p.id == name)];
-    let names = |i: usize| policies.get(i).map_or(String::new(), |p| p.id.clone());
-    pick("policy", name, policies.len(), &by, &names)
+    named("policy", name, &folder.policies.iter().map(|p| p.id.as_str()).collect::<Vec<_>>())
+}
+
+/// A zone's index, by its id.
+pub(crate) fn zone(folder: &Folder, name: &str) -> Result<usize> {
+    let zones = &folder.estate.zones;
+    named("zone", name, &zones.iter().map(|zone| zone.id.as_str()).collect::<Vec<_>>())
+}
+
+/// A claim's index, by its id.
+pub(crate) fn claim(folder: &Folder, name: &str) -> Result<usize> {
+    named("claim", name, &folder.claims.iter().map(|claim| claim.id.as_str()).collect::<Vec<_>>())
+}
+
+/// A shipped pack's index, by its name.
+pub(crate) fn pack(name: &str) -> Result<usize> {
+    named("pack", name, &policy::packs::ALL.iter().map(|pack| pack.name).collect::<Vec<_>>())
+}
+
+fn named(kind: &'static str, name: &str, all: &[&str]) -> Result<usize> {
+    let by: [&dyn Fn(usize) -> bool; 1] = [&|i| all.get(i).is_some_and(|known| *known == name)];
+    pick(kind, name, all.len(), &by, &|i| all.get(i).map_or(String::new(), |id| (*id).to_owned()))
 }
 
 fn pick(
@@ -100,7 +118,7 @@ fn pick(
     near.sort();
     let some: Vec<String> = near.into_iter().take(SUGGESTIONS).map(|(_, known)| known).collect();
     let help = match some.as_slice() {
-        [] => format!("the estate has no {kind} at all"),
+        [] => format!("the policy folder has no {kind} at all"),
         some => format!("the nearest names: {}", some.join(", ")),
     };
     Err(NotFound::Nothing { kind, name: name.to_owned(), help }.into())

@@ -10,14 +10,17 @@ use std::path::{Path, PathBuf};
 use enforcer::netlink::Place;
 use enforcer::verdict::GROUP;
 use enforcer::{Fence, Options, Ownership};
-use miette::{Diagnostic, IntoDiagnostic, Result, Severity, WrapErr};
+use miette::{Diagnostic, Result, Severity, WrapErr};
 use model::Timestamp;
 use policy::plan::{ENFORCED_FILE, Enforced, Plan, SCHEMA, Stale, Wanted, make};
 
 use super::args::{Apply, Export, ExportNft, Plan as Args, Preview};
-use super::{given, print, show};
+use super::{given, names, print, show};
+use crate::told::Tell as _;
 use crate::{exit, folder, out};
 
+/// Code of what could not be put in force.
+const NOT_APPLIED: &str = "ringfence::apply::failed";
 /// Socket of a site daemon in its state folder.
 const CONTROL_SOCKET: &str = "control.sock";
 
@@ -44,9 +47,6 @@ enum Wrong {
         help("change the folder it was started with; `ringfence site reload` takes it over")
     )]
     SiteRuns(PathBuf),
-    #[error("there is no zone `{0}` in estate.toml")]
-    #[diagnostic(code(ringfence::policy::not_found))]
-    NoZone(String),
 }
 
 /// `ringfence plan`.
@@ -103,13 +103,15 @@ fn changed(args: &Preview, files: &BTreeMap<String, String>) -> Result<BTreeMap<
     let mut parsed = policy::folder::parse(&files)
         .map_err(|faults| folder::refused(&args.of.folder, &files, &faults))?;
     for (name, mode) in &args.zone {
-        let zone = parsed.estate.zones.iter_mut().find(|zone| zone.id == *name);
-        let zone = zone.ok_or_else(|| Wrong::NoZone(name.clone()))?;
-        zone.mode = match mode.as_str() {
-            "shadow" => model::ruleset::Mode::Shadow,
-            _ => model::ruleset::Mode::Enforce,
-        };
+        let zone = names::zone(&parsed, name)?;
+        if let Some(zone) = parsed.estate.zones.get_mut(zone) {
+            zone.mode = match mode.as_str() {
+                "shadow" => model::ruleset::Mode::Shadow,
+                _ => model::ruleset::Mode::Enforce,
+            };
+        }
     }
+    args.pack.iter().try_for_each(|name| names::pack(name).map(drop))?;
     parsed.estate.packs.extend(args.pack.iter().cloned());
     let written = parsed.files().remove(policy::folder::ESTATE_FILE).unwrap_or(estate);
     files.insert(policy::folder::ESTATE_FILE.to_owned(), written);
@@ -143,6 +145,11 @@ pub(crate) fn apply(args: &Apply) -> Result<u8> {
         ..of_folder(&plan.files, now)
     };
     let fence = Fence::new(Place::here(), &args.table);
+    for name in missing(&args.interface) {
+        eprintln!(
+            "there is no interface `{name}` here: its rules wait until there is (`ip link` lists them)"
+        );
+    }
     let applied = fence.apply(ruleset, &options).or_else(|error| {
         // A kernel that cannot log can still keep the fence.
         let silent = Options { log_group: None, ..options.clone() };
@@ -156,7 +163,7 @@ pub(crate) fn apply(args: &Apply) -> Result<u8> {
             eprintln!("ringfence: {error}");
             return Ok(exit::CONFLICT);
         }
-        other => other.into_diagnostic().wrap_err("nothing was changed")?,
+        other => other.told(NOT_APPLIED).wrap_err("nothing was changed")?,
     };
     // The state is written before the read-back: what the kernel took is what is in force, verified or not.
     if let Some(state) = Enforced::after(&plan, now) {
@@ -170,7 +177,7 @@ pub(crate) fn apply(args: &Apply) -> Result<u8> {
     for what in &applied.unsupported {
         eprintln!("not enforceable here: {what}");
     }
-    match fence.verify(ruleset, &options).into_diagnostic()? {
+    match fence.verify(ruleset, &options).told(NOT_APPLIED)? {
         Ok(verified) => {
             out::print(|out| {
                 writeln!(
@@ -211,7 +218,20 @@ fn nft(args: &ExportNft) -> Result<String> {
         ports: args.ports.clone(),
         ..of_folder(&files, now)
     };
-    enforcer::render(&ruleset, &options).into_diagnostic()
+    enforcer::render(&ruleset, &options).told("ringfence::export::failed")
+}
+
+/// Interfaces that are not there, or not yet. A name may end with `*`.
+fn missing(names: &[String]) -> Vec<&str> {
+    let table = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
+    let here: Vec<&str> =
+        table.lines().filter_map(|line| Some(line.split_once(':')?.0.trim())).collect();
+    let is_here = |name: &str| match name.strip_suffix('*') {
+        Some(begin) => here.iter().any(|here| here.starts_with(begin)),
+        None => here.contains(&name),
+    };
+    // Where nothing can be listed, nothing is known.
+    names.iter().map(String::as_str).filter(|name| !here.is_empty() && !is_here(name)).collect()
 }
 
 /// What a folder says about where it is enforced: the networks of its zones, in which an address that is
@@ -241,4 +261,15 @@ fn save<T: serde::Serialize>(path: &Path, value: &T) -> Result<()> {
     });
     written.and_then(|()| fs::rename(&beside, path)).map_err(|error| wrong(error.to_string()))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interfaces_that_are_not_there_are_named() {
+        let names = ["lo", "nowhere0", "l*", "nowhere*"].map(str::to_owned);
+        assert_eq!(missing(&names), ["nowhere0", "nowhere*"]);
+    }
 }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use enforcer::Fence;
 use enforcer::netlink::Place;
-use miette::{Diagnostic, IntoDiagnostic, Result};
+use miette::{Diagnostic, Result};
 use policy::lower::lower;
 use policy::unused::{Hits, SCHEMA, unused};
 
 use super::args::Unused;
 use super::{given, show};
 use crate::terminal::table;
+use crate::told::Tell as _;
 use crate::{exit, folder};
 
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -53,7 +54,8 @@ pub(super) fn run(args: &Unused) -> Result<u8> {
 
 /// The counters of the fence in force.
 fn counted(args: &Unused) -> Result<Hits> {
-    let in_force = Fence::new(Place::here(), &args.table).read().into_diagnostic()?;
+    let in_force =
+        Fence::new(Place::here(), &args.table).read().told("ringfence::policy::counters")?;
     let generation = in_force.generation.ok_or_else(|| Wrong::NoFence(args.table.clone()))?;
     let state = given::enforced(Some(&args.state))?;
     let state =

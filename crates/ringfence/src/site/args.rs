@@ -17,8 +17,8 @@ Examples:
   sudo ringfence site reload --confirm-within 2m && sudo ringfence site confirm
   sudo ringfence site break-glass --zone main/plcs/10.0.2.0-24 --for 30m --reason \"pump 3 is stuck\"
 
-Exit codes: 0 done, 1 failed, 3 no such zone, 5 refused (by the policy folder's faults, the promotion
-gate, or a limit of site.toml), 64 wrong usage.";
+Exit codes: 0 done, 1 failed, 3 no such zone, 5 refused (by the policy folder's faults, the
+promotion gate, or a limit of site.toml), 64 wrong usage.";
 
 /// Sensor and enforcer of one site.
 #[derive(Debug, Group)]
@@ -48,20 +48,22 @@ pub(crate) enum Command {
     /// enforced stays. A stopped or killed site leaves its fence up; the next one claims it again
     /// without a gap, and never goes back to an older generation.
     #[command(
-        after_help = "Example:\n  sudo ringfence site run --policy /etc/ringfence/policy --interface br0 --confirm-within 2m"
+        after_help = "Example:\n  sudo ringfence site run --policy /etc/ringfence/policy --interface br0 --confirm-within 2m\n\nExit codes: 0 it was ended, 1 failed, 5 the folder has faults, 64 wrong usage."
     )]
     Run(Run),
     /// How the site stands: every control as intended, applied or verified.
     #[command(
-        after_help = "Example:\n  sudo ringfence site status -o json | jq '.controls[] | select(.state != \"verified\")'"
+        after_help = "Example:\n  sudo ringfence site status -o json | jq '.controls[] | select(.state != \"verified\")'\n\nExit codes: 0 it is shown, 1 failed, or no site is running, 64 wrong usage."
     )]
     Status(Status),
     /// Read the policy folder again.
-    #[command(after_help = "Example:\n  sudo ringfence site reload --confirm-within 2m")]
+    #[command(
+        after_help = "Example:\n  sudo ringfence site reload --confirm-within 2m\n\nExit codes: 0 done, 1 failed, or no site is running, 5 the folder has faults, 64 wrong usage."
+    )]
     Reload(Reload),
     /// Keep what waits for a confirmation.
     #[command(
-        after_help = "Example:\n  sudo ringfence site reload --confirm-within 2m && sudo ringfence site confirm"
+        after_help = "Example:\n  sudo ringfence site reload --confirm-within 2m && sudo ringfence site confirm\n\nExit codes: 0 done, 1 failed, or no site is running, 5 nothing waits, 64 wrong usage."
     )]
     Confirm(State),
     /// Open the paths from and to a zone for a while, in an emergency.
@@ -69,31 +71,33 @@ pub(crate) enum Command {
     /// Opens what the estate knows and no policy forbids. Works without a controller. The kernel
     /// ends it, also when this program is dead by then. It is written to the journal first.
     #[command(
-        after_help = "Examples:\n  sudo ringfence site break-glass --zone main/plcs/10.0.2.0-24 --for 30m --reason \"pump 3 is stuck\"\n  sudo ringfence site break-glass --zone main/plcs/10.0.2.0-24 --end"
+        after_help = "Examples:\n  sudo ringfence site break-glass --zone main/plcs/10.0.2.0-24 --for 30m --reason \"pump 3 is stuck\"\n  sudo ringfence site break-glass --zone main/plcs/10.0.2.0-24 --end\n\nExit codes: 0 done, 1 failed, or no site is running, 3 no such zone, 5 refused (the\nmessage says why), 64 wrong usage."
     )]
     BreakGlass(BreakGlass),
     /// A zone from shadow to enforce, where its promotion gate is open.
     #[command(
-        after_help = "Example:\n  sudo ringfence site promote --zone main/cameras/10.0.1.0-24"
+        after_help = "Example:\n  sudo ringfence site promote --zone main/cameras/10.0.1.0-24\n\nExit codes: 0 done, 1 failed, or no site is running, 3 no such zone, 5 refused (the\nmessage says why), 64 wrong usage."
     )]
     Promote(Zone),
     /// A zone back to shadow: what policy denies is counted, and passes.
     #[command(
-        after_help = "Example:\n  sudo ringfence site step-back --zone main/cameras/10.0.1.0-24 --reason \"recorder was replaced\""
+        after_help = "Example:\n  sudo ringfence site step-back --zone main/cameras/10.0.1.0-24 --reason \"recorder was replaced\"\n\nExit codes: 0 done, 1 failed, or no site is running, 3 no such zone, 5 refused (the\nmessage says why), 64 wrong usage."
     )]
     StepBack(StepBack),
     /// Print the site's journal and check that no line was changed.
     #[command(
-        after_help = "Example:\n  sudo ringfence site journal -o json | jq 'select(.event == \"break-glass\")'"
+        after_help = "Example:\n  sudo ringfence site journal -o json | jq 'select(.event == \"break-glass\")'\n\nExit codes: 0 no line was changed, 1 one was, or it cannot be read, 64 wrong usage."
     )]
     Journal(Journal),
     /// Put neighbours on one subnet under the fence, or say per path what that would need.
     #[command(
-        after_help = "Examples:\n  sudo ringfence site prepare --interface br0 --check\n  sudo ringfence site prepare --interface br0 --method isolated-ports\n  sudo ringfence site prepare --interface br0 --undo"
+        after_help = "Examples:\n  sudo ringfence site prepare --interface br0 --check\n  sudo ringfence site prepare --interface br0 --method isolated-ports\n  sudo ringfence site prepare --interface br0 --undo\n\nExit codes: 0 done, 1 failed, 64 wrong usage."
     )]
     Prepare(Prepare),
     /// End the running site; its fence stays up.
-    #[command(after_help = "Example:\n  sudo ringfence site stop")]
+    #[command(
+        after_help = "Example:\n  sudo ringfence site stop\n\nExit codes: 0 done, 1 failed, or no site is running, 64 wrong usage."
+    )]
     Stop(State),
 }
 

@@ -12,7 +12,7 @@ use enforcer::contain::{self, Isolated};
 use enforcer::netlink::Place;
 use enforcer::runner::Host;
 use indicatif::ProgressBar;
-use miette::{IntoDiagnostic, Result, miette};
+use miette::{Result, miette};
 use model::SiteId;
 use site::control::{self, Answer, Request};
 use site::folder::FolderError;
@@ -24,8 +24,11 @@ use site::store::Store;
 
 use self::args::{Command, Format, Method, Run, Site};
 use crate::ids::SubjectIds;
+use crate::told::{self, Tell as _};
 use crate::{exit, folder, knowledge, out};
 
+/// Code of what a site could not do.
+const FAILED: &str = "ringfence::site::failed";
 /// Name of our tables in the kernel.
 const TABLE: &str = "ringfence";
 
@@ -36,7 +39,7 @@ pub(crate) fn run(args: &Site) -> Result<u8> {
             Answer { status: Some(told), .. } => {
                 print(&show::status(&told, status.output == Format::Json)?).map(|()| exit::FINE)
             }
-            _ => Err(miette!("the site told nothing")),
+            _ => Err(miette!(code = FAILED, "the site told nothing")),
         },
         Command::Reload(reload) => {
             let request = Request::Reload { confirm_within_s: seconds(reload.confirm_within) };
@@ -62,7 +65,7 @@ pub(crate) fn run(args: &Site) -> Result<u8> {
         }
         Command::Journal(journal) => {
             let path = journal.state.state.join("journal.jsonl");
-            let checked = site::journal::check(&path).into_diagnostic()?;
+            let checked = site::journal::check(&path).told(FAILED)?;
             print(&show::journal(&checked, journal.output == Format::Json)?)?;
             Ok(exit::FINE)
         }
@@ -72,7 +75,8 @@ pub(crate) fn run(args: &Site) -> Result<u8> {
 }
 
 fn start(run: &Run) -> Result<u8> {
-    let site = SiteId::new(&run.site).map_err(|error| miette!("--site: {error}"))?;
+    let site = SiteId::new(&run.site)
+        .map_err(|error| miette!(code = "ringfence::site::name", "--site: {error}"))?;
     let knowledge = knowledge::load(None, None)?;
     let sense =
         Sense { interface: run.interface.clone(), site, knowledge, ids: Box::new(SubjectIds) };
@@ -102,7 +106,7 @@ fn start(run: &Run) -> Result<u8> {
             Ok(exit::REFUSED)
         }
         Err(RunError::Folder(error)) => Err(folder::unusable(&run.policy, error)),
-        Err(error) => Err(error).into_diagnostic(),
+        Err(error) => Err(told::error(FAILED, &error)),
     }
 }
 
@@ -113,7 +117,7 @@ fn ask(state: &Path, request: &Request) -> Result<Answer> {
         bar.enable_steady_tick(Duration::from_millis(120));
         bar.set_message("asking the site");
     }
-    let answer = control::ask(state, request).into_diagnostic();
+    let answer = control::ask(state, request).told(FAILED);
     bar.finish_and_clear();
     answer
 }
@@ -137,28 +141,29 @@ fn request_of(state: &Path, request: &Request) -> Result<u8> {
 fn prepare(args: &args::Prepare) -> Result<u8> {
     let host = Host::here();
     if args.undo {
-        let store = Store::open(&args.state.state).into_diagnostic()?;
-        let record: Option<Isolated> = store.read(prepare::RECORD).into_diagnostic()?;
-        let record = record.ok_or(PrepareError::NothingToUndo).into_diagnostic()?;
-        contain::release(&host, &record).into_diagnostic()?;
-        store.remove(prepare::RECORD).into_diagnostic()?;
+        let store = Store::open(&args.state.state).told(FAILED)?;
+        let record: Option<Isolated> = store.read(prepare::RECORD).told(FAILED)?;
+        let record = record.ok_or(PrepareError::NothingToUndo).told(FAILED)?;
+        contain::release(&host, &record).told(FAILED)?;
+        store.remove(prepare::RECORD).told(FAILED)?;
         print(&format!("{} is as it was before.\n", record.bridge))?;
         return Ok(exit::FINE);
     }
-    let survey = prepare::survey(&host, &args.interface).into_diagnostic()?;
-    let method = method(args.method).ok_or_else(|| miette!("--method none prepares nothing"))?;
+    let survey = prepare::survey(&host, &args.interface).told(FAILED)?;
+    let method = method(args.method)
+        .ok_or_else(|| miette!(code = FAILED, "--method none prepares nothing"))?;
     let changes = prepare::changes(&survey, method);
     print(&show::changes(&changes))?;
     if args.check {
         print(&show::paths(&prepare::paths(&survey)))?;
         return Ok(exit::FINE);
     }
-    let store = Store::open(&args.state.state).into_diagnostic()?;
-    let done = prepare::contain(&host, &survey, method).into_diagnostic()?;
-    if store.read::<Isolated>(prepare::RECORD).into_diagnostic()?.is_none() {
-        store.write(prepare::RECORD, &done).into_diagnostic()?;
+    let store = Store::open(&args.state.state).told(FAILED)?;
+    let done = prepare::contain(&host, &survey, method).told(FAILED)?;
+    if store.read::<Isolated>(prepare::RECORD).told(FAILED)?.is_none() {
+        store.write(prepare::RECORD, &done).told(FAILED)?;
     }
-    let after = prepare::survey(&host, &args.interface).into_diagnostic()?;
+    let after = prepare::survey(&host, &args.interface).told(FAILED)?;
     print(&show::paths(&prepare::paths(&after)))?;
     print("Done and read back. `ringfence site prepare --undo` puts it back.\n")?;
     Ok(exit::FINE)

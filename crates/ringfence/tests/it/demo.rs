@@ -26,3 +26,22 @@ fn netns_the_demo_learns_fences_and_proves() {
     let page = std::fs::read_to_string(here.join("demo.html")).unwrap();
     assert!(page.contains("attacks that succeed"));
 }
+
+#[test]
+fn netns_a_demo_that_nobody_reads_ends_at_once() {
+    if !lab::need("netns_a_demo_that_nobody_reads_ends_at_once") {
+        return;
+    }
+    let here = folder("demo-unread");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ringfence"));
+    command.args(["demo", "--html", "page.html"]).current_dir(&here).stdout(writer);
+    let child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    drop(command);
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("nobody reads any more; everything it made is gone"), "{said}");
+    assert!(!here.join("page.html").exists());
+}

@@ -12,6 +12,7 @@ mod mutate;
 mod netns;
 mod observe;
 mod policies;
+mod usage;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

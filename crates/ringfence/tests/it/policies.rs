@@ -243,7 +243,7 @@ fn verdicts_are_explained() {
     is(&why("10.0.2.20 cam-2 --port 80"), 5, &["nothing is offered there", "tcp 554", "tcp 80"]);
     is(&why("cam-9 nvr"), 3, &["there is no device `cam-9`", "cam-1"]);
     is(&why("dome nvr"), 3, &["`dome` may mean 2 devices", "cam-1, cam-2"]);
-    is(&why("nvr cam-1/rtsp --protocol tcpp"), 1, &["`tcpp` is no transport"]);
+    is(&why("nvr cam-1/rtsp --protocol tcpp"), 64, &["'tcpp'", "write tcp, udp, icmp, ip or link"]);
 }
 
 #[test]
