@@ -11,6 +11,8 @@
 //! * [`note`], [`checkpoint`], [`cosignature`], [`tlog_proof`]: C2SP texts of the same names.
 //! * [`policy`]: which logs and how many witnesses are believed (C2SP tlog-policy).
 //! * [`guard`], [`witness`]: what a log may sign, and what a witness cosigns (C2SP tlog-witness).
+//! * [`quorum`]: how a log gathers cosignatures, and learns that it is an older copy of itself.
+//! * [`follow`]: a log seen from outside, head after head.
 //! * [`audit`]: everything above, checked offline against entries, tiles and checkpoints.
 //!
 //! It must never know where bytes are kept, or who holds a key.
@@ -22,6 +24,7 @@ pub mod checkpoint;
 pub mod cosignature;
 pub mod entry;
 pub mod flip;
+pub mod follow;
 pub mod fuzzing;
 pub mod guard;
 mod hash;
@@ -30,6 +33,7 @@ mod lines;
 pub mod note;
 pub mod policy;
 pub mod proof;
+pub mod quorum;
 pub mod tile;
 pub mod tlog_proof;
 pub mod tree;

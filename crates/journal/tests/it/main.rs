@@ -14,6 +14,7 @@ mod fuzzed;
 mod notes;
 mod policies;
 mod proofs;
+mod quorums;
 mod reference;
 mod tiles;
 mod witnesses;
