@@ -188,6 +188,11 @@ impl Certificate {
         parts.into_iter().find(|e| e.tag == 0x80).map(|e| e.body)
     }
 
+    /// Its subject alternative names, as GeneralNames in DER.
+    pub(crate) fn alternative_names(&self) -> Option<&[u8]> {
+        self.extension(oid::SUBJECT_ALT_NAME).map(|e| e.extn_value.as_bytes())
+    }
+
     /// `id-pe-mud-url` (RFC 8520 §11): where the description of the device is.
     pub fn mud_url(&self) -> Option<String> {
         let value = self.extension(oid::MUD_URL)?.extn_value.as_bytes();

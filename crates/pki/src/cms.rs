@@ -8,7 +8,7 @@ use model::Timestamp;
 use x509_cert::spki::ObjectIdentifier as Oid;
 
 use crate::certificate::name_text;
-use crate::der::{Element, element, set_of, tag};
+use crate::der::{self, Element, element, set_of, tag};
 use crate::path::{self, Purpose, Refusal};
 use crate::{Algorithm, Certificate, Digest, Malformed, Pem, Signer, Verifier, Weak};
 
@@ -421,7 +421,7 @@ pub fn sign(
     let hash = element(tag::OCTET_STRING, &[&verifier.digest(digest, content)]);
     let attributes = vec![
         attribute(oid::CONTENT_TYPE, &oid(oid::MUD)),
-        attribute(oid::SIGNING_TIME, &time(at)?),
+        attribute(oid::SIGNING_TIME, &der::time(at)?),
         attribute(oid::MESSAGE_DIGEST, &hash),
     ];
     let signature = signer.sign(&set_of(tag::SET, attributes.clone()))?;
@@ -455,16 +455,4 @@ pub fn sign(
     );
     let content = element(tag::context(0), &[&data]);
     Ok(element(tag::SEQUENCE, &[&oid(oid::SIGNED_DATA), &content]))
-}
-
-/// UTCTime up to 2049, then GeneralizedTime (RFC 5652 §11.3).
-fn time(at: Timestamp) -> Result<Vec<u8>, String> {
-    let text = at.to_string();
-    let digits: String = text.chars().take(19).filter(char::is_ascii_digit).collect();
-    let short = digits.get(2..).filter(|_| digits.len() == 14);
-    let short = short.ok_or_else(|| format!("{text} is outside the years 1 to 9999"))?;
-    Ok(match ("1950".."2050").contains(&digits.as_str()) {
-        true => element(tag::UTC_TIME, &[short.as_bytes(), b"Z"]),
-        false => element(tag::GENERALIZED_TIME, &[digits.as_bytes(), b"Z"]),
-    })
 }

@@ -2,13 +2,17 @@
 //!
 //! Signatures are over bytes as they were sent, so an element keeps its own.
 
+use model::Timestamp;
+
 /// Tags that are used here.
 pub(crate) mod tag {
+    pub(crate) const BOOLEAN: u8 = 0x01;
     pub(crate) const INTEGER: u8 = 0x02;
     pub(crate) const BIT_STRING: u8 = 0x03;
     pub(crate) const OCTET_STRING: u8 = 0x04;
     pub(crate) const NULL: u8 = 0x05;
     pub(crate) const OID: u8 = 0x06;
+    pub(crate) const UTF8_STRING: u8 = 0x0c;
     pub(crate) const UTC_TIME: u8 = 0x17;
     pub(crate) const GENERALIZED_TIME: u8 = 0x18;
     pub(crate) const SEQUENCE: u8 = 0x30;
@@ -164,6 +168,18 @@ pub(crate) fn set_of(tag: u8, mut elements: Vec<Vec<u8>>) -> Vec<u8> {
     elements.sort();
     let elements: Vec<&[u8]> = elements.iter().map(Vec::as_slice).collect();
     element(tag, &elements)
+}
+
+/// UTCTime up to 2049, then GeneralizedTime (RFC 5652 §11.3, RFC 5280 §4.1.2.5); whole seconds.
+pub(crate) fn time(at: Timestamp) -> Result<Vec<u8>, String> {
+    let text = at.to_string();
+    let digits: String = text.chars().take(19).filter(char::is_ascii_digit).collect();
+    let short = digits.get(2..).filter(|_| digits.len() == 14);
+    let short = short.ok_or_else(|| format!("{text} is outside the years 1 to 9999"))?;
+    Ok(match ("1950".."2050").contains(&digits.as_str()) {
+        true => element(tag::UTC_TIME, &[short.as_bytes(), b"Z"]),
+        false => element(tag::GENERALIZED_TIME, &[digits.as_bytes(), b"Z"]),
+    })
 }
 
 #[cfg(test)]

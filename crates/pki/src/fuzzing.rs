@@ -1,10 +1,10 @@
-//! What the fuzz target calls: any bytes as a signature, as certificates and as text armour.
+//! What the fuzz target calls: any bytes as a signature, as certificates, as a request for one and as text armour.
 
 use model::Timestamp;
 
 use crate::cms::{Demand, Signed};
 use crate::path::Purpose;
-use crate::{Algorithm, Certificate, Digest, Key, Verifier};
+use crate::{Algorithm, Certificate, Digest, Key, Verifier, identity, request};
 
 /// Everything that is read from foreign bytes, up to the judgement of a path. The provider says yes to
 /// every signature, so that the search behind it is reached.
@@ -12,6 +12,10 @@ pub fn signatures(bytes: &[u8]) {
     let certificates = Certificate::read_all(bytes).unwrap_or_default();
     for certificate in &certificates {
         let _ = (certificate.mud_url(), certificate.mud_signer(), certificate.subject_text());
+        let _ = (identity::identity_of(certificate), identity::estate_of(certificate));
+    }
+    if let Ok(request) = request::read(bytes, &Yes) {
+        let _ = request.identity();
     }
     let Ok(signed) = Signed::read(bytes) else {
         return;

@@ -6,20 +6,27 @@
 //!
 //! * [`Certificate`]: one X.509 certificate (RFC 5280), with the MUD extensions of RFC 8520.
 //! * [`path`]: from a signer's certificate to a trust anchor.
+//! * [`issue`], [`request`]: certificates of our own estate, and what asks for them (RFC 2986).
+//! * [`identity`]: whom such a certificate speaks for.
 //! * [`cms`]: detached signatures (RFC 5652), as MUD files carry them.
 //!
-//! It must never know where bytes come from, what a device is, or which provider computes.
+//! It must never know where bytes come from, what time it is, what a device is, or which provider computes.
 
 mod algorithm;
 mod certificate;
 pub mod cms;
 mod der;
 pub mod fuzzing;
+pub mod identity;
+pub mod issue;
 pub mod path;
 mod pem;
+pub mod request;
+mod san;
 
 pub use algorithm::{Algorithm, Digest, Key, KeyKind, Weak};
 pub use certificate::Certificate;
+pub use identity::{Identity, identity_of};
 pub use pem::Pem;
 
 /// Computes what takes no secret.

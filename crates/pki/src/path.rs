@@ -7,6 +7,7 @@ use model::Timestamp;
 use x509_cert::spki::ObjectIdentifier as Oid;
 
 use crate::certificate::name_text;
+use crate::issue::oid;
 use crate::{Certificate, Malformed, Verifier, Weak};
 
 /// Certificates between the first and the anchor, both counted.
@@ -20,6 +21,10 @@ pub enum Purpose {
     /// Signing a MUD file (RFC 8520 §13.2): key usage must be there and have `digitalSignature`; an
     /// extended key usage must allow signing of messages, code or documents.
     MudFile,
+    /// The client's side of TLS (RFC 5280 §4.2.1.12).
+    Client,
+    /// The server's side of TLS. Whether its name is the right one is not asked here.
+    Server,
 }
 
 impl Purpose {
@@ -30,6 +35,15 @@ impl Purpose {
         Oid::new_unwrap("1.3.6.1.5.5.7.3.3"),
         Oid::new_unwrap("1.3.6.1.5.5.7.3.36"),
     ];
+
+    /// One of these must be allowed.
+    const fn extended(self) -> &'static [Oid] {
+        match self {
+            Self::MudFile => Self::SIGNING,
+            Self::Client => &[oid::CLIENT_AUTH],
+            Self::Server => &[oid::SERVER_AUTH],
+        }
+    }
 }
 
 /// Why a certificate does not count. `subject` says which.
@@ -265,7 +279,6 @@ fn usable(certificate: &Certificate, at: Timestamp) -> Result<(), Refusal> {
 }
 
 fn suits(first: &Certificate, purpose: Purpose) -> Result<(), Refusal> {
-    let Purpose::MudFile = purpose;
     let refuse =
         |why: &str| Refusal::Purpose { subject: first.subject_text(), why: why.to_owned() };
     match first.key_usage().map_err(|m| malformed(first, m))? {
@@ -274,11 +287,13 @@ fn suits(first: &Certificate, purpose: Purpose) -> Result<(), Refusal> {
         None => return Err(refuse("it has no key usage, and digitalSignature must be in it")),
     }
     let extended = first.extended_key_usage().map_err(|m| malformed(first, m))?;
+    let one_of = purpose.extended();
     match extended {
-        Some(usages) if !usages.iter().any(|u| Purpose::SIGNING.contains(u)) => {
+        Some(usages) if !usages.iter().any(|u| one_of.contains(u)) => {
             let usages: Vec<String> = usages.iter().map(ToString::to_string).collect();
             Err(refuse(&format!("its extended key usage allows only {}", usages.join(", "))))
         }
+        None if purpose != Purpose::MudFile => Err(refuse("it has no extended key usage")),
         _ => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! Signatures from end to end: of MUD files, own and foreign ones, and of notes; good and spoilt.
+//! Signatures from end to end: of MUD files, own and foreign ones, of notes, certificates and requests; good and spoilt.
 
 #![expect(
     clippy::unwrap_used,
@@ -8,7 +8,11 @@
     reason = "a test fails by panicking"
 )]
 
+mod estate;
+mod issuing;
 mod maker;
 mod notes;
 mod openssl;
+mod peer;
+mod requests;
 mod tampering;

@@ -1,66 +1,18 @@
 //! The openssl program as a peer: it verifies what we sign, and we verify what it signs.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use crypto::Provider;
 use model::Timestamp;
+use pki::KeyKind;
 use pki::cms::{Demand, Signed, sign};
 use pki::path::Purpose;
-use pki::{Certificate, KeyKind, Pem};
 
 use crate::maker::Chain;
+use crate::peer::{Folder, need, openssl};
 
 const FILE: &[u8] = b"{\"ietf-mud:mud\": {\"mud-url\": \"https://x.example/m\"}}\n";
-
-/// Whether the peer is there; a missing one is a failure under `RINGFENCE_STRICT=1`.
-fn need(test: &str) -> bool {
-    if Command::new("openssl").arg("version").output().is_ok_and(|o| o.status.success()) {
-        return true;
-    }
-    let strict = std::env::var_os("RINGFENCE_STRICT").is_some_and(|value| value == "1");
-    assert!(!strict, "{test}: the program openssl is missing (Debian package openssl)");
-    eprintln!("SKIPPED {test}: the program openssl is missing");
-    false
-}
-
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(test: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("ringfence-{test}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, bytes).unwrap();
-        path
-    }
-
-    fn certificate(&self, name: &str, certificate: &Certificate) -> PathBuf {
-        self.put(name, Pem::write("CERTIFICATE", certificate.der()).unwrap().as_bytes())
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn openssl(arguments: &[&str], paths: &[(&str, &Path)]) -> Result<(), String> {
-    let mut command = Command::new("openssl");
-    command.args(arguments);
-    for (option, path) in paths {
-        command.arg(option).arg(path);
-    }
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    output.status.success().then_some(()).ok_or(said)
-}
 
 fn now() -> Timestamp {
     "2035-06-01T12:00:00Z".parse().unwrap()
@@ -90,7 +42,7 @@ fn it_verifies_what_we_sign() {
             ("-CAfile", root.as_path()),
             ("-out", null),
         ];
-        assert_eq!(openssl(&arguments, &paths), Ok(()), "{kind:?}");
+        openssl(&arguments, &paths).unwrap_or_else(|said| panic!("{kind:?}: {said}"));
         fs::write(&file, b"{}").unwrap();
         assert!(openssl(&arguments, &paths).is_err(), "{kind:?}");
     }
@@ -135,7 +87,7 @@ fn we_verify_what_it_signs() {
             ("-in", file.as_path()),
             ("-out", out.as_path()),
         ];
-        assert_eq!(openssl(&arguments, &paths), Ok(()), "{more:?}");
+        openssl(&arguments, &paths).unwrap_or_else(|said| panic!("{more:?}: {said}"));
         let signed = Signed::read(&fs::read(&out).unwrap()).unwrap();
         let anchors = std::slice::from_ref(&chain.root);
         let demand = Demand { anchors, at: now(), purpose: Purpose::MudFile, signer: None };
@@ -155,7 +107,7 @@ fn we_verify_what_it_signs() {
         ("-in", file.as_path()),
         ("-out", out.as_path()),
     ];
-    assert_eq!(openssl(&arguments, &paths), Ok(()));
+    openssl(&arguments, &paths).unwrap();
     let signed = Signed::read(&fs::read(&out).unwrap()).unwrap();
     let anchors = std::slice::from_ref(&chain.root);
     let demand = Demand { anchors, at: now(), purpose: Purpose::MudFile, signer: None };
