@@ -1,11 +1,12 @@
 //! The one provider of cryptography (docs/adr/0016): aws-lc-rs, behind the traits of [`pki`] and [`journal`].
 //!
-//! No other crate names it. What is chosen here is chosen for signatures, certificates and, later, TLS.
+//! No other crate names it. What is chosen here is chosen for signatures, certificates and TLS.
 
 mod key;
+pub mod tls;
 
 use aws_lc_rs::signature::{self as sig, UnparsedPublicKey, VerificationAlgorithm};
-use aws_lc_rs::{constant_time, digest};
+use aws_lc_rs::{constant_time, digest, rand};
 use pki::{Algorithm, Digest, Key, KeyKind, Verifier};
 
 pub use key::{KeyError, NoteKey, PrivateKey};
@@ -61,3 +62,19 @@ impl journal::Verifier for Provider {
 pub fn same(a: &[u8], b: &[u8]) -> bool {
     constant_time::verify_slices_are_equal(a, b).is_ok()
 }
+
+/// SHA-256 of some bytes.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    // It has no other length (FIPS 180-4).
+    digest::digest(&digest::SHA256, bytes).as_ref().try_into().unwrap_or_default()
+}
+
+/// Fills a buffer with random bytes that nobody can guess.
+pub fn random(buffer: &mut [u8]) -> Result<(), NoRandom> {
+    rand::fill(buffer).map_err(|_| NoRandom)
+}
+
+/// The provider has no randomness to give. Nothing may be made that needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there are no random bytes to be had")]
+pub struct NoRandom;
