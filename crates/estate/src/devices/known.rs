@@ -1,0 +1,418 @@
+//! All devices with their indexes, and what events do to them.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use model::{DeviceId, SiteId, Timestamp};
+use rustc_hash::{FxHashMap, FxHashSet};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::command::{Event, Found, Timeouts, Told};
+use super::device::{Device, State, push};
+use super::key;
+use super::{Claim, Edit, Field};
+use crate::At;
+
+/// All devices.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(from = "Kept")]
+pub struct Devices {
+    all: Vec<Device>,
+    by_id: BTreeMap<DeviceId, u32>,
+    /// Ids from before merges.
+    aliases: BTreeMap<DeviceId, u32>,
+    /// Identifiers and subjects, as [`key`] makes them.
+    by_key: FxHashMap<Arc<str>, u32>,
+    texts: FxHashSet<Arc<str>>,
+    timeouts: Timeouts,
+}
+
+/// What a snapshot holds; indexes are made again.
+#[derive(Deserialize)]
+struct Kept {
+    all: Vec<Device>,
+    timeouts: Timeouts,
+}
+
+impl From<Kept> for Devices {
+    fn from(kept: Kept) -> Self {
+        let mut devices = Self { timeouts: kept.timeouts, ..Self::default() };
+        devices.by_key.reserve(kept.all.len().saturating_mul(2));
+        devices.all.reserve_exact(kept.all.len());
+        for mut device in kept.all {
+            for claim in &mut device.claims {
+                claim.source = devices.text(&claim.source);
+                if !claim.field.is_unique() {
+                    claim.value = devices.text(&claim.value);
+                }
+            }
+            devices.insert(device);
+        }
+        devices
+    }
+}
+
+impl Serialize for Devices {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Kept<'d> {
+            all: &'d [Device],
+            timeouts: &'d Timeouts,
+        }
+        Kept { all: &self.all, timeouts: &self.timeouts }.serialize(serializer)
+    }
+}
+
+impl PartialEq for Devices {
+    /// Indexes follow from the rest.
+    fn eq(&self, other: &Self) -> bool {
+        self.all == other.all && self.timeouts == other.timeouts
+    }
+}
+
+impl Eq for Devices {}
+
+impl Devices {
+    /// How many records there are, retired ones included.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// There is none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// The device of an id, also of one that it had before a merge.
+    pub fn get(&self, id: &DeviceId) -> Option<&Device> {
+        self.by_id.get(id).or_else(|| self.aliases.get(id)).and_then(|at| self.all.get(index(*at)))
+    }
+
+    /// Devices in the order of their ids, those after `after` only.
+    pub fn after<'d>(
+        &'d self,
+        after: Option<&DeviceId>,
+    ) -> impl Iterator<Item = &'d Device> + use<'d> {
+        let from = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.clone()));
+        self.by_id.range((from, Bound::Unbounded)).filter_map(|(_, at)| self.all.get(index(*at)))
+    }
+
+    /// All devices, in the order in which they were found.
+    pub fn iter(&self) -> std::slice::Iter<'_, Device> {
+        self.all.iter()
+    }
+
+    /// After how long devices are stale, and retired.
+    pub const fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
+    /// The device that a source calls so.
+    pub fn by_subject(&self, site: &SiteId, source: &str, subject: &str) -> Option<&Device> {
+        self.by_index(&key::subject(site, source, subject))
+    }
+
+    pub(super) fn by_index(&self, indexed: &str) -> Option<&Device> {
+        self.by_key.get(indexed).and_then(|at| self.all.get(index(*at)))
+    }
+
+    pub(crate) fn apply(&mut self, event: &Event, at: At<'_>) {
+        match event {
+            Event::Found(found) => self.found(found),
+            Event::Told(told) => self.told(told),
+            Event::Moved { id, to, .. } => {
+                self.change(id, |device| device.site = to.clone());
+                self.index_keys(id);
+            }
+            Event::Seen { at, ids } => self.each(ids, |device| device.sign(*at)),
+            Event::Confused { id, others } => self.change(id, |device| {
+                for other in others {
+                    if !device.confused_with.contains(other) {
+                        push(&mut device.confused_with, other.clone());
+                    }
+                }
+            }),
+            Event::Edited { ids, edit } => self.edited(ids, edit, at),
+            Event::Stale { ids } => self.each(ids, |device| device.state = State::Stale),
+            Event::Retired { ids, .. } => self.each(ids, |device| {
+                device.state = State::Retired;
+                device.resurfaced = false;
+            }),
+            Event::Resurfaced { id } => self.change(id, |device| device.resurfaced = true),
+            Event::Returned { id } => self.change(id, |device| {
+                device.state = State::Active;
+                device.resurfaced = false;
+            }),
+            Event::Merged { keep, other } => self.merged(keep, other),
+            Event::TimeoutsSet { timeouts } => self.timeouts = timeouts.clone(),
+        }
+        self.each(event.devices(), |device| device.note(at.entry));
+    }
+
+    fn found(&mut self, found: &Found) {
+        let facts = &found.facts;
+        let mut device = Device {
+            id: facts.id.clone(),
+            site: found.site.clone(),
+            state: State::Active,
+            resurfaced: false,
+            first_seen: facts.first_seen.as_nanos(),
+            last_seen: facts.last_seen.as_nanos(),
+            addresses: facts.addresses.clone().unwrap_or_default().into_boxed_slice(),
+            keys: facts.keys.iter().map(|key| Arc::from(key.as_str())).collect(),
+            subjects: Box::new([Arc::from(key::subject(
+                &found.site,
+                &found.source,
+                &facts.subject,
+            ))]),
+            claims: Box::default(),
+            labels: Box::default(),
+            aliases: Box::default(),
+            confused_with: Box::default(),
+            history: Box::default(),
+        };
+        for said in &facts.said {
+            if let Some(claim) = self.claim(said, &found.source) {
+                device.put(claim);
+            }
+        }
+        self.insert(device);
+    }
+
+    fn told(&mut self, told: &Told) {
+        let claims: Vec<Claim> =
+            told.said.iter().filter_map(|said| self.claim(said, &told.source)).collect();
+        // What a source said before about these fields is replaced, wherever in it that stood.
+        let gone: Vec<Field> = told.said.iter().map(|said| said.field).collect();
+        let subject = (!told.subject.is_empty())
+            .then(|| Arc::from(key::subject(&told.site, &told.source, &told.subject)));
+        self.change(&told.id, |device| {
+            device.forget(|c| gone.contains(&c.field) && source_of(&c.source) == told.source);
+            claims.into_iter().for_each(|claim| device.put(claim));
+            if let Some(addresses) = &told.addresses {
+                device.addresses = addresses.clone().into_boxed_slice();
+            }
+            told.keys.iter().for_each(|key| push(&mut device.keys, Arc::from(key.as_str())));
+            if let Some(subject) = subject {
+                push(&mut device.subjects, subject);
+            }
+            device.sign(told.last_seen);
+        });
+        self.index_keys(&told.id);
+    }
+
+    /// What is said, as it is kept; `None`: it is no longer said.
+    fn claim(&mut self, said: &super::Said, source: &str) -> Option<Claim> {
+        let value = said.value.as_deref()?;
+        let source = match said.detail.is_empty() {
+            true => source.to_owned(),
+            false => format!("{source}/{}", said.detail),
+        };
+        Some(Claim {
+            field: said.field,
+            decided: false,
+            confidence: said.confidence,
+            value: if said.field.is_unique() { Arc::from(value) } else { self.text(value) },
+            source: self.text(&source),
+            at: said.at.as_nanos(),
+        })
+    }
+
+    fn edited(&mut self, ids: &[DeviceId], edit: &Edit, at: At<'_>) {
+        let source = self.text(&format!("{}/{}", at.who.kind, at.who.id));
+        let mut decided = Vec::new();
+        for (field, value) in &edit.set {
+            let value = value.as_deref().map(|value| self.text(value));
+            decided.push((*field, value));
+        }
+        let mut labels = Vec::new();
+        for (name, value) in &edit.labels {
+            let value = value.as_deref().map(|value| self.text(value));
+            labels.push((self.text(name), value));
+        }
+        self.each(ids, |device| {
+            for (field, value) in &decided {
+                device.forget(|c| c.decided && c.field == *field);
+                if let Some(value) = value {
+                    let (value, source) = (Arc::clone(value), Arc::clone(&source));
+                    let (field, at) = (*field, at.time.as_nanos());
+                    device.put(Claim { field, decided: true, confidence: 100, value, source, at });
+                }
+                if let (Field::Site, Some(value)) = (field, value)
+                    && let Ok(site) = SiteId::new(value)
+                {
+                    device.site = site;
+                }
+            }
+            for (name, value) in &labels {
+                let mut all = std::mem::take(&mut device.labels).into_vec();
+                all.retain(|(n, _)| n != name);
+                if let Some(value) = value {
+                    let at = all.partition_point(|(n, _)| n < name);
+                    all.insert(at, (Arc::clone(name), Arc::clone(value)));
+                }
+                device.labels = all.into_boxed_slice();
+            }
+        });
+    }
+
+    fn merged(&mut self, keep: &DeviceId, other: &DeviceId) {
+        let Some(gone) = self.by_id.remove(other) else {
+            return;
+        };
+        let Some(survivor) = self.by_id.get(keep).copied() else {
+            return;
+        };
+        let Some(old) = self.all.get(index(gone)).cloned() else {
+            return;
+        };
+        self.change(keep, |device| {
+            for claim in old.claims {
+                // What the survivor's people decided stays.
+                let theirs = device.claims.iter().any(|c| c.decided && c.field == claim.field);
+                if !(claim.decided && theirs)
+                    && device.claim_of(claim.field, &claim.source).is_none()
+                {
+                    device.put(claim);
+                }
+            }
+            old.keys.into_iter().for_each(|key| {
+                if !device.keys.contains(&key) {
+                    push(&mut device.keys, key);
+                }
+            });
+            old.subjects.into_iter().for_each(|subject| push(&mut device.subjects, subject));
+            for (name, value) in old.labels {
+                if device.label(&name).is_none() {
+                    push(&mut device.labels, (name, value));
+                }
+            }
+            device.labels.sort();
+            push(&mut device.aliases, old.id.clone());
+            old.aliases.into_iter().for_each(|alias| push(&mut device.aliases, alias));
+            let with: Vec<_> = std::mem::take(&mut device.confused_with).into_vec();
+            device.confused_with = with.into_iter().filter(|id| id != other).collect();
+            device.first_seen = device.first_seen.min(old.first_seen);
+            device.last_seen = device.last_seen.max(old.last_seen);
+            let mut history: Vec<u64> =
+                device.history.iter().chain(&old.history).copied().collect();
+            history.sort_unstable();
+            history.dedup();
+            let from = history.len().saturating_sub(super::HISTORY_MAX);
+            device.history = history.split_off(from).into_boxed_slice();
+        });
+        // The last record takes the place of the one that went.
+        let last = self.all.len().saturating_sub(1);
+        self.all.swap_remove(index(gone));
+        if let Some(moved) = self.all.get(index(gone)) {
+            self.by_id.insert(moved.id.clone(), gone);
+            let id = moved.id.clone();
+            self.reindex(&id);
+        }
+        let survivor = if index(survivor) == last { gone } else { survivor };
+        self.aliases.insert(other.clone(), survivor);
+        self.reindex(keep);
+    }
+
+    fn insert(&mut self, device: Device) {
+        let Ok(at) = u32::try_from(self.all.len()) else {
+            return; // Refused long before: DEVICES_MAX.
+        };
+        let id = device.id.clone();
+        self.by_id.insert(id.clone(), at);
+        for alias in &device.aliases {
+            self.aliases.insert(alias.clone(), at);
+        }
+        self.all.push(device);
+        self.index_keys(&id);
+    }
+
+    /// Makes identifiers and subjects of a device lead to it, those that lead to nobody yet.
+    fn index_keys(&mut self, id: &DeviceId) {
+        let at = self.by_id.get(id).or_else(|| self.aliases.get(id)).copied();
+        let Some((at, device)) = at.and_then(|at| Some((at, self.all.get(index(at))?))) else {
+            return;
+        };
+        for key in &device.keys {
+            if let Some(indexed) = key::indexed(key, &device.site)
+                && !self.by_key.contains_key(indexed.as_str())
+            {
+                // What counts everywhere is its own index.
+                let indexed = if *indexed == **key { Arc::clone(key) } else { Arc::from(indexed) };
+                self.by_key.insert(indexed, at);
+            }
+        }
+        for subject in &device.subjects {
+            self.by_key.entry(Arc::clone(subject)).or_insert(at);
+        }
+    }
+
+    /// Makes everything of a device lead to where it is now.
+    fn reindex(&mut self, id: &DeviceId) {
+        let Some((at, device)) = self.place(id) else {
+            return;
+        };
+        let keys =
+            device.keys.iter().filter_map(|key| key::indexed(key, &device.site)).map(Arc::from);
+        let all: Vec<Arc<str>> = keys.chain(device.subjects.iter().cloned()).collect();
+        for alias in device.aliases.clone() {
+            self.aliases.insert(alias, at);
+        }
+        for key in all {
+            self.by_key.insert(key, at);
+        }
+    }
+
+    fn place(&self, id: &DeviceId) -> Option<(u32, &Device)> {
+        let at = self.by_id.get(id).or_else(|| self.aliases.get(id)).copied()?;
+        Some((at, self.all.get(index(at))?))
+    }
+
+    fn change(&mut self, id: &DeviceId, change: impl FnOnce(&mut Device)) {
+        let at = self.by_id.get(id).or_else(|| self.aliases.get(id)).copied();
+        if let Some(device) = at.and_then(|at| self.all.get_mut(index(at))) {
+            change(device);
+        }
+    }
+
+    fn each(&mut self, ids: &[DeviceId], mut change: impl FnMut(&mut Device)) {
+        ids.iter().for_each(|id| self.change(id, &mut change));
+    }
+
+    /// One copy of a text that many devices share.
+    fn text(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.texts.get(text) {
+            return Arc::clone(known);
+        }
+        let new: Arc<str> = Arc::from(text);
+        self.texts.insert(Arc::clone(&new));
+        new
+    }
+}
+
+impl Device {
+    fn sign(&mut self, at: Timestamp) {
+        self.last_seen = self.last_seen.max(at.as_nanos());
+        if self.state == State::Stale {
+            self.state = State::Active;
+        }
+    }
+}
+
+/// The source in front of the detail: `sensor` of `sensor/lldp.name`.
+pub(super) fn source_of(source: &str) -> &str {
+    match source.split_once('/') {
+        // `import/FILE` and `leases/KEA` are sources of two words.
+        Some((kind @ ("import" | "leases" | "gateway"), rest)) => {
+            let end = rest.find('/').unwrap_or(rest.len());
+            source.get(..kind.len().saturating_add(1).saturating_add(end)).unwrap_or(source)
+        }
+        Some((kind, _)) => kind,
+        None => source,
+    }
+}
+
+fn index(at: u32) -> usize {
+    usize::try_from(at).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,224 @@
+//! The estate: everything known, as a value.
+//!
+//! ```text
+//!  command ─▶ decide(&Estate, who, now) ─▶ events ─▶ journal entry ─▶ apply ─▶ Estate
+//!                     │
+//!                     └─▶ Refusal: what, why, what to do
+//! ```
+//!
+//! The crate is pure: same estate, same command, same time, same events, byte for byte. Nothing changes an estate but
+//! [`Estate::apply`], and everything that is applied stands in the journal, so that a replay gives the same estate.
+//!
+//! Each area has its own commands, events and state, and knows nothing of the others; what concerns two of them is
+//! decided here.
+//!
+//! * [`access`]: operators, their roles and tokens, what needs two people.
+//! * [`sites`]: places, how they enrol, what they enforce.
+//! * [`teams`]: who is answerable.
+//! * [`devices`]: what there is, who says so, and what people decided about it.
+//! * [`policies`]: which policy folder is meant to be in force.
+//! * [`leases`]: what each device is granted, until when, on which evidence.
+//!
+//! [`side`] has the words for personal data, which is never here.
+//!
+//! It must never know a clock, a database, a socket, or how an id is made.
+
+pub mod access;
+pub mod devices;
+pub mod leases;
+pub mod policies;
+pub mod record;
+mod refusal;
+pub mod side;
+pub mod sites;
+mod snapshot;
+pub mod teams;
+
+use journal::entry::Actor;
+use model::{SiteId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+pub use refusal::{Refusal, Sort};
+pub use snapshot::SnapshotError;
+
+use devices::Field;
+
+/// What can be commanded, area by area.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Operators.
+    Access(access::Command),
+    /// Sites.
+    Site(sites::Command),
+    /// Teams.
+    Team(teams::Command),
+    /// Devices.
+    Device(devices::Command),
+    /// Policy folders.
+    Policy(policies::Command),
+    /// Leases.
+    Lease(leases::Command),
+}
+
+/// What came of it, area by area.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Operators.
+    Access(access::Event),
+    /// Sites.
+    Site(sites::Event),
+    /// Teams.
+    Team(teams::Event),
+    /// Devices.
+    Device(devices::Event),
+    /// Policy folders.
+    Policy(policies::Event),
+    /// Leases.
+    Lease(leases::Event),
+}
+
+/// Where in the journal events stand.
+#[derive(Clone, Copy, Debug)]
+pub struct At<'w> {
+    /// Number of the entry.
+    pub entry: u64,
+    /// Its time.
+    pub time: Timestamp,
+    /// Who commanded it.
+    pub who: &'w Actor,
+}
+
+/// Everything known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Estate {
+    /// Entries that were folded.
+    size: u64,
+    access: access::Access,
+    sites: sites::Sites,
+    teams: teams::Teams,
+    devices: devices::Devices,
+    policies: policies::Policies,
+    leases: leases::Leases,
+}
+
+impl Estate {
+    /// Entries of the journal that this is the fold of.
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Operators, roles, tokens.
+    pub const fn access(&self) -> &access::Access {
+        &self.access
+    }
+
+    /// Places.
+    pub const fn sites(&self) -> &sites::Sites {
+        &self.sites
+    }
+
+    /// Who is answerable.
+    pub const fn teams(&self) -> &teams::Teams {
+        &self.teams
+    }
+
+    /// What there is.
+    pub const fn devices(&self) -> &devices::Devices {
+        &self.devices
+    }
+
+    /// Policy folders.
+    pub const fn policies(&self) -> &policies::Policies {
+        &self.policies
+    }
+
+    /// What is granted.
+    pub const fn leases(&self) -> &leases::Leases {
+        &self.leases
+    }
+
+    /// What comes of a command, given by `who` at `now`. Nothing: all of it is so already.
+    pub fn decide(
+        &self,
+        command: &Command,
+        who: &Actor,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, Refusal> {
+        fn all<T>(events: Vec<T>, of: fn(T) -> Event) -> Vec<Event> {
+            events.into_iter().map(of).collect()
+        }
+        match command {
+            Command::Access(command) => {
+                self.access.decide(command, who, now).map(|e| all(e, Event::Access))
+            }
+            Command::Site(command) => self.sites.decide(command, now).map(|e| all(e, Event::Site)),
+            Command::Team(command) => {
+                self.team_is_free(command)?;
+                self.teams.decide(command).map(|e| all(e, Event::Team))
+            }
+            Command::Device(command) => {
+                self.names_exist(command)?;
+                self.devices.decide(command, now).map(|e| all(e, Event::Device))
+            }
+            Command::Policy(command) => {
+                self.policies.decide(command).map(|e| all(e, Event::Policy))
+            }
+            Command::Lease(command) => {
+                self.leases.decide(command, &self.devices, now).map(|e| all(e, Event::Lease))
+            }
+        }
+    }
+
+    /// Folds the events of the next entry.
+    pub fn apply(&mut self, events: &[Event], at: At<'_>) {
+        self.size = at.entry.saturating_add(1);
+        for event in events {
+            match event {
+                Event::Access(event) => self.access.apply(event, at.time),
+                Event::Site(event) => self.sites.apply(event, at.entry),
+                Event::Team(event) => self.teams.apply(event, at.entry),
+                Event::Device(event) => self.devices.apply(event, at),
+                Event::Policy(event) => self.policies.apply(event, at.entry, at.time),
+                Event::Lease(event) => self.leases.apply(event, at.entry),
+            }
+        }
+    }
+
+    /// Whether the sites and teams that a command about devices names are there.
+    fn names_exist(&self, command: &devices::Command) -> Result<(), Refusal> {
+        match command {
+            devices::Command::Report { site, .. } => self.sites.one(site).map(drop),
+            devices::Command::Edit { edit, .. } => {
+                if let Some(Some(owner)) = edit.set.get(&Field::Owner)
+                    && self.teams.get(owner).is_none()
+                {
+                    return Err(teams::unknown(owner));
+                }
+                if let Some(Some(site)) = edit.set.get(&Field::Site)
+                    && let Ok(site) = SiteId::new(site)
+                {
+                    self.sites.one(&site)?;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A team that owns something stays.
+    fn team_is_free(&self, command: &teams::Command) -> Result<(), Refusal> {
+        let teams::Command::Remove { id } = command else {
+            return Ok(());
+        };
+        let owned = self.devices.iter().filter(|d| d.value(Field::Owner) == Some(id)).count();
+        match owned {
+            0 => Ok(()),
+            _ => {
+                let why = format!("it owns {owned} devices");
+                Err(Refusal::new(Sort::Conflict, "team.owns", format!("team {id}"), why).help(
+                    format!("give them to another team first: `ringfence owner NEW -l owner={id}`"),
+                ))
+            }
+        }
+    }
+}
