@@ -1,1 +1,25 @@
-//! Headquarters.
+//! Headquarters: one estate behind an API, and the line to every site.
+//!
+//! ```text
+//!  people, programs ─▶ api ─▶ auth ─┐                          ┌─▶ watchers (SSE, sites)
+//!                                   ├─▶ hub: decide ─▶ journal ─▶ apply
+//!  sites ─▶ line ───────────────────┘     │                    └─▶ pdp: decisions, bundles
+//!                                         └─ refused: what, why, what to do
+//! ```
+//!
+//! * [`hub`]: the one place where the estate changes, and where its journal is written first.
+//! * [`state`]: the folder that all of it lives in.
+//! * [`blobs`]: files that entries of the journal name by their digest.
+//! * [`pdp`]: the policy folder in force, asked about every change: decisions, and what each site gets.
+//! * [`api`]: HTTP for people and programs.
+//!
+//! What is true is decided in `estate` and `policy`; here are sockets, files, threads and the clock.
+
+pub mod api;
+pub mod blobs;
+pub mod hub;
+mod id;
+pub mod pdp;
+pub mod state;
+
+pub use hub::{Hub, HubError};

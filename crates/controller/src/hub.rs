@@ -1,0 +1,239 @@
+//! The one place where the estate changes: decided on what is, written to the journal, folded, told.
+//!
+//! A command is decided, appended and waited for while no other one is; readers go on meanwhile. What they see is durable. An append
+//! that fails changes nothing: a full disk stops writing, never reading, and no site.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use estate::record::{self, Record};
+use estate::{At, Command, Estate, Event, Refusal};
+use journal::Hash;
+use journal::entry::{Actor, Entry, Name};
+use model::Timestamp;
+use store::{Disk, Expect, Log, Places, Snapshot, Sqlite, Store as _};
+use tokio::sync::broadcast;
+
+use crate::id;
+use crate::state::{StateError, StateFolder};
+
+/// Changes that a slow watcher may be behind before it has to look anew.
+const TOLD_MAX: usize = 1_024;
+/// Entries after which a snapshot is worth its time.
+const SNAPSHOT_EVERY: u64 = 100_000;
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// The estate refuses.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The journal could not be written; nothing changed.
+    #[error("the journal cannot be written, so nothing was changed: {0}")]
+    Journal(#[from] store::LogError),
+    /// The journal's database.
+    #[error("the journal cannot be read: {0}")]
+    Store(#[from] store::StoreError),
+    /// An entry that cannot be read or written.
+    #[error("{0}")]
+    Malformed(#[from] journal::Malformed),
+    /// The state folder.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] crypto::NoRandom),
+}
+
+/// A change that is durable.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Its first entry.
+    pub entry: u64,
+    /// When.
+    pub at: Timestamp,
+    /// By whom.
+    pub who: Actor,
+    /// What came of the command.
+    pub events: Vec<Event>,
+}
+
+/// A command that is done.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// Its entries; empty: all of it was so already.
+    pub entries: Range<u64>,
+    /// What came of it.
+    pub events: Vec<Event>,
+}
+
+/// The estate and its journal.
+pub struct Hub {
+    estate: RwLock<Estate>,
+    log: Log<Sqlite, Disk>,
+    /// Held from decision to fold.
+    writing: Mutex<()>,
+    told: broadcast::Sender<Arc<Told>>,
+    clock: fn() -> Timestamp,
+    snapshot_at: AtomicU64,
+    /// The last append failed; the next that works ends it.
+    stuck: AtomicBool,
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// Opens the journal of a state folder and folds it. `told` gets what people should know.
+    pub fn open(
+        folder: &StateFolder,
+        origin: &str,
+        clock: fn() -> Timestamp,
+        told: &mut dyn FnMut(&str),
+    ) -> Result<Self, HubError> {
+        let (name, key) = folder.log_key(origin)?;
+        let database = Sqlite::open(&folder.file("journal.db"))?;
+        let places = Places { tiles: folder.file("log"), signed: folder.file("signed") };
+        let opened = Log::open(database, Disk, places, name, Box::new(key), &crypto::Provider)?;
+        opened.notices.iter().for_each(|notice| told(&format!("journal: {notice}")));
+        let log = opened.log;
+        let size = log.store().head().size();
+        let mut estate = match log.store().snapshot()? {
+            Some(snapshot) if snapshot.size <= size => match Estate::restore(&snapshot.blob) {
+                Ok(estate) => estate,
+                Err(error) => {
+                    told(&error.to_string());
+                    Estate::default()
+                }
+            },
+            _ => Estate::default(),
+        };
+        let snapshot_at = AtomicU64::new(estate.size());
+        while estate.size() < size {
+            let from = estate.size();
+            for (number, bytes) in (from..).zip(log.store().read(from, size)?) {
+                let entry = Entry::decode(&bytes)?;
+                let at = At { entry: number, time: entry.at, who: &entry.who };
+                estate.apply(&record::events(&entry)?, at);
+            }
+        }
+        Ok(Self {
+            estate: RwLock::new(estate),
+            log,
+            writing: Mutex::new(()),
+            told: broadcast::Sender::new(TOLD_MAX),
+            clock,
+            snapshot_at,
+            stuck: AtomicBool::new(false),
+        })
+    }
+
+    /// The present.
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// A new id that sorts by time.
+    pub fn id(&self, word: &str) -> Result<String, HubError> {
+        let mut random = [0; 10];
+        crypto::random(&mut random)?;
+        Ok(id::make(word, self.now(), random))
+    }
+
+    /// Looks at the estate. Not for long: changes wait.
+    pub fn read<T>(&self, look: impl FnOnce(&Estate) -> T) -> T {
+        look(&self.estate.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Hears of every change from now on.
+    pub fn watch(&self) -> broadcast::Receiver<Arc<Told>> {
+        self.told.subscribe()
+    }
+
+    /// The journal.
+    pub const fn log(&self) -> &Log<Sqlite, Disk> {
+        &self.log
+    }
+
+    /// The last change could not be written.
+    pub fn is_stuck(&self) -> bool {
+        self.stuck.load(Ordering::Relaxed)
+    }
+
+    /// Does what is commanded, or nothing. Blocks until it is durable.
+    pub fn command(
+        &self,
+        who: &Actor,
+        why: &str,
+        command: Command,
+        evidence: BTreeSet<Hash>,
+    ) -> Result<Committed, HubError> {
+        let _writing = self.writing();
+        let now = self.now();
+        let events = self.read(|estate| estate.decide(&command, who, now))?;
+        let size = self.read(Estate::size);
+        if events.is_empty() {
+            return Ok(Committed { entries: size..size, events });
+        }
+        let record =
+            Record { at: now, who: who.clone(), why: why.to_owned(), command, evidence, events };
+        let entries = record.entries()?;
+        let appended = self.log.append(Expect::At(size), &entries);
+        self.stuck.store(appended.is_err(), Ordering::Relaxed);
+        let numbers = appended?;
+        {
+            let mut estate = self.estate.write().unwrap_or_else(PoisonError::into_inner);
+            for (number, entry) in numbers.clone().zip(&entries) {
+                estate.apply(&record::events(entry)?, At { entry: number, time: now, who });
+            }
+        }
+        let Record { who, events, .. } = record;
+        let told = Told { entry: numbers.start, at: now, who, events: events.clone() };
+        // Nobody may be listening.
+        let _ = self.told.send(Arc::new(told));
+        Ok(Committed { entries: numbers, events })
+    }
+
+    /// Signs and publishes what is durable; makes a snapshot when many entries are new.
+    pub fn publish(&self) -> Result<(), HubError> {
+        self.log.publish()?;
+        let size = self.read(Estate::size);
+        if size.saturating_sub(self.snapshot_at.load(Ordering::Relaxed)) >= SNAPSHOT_EVERY {
+            self.snapshot()?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the state, so that the next start need not fold the journal.
+    pub fn snapshot(&self) -> Result<(), HubError> {
+        let (size, blob) = self.read(|estate| (estate.size(), estate.snapshot()));
+        // Without a snapshot a start takes longer, and that is all.
+        let Ok(blob) = blob else { return Ok(()) };
+        self.log.store().save_snapshot(Snapshot { size, blob })?;
+        self.snapshot_at.store(size, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// An entry of the journal by its number.
+    pub fn entry(&self, number: u64) -> Result<Option<Entry>, HubError> {
+        if number >= self.read(Estate::size) {
+            return Ok(None);
+        }
+        let read = self.log.store().read(number, number.saturating_add(1))?;
+        Ok(read.first().map(|bytes| Entry::decode(bytes)).transpose()?)
+    }
+
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The controller itself, as an actor.
+pub fn itself() -> Result<Actor, journal::Malformed> {
+    Ok(Actor { kind: Name::new("controller")?, id: "controller".to_owned() })
+}
