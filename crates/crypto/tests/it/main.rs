@@ -16,3 +16,5 @@ mod openssl;
 mod peer;
 mod requests;
 mod tampering;
+mod tls;
+mod tls_openssl;
