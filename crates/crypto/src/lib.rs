@@ -58,6 +58,24 @@ impl journal::Verifier for Provider {
     }
 }
 
+impl journal::commitment::Verifier for Provider {
+    fn verify_commitment(
+        &self,
+        key: &journal::commitment::Key,
+        message: &[u8],
+        signature: &[u8; 64],
+    ) -> bool {
+        use journal::commitment::Key::{Ed25519, P256};
+        let holds = |algorithm: &'static dyn VerificationAlgorithm, key: &[u8]| {
+            UnparsedPublicKey::new(algorithm, key).verify(message, signature).is_ok()
+        };
+        match key {
+            Ed25519(key) => holds(&sig::ED25519, key),
+            P256(key) => holds(&sig::ECDSA_P256_SHA256_FIXED, key),
+        }
+    }
+}
+
 /// Whether two secrets are equal, in a time that does not tell where they differ.
 pub fn same(a: &[u8], b: &[u8]) -> bool {
     constant_time::verify_slices_are_equal(a, b).is_ok()

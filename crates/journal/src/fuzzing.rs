@@ -13,7 +13,7 @@ use crate::tile::{TilePath, Tiler};
 use crate::tlog_proof::TlogProof;
 use crate::tree::{CompactRange, root};
 use crate::witness::{AddCheckpoint, Witness};
-use crate::{Malformed, Verifier, VerifierKey, bundle, proof};
+use crate::{Malformed, Verifier, VerifierKey, bundle, commitment, proof};
 
 /// Reads the bytes as each format; what is read is written again, and must be the same bytes. The provider says yes to every
 /// signature, so that the code behind it is reached.
@@ -23,6 +23,7 @@ pub fn journal(bytes: &[u8]) {
     same(bytes, SignedCheckpoint::decode(bytes).ok(), |c| Ok(c.encode()));
     same(bytes, TlogProof::decode(bytes).ok(), TlogProof::encode);
     same(bytes, AddCheckpoint::decode(bytes).ok(), AddCheckpoint::encode);
+    same(bytes, commitment::Signed::decode(bytes).ok(), commitment::Signed::encode);
     same(bytes, CompactRange::from_bytes(bytes).ok(), |r| Ok(r.to_bytes()));
     if let Ok(text) = std::str::from_utf8(bytes) {
         same(bytes, text.parse::<VerifierKey>().ok(), |k| Ok(k.to_string()));

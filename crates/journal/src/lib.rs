@@ -13,6 +13,7 @@
 //! * [`guard`], [`witness`]: what a log may sign, and what a witness cosigns (C2SP tlog-witness).
 //! * [`quorum`]: how a log gathers cosignatures, and learns that it is an older copy of itself.
 //! * [`follow`]: a log seen from outside, head after head.
+//! * [`commitment`]: batches of messages, signed by the device that sent them or by a gateway that saw them.
 //! * [`audit`]: everything above, checked offline against entries, tiles and checkpoints.
 //!
 //! It must never know where bytes are kept, or who holds a key.
@@ -21,6 +22,7 @@ pub mod audit;
 pub mod bundle;
 mod cbor;
 pub mod checkpoint;
+pub mod commitment;
 pub mod cosignature;
 pub mod entry;
 pub mod flip;

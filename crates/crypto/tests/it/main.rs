@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod commitments;
 mod estate;
 mod issuing;
 mod maker;

@@ -28,7 +28,7 @@ fn typed(text: &str, version: u32, payload: &[u8]) -> Typed {
 }
 
 /// Hexadecimal with `;` comments.
-fn hex(text: &str) -> Vec<u8> {
+pub(crate) fn hex(text: &str) -> Vec<u8> {
     let code = text.lines().map(|l| l.split(';').next().unwrap_or_default());
     let digits: Vec<u32> = code
         .flat_map(str::chars)

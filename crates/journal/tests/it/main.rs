@@ -9,6 +9,7 @@
 )]
 
 mod audits;
+mod commitments;
 mod entries;
 mod fuzzed;
 mod notes;
