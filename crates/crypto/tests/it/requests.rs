@@ -220,4 +220,20 @@ proptest! {
             prop_assert!(read(&bytes, &Provider).is_err());
         }
     }
+
+    /// With a provider that says yes to every signature, so that what is behind it is reached.
+    #[test]
+    fn nothing_behind_the_signature_panics(
+        which in any::<prop::sample::Index>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut bytes = which.get(&REQUESTS).clone();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        bytes.truncate(cut.map_or(bytes.len(), |cut| cut.index(bytes.len())));
+        pki::fuzzing::signatures(&bytes);
+    }
 }
