@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use model::inspect::{Client, Device, Identifier, Location, MergeSuggestion, Status};
 use model::observation::Transport;
-use model::{Assurance, DeviceId, Mac};
+use model::{Assurance, DeviceId, Mac, Timestamp};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::belief::{self, Beliefs};
@@ -54,83 +54,141 @@ pub(crate) struct Cluster<'a> {
     pub(crate) nodes: Vec<(NodeId, &'a Node)>,
 }
 
-pub(crate) fn resolve(graph: &mut Graph, knowledge: &Knowledge, ids: &mut dyn Ids) -> Resolved {
+/// Every device is made, handed to `take` and forgotten: there may be more of them than memory for all
+/// of their documents.
+pub(crate) fn resolve(
+    graph: &mut Graph,
+    knowledge: &Knowledge,
+    ids: &mut dyn Ids,
+    take: &mut dyn FnMut(Device),
+) -> Resolved {
     let owners = Owners::of(graph);
     let owners = if add_routed_hosts(graph, &owners, ids) { Owners::of(graph) } else { owners };
     let merged = Merged::of(graph, &owners, &knowledge.oui);
-    let clusters = clusters(graph, &merged);
-    let ids_by_root: BTreeMap<NodeId, DeviceId> =
-        clusters.iter().map(|c| (c.root, c.id.clone())).collect();
-
     let ends = Ends { graph, owners: &owners, merged: &merged };
     let ports = Ports::of(graph, ends);
-    let assigned = assign_facts(graph, &owners, &merged);
-    let mut resolved = Resolved::default();
+    let assigned = Assigned::of(graph, &owners, &merged);
+    let clusters = Clusters::of(graph, &owners, &merged, &assigned);
+    let mut families = families(graph, &merged, &clusters);
+    let mut ties = suggested(graph, &merged, &clusters);
+    let mut clients = clients(graph, &merged);
+    // Who is a destination gets a name in the list of services.
+    let mut names: FxHashMap<NodeId, Option<String>> = FxHashMap::default();
+    for c in &graph.conversations {
+        if let Target::Device(node) = ends.target(c) {
+            names.insert(node, None);
+        }
+    }
+
     let mut blocks = Blocks::of(&knowledge.oui);
     let mut judge = knowledge.rules.judge();
-    let scene = Scene {
-        owners: &owners,
-        ports: &ports,
-        assigned: &assigned,
-        ids: &ids_by_root,
-        merged: &merged,
-    };
-    for cluster in clusters.iter().filter(|c| is_shown(c, &owners, &assigned)) {
-        resolved.devices.push(device(cluster, scene, &mut blocks, &mut judge));
+    let scene =
+        Scene { graph, owners: &owners, ports: &ports, assigned: &assigned, merged: &merged };
+    let mut remarks = findings::Remarks::default();
+    let mut quarantined: FxHashSet<NodeId> = FxHashSet::default();
+    for root in clusters.in_order(graph) {
+        let Some(cluster) = clusters.cluster(root) else { continue };
+        let mut device = device(&cluster, scene, &mut blocks, &mut judge);
+        device.children = families.remove(&root).unwrap_or_default();
+        device.clients = clients.remove(&root).unwrap_or_default();
+        device.located_at = located(graph, &merged, &device.macs);
+        device.merge_suggestions = ties.remove(&root).unwrap_or_default();
+        if device.status == Status::Quarantined {
+            quarantined.insert(root);
+        }
+        if let Some(name) = names.get_mut(&root) {
+            *name = Some(display_name(&device));
+        }
+        remarks.device(&device);
+        take(device);
     }
-    tie_families(graph, &merged, &clusters, &ids_by_root, &mut resolved.devices);
-    locate(graph, &merged, &ids_by_root, &mut resolved.devices);
-    suggest(&merged, &ids_by_root, &mut resolved.devices);
 
-    let index = index_of(&resolved.devices);
-    let quarantined = |id: &DeviceId| {
-        index
-            .get(id)
-            .and_then(|i| resolved.devices.get(*i))
-            .is_some_and(|d| d.status == Status::Quarantined)
-    };
     let name = |node: NodeId| {
-        let id = ids_by_root.get(&merged.root(node))?;
-        let device = index.get(id).and_then(|i| resolved.devices.get(*i))?;
-        Some((id.clone(), display_name(device)))
+        let root = merged.root(node);
+        Some((graph.node(root)?.id.clone(), names.get(&root)?.clone()?))
     };
     let mut paths = Paths::default();
     for c in &graph.conversations {
-        let Some(from) = ends.client(c).and_then(|n| ids_by_root.get(&merged.root(n))) else {
+        let Some(from) = ends.client(c).map(|n| merged.root(n)) else { continue };
+        if quarantined.contains(&from) {
             continue;
-        };
-        if !quarantined(from) {
-            paths.add(from, c, &ends.target(c), &name);
+        }
+        if let Some(client) = graph.node(from) {
+            paths.add(&client.id, c, &ends.target(c), &name);
         }
     }
     let (mut services, mut conduits) = paths.finish();
-    resolved.findings = findings::of(graph, &owners, &merged, &ids_by_root, &resolved.devices);
-    let astray = resolvers::mark(&knowledge.resolvers, &mut services, &mut conduits);
-    resolved.findings.extend(astray);
-    findings::in_order(&mut resolved.findings);
-    resolved.services = services;
-    resolved.conduits = conduits;
-    resolved.devices.sort_by(|a, b| (a.first_seen, &a.id).cmp(&(b.first_seen, &b.id)));
-    resolved
+    let mut findings = remarks.with(graph, &owners, &merged);
+    findings.extend(resolvers::mark(&knowledge.resolvers, &mut services, &mut conduits));
+    findings::in_order(&mut findings);
+    Resolved { devices: Vec::new(), services, conduits, findings }
 }
 
-/// Where each device stands in the list.
-fn index_of(devices: &[Device]) -> FxHashMap<DeviceId, usize> {
-    devices.iter().enumerate().map(|(i, d)| (d.id.clone(), i)).collect()
+/// The nodes of every device that is worth a row.
+#[derive(Debug)]
+struct Clusters<'a> {
+    /// Each node with the one that stands for its device, sorted by that one.
+    members: Vec<(NodeId, NodeId)>,
+    /// Those that stand for a device which is shown, sorted.
+    shown: Vec<NodeId>,
+    graph: &'a Graph,
 }
 
-/// Whether a cluster is worth a row: it sent something, said something, or is somebody's child.
-fn is_shown(
-    cluster: &Cluster<'_>,
-    owners: &Owners,
-    assigned: &BTreeMap<NodeId, Vec<&Said>>,
-) -> bool {
-    assigned.contains_key(&cluster.root)
-        || cluster.nodes.iter().any(|(id, n)| match n.identity {
-            Identity::Link(_) => n.packets > 0 || n.behind.is_some(),
-            Identity::Host(ip) => owners.node(*id).owns(ip),
-            Identity::Child { .. } => true,
-        })
+impl<'a> Clusters<'a> {
+    fn of(graph: &'a Graph, owners: &Owners, merged: &Merged, assigned: &Assigned<'_>) -> Self {
+        let mut members: Vec<(NodeId, NodeId)> =
+            (0..).zip(&graph.nodes).map(|(id, _)| (merged.root(id), id)).collect();
+        members.sort_unstable();
+        let is_shown = |nodes: &[(NodeId, NodeId)]| {
+            let root = nodes.first().map(|(root, _)| *root)?;
+            let shows = |(_, id): &(NodeId, NodeId)| {
+                graph.node(*id).is_some_and(|n| shows_itself(*id, n, owners))
+            };
+            (assigned.any(root) || nodes.iter().any(shows)).then_some(root)
+        };
+        let shown = members.chunk_by(|a, b| a.0 == b.0).filter_map(is_shown).collect();
+        Self { members, shown, graph }
+    }
+
+    fn is_shown(&self, root: NodeId) -> bool {
+        self.shown.binary_search(&root).is_ok()
+    }
+
+    /// The nodes of one device, in order of first sight.
+    fn nodes(&self, root: NodeId) -> impl Iterator<Item = (NodeId, &'a Node)> {
+        let from = self.members.partition_point(|(of, _)| *of < root);
+        let rest = self.members.get(from..).unwrap_or_default();
+        rest.iter()
+            .take_while(move |(of, _)| *of == root)
+            .filter_map(|(_, id)| Some((*id, self.graph.node(*id)?)))
+    }
+
+    fn cluster(&self, root: NodeId) -> Option<Cluster<'a>> {
+        let id = self.graph.node(root)?.id.clone();
+        Some(Cluster { id, root, nodes: self.nodes(root).collect() })
+    }
+
+    /// Those that are shown, in order of first sight.
+    fn in_order(&self, graph: &Graph) -> Vec<NodeId> {
+        let mut order: Vec<NodeId> = self.shown.clone();
+        order.sort_by_cached_key(|root| {
+            (first_seen(self.nodes(*root)), graph.node(*root).map(|n| n.id.clone()))
+        });
+        order
+    }
+}
+
+fn first_seen<'a>(nodes: impl Iterator<Item = (NodeId, &'a Node)>) -> Timestamp {
+    nodes.map(|(_, n)| n.first).min().unwrap_or_default()
+}
+
+/// Whether a node makes its cluster worth a row: it sent something, or is somebody's child.
+fn shows_itself(id: NodeId, node: &Node, owners: &Owners) -> bool {
+    match node.identity {
+        Identity::Link(_) => node.packets > 0 || node.behind.is_some(),
+        Identity::Host(ip) => owners.node(id).owns(ip),
+        Identity::Child { .. } => true,
+    }
 }
 
 /// A name for people: the device's own, its model, or its id.
@@ -148,7 +206,7 @@ pub(crate) fn display_name(device: &Device) -> String {
 fn add_routed_hosts(graph: &mut Graph, owners: &Owners, ids: &mut dyn Ids) -> bool {
     let mut hosts: BTreeMap<IpAddr, NodeId> = BTreeMap::new();
     for (id, node) in (0..).zip(&graph.nodes) {
-        let forwarded = &owners.node(id).forwarded;
+        let forwarded = owners.node(id).forwarded;
         if forwarded.is_empty() {
             continue;
         }
@@ -178,43 +236,42 @@ fn add_routed_hosts(graph: &mut Graph, owners: &Owners, ids: &mut dyn Ids) -> bo
     graph.nodes.len() > before
 }
 
-fn clusters<'a>(graph: &'a Graph, merged: &Merged) -> Vec<Cluster<'a>> {
-    let mut by_root: BTreeMap<NodeId, Vec<(NodeId, &Node)>> = BTreeMap::new();
-    for (id, node) in (0..).zip(&graph.nodes) {
-        by_root.entry(merged.root(id)).or_default().push((id, node));
-    }
-    by_root
-        .into_iter()
-        .filter_map(|(root, nodes)| {
-            let id = nodes.iter().find(|(n, _)| *n == root)?.1.id.clone();
-            Some(Cluster { id, root, nodes })
-        })
-        .collect()
+/// What each device said: a node's own words, and those of hosts that other nodes forward.
+#[derive(Debug)]
+struct Assigned<'a> {
+    /// With the node that stands for the device, sorted by that one and then by time.
+    facts: Vec<(NodeId, &'a Said)>,
 }
 
-/// What each device said: a node's own words, and those of hosts that other nodes forward.
-fn assign_facts<'a>(
-    graph: &'a Graph,
-    owners: &Owners,
-    merged: &Merged,
-) -> BTreeMap<NodeId, Vec<&'a Said>> {
-    let mut assigned: BTreeMap<NodeId, Vec<&Said>> = BTreeMap::new();
-    for (id, node) in (0..).zip(&graph.nodes) {
-        let ownership = owners.node(id);
-        for said in &node.said {
-            let speaker = match said.ip {
-                Some(ip) if !ownership.owns(ip) => owners.owners(ip).last().copied(),
-                _ => Some(id),
-            };
-            if let Some(speaker) = speaker {
-                assigned.entry(merged.root(speaker)).or_default().push(said);
+impl<'a> Assigned<'a> {
+    fn of(graph: &'a Graph, owners: &Owners, merged: &Merged) -> Self {
+        let mut facts: Vec<(NodeId, &'a Said)> =
+            Vec::with_capacity(graph.nodes.iter().map(|n| n.said.len()).sum());
+        for (id, node) in (0..).zip(&graph.nodes) {
+            let ownership = owners.node(id);
+            for said in &node.said {
+                let speaker = match said.ip {
+                    Some(ip) if !ownership.owns(ip) => owners.owners(ip).last().copied(),
+                    _ => Some(id),
+                };
+                if let Some(speaker) = speaker {
+                    facts.push((merged.root(speaker), said));
+                }
             }
         }
+        facts.sort_by_key(|(root, f)| (*root, f.source.at, f.source.packet));
+        Self { facts }
     }
-    for facts in assigned.values_mut() {
-        facts.sort_by_key(|f| (f.source.at, f.source.packet));
+
+    fn of_device(&self, root: NodeId) -> impl Iterator<Item = &'a Said> {
+        let from = self.facts.partition_point(|(of, _)| *of < root);
+        let rest = self.facts.get(from..).unwrap_or_default();
+        rest.iter().take_while(move |(of, _)| *of == root).map(|(_, said)| *said)
     }
-    assigned
+
+    fn any(&self, root: NodeId) -> bool {
+        self.of_device(root).next().is_some()
+    }
 }
 
 /// Ports that devices offer and use, and what follows from them.
@@ -286,10 +343,10 @@ impl Ports {
 /// What is known of all clusters when one of them becomes a device.
 #[derive(Clone, Copy)]
 struct Scene<'a> {
+    graph: &'a Graph,
     owners: &'a Owners,
     ports: &'a Ports,
-    assigned: &'a BTreeMap<NodeId, Vec<&'a Said>>,
-    ids: &'a BTreeMap<NodeId, DeviceId>,
+    assigned: &'a Assigned<'a>,
     merged: &'a Merged,
 }
 
@@ -299,7 +356,7 @@ fn device(
     blocks: &mut Blocks<'_>,
     judge: &mut Judge<'_>,
 ) -> Device {
-    let Scene { owners, ports, assigned, ids, merged } = scene;
+    let Scene { graph, owners, ports, assigned, merged } = scene;
     let macs: Vec<Mac> = cluster
         .nodes
         .iter()
@@ -309,7 +366,7 @@ fn device(
         })
         .collect();
     let blocks: Vec<Said> = cluster.nodes.iter().filter_map(|(_, n)| blocks.fact(n)).collect();
-    let mut facts: Vec<&Said> = assigned.get(&cluster.root).cloned().unwrap_or_default();
+    let mut facts: Vec<&Said> = assigned.of_device(cluster.root).collect();
     facts.extend(&blocks);
     facts.extend(ports.facts.get(&cluster.root).into_iter().flatten());
     let views: Vec<FactView<'_>> =
@@ -333,7 +390,8 @@ fn device(
             _ => n.behind.as_ref().map(|(p, via)| (*p, via))?,
         };
         let parent = merged.root(parent);
-        (parent != cluster.root).then(|| (ids.get(&parent).cloned(), via.to_string()))
+        (parent != cluster.root)
+            .then(|| (graph.node(parent).map(|n| n.id.clone()), via.to_string()))
     });
     let (parent, via) = parent.map_or((None, None), |(p, via)| (p, Some(via)));
     let sum = |f: fn(&Node) -> u64| cluster.nodes.iter().map(|(_, n)| f(n)).sum::<u64>();
@@ -351,7 +409,7 @@ fn device(
         .iter()
         .flat_map(|(id, n)| {
             let own = owners.node(*id);
-            n.stated.iter().filter(|s| s.ip.is_none_or(|ip| own.owns(ip)))
+            n.stated.iter().filter(move |s| s.ip.is_none_or(|ip| own.owns(ip)))
         })
         .map(|s| Identifier { kind: s.kind, value: s.value.to_string() })
         .collect();
@@ -390,7 +448,7 @@ fn device(
         clients: Vec::new(),
         merge_suggestions: Vec::new(),
         protocols: protocols.into_iter().collect(),
-        first_seen: cluster.nodes.iter().map(|(_, n)| n.first).min().unwrap_or_default(),
+        first_seen: first_seen(cluster.nodes.iter().copied()),
         last_seen: cluster.nodes.iter().map(|(_, n)| n.last).max().unwrap_or_default(),
         packets,
         bytes: sum(|n| n.bytes),
@@ -431,7 +489,7 @@ fn is_stray(cluster: &Cluster<'_>, owners: &Owners, facts: &[&Said]) -> bool {
     let shared = cluster
         .nodes
         .iter()
-        .flat_map(|(id, _)| &owners.node(*id).own)
+        .flat_map(|(id, _)| owners.node(*id).own)
         .any(|ip| owners.owners(*ip).len() > 1);
     !known_block || !spoke || shared
 }
@@ -501,7 +559,7 @@ fn hostnames(facts: &[&Said], believed: Option<&str>) -> Vec<String> {
 fn addresses(cluster: &Cluster<'_>, owners: &Owners) -> Vec<IpAddr> {
     let mut ips: Vec<IpAddr> = Vec::new();
     for (id, _) in &cluster.nodes {
-        for ip in &owners.node(*id).own {
+        for ip in owners.node(*id).own {
             if !ips.contains(ip) {
                 ips.push(*ip);
             }
@@ -528,93 +586,81 @@ fn role(forwards: usize, serves_network: bool, root: NodeId, ports: &Ports) -> O
     Some(word.to_owned())
 }
 
-/// Lists children at their parents. A child whose parent turned out to be itself has none.
-fn tie_families(
+/// Devices behind each device. A child whose parent turned out to be itself has none.
+fn families(
     graph: &Graph,
     merged: &Merged,
-    clusters: &[Cluster<'_>],
-    ids: &BTreeMap<NodeId, DeviceId>,
-    devices: &mut [Device],
-) {
-    let mut children: BTreeMap<NodeId, Vec<DeviceId>> = BTreeMap::new();
+    clusters: &Clusters<'_>,
+) -> FxHashMap<NodeId, Vec<DeviceId>> {
+    let mut children: FxHashMap<NodeId, Vec<DeviceId>> = FxHashMap::default();
     let mut listed: FxHashSet<(NodeId, NodeId)> = FxHashSet::default();
-    for cluster in clusters {
-        for (_, node) in &cluster.nodes {
-            let parent = match &node.identity {
-                Identity::Child { parent, .. } => Some(*parent),
-                _ => node.behind.as_ref().map(|(p, _)| *p),
-            };
-            if let Some(parent) = parent.map(|p| merged.root(p)).filter(|p| *p != cluster.root)
-                && graph.node(parent).is_some()
-                && listed.insert((parent, cluster.root))
-            {
-                children.entry(parent).or_default().push(cluster.id.clone());
-            }
+    for (root, id) in &clusters.members {
+        let (Some(device), Some(node)) = (graph.node(*root), graph.node(*id)) else { continue };
+        let parent = match &node.identity {
+            Identity::Child { parent, .. } => Some(*parent),
+            _ => node.behind.as_ref().map(|(p, _)| *p),
+        };
+        if let Some(parent) = parent.map(|p| merged.root(p)).filter(|p| p != root)
+            && graph.node(parent).is_some()
+            && listed.insert((parent, *root))
+        {
+            children.entry(parent).or_default().push(device.id.clone());
         }
     }
-    let index = index_of(devices);
-    for (parent, mut list) in children {
-        let at = ids.get(&parent).and_then(|id| index.get(id));
-        if let Some(device) = at.and_then(|i| devices.get_mut(*i)) {
-            device.children.append(&mut list);
-        }
-    }
+    children
 }
 
-/// Places devices at the switch ports that reported them.
-fn locate(
-    graph: &Graph,
-    merged: &Merged,
-    ids: &BTreeMap<NodeId, DeviceId>,
-    devices: &mut [Device],
-) {
-    let index = index_of(devices);
+/// What each switch reported at its ports.
+fn clients(graph: &Graph, merged: &Merged) -> FxHashMap<NodeId, Vec<Client>> {
+    let mut clients: FxHashMap<NodeId, Vec<Client>> = FxHashMap::default();
     let mut known: Vec<_> = graph.located.iter().collect();
     known.sort_by_key(|(mac, _)| **mac);
     for (mac, places) in known {
         for place in places {
-            let switch = ids.get(&merged.root(place.at)).and_then(|id| index.get(id));
-            if let Some(switch) = switch.and_then(|i| devices.get_mut(*i))
-                && switch.clients.len() < model::limits::CHILDREN_PER_DEVICE_MAX
-            {
+            let of_switch = clients.entry(merged.root(place.at)).or_default();
+            if of_switch.len() < model::limits::CHILDREN_PER_DEVICE_MAX {
                 let port = place.port.to_string();
-                switch.clients.push(Client { mac: *mac, port, at: place.when });
+                of_switch.push(Client { mac: *mac, port, at: place.when });
             }
         }
     }
-    for device in devices {
-        for mac in &device.macs {
-            for place in graph.located.get(mac).into_iter().flatten() {
-                if let Some(at) = ids.get(&merged.root(place.at)) {
-                    let port = place.port.to_string();
-                    device.located_at.push(Location { device: at.clone(), port, at: place.when });
-                }
-            }
-        }
-    }
+    clients
 }
 
-fn suggest(merged: &Merged, ids: &BTreeMap<NodeId, DeviceId>, devices: &mut [Device]) {
-    let index = index_of(devices);
+/// The switch ports that reported these addresses.
+fn located(graph: &Graph, merged: &Merged, macs: &[Mac]) -> Vec<Location> {
+    let places = macs.iter().filter_map(|mac| graph.located.get(mac)).flatten();
+    places
+        .filter_map(|place| {
+            let device = graph.node(merged.root(place.at))?.id.clone();
+            Some(Location { device, port: place.port.to_string(), at: place.when })
+        })
+        .collect()
+}
+
+/// What may be the same device, at both of them.
+fn suggested(
+    graph: &Graph,
+    merged: &Merged,
+    clusters: &Clusters<'_>,
+) -> FxHashMap<NodeId, Vec<MergeSuggestion>> {
+    let mut suggested: FxHashMap<NodeId, Vec<MergeSuggestion>> = FxHashMap::default();
     for s in &merged.suggestions {
-        let pair = (ids.get(&merged.root(s.nodes.0)), ids.get(&merged.root(s.nodes.1)));
-        let (Some(a), Some(b)) = pair else { continue };
+        let (a, b) = (merged.root(s.nodes.0), merged.root(s.nodes.1));
         // A link address that was only talked about is no device to merge with.
-        if !index.contains_key(a) || !index.contains_key(b) {
+        if !clusters.is_shown(a) || !clusters.is_shown(b) {
             continue;
         }
         for (device, other) in [(a, b), (b, a)] {
-            let Some(device) = index.get(device).and_then(|i| devices.get_mut(*i)) else {
-                continue;
-            };
-            let known = device.merge_suggestions.iter_mut().find(|m| m.device == *other);
-            match known {
+            let Some(other) = graph.node(other).map(|n| &n.id) else { continue };
+            let list = suggested.entry(device).or_default();
+            match list.iter_mut().find(|m| m.device == *other) {
                 Some(known) if known.confidence >= s.confidence => {}
                 Some(known) => {
                     known.confidence = s.confidence;
                     known.reason.clone_from(&s.reason);
                 }
-                None => device.merge_suggestions.push(MergeSuggestion {
+                None => list.push(MergeSuggestion {
                     device: other.clone(),
                     confidence: s.confidence,
                     reason: s.reason.clone(),
@@ -622,4 +668,5 @@ fn suggest(merged: &Merged, ids: &BTreeMap<NodeId, DeviceId>, devices: &mut [Dev
             }
         }
     }
+    suggested
 }

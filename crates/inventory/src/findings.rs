@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::DeviceId;
 use model::inspect::{Device, Evidence, Finding, Severity, Status};
 use model::observation::EventKind;
+use model::{DeviceId, Timestamp};
 
 use crate::graph::{Graph, Happened, NodeId};
 use crate::merge::Merged;
@@ -94,31 +94,46 @@ fn describe(event: EventKind) -> Kind {
     }
 }
 
-pub(crate) fn of(
-    graph: &Graph,
-    owners: &Owners,
-    merged: &Merged,
-    ids: &BTreeMap<NodeId, DeviceId>,
-    devices: &[Device],
-) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut by_device: BTreeMap<(Option<DeviceId>, EventKind), Vec<&Happened>> = BTreeMap::new();
-    for (id, node) in (0..).zip(&graph.nodes) {
-        let device = ids.get(&merged.root(id)).cloned();
-        for event in &node.events {
-            by_device.entry((device.clone(), event.kind)).or_default().push(event);
+/// What single devices gave rise to, collected while they are made.
+#[derive(Debug, Default)]
+pub(crate) struct Remarks {
+    changed: Vec<Finding>,
+    strays: u64,
+    first_stray: Option<Timestamp>,
+}
+
+impl Remarks {
+    pub(crate) fn device(&mut self, device: &Device) {
+        self.changed.extend(firmware_changed(device));
+        if device.status == Status::Quarantined {
+            self.strays += 1;
+            let first = self.first_stray.map_or(device.first_seen, |t| t.min(device.first_seen));
+            self.first_stray = Some(first);
         }
     }
-    for event in &graph.sensor_events {
-        by_device.entry((None, event.kind)).or_default().push(event);
+
+    /// These, and what nodes and their addresses gave rise to.
+    pub(crate) fn with(self, graph: &Graph, owners: &Owners, merged: &Merged) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut by_device: BTreeMap<(Option<DeviceId>, EventKind), Vec<&Happened>> =
+            BTreeMap::new();
+        for (id, node) in (0..).zip(&graph.nodes) {
+            for event in &node.events {
+                let device = graph.node(merged.root(id)).map(|n| n.id.clone());
+                by_device.entry((device, event.kind)).or_default().push(event);
+            }
+        }
+        for event in &graph.sensor_events {
+            by_device.entry((None, event.kind)).or_default().push(event);
+        }
+        for ((device, kind), events) in by_device {
+            findings.extend(from_events(device, kind, &events));
+        }
+        findings.extend(self.changed);
+        findings.extend(address_conflicts(graph, owners, merged));
+        findings.extend(self.first_stray.map(|first| quarantined(self.strays, first)));
+        findings
     }
-    for ((device, kind), events) in by_device {
-        findings.extend(from_events(device, kind, &events));
-    }
-    findings.extend(devices.iter().filter_map(firmware_changed));
-    findings.extend(address_conflicts(graph, owners, merged, ids));
-    findings.extend(quarantined(devices));
-    findings
 }
 
 /// The gravest first, then by time.
@@ -181,12 +196,8 @@ fn firmware_changed(device: &Device) -> Option<Finding> {
     })
 }
 
-fn address_conflicts(
-    graph: &Graph,
-    owners: &Owners,
-    merged: &Merged,
-    ids: &BTreeMap<NodeId, DeviceId>,
-) -> Vec<Finding> {
+fn address_conflicts(graph: &Graph, owners: &Owners, merged: &Merged) -> Vec<Finding> {
+    let id = |node: NodeId| graph.node(merged.root(node)).map(|n| n.id.clone());
     let mut findings = Vec::new();
     for (ip, nodes) in owners.shared() {
         for (i, a) in nodes.iter().enumerate() {
@@ -202,7 +213,7 @@ fn address_conflicts(
             if merged.root(*a) == merged.root(*b) || !overlap || !claimed {
                 continue;
             }
-            let other = ids.get(&merged.root(*b)).map_or_else(String::new, ToString::to_string);
+            let other = id(*b).map_or_else(String::new, |id| id.to_string());
             let about = describe(EventKind::AddressConflict);
             // Over a long time a lease that went back and forth looks the same.
             let long = x.last.seconds_since(x.first).max(y.last.seconds_since(y.first));
@@ -210,7 +221,7 @@ fn address_conflicts(
             findings.push(Finding {
                 kind: about.word.to_owned(),
                 severity: if brief { about.severity } else { Severity::Info },
-                device: ids.get(&merged.root(*a)).cloned(),
+                device: id(*a),
                 title: about.title.to_owned(),
                 detail: format!("{ip} is also claimed by {other}. {}", about.advice),
                 at: x.first.max(y.first),
@@ -222,18 +233,16 @@ fn address_conflicts(
     findings
 }
 
-fn quarantined(devices: &[Device]) -> Option<Finding> {
-    let strays: Vec<&Device> = devices.iter().filter(|d| d.status == Status::Quarantined).collect();
-    let first = strays.iter().map(|d| d.first_seen).min()?;
-    Some(Finding {
+fn quarantined(strays: u64, first: Timestamp) -> Finding {
+    Finding {
         kind: "quarantined-addresses".to_owned(),
         severity: Severity::Info,
         device: None,
-        title: format!("{} link addresses sent one packet that nothing confirms", strays.len()),
+        title: format!("{strays} link addresses sent one packet that nothing confirms"),
         detail: "They are listed but not counted as devices, and get no zone and no path."
             .to_owned(),
         at: first,
         evidence: Vec::new(),
-        count: strays.len() as u64,
-    })
+        count: strays,
+    }
 }

@@ -76,6 +76,19 @@ impl Inventory {
 
     /// Devices, services, paths and findings as of now.
     pub fn resolve(&mut self, knowledge: &Knowledge, ids: &mut dyn Ids) -> Resolved {
-        devices::resolve(&mut self.graph, knowledge, ids)
+        let mut devices = Vec::new();
+        let rest = self.resolve_each(knowledge, ids, &mut |device| devices.push(device));
+        Resolved { devices, ..rest }
+    }
+
+    /// The same, with each device handed to `take` as it is made instead of kept: their documents are
+    /// many times as large as what they are made from.
+    pub fn resolve_each(
+        &mut self,
+        knowledge: &Knowledge,
+        ids: &mut dyn Ids,
+        take: &mut dyn FnMut(Device),
+    ) -> Resolved {
+        devices::resolve(&mut self.graph, knowledge, ids, take)
     }
 }

@@ -5,7 +5,7 @@
 //! counts here is who *claims* an address (ARP, neighbour discovery, DHCP), and whether packets
 //! arrive with an untouched hop limit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use model::observation::BindingSource;
@@ -21,68 +21,95 @@ const UNCLAIMED_MAX: usize = 4;
 const ON_LINK: [&str; 3] = ["mdns.", "mndp.", "llmnr.claim"];
 
 /// Addresses of one node.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ownership {
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ownership<'a> {
     /// Its own, in order of first sight.
-    pub(crate) own: Vec<IpAddr>,
+    pub(crate) own: &'a [IpAddr],
     /// Others' that it forwards.
-    pub(crate) forwarded: Vec<IpAddr>,
+    pub(crate) forwarded: &'a [IpAddr],
 }
 
-impl Ownership {
-    pub(crate) fn owns(&self, ip: IpAddr) -> bool {
+impl Ownership<'_> {
+    pub(crate) fn owns(self, ip: IpAddr) -> bool {
         self.own.contains(&ip)
     }
 }
 
-/// Ownership of every node, and the owners of each address.
-#[derive(Debug)]
+/// Ownership of every node, and the owners of each address. Few and long lists, because there may be very
+/// many nodes.
+#[derive(Debug, Default)]
 pub(crate) struct Owners {
-    by_node: Vec<Ownership>,
-    by_ip: BTreeMap<IpAddr, Vec<NodeId>>,
+    /// Of every node, its own and then those it forwards, one node after the other.
+    addresses: Vec<IpAddr>,
+    /// Where those of each node end: its own, all.
+    ends: Vec<(u32, u32)>,
+    /// Addresses with an owner, sorted; one that has several stands there several times.
+    owned: Vec<IpAddr>,
+    /// The owner of each of these.
+    owners: Vec<NodeId>,
 }
 
 impl Owners {
     pub(crate) fn of(graph: &Graph) -> Self {
         let linked = graph.nodes.iter().any(|n| matches!(n.identity, Identity::Link(_)));
-        let by_node: Vec<Ownership> = graph.nodes.iter().map(|n| decide(n, linked)).collect();
-        let mut by_ip: BTreeMap<IpAddr, Vec<NodeId>> = BTreeMap::new();
-        for (id, ownership) in (0..).zip(&by_node) {
-            for ip in &ownership.own {
-                by_ip.entry(*ip).or_default().push(id);
-            }
+        let mut all = Self::default();
+        let mut owned: Vec<(IpAddr, NodeId)> = Vec::with_capacity(graph.nodes.len());
+        all.ends.reserve_exact(graph.nodes.len());
+        for (id, node) in (0..).zip(&graph.nodes) {
+            let (own, forwarded) = decide(node, linked);
+            owned.extend(own.iter().map(|ip| (*ip, id)));
+            all.addresses.extend(own);
+            let own_end = all.addresses.len();
+            all.addresses.extend(forwarded);
+            let end = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+            all.ends.push((end(own_end), end(all.addresses.len())));
         }
-        Self { by_node, by_ip }
+        owned.sort_unstable();
+        (all.owned, all.owners) = owned.into_iter().unzip();
+        all
     }
 
-    pub(crate) fn node(&self, id: NodeId) -> &Ownership {
-        static NONE: Ownership = Ownership { own: Vec::new(), forwarded: Vec::new() };
-        self.by_node.get(id as usize).unwrap_or(&NONE)
+    pub(crate) fn node(&self, id: NodeId) -> Ownership<'_> {
+        let at = id as usize;
+        let before = at.checked_sub(1).and_then(|at| self.ends.get(at)).map_or(0, |(_, end)| *end);
+        let Some((own, all)) = self.ends.get(at).copied() else { return Ownership::default() };
+        let range =
+            |from: u32, to: u32| self.addresses.get(from as usize..to as usize).unwrap_or_default();
+        Ownership { own: range(before, own), forwarded: range(own, all) }
     }
 
     /// Nodes that own an address, at whatever time.
     pub(crate) fn owners(&self, ip: IpAddr) -> &[NodeId] {
-        self.by_ip.get(&ip).map_or(&[], Vec::as_slice)
+        let from = self.owned.partition_point(|owned| *owned < ip);
+        let rest = self.owned.get(from..).unwrap_or_default();
+        let count = rest.iter().take_while(|owned| **owned == ip).count();
+        self.owners.get(from..from + count).unwrap_or_default()
     }
 
     /// All addresses with several owners.
     pub(crate) fn shared(&self) -> impl Iterator<Item = (IpAddr, &[NodeId])> {
-        self.by_ip.iter().filter(|(_, n)| n.len() > 1).map(|(ip, n)| (*ip, n.as_slice()))
+        let mut from = 0;
+        self.owned.chunk_by(|a, b| a == b).filter_map(move |same| {
+            let nodes = self.owners.get(from..from + same.len())?;
+            from += same.len();
+            Some((*same.first()?, nodes)).filter(|_| same.len() > 1)
+        })
     }
 }
 
-/// Decides for one node. `linked` is whether anything was seen with a link address: then hosts of
-/// the Internet that a tunnel shows are destinations, where otherwise one of them may be ours.
-fn decide(node: &Node, linked: bool) -> Ownership {
+/// The addresses that one node owns, in order of first sight, and those it forwards. `linked` is
+/// whether anything was seen with a link address: then hosts of the Internet that a tunnel shows are
+/// destinations, where otherwise one of them may be ours.
+fn decide(node: &Node, linked: bool) -> (Vec<IpAddr>, Vec<IpAddr>) {
     let mac = match node.identity {
         Identity::Link(mac) => mac,
         Identity::Host(ip) if linked && !is_private(ip) => {
-            return Ownership { own: Vec::new(), forwarded: vec![ip] };
+            return (Vec::new(), vec![ip]);
         }
-        Identity::Host(ip) => return Ownership { own: vec![ip], forwarded: Vec::new() },
+        Identity::Host(ip) => return (vec![ip], Vec::new()),
         Identity::Child { .. } => {
             let own = node.stations.iter().map(|(ip, _)| *ip).collect();
-            return Ownership { own, forwarded: Vec::new() };
+            return (own, Vec::new());
         }
     };
     let stations = || node.stations.iter().map(|(_, station)| station);
@@ -116,7 +143,7 @@ fn decide(node: &Node, linked: bool) -> Ownership {
         if is_own { own.push((ip, station)) } else { forwarded.push(*ip) }
     }
     own.sort_by_key(|(ip, s)| (s.first, **ip));
-    Ownership { own: own.into_iter().map(|(ip, _)| *ip).collect(), forwarded }
+    (own.into_iter().map(|(ip, _)| *ip).collect(), forwarded)
 }
 
 /// Whether packets from this address still have an initial hop limit. Values up to 4 are what

@@ -1,5 +1,7 @@
 //! `ringfence inspect`: a fold over observations, and its presentation.
 
+mod document;
+
 use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -8,9 +10,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use inventory::{Inventory, Knowledge};
+use inventory::{Inventory, Knowledge, Resolved};
 use miette::{Diagnostic, IntoDiagnostic, Result, WrapErr};
-use model::inspect::{Input, Proposal, Report, SCHEMA, Severity, Span, Status};
+use model::inspect::{Device, Input, Proposal, Report, SCHEMA, Severity, Span, Status};
 use model::{SensorId, SiteId, Timestamp};
 use policy::draft::{Draft, DraftOptions, draft};
 use sensor::capture::{self, Merge, Ring, Source, ring};
@@ -67,26 +69,45 @@ pub(crate) fn run(args: &Inspect) -> Result<u8> {
         return Err(Fault::NothingRead.into());
     }
     let bar = progress(args, &sources);
-    // Documents of the report alone need no folder of texts.
-    let folder =
+    let mut read = read(sources, site, &knowledge, &bar);
+    let failed = !unread.is_empty() || read.inputs.iter().any(|i| !i.errors.is_empty());
+    let for_people =
         args.policy.is_some() || args.html.is_some() || matches!(args.output, Output::Table);
-    let options = DraftOptions { folder, ..DraftOptions::default() };
-    let mut learnt = learn(sources, site, &knowledge, &options, &bar);
-    bar.finish_and_clear();
-    for input in &learnt.report.inputs {
-        for error in &input.errors {
-            eprintln!("ringfence: {}: {error}", input.name);
-        }
-    }
-    let failed = !unread.is_empty() || learnt.report.inputs.iter().any(|i| !i.errors.is_empty());
-    learnt.report.inputs.append(&mut unread);
-    present(args, &learnt)?;
-    let grave = learnt.report.findings.iter().any(|f| f.severity >= Severity::Medium);
+    let findings = if for_people {
+        let mut learnt = read.learn(&DraftOptions::default(), &bar);
+        bar.finish_and_clear();
+        tell_faults(&learnt.report.inputs);
+        learnt.report.inputs.append(&mut unread);
+        present(args, &learnt)?;
+        learnt.report.findings
+    } else {
+        bar.finish_and_clear();
+        tell_faults(&read.inputs);
+        read.inputs.append(&mut unread);
+        let mut out = BufWriter::new(io::stdout().lock());
+        // Documents of the report alone need no folder of texts.
+        let options = DraftOptions { folder: false, ..DraftOptions::default() };
+        let (written, findings) = match args.output {
+            Output::Jsonl => document::jsonl(&mut out, read),
+            Output::Json | Output::Table => document::json(&mut out, read, &options),
+        };
+        finish(&mut out, written)?;
+        findings
+    };
+    let grave = findings.iter().any(|f| f.severity >= Severity::Medium);
     Ok(match () {
         () if failed => exit::FAILED,
         () if args.detailed_exitcode && grave => exit::FINDINGS,
         () => exit::FINE,
     })
+}
+
+fn tell_faults(inputs: &[Input]) {
+    for input in inputs {
+        for error in &input.errors {
+            eprintln!("ringfence: {}: {error}", input.name);
+        }
+    }
 }
 
 /// Reads all sources to their end and says what they amount to.
@@ -97,6 +118,25 @@ pub(crate) fn learn(
     options: &DraftOptions,
     bar: &ProgressBar,
 ) -> Learnt {
+    read(sources, site, knowledge, bar).learn(options, bar)
+}
+
+/// What was read, before anything was made of it.
+struct Read<'k> {
+    inventory: Inventory,
+    ids: SubjectIds,
+    knowledge: &'k Knowledge,
+    inputs: Vec<Input>,
+    span: Span,
+}
+
+/// Reads all sources to their end.
+fn read<'k>(
+    sources: Vec<Box<dyn Source>>,
+    site: SiteId,
+    knowledge: &'k Knowledge,
+    bar: &ProgressBar,
+) -> Read<'k> {
     let mut sensor = Sensor::new(Config { site, sensor: sensor_id() });
     let mut inventory = Inventory::default();
     let mut ids = SubjectIds;
@@ -122,31 +162,61 @@ pub(crate) fn learn(
         }
     }
     sensor.finish(&mut |observation| inventory.apply(&observation, &mut ids));
-    bar.set_message("putting devices together");
     let totals = sensor.totals();
-    // What is not needed any more makes room for what comes next.
-    drop(sensor);
-    let resolved = inventory.resolve(knowledge, &mut ids);
-    drop(inventory);
-    let mut report = Report {
-        schema: SCHEMA.to_owned(),
-        inputs: packets.status().into_iter().map(Input::from).collect(),
-        span: if totals.packets == 0 {
-            Span { first: Timestamp::EPOCH, last: Timestamp::EPOCH }
-        } else {
-            Span { first: totals.first, last: totals.last }
-        },
-        devices: resolved.devices,
-        services: resolved.services,
-        conduits: resolved.conduits,
-        findings: resolved.findings,
-        reach: None,
+    let span = if totals.packets == 0 {
+        Span { first: Timestamp::EPOCH, last: Timestamp::EPOCH }
+    } else {
+        Span { first: totals.first, last: totals.last }
     };
-    bar.set_message("drafting policy and reach");
-    // Strays are in the document, but have no part in policy and reach.
-    let mut strays: Vec<_> =
-        report.devices.extract_if(.., |d| d.status != Status::Confirmed).collect();
-    let draft = draft(&report, options);
+    let inputs = packets.status().into_iter().map(Input::from).collect();
+    Read { inventory, ids, knowledge, inputs, span }
+}
+
+impl Read<'_> {
+    /// A report of what was read, before anything was made of it.
+    fn report(&self) -> Report {
+        Report {
+            schema: SCHEMA.to_owned(),
+            inputs: self.inputs.clone(),
+            span: self.span,
+            devices: Vec::new(),
+            services: Vec::new(),
+            conduits: Vec::new(),
+            findings: Vec::new(),
+            reach: None,
+        }
+    }
+
+    /// Makes devices, each of which is handed over in order of first sight, and what is known when all
+    /// of them were made.
+    fn resolve_each(&mut self, take: &mut dyn FnMut(Device)) -> Resolved {
+        self.inventory.resolve_each(self.knowledge, &mut self.ids, take)
+    }
+
+    /// Everything at once, for those who show it to people.
+    fn learn(mut self, options: &DraftOptions, bar: &ProgressBar) -> Learnt {
+        bar.set_message("putting devices together");
+        let (mut report, mut strays) = (self.report(), Vec::new());
+        // Strays are in the document, but have no part in policy and reach.
+        let resolved = self.resolve_each(&mut |device| match device.status {
+            Status::Confirmed => report.devices.push(device),
+            Status::Quarantined => strays.push(device),
+        });
+        drop(self);
+        report.services = resolved.services;
+        report.conduits = resolved.conduits;
+        report.findings = resolved.findings;
+        bar.set_message("drafting policy and reach");
+        let draft = draft(&report, options);
+        close(&mut report, &draft);
+        report.devices.append(&mut strays);
+        report.devices.sort_unstable_by(|a, b| (a.first_seen, &a.id).cmp(&(b.first_seen, &b.id)));
+        Learnt { report, draft }
+    }
+}
+
+/// Enters into a report what its draft leaves closed, and how far devices reach.
+fn close(report: &mut Report, draft: &Draft) {
     for refused in &draft.refused {
         let why: Vec<&str> = refused.reasons.iter().map(|r| r.text.as_str()).collect();
         for conduit in &refused.conduits {
@@ -156,9 +226,6 @@ pub(crate) fn learn(
         }
     }
     report.reach = Some(draft.reach.clone());
-    report.devices.append(&mut strays);
-    report.devices.sort_unstable_by(|a, b| (a.first_seen, &a.id).cmp(&(b.first_seen, &b.id)));
-    Learnt { report, draft }
 }
 
 #[expect(clippy::expect_used, reason = "a constant of allowed characters")]
@@ -247,7 +314,11 @@ fn present(args: &Inspect, learnt: &Learnt) -> Result<()> {
             writeln!(out)
         }),
     };
-    // A reader that has seen enough (`| head`) is no error.
+    finish(&mut out, written)
+}
+
+/// A reader that has seen enough (`| head`) is no error.
+fn finish(out: &mut dyn Write, written: io::Result<()>) -> Result<()> {
     match written.and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.into_diagnostic().wrap_err("writing the report to standard output"),

@@ -22,6 +22,8 @@ use crate::folder::{Folder, Observed, SCHEMA, Tests};
 use crate::lower::lower;
 use crate::{mud, packs, reach};
 
+pub use estate::Roster;
+
 /// How to generalise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DraftOptions {
@@ -139,8 +141,14 @@ impl ReasonKind {
 
 /// Drafts a policy folder.
 pub fn draft(report: &Report, options: &DraftOptions) -> Draft {
+    draft_of(Roster::of(report), report, options)
+}
+
+/// The same, from a report whose devices were not kept. Only for drafts without a folder: the makers and
+/// models in MUD files come from the documents of devices.
+pub fn draft_of(roster: Roster, report: &Report, options: &DraftOptions) -> Draft {
     let observed = words::observed(report);
-    let built = estate::build(report, options, observed.clone());
+    let built = estate::build(roster, &report.services, options, observed.clone());
     let mut remarks = built.remarks;
     let mut estate = built.estate;
     estate.packs = vec![packs::BASE.to_owned()];
