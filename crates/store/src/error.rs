@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use journal::guard::WouldBreak;
+use journal::quorum::{CannotAsk, Failure};
 use journal::tile::TileError;
 
 /// Why a database of entries refuses.
@@ -75,6 +76,20 @@ pub enum LogError {
     /// It is not known what was signed last.
     #[error("{} is missing, although something was signed before; {RECORD}", .0.display())]
     NoRecord(PathBuf),
+    /// A witness holds something else, so this is an older copy of the log, or a fork.
+    #[error("nothing is signed: witness {name}: {failure}")]
+    Witness {
+        /// What the policy calls it.
+        name: String,
+        /// What it said.
+        failure: Failure,
+    },
+    /// No witness could be asked, so it is not known whether this is the newest copy.
+    #[error("nothing is signed, because no witness can be asked{}", Failures(.0))]
+    NoWitness(Vec<(String, Failure)>),
+    /// There is no proof for a witness.
+    #[error(transparent)]
+    CannotAsk(#[from] CannotAsk<TileError<StoreError>>),
     /// Key and origin cannot sign.
     #[error("the head cannot be signed: {0}")]
     Sign(String),
@@ -92,3 +107,11 @@ pub enum LogError {
 }
 
 const RECORD: &str = "put the newest checkpoint that you, a device or a witness hold there";
+
+struct Failures<'a>(&'a [(String, Failure)]);
+
+impl std::fmt::Display for Failures<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|(name, failure)| write!(f, "; {name}: {failure}"))
+    }
+}

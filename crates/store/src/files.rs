@@ -46,7 +46,7 @@ impl<F: Files + ?Sized> Files for &F {
 }
 
 /// Puts bytes in place of a file's, all or nothing, and returns when that is durable.
-pub(crate) fn replace<F: Files + ?Sized>(files: &F, path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn replace<F: Files + ?Sized>(files: &F, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = Path::new(&new);

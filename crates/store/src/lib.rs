@@ -4,6 +4,7 @@
 //!   (`tests/it/conformance.rs`) runs on both.
 //! * [`Log`]: a store, a folder of tiles that any web server can serve (C2SP tlog-tiles), and the key. It signs only heads
 //!   whose bytes are durable and which extend what was signed last.
+//! * [`Witnesses`]: who cosigns its heads, asked over [`Http`]. One that holds something else stops the log.
 //! * [`Files`]: the few operations on files that it needs, so that tests can take the power away between any two.
 //!
 //! It must never know what an entry means.
@@ -11,10 +12,12 @@
 mod disk;
 mod error;
 mod files;
+mod http;
 mod log;
 mod memory;
 mod sqlite;
 mod tiles;
+mod witnesses;
 
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -23,11 +26,13 @@ use journal::tree::CompactRange;
 
 pub use disk::Disk;
 pub use error::{LogError, StoreError};
-pub use files::Files;
+pub use files::{Files, replace};
+pub use http::{Http, WebTiles, Wire};
 pub use log::{Log, Notice, Opened, Places};
 pub use memory::Memory;
 pub use sqlite::{Sqlite, Unfinished};
 pub use tiles::{StoreTiles, TileFolder};
+pub use witnesses::{Late, Witnesses};
 
 /// Which number the first of the appended entries has to get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

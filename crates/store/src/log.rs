@@ -3,6 +3,9 @@
 //! Three places, in the order in which they become durable: the store has the entries and their tree; the folder of tiles has the same for
 //! everybody to read; the record of what was signed last is a file apart. A head is in the record before anybody sees it. Should
 //! the store be an older copy, or another history, the record tells, and nothing is signed.
+//!
+//! With witnesses, they are asked what they hold before the first signature, because the record may be an older copy too; and a head
+//! is published when a quorum of them has cosigned it.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -17,7 +20,10 @@ use journal::{KeyName, SignatureType, Signer, Verifier, VerifierKey};
 
 use crate::files::replace;
 use crate::tiles::file;
-use crate::{Expect, Files, LogError, Store, StoreError, StoreTiles, Ticket, TileFolder};
+use crate::witnesses::{Gathered, Wait};
+use crate::{
+    Expect, Files, Late, LogError, Store, StoreError, StoreTiles, Ticket, TileFolder, Witnesses,
+};
 
 /// Where a log keeps what is not in its store.
 #[derive(Clone, Debug)]
@@ -57,7 +63,7 @@ impl std::fmt::Display for Notice {
             Self::Unpublished { published, signed } => {
                 write!(
                     f,
-                    "{signed} entries were signed and {published} published; the rest is published now"
+                    "{signed} entries were signed and {published} published; the rest is published next"
                 )
             }
         }
@@ -81,6 +87,8 @@ pub struct Log<S, F> {
     places: Places,
     origin: KeyName,
     signer: Box<dyn Signer + Send + Sync>,
+    /// Held while a head is signed and cosigned, so that there are never two.
+    publishing: Mutex<Option<Cosigners>>,
     state: Mutex<State>,
 }
 
@@ -88,6 +96,13 @@ struct State {
     signed: Option<SignedCheckpoint>,
     /// Entries whose tiles and checkpoint are in the folder.
     published: u64,
+    late: Option<Late>,
+}
+
+struct Cosigners {
+    witnesses: Witnesses,
+    /// Whether they were asked since the start, and hold nothing that is not here.
+    asked: bool,
 }
 
 impl<S: Store, F: Files + Clone> Log<S, F> {
@@ -117,8 +132,9 @@ impl<S: Store, F: Files + Clone> Log<S, F> {
             if in_store.is_some() || in_folder.is_some() {
                 return Err(LogError::NoRecord(places.signed));
             }
-            let state = Mutex::new(State { signed: None, published: 0 });
-            let log = Self { store, files, folder, places, origin, signer, state };
+            let state = Mutex::new(State { signed: None, published: 0, late: None });
+            let publishing = Mutex::new(None);
+            let log = Self { store, files, folder, places, origin, signer, publishing, state };
             return Ok(Opened { log, notices });
         };
         let wrong = |path: &PathBuf, why| LogError::Record { path: path.clone(), why };
@@ -143,9 +159,24 @@ impl<S: Store, F: Files + Clone> Log<S, F> {
         if published < size {
             notices.push(Notice::Unpublished { published, signed: size });
         }
-        let state = Mutex::new(State { signed: Some(signed), published });
-        let log = Self { store, files, folder, places, origin, signer, state };
+        let state = Mutex::new(State { signed: Some(signed), published, late: None });
+        let publishing = Mutex::new(None);
+        let log = Self { store, files, folder, places, origin, signer, publishing, state };
         Ok(Opened { log, notices })
+    }
+
+    /// From now on a head is published when a quorum of these witnesses has cosigned it, and nothing is signed before they were asked.
+    pub fn witnessed_by(self, witnesses: Witnesses) -> Self {
+        let cosigners = Cosigners { witnesses, asked: false };
+        Self { publishing: Mutex::new(Some(cosigners)), ..self }
+    }
+
+    /// Asks the witnesses what they hold, once after a start: refused when one of them holds more than was signed here or something else, and
+    /// when none can be asked. [`Self::publish`] does the same; whoever asks earlier knows before anything is appended.
+    pub fn ask_witnesses(&self) -> Result<(), LogError> {
+        let mut publishing = held(&self.publishing);
+        let Some(cosigners) = &mut *publishing else { return Ok(()) };
+        self.ask(cosigners)
     }
 
     /// Appends entries and waits until they are durable. Returns their numbers.
@@ -159,20 +190,29 @@ impl<S: Store, F: Files + Clone> Log<S, F> {
         Ok(self.store.submit(expect, entries))
     }
 
-    /// Publishes what is durable: tiles, then a signed checkpoint. One that was signed before is not signed again.
+    /// Publishes what is durable: tiles, then a signed checkpoint. One that was signed before is not signed again. With witnesses, a
+    /// head that too few of them cosigned is signed and not published: [`Self::late`] tells, and the next call tries again.
     pub fn publish(&self) -> Result<SignedCheckpoint, LogError> {
         // Two heads are never signed at the same time.
-        let mut state = self.state();
+        let mut publishing = held(&self.publishing);
         let head = self.store.head();
         let size = head.size();
-        if let Some(last) = &state.signed {
-            extends(&self.store, &self.origin, last)?;
-            if last.checkpoint().size == size && state.published == size {
-                return Ok(last.clone());
+        let (last, published) = {
+            let state = self.state();
+            (state.signed.clone(), state.published)
+        };
+        if let Some(last) = last {
+            extends(&self.store, &self.origin, &last)?;
+            if last.checkpoint().size == size && published == size {
+                return Ok(last);
             }
         }
+        if let Some(cosigners) = &mut *publishing {
+            self.ask(cosigners)?;
+        }
         let tiles = StoreTiles::new(&self.store);
-        let root = journal::tree::root(&TileNodes::new(&tiles, size), size);
+        let nodes = TileNodes::new(&tiles, size);
+        let root = journal::tree::root(&nodes, size);
         let root = root.map_err(|e| StoreError::Damaged(e.to_string()))?;
         if root != head.root() {
             let why = "its tiles do not lead to the root of its entries";
@@ -183,21 +223,97 @@ impl<S: Store, F: Files + Clone> Log<S, F> {
         if let Some(above) = root_folder.parent() {
             self.files.sync_folder(above).map_err(file(above))?;
         }
-        self.folder.write(&self.store, state.published, size)?;
+        self.folder.write(&self.store, published, size)?;
 
         let checkpoint = Checkpoint::new(&self.origin, size, root);
-        let signed = SignedCheckpoint::sign(checkpoint, &*self.signer).map_err(LogError::Sign)?;
-        let note = signed.encode();
+        let mut signed =
+            SignedCheckpoint::sign(checkpoint, &*self.signer).map_err(LogError::Sign)?;
         // The record first: a head that anybody has seen is in it.
-        replace(&self.files, &self.places.signed, note.as_bytes())
-            .map_err(file(&self.places.signed))?;
-        state.signed = Some(signed.clone());
+        self.record(&signed)?;
+        if let Some(Cosigners { witnesses, .. }) = &mut *publishing {
+            let gathered = witnesses.gather(signed, &nodes, Wait::Quorum)?;
+            no_alarm(&gathered)?;
+            let Gathered { head, quorum, missing, .. } = gathered;
+            if let Err(why) = quorum {
+                let since = self.late_since(witnesses.now())?;
+                let late = Late { since, signed: size, published, why, missing };
+                self.state().late = Some(late);
+                return Ok(head);
+            }
+            signed = head;
+            self.record(&signed)?;
+            self.no_longer_late()?;
+        }
+        let note = signed.encode();
         let at = self.folder.checkpoint_path();
         replace(&self.files, &at, note.as_bytes()).map_err(file(&at))?;
         self.store.save_checkpoint(size, note.as_bytes())?;
-        let before = std::mem::replace(&mut state.published, size);
-        self.folder.tidy(before, size)?;
+        self.state().published = size;
+        self.folder.tidy(published, size)?;
         Ok(signed)
+    }
+
+    /// Whether a head waits for a quorum of witnesses: an alarm, with since when.
+    pub fn late(&self) -> Option<Late> {
+        self.state().late.clone()
+    }
+
+    fn record(&self, signed: &SignedCheckpoint) -> Result<(), LogError> {
+        let at = &self.places.signed;
+        replace(&self.files, at, signed.encode().as_bytes()).map_err(file(at))?;
+        self.state().signed = Some(signed.clone());
+        Ok(())
+    }
+
+    fn ask(&self, cosigners: &mut Cosigners) -> Result<(), LogError> {
+        if cosigners.asked || cosigners.witnesses.policy().witnesses().is_empty() {
+            return Ok(());
+        }
+        let last = match self.state().signed.clone() {
+            Some(last) => last,
+            // The head over nothing says nothing, and every history extends it; nobody sees it but the witnesses.
+            None => {
+                let nothing = Checkpoint::new(&self.origin, 0, journal::Hash::empty());
+                SignedCheckpoint::sign(nothing, &*self.signer).map_err(LogError::Sign)?
+            }
+        };
+        extends(&self.store, &self.origin, &last)?;
+        let tiles = StoreTiles::new(&self.store);
+        let nodes = TileNodes::new(&tiles, self.store.head().size());
+        let gathered = cosigners.witnesses.gather(last, &nodes, Wait::All)?;
+        no_alarm(&gathered)?;
+        if gathered.cosigned == 0 {
+            return Err(LogError::NoWitness(gathered.missing));
+        }
+        cosigners.asked = true;
+        Ok(())
+    }
+
+    /// Since when a head has been waiting: kept in a file, so that a restart does not begin anew.
+    fn late_since(&self, now: u64) -> Result<u64, LogError> {
+        let at = self.late_path();
+        let kept = self.files.read(&at).map_err(file(&at))?.unwrap_or_default();
+        let kept = String::from_utf8(kept).ok().and_then(|text| text.trim_end().parse().ok());
+        if let Some(since) = kept {
+            return Ok(since);
+        }
+        replace(&self.files, &at, format!("{now}\n").as_bytes()).map_err(file(&at))?;
+        Ok(now)
+    }
+
+    fn no_longer_late(&self) -> Result<(), LogError> {
+        self.state().late = None;
+        let at = self.late_path();
+        match self.files.read(&at).map_err(file(&at))? {
+            Some(kept) if !kept.is_empty() => replace(&self.files, &at, b"").map_err(file(&at)),
+            _ => Ok(()),
+        }
+    }
+
+    fn late_path(&self) -> PathBuf {
+        let mut path = self.places.signed.clone().into_os_string();
+        path.push(".late");
+        path.into()
     }
 
     /// What was signed last.
@@ -211,8 +327,20 @@ impl<S: Store, F: Files + Clone> Log<S, F> {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        held(&self.state)
     }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A witness that holds more than was signed, or another history, stops everything.
+fn no_alarm(gathered: &Gathered) -> Result<(), LogError> {
+    let alarm = gathered.missing.iter().find(|(_, failure)| failure.is_alarm());
+    alarm.map_or(Ok(()), |(name, failure)| {
+        Err(LogError::Witness { name: name.clone(), failure: failure.clone() })
+    })
 }
 
 /// Whether what is in the store extends a head that was signed.
@@ -230,7 +358,8 @@ fn later<S: Store>(
     other: SignedCheckpoint,
 ) -> Result<SignedCheckpoint, LogError> {
     extends(store, origin, &other)?;
-    let is_later = other.checkpoint().size > one.checkpoint().size;
+    // Of the same head, the published one has the cosignatures.
+    let is_later = other.checkpoint().size >= one.checkpoint().size;
     Ok(if is_later { other } else { one })
 }
 

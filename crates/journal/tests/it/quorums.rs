@@ -131,6 +131,8 @@ fn an_older_copy_and_a_fork_are_an_alarm() {
     }
 }
 
+type Expected = fn(&Failure) -> bool;
+
 #[test]
 fn answers_that_make_no_sense_cosign_nothing() {
     let (log, d) = (Toy::new("log.example"), data(9));
@@ -145,7 +147,7 @@ fn answers_that_make_no_sense_cosign_nothing() {
     let other = |status: u16, body: &str| Answer { status, kind: None, body: body.into() };
     let stranger = Toy::new("w1.example");
     let note = "— w1.example AAAAAAAA\n";
-    let cases: Vec<(Answer, fn(&Failure) -> bool)> = vec![
+    let cases: Vec<(Answer, Expected)> = vec![
         (size("9"), |f| matches!(f, Failure::Useless(_))),
         (size("-1\n"), |f| matches!(f, Failure::Useless(_))),
         // So old witnesses answered to another root of the same size.

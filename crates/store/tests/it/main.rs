@@ -13,6 +13,7 @@ mod crash;
 mod full;
 mod log;
 mod sqlite;
+mod witnesses;
 
 use std::path::{Path, PathBuf};
 
