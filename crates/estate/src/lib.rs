@@ -177,7 +177,12 @@ impl Estate {
                 Event::Access(event) => self.access.apply(event, at.time),
                 Event::Site(event) => self.sites.apply(event, at.entry),
                 Event::Team(event) => self.teams.apply(event, at.entry),
-                Event::Device(event) => self.devices.apply(event, at),
+                Event::Device(event) => {
+                    self.devices.apply(event, at);
+                    if let devices::Event::Merged { other, .. } = event {
+                        self.leases.forget(other);
+                    }
+                }
                 Event::Policy(event) => self.policies.apply(event, at.entry, at.time),
                 Event::Lease(event) => self.leases.apply(event, at.entry),
             }

@@ -96,32 +96,50 @@ fn command(command: &Command) -> Result<Typed, Malformed> {
 }
 
 fn event_typed(event: &Event) -> Result<Typed, Malformed> {
-    let (area, word, payload) = match event {
-        Event::Access(event) => ("access", event.word(), json_of(event)?),
-        Event::Site(event) => ("site", event.word(), json_of(event)?),
-        Event::Team(event) => ("team", event.word(), json_of(event)?),
-        Event::Device(event) => ("device", event.word(), json_of(event)?),
-        Event::Policy(event) => ("policy", event.word(), json_of(event)?),
-        Event::Lease(event) => ("lease", event.word(), json_of(event)?),
+    let payload = match event {
+        Event::Access(event) => json_of(event)?,
+        Event::Site(event) => json_of(event)?,
+        Event::Team(event) => json_of(event)?,
+        Event::Device(event) => json_of(event)?,
+        Event::Policy(event) => json_of(event)?,
+        Event::Lease(event) => json_of(event)?,
     };
-    Ok(Typed { name: Name::new(&format!("{area}.{word}"))?, version: VERSION, payload })
+    Ok(Typed { name: Name::new(&name(event))?, version: VERSION, payload })
+}
+
+/// Its name in the journal.
+fn name(event: &Event) -> String {
+    let (area, word) = match event {
+        Event::Access(event) => ("access", event.word()),
+        Event::Site(event) => ("site", event.word()),
+        Event::Team(event) => ("team", event.word()),
+        Event::Device(event) => ("device", event.word()),
+        Event::Policy(event) => ("policy", event.word()),
+        Event::Lease(event) => ("lease", event.word()),
+    };
+    format!("{area}.{word}")
 }
 
 fn event(typed: &Typed) -> Result<Event, Malformed> {
-    let name = typed.name.as_str();
+    let called = typed.name.as_str();
     if typed.version != VERSION {
-        let why = format!("version {} of {name} is newer than this program", typed.version);
+        let why = format!("version {} of {called} is newer than this program", typed.version);
         return Err(malformed(why));
     }
-    let area = name.split_once('.').map_or(name, |(area, _)| area);
-    match area {
+    let area = called.split_once('.').map_or(called, |(area, _)| area);
+    let event = match area {
         "access" => of_json::<access::Event>(typed).map(Event::Access),
         "site" => of_json::<sites::Event>(typed).map(Event::Site),
         "team" => of_json::<teams::Event>(typed).map(Event::Team),
         "device" => of_json::<devices::Event>(typed).map(Event::Device),
         "policy" => of_json::<policies::Event>(typed).map(Event::Policy),
         "lease" => of_json::<leases::Event>(typed).map(Event::Lease),
-        _ => Err(malformed(format!("`{name}` is no event of an estate"))),
+        _ => Err(malformed(format!("`{called}` is no event of an estate"))),
+    }?;
+    // Whoever filters by name sees what is applied.
+    match name(&event) {
+        name if name == called => Ok(event),
+        name => Err(malformed(format!("`{called}` holds `{name}`"))),
     }
 }
 

@@ -12,6 +12,8 @@ use crate::{Refusal, Sort};
 
 /// Sites of one estate.
 pub const SITES_MAX: usize = 10_000;
+/// Characters kept of why a site is no further.
+const WHY_CHARS_MAX: usize = 1_000;
 /// Longest life of an enrolment token, in seconds: a week.
 pub const TOKEN_S_MAX: i64 = 7 * 86_400;
 
@@ -374,11 +376,14 @@ impl Sites {
                         why,
                     ));
                 }
-                let same = site.ack.as_ref() == Some(ack);
+                // A site may say anything: what it says at length is cut, not refused again and again.
+                let why = ack.why.chars().filter(|c| !c.is_control()).take(WHY_CHARS_MAX).collect();
+                let ack = Ack { why, ..ack.clone() };
+                let same = site.ack.as_ref() == Some(&ack);
                 Ok(if same {
                     Vec::new()
                 } else {
-                    vec![Event::Acknowledged { id: id.clone(), ack: ack.clone() }]
+                    vec![Event::Acknowledged { id: id.clone(), ack }]
                 })
             }
         }

@@ -1,6 +1,7 @@
 //! What comes of a command.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
 
 use model::{DeviceId, SiteId, Timestamp};
 
@@ -16,8 +17,12 @@ use crate::{Refusal, Sort};
 const NANOS: i64 = 1_000_000_000;
 /// Devices of one event: with ids of 128 characters it still fits an entry.
 const EVENT_DEVICES_MAX: usize = 256;
-/// Bytes of everything said about one device, likewise.
-const FACTS_BYTES_MAX: usize = 24_000;
+/// Bytes of one event as JSON: with its command, its reason and its evidence it fits an entry.
+const EVENT_BYTES_MAX: usize = 40_000;
+/// Bytes of texts that fit whatever is in them.
+const FACTS_BYTES_SURE: usize = 8_000;
+/// Bytes of an edit as JSON: the ids of its devices are beside it.
+const EDIT_BYTES_MAX: usize = 8_000;
 
 impl Devices {
     /// What comes of a command at a time; nothing when all of it is known already.
@@ -56,7 +61,7 @@ impl Devices {
         now: Timestamp,
     ) -> Result<Vec<Event>, Refusal> {
         batch(devices.len())?;
-        if source_of(source) != source || text(source).is_err() {
+        if source_of(source) != source || text(source).is_err() || source.contains('|') {
             let why = "a source is a word, or `import/FILE`, `leases/SERVER`, `gateway/NAME`";
             return Err(invalid("device.source", format!("source `{source}`"), why));
         }
@@ -66,7 +71,8 @@ impl Devices {
             source,
             events: Vec::new(),
             seen: Vec::new(),
-            keys: BTreeMap::new(),
+            keys: HashMap::new(),
+            done: HashSet::new(),
             count: self.len(),
         };
         for facts in devices {
@@ -74,9 +80,15 @@ impl Devices {
             new.take(facts, now)?;
         }
         let mut events = new.events;
-        let latest = new.seen.iter().map(|(at, _)| *at).max();
-        if let Some(at) = latest {
-            let ids = new.seen.into_iter().map(|(_, id)| id).collect();
+        // Those of one minute share an event; a minute is exact enough.
+        let mut minutes: BTreeMap<i64, (Timestamp, Vec<DeviceId>)> = BTreeMap::new();
+        for (at, id) in new.seen {
+            let minute = at.as_nanos().div_euclid(NANOS.saturating_mul(60));
+            let (latest, ids) = minutes.entry(minute).or_insert_with(|| (at, Vec::new()));
+            *latest = (*latest).max(at);
+            ids.push(id);
+        }
+        for (at, ids) in minutes.into_values() {
             events.extend(some(ids, |ids| Event::Seen { at, ids }));
         }
         Ok(events)
@@ -85,6 +97,11 @@ impl Devices {
     fn edit(&self, devices: &[DeviceId], edit: &Edit) -> Result<Vec<Event>, Refusal> {
         if edit.set.is_empty() && edit.labels.is_empty() {
             let why = "it sets no field and no label";
+            return Err(invalid("device.edit", "the edit", why));
+        }
+        let bytes = json_bytes(edit);
+        if bytes > EDIT_BYTES_MAX {
+            let why = format!("{bytes} bytes as JSON, more than {EDIT_BYTES_MAX}");
             return Err(invalid("device.edit", "the edit", why));
         }
         for (field, value) in &edit.set {
@@ -161,6 +178,11 @@ impl Devices {
         if timeouts.types.len() > 1_000 {
             return Err(invalid("device.timeouts", "the timeouts", "more than 1,000 types"));
         }
+        let bytes = json_bytes(timeouts);
+        if bytes > EVENT_BYTES_MAX {
+            let why = format!("{bytes} bytes as JSON, more than {EVENT_BYTES_MAX}");
+            return Err(invalid("device.timeouts", "the timeouts", why));
+        }
         for (of, wait) in std::iter::once(("other", &timeouts.other))
             .chain(timeouts.types.iter().map(|(name, wait)| (name.as_str(), wait)))
         {
@@ -221,38 +243,47 @@ struct Batch<'d> {
     events: Vec<Event>,
     seen: Vec<(Timestamp, DeviceId)>,
     /// Identifiers that this report brought, and whose they are now.
-    keys: BTreeMap<String, DeviceId>,
+    keys: HashMap<String, DeviceId>,
+    /// Devices that it spoke of.
+    done: HashSet<DeviceId>,
     count: usize,
 }
 
 impl Batch<'_> {
     fn take(&mut self, facts: &Facts, now: Timestamp) -> Result<(), Refusal> {
+        let facts = &tidy(facts, now);
         let subject = key::subject(self.site, self.source, &facts.subject);
-        let mut indexed: Vec<String> =
+        let indexed: Vec<String> =
             facts.keys.iter().filter_map(|key| key::indexed(key, self.site)).collect();
-        indexed.dedup();
         // A source knows its own; then identifiers; each device once, in this order.
         let mut who: Vec<DeviceId> = Vec::new();
         for key in std::iter::once(&subject).chain(&indexed) {
-            let known = self.keys.get(key).cloned();
-            let known = known.or_else(|| self.known.by_index(key).map(|d| d.id.clone()));
-            if let Some(id) = known
-                && !who.contains(&id)
+            if let Some(id) = self.owner(key)
+                && !who.contains(id)
             {
-                who.push(id);
+                who.push(id.clone());
             }
         }
         let Some(id) = who.first().cloned() else {
             return self.found(facts, subject, indexed);
         };
         for key in std::iter::once(subject.clone()).chain(indexed) {
-            self.keys.entry(key).or_insert_with(|| id.clone());
+            if self.owner(&key).is_none() {
+                self.keys.insert(key, id.clone());
+            }
         }
-        match self.known.get(&id) {
-            Some(device) => self.told(device, facts, &subject, who.split_off(1), now),
-            // Twice in one report: the first of them said it.
-            None => Ok(()),
+        // Twice in one report: what the first of them said holds.
+        if self.done.insert(id.clone())
+            && let Some(device) = self.known.get(&id)
+        {
+            self.told(device, facts, &subject, who.split_off(1));
         }
+        Ok(())
+    }
+
+    /// Whose an identifier or subject is, with what this report brought so far.
+    fn owner(&self, key: &str) -> Option<&DeviceId> {
+        self.known.by_index(key).map(|device| &device.id).or_else(|| self.keys.get(key))
     }
 
     fn found(&mut self, facts: &Facts, subject: String, keys: Vec<String>) -> Result<(), Refusal> {
@@ -260,9 +291,7 @@ impl Batch<'_> {
             let why = format!("the estate holds {DEVICES_MAX} devices, retired ones included");
             return Err(Refusal::new(Sort::Full, "device.full", "a new device", why));
         }
-        let taken = self.known.get(&facts.id).is_some()
-            || self.events.iter().any(|e| matches!(e, Event::Found(f) if f.facts.id == facts.id));
-        if taken {
+        if self.known.get(&facts.id).is_some() || !self.done.insert(facts.id.clone()) {
             let why = "another device has this id";
             return Err(Refusal::new(
                 Sort::Conflict,
@@ -280,53 +309,39 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn told(
-        &mut self,
-        device: &Device,
-        facts: &Facts,
-        subject: &str,
-        others: Vec<DeviceId>,
-        now: Timestamp,
-    ) -> Result<(), Refusal> {
+    fn told(&mut self, device: &Device, facts: &Facts, subject: &str, others: Vec<DeviceId>) {
         if device.state == State::Retired {
             let new = !device.resurfaced && facts.last_seen > device.last_seen();
             self.events.extend(new.then(|| Event::Resurfaced { id: device.id.clone() }));
-            return Ok(());
+            return;
         }
+        let room = KEYS_MAX.saturating_sub(device.confused_with.len());
         let others: Vec<DeviceId> =
-            others.into_iter().filter(|id| !device.confused_with.contains(id)).collect();
+            others.into_iter().filter(|id| !device.confused_with.contains(id)).take(room).collect();
         if !others.is_empty() {
             self.events.push(Event::Confused { id: device.id.clone(), others });
         }
         // Where a person put it stays where it is.
         let pinned = device.claims().iter().any(|c| c.decided && c.field == Field::Site);
-        let elsewhere = device.site != *self.site && facts.last_seen > device.last_seen();
-        if elsewhere && !pinned {
+        let moves = device.site != *self.site && facts.last_seen > device.last_seen() && !pinned;
+        if moves {
             let (from, to) = (device.site.clone(), self.site.clone());
             self.events.push(Event::Moved { id: device.id.clone(), from, to });
         }
         // Where it was before, its addresses are history.
-        let here = device.site == *self.site || (elsewhere && !pinned);
-        let addresses = facts.addresses.clone().filter(|a| here && **a != *device.addresses);
-        let keys: Vec<String> = facts
-            .keys
-            .iter()
-            .filter(|k| !device.keys.iter().any(|own| **own == **k))
-            .cloned()
-            .collect();
-        if device.keys.len().saturating_add(keys.len()) > KEYS_MAX {
-            let why = format!("it would have more than {KEYS_MAX}");
-            return Err(Refusal::new(
-                Sort::Full,
-                "device.keys",
-                format!("identifiers of {}", device.id),
-                why,
-            ));
-        }
+        let here = device.site == *self.site || moves;
+        let before: &[IpAddr] = if moves { &[] } else { &device.addresses };
+        let addresses = facts.addresses.clone().filter(|a| here && **a != *before);
+        // A device that makes up identifiers without end gets no more of them, and its site's report is taken all the same.
+        let room = KEYS_MAX.saturating_sub(device.keys.len());
+        let new = facts.keys.iter().filter(|key| self.is_given(device, key, here));
+        let keys: Vec<String> = new.take(room).cloned().collect();
         let said: Vec<Said> =
             facts.said.iter().filter(|said| self.is_new(device, said)).cloned().collect();
-        let new_subject = !device.subjects.iter().any(|own| **own == *subject);
-        if addresses.is_some() || !keys.is_empty() || !said.is_empty() || new_subject {
+        let new_subject = device.subjects.len() < KEYS_MAX
+            && self.known.by_index(subject).is_none()
+            && !device.subjects.iter().any(|own| **own == *subject);
+        if moves || addresses.is_some() || !keys.is_empty() || !said.is_empty() || new_subject {
             self.events.push(Event::Told(Told {
                 id: device.id.clone(),
                 site: self.site.clone(),
@@ -335,18 +350,30 @@ impl Batch<'_> {
                 keys,
                 addresses,
                 said,
-                last_seen: facts.last_seen.min(now),
+                last_seen: facts.last_seen,
             }));
-            return Ok(());
+            return;
         }
-        let seen = facts.last_seen.min(now);
+        let seen = facts.last_seen;
         let after = seen.as_nanos().saturating_sub(device.last_seen().as_nanos());
         if after >= SEEN_EVERY_S.saturating_mul(NANOS)
             || (after > 0 && device.state == State::Stale)
         {
             self.seen.push((seen, device.id.clone()));
         }
-        Ok(())
+    }
+
+    /// Whether an identifier is a new one of a device. What is another's stays there, and what counts at one site only says
+    /// nothing about a device at another.
+    fn is_given(&self, device: &Device, key: &str, here: bool) -> bool {
+        match key::indexed(key, self.site) {
+            _ if !here && key::is_local(key) => false,
+            Some(indexed) => {
+                self.known.by_index(&indexed).is_none()
+                    && self.keys.get(&indexed) == Some(&device.id)
+            }
+            None => !device.keys.iter().any(|own| **own == *key),
+        }
     }
 
     /// Whether the source did not say so before. Its time alone is nothing new.
@@ -362,6 +389,37 @@ impl Batch<'_> {
                 .any(|c| *c.value == **value && c.confidence == said.confidence),
         }
     }
+}
+
+/// The same without what is there twice, and nothing of it from the future. What is said of a field last holds.
+fn tidy(facts: &Facts, now: Timestamp) -> Facts {
+    let mut tidy = facts.clone();
+    let mut keys: Vec<String> = Vec::new();
+    for key in std::mem::take(&mut tidy.keys) {
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    tidy.keys = keys;
+    if let Some(addresses) = &mut tidy.addresses {
+        addresses.sort_unstable();
+        addresses.dedup();
+    }
+    let mut all: Vec<Said> = Vec::new();
+    for mut said in std::mem::take(&mut tidy.said) {
+        said.at = said.at.min(now);
+        all.retain(|other| other.field != said.field);
+        all.push(said);
+    }
+    tidy.said = all;
+    tidy.last_seen = tidy.last_seen.min(now);
+    tidy.first_seen = tidy.first_seen.min(now);
+    tidy
+}
+
+/// How long something is in the journal.
+fn json_bytes(value: &impl serde::Serialize) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX, |text| text.len())
 }
 
 fn check(facts: &Facts) -> Result<(), Refusal> {
@@ -387,8 +445,11 @@ fn check(facts: &Facts) -> Result<(), Refusal> {
     let said =
         facts.said.iter().flat_map(|said| [said.value.as_deref().unwrap_or(""), &said.detail]);
     let bytes: usize = facts.keys.iter().map(String::as_str).chain(said).map(str::len).sum();
-    if bytes > FACTS_BYTES_MAX {
-        return Err(wrong("what is said", format!("{bytes} bytes, more than {FACTS_BYTES_MAX}")));
+    // Quotes count twice in JSON: only what is long is written to be measured.
+    let bytes = if bytes > FACTS_BYTES_SURE { json_bytes(facts) } else { bytes };
+    if bytes > EVENT_BYTES_MAX {
+        let why = format!("{bytes} bytes as JSON, more than {EVENT_BYTES_MAX}");
+        return Err(wrong("what is said", why));
     }
     if facts.last_seen < facts.first_seen {
         return Err(wrong("times", "last seen is before first seen".to_owned()));

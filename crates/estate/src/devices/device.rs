@@ -136,6 +136,16 @@ impl Device {
         }
     }
 
+    /// A sign of life. An old one revives nobody.
+    pub(super) fn sign(&mut self, at: Timestamp) {
+        if at.as_nanos() > self.last_seen {
+            self.last_seen = at.as_nanos();
+            if self.state == State::Stale {
+                self.state = State::Active;
+            }
+        }
+    }
+
     pub(super) fn note(&mut self, entry: u64) {
         if self.history.last() == Some(&entry) {
             return;

@@ -7,7 +7,8 @@
 //! | `serial/VENDOR/…`, `duid/…`, `uuid/…`, `certificate/…`, `cip-serial/…`… | as `inventory` calls them | everywhere |
 //! | `bacnet-instance/…`, `station-name/…`, `host-key/…`, `bridge/…` | given by people, or shared by copies | at its site |
 //!
-//! A key that counts at one site only is looked up with the site in front of it.
+//! A key that counts at one site only is looked up with the site in front of it; a device that moves leaves it behind. A key
+//! leads to one device: who has it first keeps it, and another that shows it is confused with that one.
 
 use model::{Mac, SiteId};
 
@@ -27,11 +28,26 @@ pub fn indexed(key: &str, site: &SiteId) -> Option<String> {
     match kind {
         "mac" => {
             let mac: Mac = value.parse().ok()?;
-            Some(if mac.is_local() { local() } else { key.to_owned() })
+            // However it is written it is one address; those of nobody and of groups are no identity.
+            let group = mac.0.first().is_some_and(|first| first & 1 == 1);
+            match (group || mac.0 == [0; 6], mac.is_local()) {
+                (true, _) => None,
+                (false, true) => Some(format!("{site}|mac/{mac}")),
+                (false, false) => Some(format!("mac/{mac}")),
+            }
         }
         _ if EVERYWHERE.contains(&kind) => Some(key.to_owned()),
         _ if AT_SITE.contains(&kind) => Some(local()),
         _ => None,
+    }
+}
+
+/// Whether a key says nothing away from the site where it was seen.
+pub(super) fn is_local(key: &str) -> bool {
+    match key.split_once('/') {
+        Some(("mac", value)) => value.parse().is_ok_and(|mac: Mac| mac.is_local()),
+        Some((kind, _)) => AT_SITE.contains(&kind),
+        None => false,
     }
 }
 

@@ -1,17 +1,17 @@
 //! All devices with their indexes, and what events do to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use model::{DeviceId, SiteId, Timestamp};
+use model::{DeviceId, SiteId};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::command::{Event, Found, Timeouts, Told};
 use super::device::{Device, State, push};
 use super::key;
-use super::{Claim, Edit, Field};
+use super::{Claim, Edit, Field, KEYS_MAX, LABELS_MAX};
 use crate::At;
 
 /// All devices.
@@ -46,6 +46,10 @@ impl From<Kept> for Devices {
                 if !claim.field.is_unique() {
                     claim.value = devices.text(&claim.value);
                 }
+            }
+            for (name, value) in &mut device.labels {
+                *name = devices.text(name);
+                *value = devices.text(value);
             }
             devices.insert(device);
         }
@@ -113,6 +117,39 @@ impl Devices {
         self.by_index(&key::subject(site, source, subject))
     }
 
+    /// The device of an identifier, looked up as at a site.
+    pub fn by_key(&self, key: &str, site: &SiteId) -> Option<&Device> {
+        self.by_index(&key::indexed(key, site)?)
+    }
+
+    /// Whether every index says what a walk over all devices says; the first difference, in words.
+    #[doc(hidden)]
+    pub fn check(&self) -> Result<(), String> {
+        let mut led = 0_usize;
+        for (at, device) in self.all.iter().enumerate() {
+            let id = &device.id;
+            let here = |found: Option<&u32>| found.is_some_and(|found| index(*found) == at);
+            if !here(self.by_id.get(id)) {
+                return Err(format!("{id} is not where its id leads"));
+            }
+            if let Some(alias) = device.aliases.iter().find(|a| !here(self.aliases.get(*a))) {
+                return Err(format!("alias {alias} does not lead to {id}"));
+            }
+            let keys = device.keys.iter().filter_map(|key| key::indexed(key, &device.site));
+            let keys: BTreeSet<String> =
+                keys.chain(device.subjects.iter().map(ToString::to_string)).collect();
+            if let Some(key) = keys.iter().find(|key| !here(self.by_key.get(key.as_str()))) {
+                return Err(format!("`{key}` does not lead to {id}"));
+            }
+            led = led.saturating_add(keys.len());
+        }
+        match (self.by_id.len() == self.all.len(), self.by_key.len() == led) {
+            (true, true) => Ok(()),
+            (false, _) => Err("an id leads to no device".to_owned()),
+            (_, false) => Err(format!("{} identifiers, {led} of devices", self.by_key.len())),
+        }
+    }
+
     pub(super) fn by_index(&self, indexed: &str) -> Option<&Device> {
         self.by_key.get(indexed).and_then(|at| self.all.get(index(*at)))
     }
@@ -121,14 +158,19 @@ impl Devices {
         match event {
             Event::Found(found) => self.found(found),
             Event::Told(told) => self.told(told),
-            Event::Moved { id, to, .. } => {
-                self.change(id, |device| device.site = to.clone());
-                self.index_keys(id);
-            }
-            Event::Seen { at, ids } => self.each(ids, |device| device.sign(*at)),
+            Event::Moved { id, to, .. } => self.put_at(id, to),
+            Event::Seen { at: seen, ids } => self.each(ids, |device| {
+                // A sighting is no change of a device, but its return to life is.
+                let stale = device.state == State::Stale;
+                device.sign(*seen);
+                if stale && device.state == State::Active {
+                    device.note(at.entry);
+                }
+            }),
             Event::Confused { id, others } => self.change(id, |device| {
                 for other in others {
-                    if !device.confused_with.contains(other) {
+                    let full = device.confused_with.len() >= KEYS_MAX;
+                    if !full && !device.confused_with.contains(other) {
                         push(&mut device.confused_with, other.clone());
                     }
                 }
@@ -143,11 +185,15 @@ impl Devices {
             Event::Returned { id } => self.change(id, |device| {
                 device.state = State::Active;
                 device.resurfaced = false;
+                // Whoever says that it is back has seen it: the next sweep does not retire it again.
+                device.sign(at.time);
             }),
             Event::Merged { keep, other } => self.merged(keep, other),
             Event::TimeoutsSet { timeouts } => self.timeouts = timeouts.clone(),
         }
-        self.each(event.devices(), |device| device.note(at.entry));
+        if !matches!(event, Event::Seen { .. }) {
+            self.each(event.devices(), |device| device.note(at.entry));
+        }
     }
 
     fn found(&mut self, found: &Found) {
@@ -239,11 +285,6 @@ impl Devices {
                     let (field, at) = (*field, at.time.as_nanos());
                     device.put(Claim { field, decided: true, confidence: 100, value, source, at });
                 }
-                if let (Field::Site, Some(value)) = (field, value)
-                    && let Ok(site) = SiteId::new(value)
-                {
-                    device.site = site;
-                }
             }
             for (name, value) in &labels {
                 let mut all = std::mem::take(&mut device.labels).into_vec();
@@ -255,19 +296,57 @@ impl Devices {
                 device.labels = all.into_boxed_slice();
             }
         });
+        if let Some(Some(site)) = edit.set.get(&Field::Site)
+            && let Ok(site) = SiteId::new(site)
+        {
+            ids.iter().for_each(|id| self.put_at(id, &site));
+        }
+    }
+
+    /// Puts a device at another site. What identifies it at the old one, and its addresses there, stay behind.
+    fn put_at(&mut self, id: &DeviceId, site: &SiteId) {
+        if self.place(id).is_none_or(|(_, device)| device.site == *site) {
+            return;
+        }
+        self.unindex(id, key::is_local);
+        self.change(id, |device| {
+            device.site = site.clone();
+            device.addresses = Box::default();
+            let mut keys = std::mem::take(&mut device.keys).into_vec();
+            keys.retain(|key| !key::is_local(key));
+            device.keys = keys.into_boxed_slice();
+        });
+    }
+
+    /// Makes some identifiers of a device lead to it no longer.
+    fn unindex(&mut self, id: &DeviceId, which: impl Fn(&str) -> bool) {
+        let Some((at, device)) = self.place(id) else {
+            return;
+        };
+        let which = device.keys.iter().filter(|key| which(key));
+        let gone: Vec<String> = which.filter_map(|key| key::indexed(key, &device.site)).collect();
+        for key in gone {
+            if self.by_key.get(key.as_str()) == Some(&at) {
+                self.by_key.remove(key.as_str());
+            }
+        }
     }
 
     fn merged(&mut self, keep: &DeviceId, other: &DeviceId) {
-        let Some(gone) = self.by_id.remove(other) else {
-            return;
-        };
-        let Some(survivor) = self.by_id.get(keep).copied() else {
+        let place = |id| self.by_id.get(id).copied();
+        let (Some(gone), Some(survivor)) = (place(other), place(keep)) else {
             return;
         };
         let Some(old) = self.all.get(index(gone)).cloned() else {
             return;
         };
+        if gone == survivor {
+            return;
+        }
+        self.unindex(other, |_| true);
+        self.by_id.remove(other);
         self.change(keep, |device| {
+            let here = device.site == old.site;
             for claim in old.claims {
                 // What the survivor's people decided stays.
                 let theirs = device.claims.iter().any(|c| c.decided && c.field == claim.field);
@@ -278,13 +357,14 @@ impl Devices {
                 }
             }
             old.keys.into_iter().for_each(|key| {
-                if !device.keys.contains(&key) {
+                let more = device.keys.len() < KEYS_MAX && !device.keys.contains(&key);
+                if more && (here || !key::is_local(&key)) {
                     push(&mut device.keys, key);
                 }
             });
             old.subjects.into_iter().for_each(|subject| push(&mut device.subjects, subject));
             for (name, value) in old.labels {
-                if device.label(&name).is_none() {
+                if device.label(&name).is_none() && device.labels.len() < LABELS_MAX {
                     push(&mut device.labels, (name, value));
                 }
             }
@@ -295,6 +375,9 @@ impl Devices {
             device.confused_with = with.into_iter().filter(|id| id != other).collect();
             device.first_seen = device.first_seen.min(old.first_seen);
             device.last_seen = device.last_seen.max(old.last_seen);
+            if old.state == State::Active && device.state == State::Stale {
+                device.state = State::Active;
+            }
             let mut history: Vec<u64> =
                 device.history.iter().chain(&old.history).copied().collect();
             history.sort_unstable();
@@ -313,6 +396,14 @@ impl Devices {
         let survivor = if index(survivor) == last { gone } else { survivor };
         self.aliases.insert(other.clone(), survivor);
         self.reindex(keep);
+        // Where a person put the one that went, the other is now.
+        let decided = self.get(keep).and_then(|device| {
+            let site = device.claims.iter().find(|c| c.decided && c.field == Field::Site)?;
+            SiteId::new(&site.value).ok()
+        });
+        if let Some(site) = decided {
+            self.put_at(keep, &site);
+        }
     }
 
     fn insert(&mut self, device: Device) {
@@ -388,15 +479,6 @@ impl Devices {
         let new: Arc<str> = Arc::from(text);
         self.texts.insert(Arc::clone(&new));
         new
-    }
-}
-
-impl Device {
-    fn sign(&mut self, at: Timestamp) {
-        self.last_seen = self.last_seen.max(at.as_nanos());
-        if self.state == State::Stale {
-            self.state = State::Active;
-        }
     }
 }
 

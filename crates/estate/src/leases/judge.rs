@@ -1,96 +1,64 @@
 //! The policy, asked about devices of the estate.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use model::{Assurance, DeviceId, Timestamp};
 use policy::folder::{self, Folder};
-use policy::lower::{self, Lowered};
+use policy::lower;
 use policy::moment::Moment;
+use rustc_hash::FxHashMap;
 use sha2::{Digest as _, Sha256};
 
 use super::{Decision, Ground, NAMED_MAX, Subject, Verdict};
 use crate::Estate;
 use crate::devices::{Device, Field, State};
 
-/// What policies look at.
+/// What policies look at, in the order of their words.
 const ASKED: [Field; 8] = [
+    Field::Assurance,
+    Field::Exposure,
+    Field::Name,
+    Field::Owner,
+    Field::Posture,
+    Field::Support,
     Field::Type,
     Field::Zone,
-    Field::Owner,
-    Field::Assurance,
-    Field::Support,
-    Field::Exposure,
-    Field::Posture,
-    Field::Name,
 ];
 
-/// A folder with the devices of the estate in it, and what it grants them.
+/// A policy folder that is ready to be asked about devices of the estate, all or few, again and again.
+#[derive(Debug)]
+pub struct Judge {
+    /// Its devices are those that were asked about last.
+    folder: Folder,
+    zones: BTreeSet<String>,
+    /// Devices that offer services: policies may look at them too.
+    hosts: BTreeSet<DeviceId>,
+}
+
+/// What a policy folder grants devices.
 #[derive(Debug)]
 pub struct Judged {
-    /// The folder; its devices are those of the estate that have a zone in it.
-    pub folder: Folder,
-    lowered: Lowered,
-    index: BTreeMap<DeviceId, usize>,
+    zones: BTreeSet<String>,
+    profile_of: FxHashMap<DeviceId, u32>,
     /// Verdicts of profiles, made once each.
     profiles: Vec<Verdict>,
 }
 
 /// Asks a policy folder about the devices of an estate.
 pub fn judge(folder: &Folder, estate: &Estate) -> Judged {
-    let devices = estate.devices().iter();
-    Judged::new(overlay(folder, devices.map(Subject::of_with_addresses)))
-}
-
-/// Decisions that differ from those in force. `id` makes ids; at most `max` of them.
-pub(super) fn differing(
-    judged: &Judged,
-    estate: &Estate,
-    policy: &str,
-    because: &str,
-    max: usize,
-    id: &mut dyn FnMut() -> String,
-) -> Vec<Decision> {
-    let mut decisions = Vec::new();
-    for device in estate.devices().iter() {
-        let last = estate.leases().get(&device.id);
-        let subject = Subject::of(device);
-        let verdict = judged.verdict(&subject);
-        // Nothing was ever granted and nothing is: silence is no decision.
-        if last.is_none()
-            && matches!(verdict, Verdict::Refused { .. })
-            && device.value(Field::Zone).is_none()
-        {
-            continue;
-        }
-        let mut decision = Decision {
-            id: String::new(),
-            policy: policy.to_owned(),
-            grounds: grounds(device),
-            subject,
-            verdict,
-            because: because.to_owned(),
-            previous: last.map(|lease| lease.decision.clone()),
-        };
-        if last.is_some_and(|lease| lease.fingerprint == decision.fingerprint()) {
-            continue;
-        }
-        decision.id = id();
-        decisions.push(decision);
-        if decisions.len() >= max {
-            break;
-        }
-    }
-    decisions
+    Judge::new(folder).all(estate)
 }
 
 /// The verdict that a decision's policy gives on its subject, again.
 pub fn replay(decision: &Decision, folder: &Folder) -> Verdict {
-    let subject = decision.subject.clone();
-    let id = subject.device.clone();
-    let others = folder.estate.devices.iter().filter(|d| d.id != id).cloned();
-    let mut folder = folder.clone();
-    folder.estate.devices = others.chain(subject.as_device(&folder, &[], &[])).collect();
-    Judged::new(folder).verdict(&decision.subject)
+    let subject = &decision.subject;
+    let mut judge = Judge::new(folder);
+    let own = subject.as_device(&judge.zones, &[], &[]);
+    let hosts = folder.estate.devices.iter();
+    let hosts = hosts.filter(|d| d.id != subject.device && judge.hosts.contains(&d.id)).cloned();
+    let devices = hosts.chain(own).collect();
+    judge.ask(devices).verdict(subject)
 }
 
 /// A folder with these devices in place of its own; those without a zone of the folder stay out.
@@ -98,50 +66,121 @@ pub fn overlay<'d>(
     folder: &Folder,
     devices: impl Iterator<Item = (Subject, &'d Device)>,
 ) -> Folder {
-    let mut with = folder.clone();
-    with.estate.devices = devices
-        .filter(|(subject, _)| subject.state != State::Retired.word())
-        .filter_map(|(subject, device)| {
-            let macs: Vec<_> = device
-                .keys
-                .iter()
-                .filter_map(|key| key.strip_prefix("mac/")?.parse().ok())
-                .collect();
-            subject.as_device(folder, &macs, &device.addresses)
-        })
-        .collect();
+    let zones = zones(folder);
+    let mut with = without_devices(folder);
+    with.estate.devices =
+        devices.filter_map(|(subject, device)| as_asked(&subject, device, &zones)).collect();
     with
 }
 
-impl Judged {
-    fn new(folder: Folder) -> Self {
-        let lowered = lower::lower_at(&folder, Moment::default());
-        let index =
-            folder.estate.devices.iter().enumerate().map(|(at, d)| (d.id.clone(), at)).collect();
-        let profiles = lowered.profiles.iter().map(|grants| verdict(&folder, grants)).collect();
-        Self { folder, lowered, index, profiles }
+fn zones(folder: &Folder) -> BTreeSet<String> {
+    folder.estate.zones.iter().map(|zone| zone.id.clone()).collect()
+}
+
+fn without_devices(folder: &Folder) -> Folder {
+    let estate = folder::Estate {
+        packs: folder.estate.packs.clone(),
+        observed: folder.estate.observed.clone(),
+        owners: folder.estate.owners.clone(),
+        sites: folder.estate.sites.clone(),
+        zones: folder.estate.zones.clone(),
+        devices: Vec::new(),
+        services: folder.estate.services.clone(),
+        groups: folder.estate.groups.clone(),
+        controllers: folder.estate.controllers.clone(),
+        conduits: folder.estate.conduits.clone(),
+        maintenance: folder.estate.maintenance.clone(),
+    };
+    Folder {
+        schema: folder.schema.clone(),
+        estate,
+        policies: folder.policies.clone(),
+        tests: folder.tests.clone(),
+        claims: folder.claims.clone(),
+        exceptions: folder.exceptions.clone(),
+        cards: folder.cards.clone(),
+    }
+}
+
+/// A device as the policy is asked about it; `None`: it is retired, or its zone is not there.
+fn as_asked(
+    subject: &Subject,
+    device: &Device,
+    zones: &BTreeSet<String>,
+) -> Option<folder::Device> {
+    if subject.state == State::Retired.word() {
+        return None;
+    }
+    let macs: Vec<_> =
+        device.keys.iter().filter_map(|key| key.strip_prefix("mac/")?.parse().ok()).collect();
+    subject.as_device(zones, &macs, &device.addresses)
+}
+
+impl Judge {
+    /// Makes a folder ready.
+    pub fn new(folder: &Folder) -> Self {
+        let hosts = folder.estate.services.iter().filter_map(|s| s.device.clone()).collect();
+        Self { zones: zones(folder), hosts, folder: without_devices(folder) }
     }
 
-    /// What the policy says about a device.
+    /// Asks about every device of an estate.
+    pub fn all(&mut self, estate: &Estate) -> Judged {
+        let devices = estate.devices().iter();
+        let devices = devices.filter_map(|d| as_asked(&Subject::of(d), d, &self.zones)).collect();
+        self.ask(devices)
+    }
+
+    /// Asks about some devices of an estate: the same verdicts as [`Self::all`], in time that follows their number and that of
+    /// services and policies, not the size of the estate.
+    pub fn some(&mut self, estate: &Estate, ids: &[DeviceId]) -> Judged {
+        let all = estate.devices();
+        let mut asked = BTreeSet::new();
+        let devices = ids.iter().chain(&self.hosts).filter_map(|id| all.get(id));
+        let devices = devices.filter(|device| asked.insert(device.id.clone()));
+        let devices = devices.filter_map(|d| as_asked(&Subject::of(d), d, &self.zones)).collect();
+        self.ask(devices)
+    }
+
+    fn ask(&mut self, devices: Vec<folder::Device>) -> Judged {
+        self.folder.estate.devices = devices;
+        let folder = &self.folder;
+        let lowered = lower::lower_at(folder, Moment::default());
+        let ids = folder.estate.devices.iter().map(|device| device.id.clone());
+        Judged {
+            zones: self.zones.clone(),
+            profile_of: ids.zip(lowered.profile_of.iter().copied()).collect(),
+            profiles: lowered.profiles.iter().map(|grants| verdict(folder, grants)).collect(),
+        }
+    }
+}
+
+impl Judged {
+    /// What the policy says about a device, of those that it was asked about.
     pub fn verdict(&self, subject: &Subject) -> Verdict {
-        let refused = |why: &str| Verdict::Refused { why: why.to_owned() };
-        if subject.state == State::Retired.word() {
+        let zone = subject.values.get(Field::Zone.word()).map(String::as_str);
+        self.says(&subject.device, &subject.state, zone).into_owned()
+    }
+
+    fn says(&self, device: &DeviceId, state: &str, zone: Option<&str>) -> Cow<'_, Verdict> {
+        let refused = |why: &str| Cow::Owned(Verdict::Refused { why: why.to_owned() });
+        if state == State::Retired.word() {
             return refused("it is retired");
         }
-        let Some(at) = self.index.get(&subject.device) else {
-            return match subject.values.get(Field::Zone.word()) {
-                None => refused("it has no zone"),
-                Some(zone) => refused(&format!("the policy has no zone `{zone}`")),
-            };
-        };
-        let profile = self.lowered.profile_of.get(*at).and_then(|p| usize::try_from(*p).ok());
+        match zone {
+            None => return refused("it has no zone"),
+            Some(zone) if !self.zones.contains(zone) => {
+                return refused(&format!("the policy has no zone `{zone}`"));
+            }
+            Some(_) => {}
+        }
+        let profile = self.profile_of.get(device).and_then(|p| usize::try_from(*p).ok());
         match profile.and_then(|p| self.profiles.get(p)) {
-            Some(verdict) => verdict.clone(),
+            Some(verdict) => Cow::Borrowed(verdict),
             None => refused("the policy grants it nothing"),
         }
     }
 
-    /// Decisions that differ from those in force; ids are asked of `id`.
+    /// Decisions about all devices that differ from those in force, of which `id` makes ids; at most `max`.
     pub fn differing(
         &self,
         estate: &Estate,
@@ -150,7 +189,55 @@ impl Judged {
         max: usize,
         id: &mut dyn FnMut() -> String,
     ) -> Vec<Decision> {
-        differing(self, estate, policy, because, max, id)
+        let decisions = estate
+            .devices()
+            .iter()
+            .filter_map(|device| self.differs(estate, device, policy, because, &mut *id));
+        decisions.take(max).collect()
+    }
+
+    /// The same about some devices: those that [`Judge::some`] was asked about.
+    pub fn differing_of(
+        &self,
+        estate: &Estate,
+        ids: &[DeviceId],
+        policy: &str,
+        because: &str,
+        id: &mut dyn FnMut() -> String,
+    ) -> Vec<Decision> {
+        let mut asked = BTreeSet::new();
+        let devices = ids.iter().filter_map(|id| estate.devices().get(id));
+        let devices = devices.filter(|device| asked.insert(&device.id));
+        devices.filter_map(|d| self.differs(estate, d, policy, because, &mut *id)).collect()
+    }
+
+    fn differs(
+        &self,
+        estate: &Estate,
+        device: &Device,
+        policy: &str,
+        because: &str,
+        id: &mut dyn FnMut() -> String,
+    ) -> Option<Decision> {
+        let last = estate.leases().get(&device.id);
+        let zone = device.value(Field::Zone);
+        // Nothing was ever granted and nothing is: silence is no decision.
+        if last.is_none() && zone.is_none() {
+            return None;
+        }
+        let verdict = self.says(&device.id, device.state.word(), zone);
+        if last.is_some_and(|lease| lease.fingerprint == fingerprint(device, &verdict)) {
+            return None;
+        }
+        Some(Decision {
+            id: id(),
+            policy: policy.to_owned(),
+            grounds: grounds(device),
+            subject: Subject::of(device),
+            verdict: verdict.into_owned(),
+            because: because.to_owned(),
+            previous: last.map(|lease| lease.decision.clone()),
+        })
     }
 }
 
@@ -191,20 +278,16 @@ impl Subject {
         }
     }
 
-    fn of_with_addresses(device: &Device) -> (Self, &Device) {
-        (Self::of(device), device)
-    }
-
     /// As the policy folder has devices; `None`: its zone is not there.
     fn as_device(
         &self,
-        folder: &Folder,
+        zones: &BTreeSet<String>,
         macs: &[model::Mac],
         addresses: &[std::net::IpAddr],
     ) -> Option<folder::Device> {
         let value = |field: Field| self.values.get(field.word()).map(String::as_str);
         let zone = value(Field::Zone)?;
-        folder.estate.zones.iter().find(|z| z.id == zone)?;
+        zones.get(zone)?;
         let word = |field: Field, otherwise: &str| value(field).unwrap_or(otherwise).to_owned();
         let level = value(Field::Assurance);
         let assurance = Assurance::ALL.into_iter().find(|a| Some(a.word()) == level);
@@ -230,14 +313,52 @@ impl Decision {
     /// Tells decisions with different policies' verdicts, subjects or grounds apart: a new policy that says the same about a device
     /// makes no new decision.
     pub fn fingerprint(&self) -> [u8; 16] {
-        let mut hash = Sha256::new();
-        let grounds: Vec<[&str; 3]> =
-            self.grounds.iter().map(|g| [g.field.as_str(), &g.value, &g.source]).collect();
-        // Maps and lists of text: JSON has one form for them.
-        let text =
-            serde_json::to_string(&(&self.subject, grounds, &self.verdict)).unwrap_or_default();
-        hash.update(text.as_bytes());
-        let digest: [u8; 32] = hash.finalize().into();
+        let mut print =
+            Print::of(&self.subject.device, self.subject.site.as_str(), &self.subject.state);
+        for (field, value) in &self.subject.values {
+            let ground = self.grounds.iter().find(|ground| ground.field == *field);
+            print.value(field, value, ground.map_or("", |ground| &ground.source));
+        }
+        print.end(&self.verdict)
+    }
+}
+
+/// That of the decision that a verdict on a device would be.
+fn fingerprint(device: &Device, verdict: &Verdict) -> [u8; 16] {
+    let mut print = Print::of(&device.id, device.site.as_str(), device.state.word());
+    for field in ASKED {
+        if let Some(claim) = device.believed(field) {
+            print.value(field.word(), &claim.value, &claim.source);
+        }
+    }
+    print.end(verdict)
+}
+
+/// A fingerprint in the making: texts, each behind its length.
+struct Print(Sha256);
+
+impl Print {
+    fn of(device: &DeviceId, site: &str, state: &str) -> Self {
+        let mut print = Self(Sha256::new());
+        [device.as_str(), site, state].into_iter().for_each(|text| print.text(text));
+        print
+    }
+
+    fn text(&mut self, text: &str) {
+        self.0.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+        self.0.update(text.as_bytes());
+    }
+
+    fn value(&mut self, field: &str, value: &str, source: &str) {
+        [field, value, source].into_iter().for_each(|text| self.text(text));
+    }
+
+    fn end(mut self, verdict: &Verdict) -> [u8; 16] {
+        match verdict {
+            Verdict::Granted { sha256, .. } => self.value("granted", sha256, ""),
+            Verdict::Refused { why } => self.value("refused", why, ""),
+        }
+        let digest: [u8; 32] = self.0.finalize().into();
         let mut short = [0; 16];
         short.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
         short

@@ -1,12 +1,12 @@
 //! Leases: what each device is granted at its site, until when, on which evidence.
 //!
-//! [`judge`] asks the policy once for all devices. What differs from the decision in force is a [`Decision`], which is an event;
+//! [`Judge`] keeps a policy folder ready and asks it about all devices, or about the few that changed. What differs from the decision in force is a [`Decision`], which is an event;
 //! a renewal on the same grounds is none. Every decision holds what it was made from, so that [`replay`] gives the same verdict
 //! again, byte for byte.
 
 mod judge;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{DeviceId, SiteId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -14,12 +14,14 @@ use serde::{Deserialize, Serialize};
 use crate::devices::Devices;
 use crate::{Refusal, Sort};
 
-pub use judge::{Judged, judge, overlay, replay};
+pub use judge::{Judge, Judged, judge, overlay, replay};
 
 /// How long a lease lasts, in seconds, unless what it rests on ends before.
 pub const TERM_S: i64 = 300;
 /// Services named in a decision; the digest is over all of them.
-pub const NAMED_MAX: usize = 200;
+pub const NAMED_MAX: usize = 32;
+/// Decisions of one command.
+pub const BATCH_MAX: usize = 10_000;
 
 /// What a lease rests on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,10 +161,15 @@ impl Leases {
         _now: Timestamp,
     ) -> Result<Vec<Event>, Refusal> {
         let Command::Decide { decisions } = command;
+        if decisions.len() > BATCH_MAX {
+            let why = format!("{} decisions; {BATCH_MAX} at most", decisions.len());
+            return Err(Refusal::new(Sort::Invalid, "lease.batch", "the command", why));
+        }
         let mut events = Vec::new();
+        let (mut about, mut named) = (BTreeSet::new(), BTreeSet::new());
         for decision in decisions {
             let id = &decision.subject.device;
-            if devices.get(id).is_none() {
+            if devices.get(id).is_none_or(|device| device.id != *id) {
                 let what = format!("decision about {id}");
                 return Err(Refusal::new(
                     Sort::Unknown,
@@ -177,11 +184,26 @@ impl Leases {
                 let why = "another one was made meanwhile";
                 return Err(Refusal::new(Sort::Conflict, "lease.previous", what, why));
             }
+            let fresh = !decision.id.is_empty()
+                && !self.by_decision.contains_key(&decision.id)
+                && named.insert(&decision.id);
+            if !about.insert(id) || !fresh {
+                let what = format!("decision about {id}");
+                let why = "each decision has an id of its own, and there is one about a device";
+                return Err(Refusal::new(Sort::Invalid, "lease.twice", what, why));
+            }
             if last.is_none_or(|lease| lease.fingerprint != decision.fingerprint()) {
                 events.push(Event::Decided(decision.clone()));
             }
         }
         Ok(events)
+    }
+
+    /// A device is no more: it is an alias of another.
+    pub(crate) fn forget(&mut self, device: &DeviceId) {
+        if let Some(lease) = self.all.remove(device) {
+            self.by_decision.remove(&lease.decision);
+        }
     }
 
     pub(crate) fn apply(&mut self, event: &Event, entry: u64) {

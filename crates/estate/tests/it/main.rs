@@ -1,1 +1,6 @@
 //! Tests of the estate through its public face.
+
+mod drill;
+mod fixtures;
+mod laws;
+mod world;
