@@ -3,4 +3,5 @@
 mod drill;
 mod fixtures;
 mod laws;
+mod places;
 mod world;
