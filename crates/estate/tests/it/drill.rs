@@ -436,7 +436,7 @@ fn few_devices_are_judged_as_all_are_whoever_hosts_a_service() {
             let subject = leases::Subject::of(drill.world.device(id));
             ((*id).to_owned(), judged.verdict(&subject))
         };
-        all.iter().map(|id| of(&id)).collect()
+        all.iter().map(of).collect()
     };
     for posture in ["quarantined", "normal"] {
         drill.command(&edit(&["cam-9"], &[(Field::Posture, Some(posture))]));
