@@ -162,11 +162,11 @@ fn asks(count: usize) -> Vec<Ask> {
     (0..count).map(one).collect()
 }
 
-fn class_of(zone: u32) -> &'static str {
+pub(crate) fn class_of(zone: u32) -> &'static str {
     CLASSES.get(usize::try_from(zone % 10).unwrap_or(0)).copied().unwrap_or("servers")
 }
 
-fn estate(policies: u32) -> Result<Folder, Stop> {
+pub(crate) fn estate(policies: u32) -> Result<Folder, Stop> {
     let wrong = |e: IdError| Stop(format!("the estate cannot be made: {e}"));
     let mut folder = Folder {
         schema: SCHEMA.to_owned(),

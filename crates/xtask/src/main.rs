@@ -3,6 +3,7 @@
 mod bench;
 mod decisions;
 mod estate;
+mod estate_bench;
 mod fence;
 mod figures;
 mod journal_bench;
@@ -33,6 +34,7 @@ usage: cargo xtask COMMAND
   bench reach [-o json]              exact reach of 100,000 devices
   bench policy [-o json]             decisions a second, beside Cedar; whole matrices
   bench journal [-o json]            durable appends a second beside a plain file; proofs
+  bench estate [-o json]             a million devices in memory; leases of 50,000
   bench enforcer [-o json]           the fence at full size beside nft (needs root)
   bench names [-o json]              first connections to 10,000 fresh names (needs root)
   bench live [-o json]               loss of live capture between two namespaces (needs root)
@@ -85,6 +87,7 @@ fn main() -> ExitCode {
         ["bench", "reach"] => reach::run(&options),
         ["bench", "policy"] => decisions::run(&options),
         ["bench", "journal"] => journal_bench::run(&options),
+        ["bench", "estate"] => estate_bench::run(&options),
         ["bench", "enforcer"] => fence::run(&options),
         ["bench", "live"] => live::run(&options),
         ["bench", "live-sender", seconds, rate] => live::send(seconds, rate),
