@@ -187,7 +187,7 @@ fn shows_itself(id: NodeId, node: &Node, owners: &Owners) -> bool {
     match node.identity {
         Identity::Link(_) => node.packets > 0 || node.behind.is_some(),
         Identity::Host(ip) => owners.node(id).owns(ip),
-        Identity::Child { .. } => true,
+        Identity::Child(_) => true,
     }
 }
 
@@ -386,8 +386,8 @@ fn device(
         .or_else(|| beliefs.take(Attribute::Role).map(|r| r.value));
     let parent = cluster.nodes.iter().find_map(|(_, n)| {
         let (parent, via) = match &n.identity {
-            Identity::Child { parent, via, .. } => (*parent, via),
-            _ => n.behind.as_ref().map(|(p, via)| (*p, via))?,
+            Identity::Child(child) => (child.parent, &child.via),
+            _ => n.behind.as_ref().map(|behind| (behind.0, &behind.1))?,
         };
         let parent = merged.root(parent);
         (parent != cluster.root)
@@ -403,7 +403,7 @@ fn device(
         all.into_iter().collect()
     };
     let protocols: BTreeSet<String> =
-        cluster.nodes.iter().flat_map(|(_, n)| &n.protocols).map(|p| p.to_string()).collect();
+        cluster.nodes.iter().flat_map(|(_, n)| &*n.protocols).map(|p| p.to_string()).collect();
     let identifiers: BTreeSet<Identifier> = cluster
         .nodes
         .iter()
@@ -597,8 +597,8 @@ fn families(
     for (root, id) in &clusters.members {
         let (Some(device), Some(node)) = (graph.node(*root), graph.node(*id)) else { continue };
         let parent = match &node.identity {
-            Identity::Child { parent, .. } => Some(*parent),
-            _ => node.behind.as_ref().map(|(p, _)| *p),
+            Identity::Child(child) => Some(child.parent),
+            _ => node.behind.as_ref().map(|behind| behind.0),
         };
         if let Some(parent) = parent.map(|p| merged.root(p)).filter(|p| p != root)
             && graph.node(parent).is_some()

@@ -1,14 +1,14 @@
 //! The identity graph: nodes are identities seen on the wire, devices are clusters of them.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use model::limits::{ADDRESSES_PER_DEVICE_MAX, CHILDREN_PER_DEVICE_MAX, VALUES_PER_FIELD_MAX};
 use model::observation::{
     BindingSource, EventKind, Fact, Flow, IdentifierKind, Observation, Subject,
 };
 use model::{DeviceId, Mac, SiteId, Timestamp};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Index of a node.
 pub(crate) type NodeId = u32;
@@ -62,37 +62,101 @@ pub(crate) struct Station {
     pub(crate) bound: Option<BindingSource>,
 }
 
-/// The network addresses of one node, sorted. Most nodes have one or two: a tree would cost each
-/// of them a kilobyte.
+/// The network addresses of one node, sorted. Most nodes have one: a list, let alone a tree, would cost
+/// each of them more than the address itself.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Stations(Vec<(IpAddr, Station)>);
+pub(crate) enum Stations {
+    #[default]
+    None,
+    One((IpAddr, Station)),
+    Several(Vec<(IpAddr, Station)>),
+}
 
 impl Stations {
+    fn as_slice(&self) -> &[(IpAddr, Station)] {
+        match self {
+            Self::None => &[],
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Several(list) => list,
+        }
+    }
+
     pub(crate) fn get(&self, ip: &IpAddr) -> Option<&Station> {
-        let at = self.0.binary_search_by_key(ip, |(known, _)| *known).ok()?;
-        self.0.get(at).map(|(_, station)| station)
+        let list = self.as_slice();
+        let at = list.binary_search_by_key(ip, |(known, _)| *known).ok()?;
+        list.get(at).map(|(_, station)| station)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&IpAddr, &Station)> {
-        self.0.iter().map(|(ip, station)| (ip, station))
+        self.as_slice().iter().map(|(ip, station)| (ip, station))
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        matches!(self, Self::None)
     }
 
     /// The station of an address, made by `new` where it is not known and there is room.
     fn entry(&mut self, ip: IpAddr, new: impl FnOnce() -> Station) -> Option<&mut Station> {
-        let at = match self.0.binary_search_by_key(&ip, |(known, _)| *known) {
+        let list = self.as_slice();
+        let at = match list.binary_search_by_key(&ip, |(known, _)| *known) {
             Ok(at) => at,
-            Err(_) if self.0.len() >= STATIONS_MAX => return None,
+            Err(_) if list.len() >= STATIONS_MAX => return None,
             Err(at) => {
-                make_room(&mut self.0);
-                self.0.insert(at, (ip, new()));
+                *self = match std::mem::take(self) {
+                    Self::None => Self::One((ip, new())),
+                    Self::One(one) => {
+                        let mut list = vec![one];
+                        list.insert(at, (ip, new()));
+                        Self::Several(list)
+                    }
+                    Self::Several(mut list) => {
+                        make_room(&mut list);
+                        list.insert(at, (ip, new()));
+                        Self::Several(list)
+                    }
+                };
                 at
             }
         };
-        self.0.get_mut(at).map(|(_, station)| station)
+        match self {
+            Self::None => None,
+            Self::One((_, station)) => Some(station),
+            Self::Several(list) => list.get_mut(at).map(|(_, station)| station),
+        }
+    }
+}
+
+/// A list that most nodes do not have: one word instead of three.
+#[derive(Debug)]
+#[expect(clippy::box_collection, reason = "that is the point")]
+pub(crate) struct Few<T>(Option<Box<Vec<T>>>);
+
+impl<T> Default for Few<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> std::ops::Deref for Few<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
+}
+
+impl<T> Few<T> {
+    fn push(&mut self, item: T) {
+        push(self.0.get_or_insert_default(), item);
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Few<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
     }
 }
 
@@ -122,7 +186,15 @@ pub(crate) struct Happened {
 pub(crate) enum Identity {
     Link(Mac),
     Host(IpAddr),
-    Child { parent: NodeId, via: Arc<str>, key: Arc<str> },
+    Child(Box<Child>),
+}
+
+/// A device behind another one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Child {
+    pub(crate) parent: NodeId,
+    pub(crate) via: Arc<str>,
+    pub(crate) key: Arc<str>,
 }
 
 /// One identity on the wire.
@@ -135,14 +207,15 @@ pub(crate) struct Node {
     pub(crate) last: Timestamp,
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
-    pub(crate) vlans: Vec<u16>,
-    pub(crate) protocols: Vec<Arc<str>>,
+    pub(crate) vlans: Few<u16>,
+    /// Each once; nodes that speak the same ones share the list.
+    pub(crate) protocols: Arc<[Arc<str>]>,
     pub(crate) said: Vec<Said>,
-    pub(crate) stated: Vec<Stated>,
+    pub(crate) stated: Few<Stated>,
     pub(crate) stations: Stations,
-    pub(crate) events: Vec<Happened>,
+    pub(crate) events: Few<Happened>,
     /// Device it was seen behind, and how.
-    pub(crate) behind: Option<(NodeId, Arc<str>)>,
+    pub(crate) behind: Option<Box<(NodeId, Arc<str>)>>,
     pub(crate) children: u32,
 }
 
@@ -156,16 +229,22 @@ impl Node {
             last: at,
             packets: 0,
             bytes: 0,
-            vlans: Vec::new(),
-            protocols: Vec::new(),
+            vlans: Few::default(),
+            protocols: none_spoken(),
             said: Vec::new(),
-            stated: Vec::new(),
+            stated: Few::default(),
             stations: Stations::default(),
-            events: Vec::new(),
+            events: Few::default(),
             behind: None,
             children: 0,
         }
     }
+}
+
+/// One list for all nodes of which no protocol is known.
+fn none_spoken() -> Arc<[Arc<str>]> {
+    static NONE: LazyLock<Arc<[Arc<str>]>> = LazyLock::new(|| Arc::from([]));
+    Arc::clone(&NONE)
 }
 
 /// A client seen at a port of a switch.
@@ -189,6 +268,8 @@ pub(crate) struct Conversation {
 pub(crate) struct Graph {
     pub(crate) nodes: Vec<Node>,
     by_identity: FxHashMap<Identity, NodeId>,
+    /// Lists of protocols that nodes share.
+    spoken: FxHashSet<Arc<[Arc<str>]>>,
     pub(crate) conversations: Vec<Conversation>,
     pub(crate) located: FxHashMap<Mac, Vec<Located>>,
     /// Events that concern no device: floods, the sensor's own bounds.
@@ -226,14 +307,15 @@ impl Graph {
             Subject::Host { ip } => Identity::Host(*ip),
             Subject::Child { parent, via, key } => {
                 let parent = self.node_of(seen, parent, ids)?;
-                Identity::Child { parent, via: Arc::clone(via), key: Arc::clone(key) }
+                let (via, key) = (Arc::clone(via), Arc::clone(key));
+                Identity::Child(Box::new(Child { parent, via, key }))
             }
         };
         if let Some(id) = self.by_identity.get(&identity) {
             return Some(*id);
         }
-        if let Identity::Child { parent, .. } = &identity {
-            let parent = self.node_mut(*parent)?;
+        if let Identity::Child(child) = &identity {
+            let parent = self.node_mut(child.parent)?;
             if parent.children as usize >= CHILDREN_PER_DEVICE_MAX {
                 self.refused += 1;
                 return None;
@@ -293,7 +375,7 @@ impl Graph {
         let behind = match &seen.fact {
             Fact::Behind { parent, via } => {
                 let Some(parent) = self.node_of(seen, parent, ids) else { return };
-                Some((parent, Arc::clone(via)))
+                Some(Box::new((parent, Arc::clone(via))))
             }
             _ => None,
         };
@@ -319,7 +401,7 @@ impl Graph {
             Fact::Identifier { kind, value, field } => {
                 let known = node.stated.iter().any(|s| s.kind == *kind && s.value == *value);
                 if !known && node.stated.len() < ADDRESSES_PER_DEVICE_MAX {
-                    push(&mut node.stated, Stated { kind: *kind, value: Arc::clone(value), ip });
+                    node.stated.push(Stated { kind: *kind, value: Arc::clone(value), ip });
                     let (field, value) = (Arc::clone(field), Arc::clone(value));
                     // Said in its own words already, or without what makes it unique.
                     let said = |s: &Said| {
@@ -351,12 +433,23 @@ impl Graph {
                     node.packets += packets;
                     node.bytes += bytes;
                     if let Some(vlan) = vlan.filter(|v| !node.vlans.contains(v)) {
-                        push(&mut node.vlans, vlan);
+                        node.vlans.push(vlan);
                     }
-                    for protocol in protocols {
-                        if !node.protocols.contains(protocol) {
-                            push(&mut node.protocols, Arc::clone(protocol));
+                    if protocols.iter().any(|p| !node.protocols.contains(p)) {
+                        let mut all = node.protocols.to_vec();
+                        for protocol in protocols {
+                            if !all.contains(protocol) {
+                                all.push(Arc::clone(protocol));
+                            }
                         }
+                        node.protocols = match self.spoken.get(all.as_slice()) {
+                            Some(known) => Arc::clone(known),
+                            None => {
+                                let all: Arc<[Arc<str>]> = all.into();
+                                self.spoken.insert(Arc::clone(&all));
+                                all
+                            }
+                        };
                     }
                 }
             },
@@ -364,7 +457,7 @@ impl Graph {
             Fact::Event { kind, detail } => {
                 if node.events.len() < ADDRESSES_PER_DEVICE_MAX {
                     let detail = Arc::clone(detail);
-                    push(&mut node.events, Happened { kind: *kind, detail, source: source() });
+                    node.events.push(Happened { kind: *kind, detail, source: source() });
                 }
             }
             Fact::Flow(flow) => {

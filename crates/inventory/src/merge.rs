@@ -151,7 +151,7 @@ impl Merged {
     fn own_mac(&mut self, graph: &Graph, says: NodeId, other: NodeId) {
         let (Some(a), Some(b)) = (graph.node(says), graph.node(other)) else { return };
         match a.identity {
-            Identity::Child { .. } => {}
+            Identity::Child(_) => {}
             // A host seen through a router, and its link address seen elsewhere.
             Identity::Host(_) => self.unite(says, other),
             Identity::Link(_) if same_block(a, b) => self.unite(says, other),

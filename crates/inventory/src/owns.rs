@@ -107,7 +107,7 @@ fn decide(node: &Node, linked: bool) -> (Vec<IpAddr>, Vec<IpAddr>) {
             return (Vec::new(), vec![ip]);
         }
         Identity::Host(ip) => return (vec![ip], Vec::new()),
-        Identity::Child { .. } => {
+        Identity::Child(_) => {
             let own = node.stations.iter().map(|(ip, _)| *ip).collect();
             return (own, Vec::new());
         }

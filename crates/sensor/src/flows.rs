@@ -88,6 +88,25 @@ pub(crate) struct Volume {
     pub(crate) data: bool,
 }
 
+/// Numbers kept for dissectors: a list that most conversations do not have.
+#[derive(Debug, Default)]
+#[expect(clippy::box_collection, reason = "one word instead of three in every conversation")]
+pub(crate) struct Memory(Option<Box<Vec<(u64, u64)>>>);
+
+impl Memory {
+    pub(crate) fn take(&mut self) -> Vec<(u64, u64)> {
+        self.0.as_deref_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    pub(crate) fn put(&mut self, list: Vec<(u64, u64)>) {
+        match &mut self.0 {
+            Some(place) => **place = list,
+            None if list.is_empty() => {}
+            None => self.0 = Some(Box::new(list)),
+        }
+    }
+}
+
 /// One conversation.
 #[derive(Debug)]
 pub(crate) struct Flow {
@@ -115,7 +134,7 @@ pub(crate) struct Flow {
     /// Nothing more will be read from its byte streams.
     pub(crate) read: bool,
     /// Numbers kept for dissectors.
-    pub(crate) memory: Vec<(u64, u64)>,
+    pub(crate) memory: Memory,
     pub(crate) input: u16,
     pub(crate) packet: u64,
 }
@@ -224,7 +243,7 @@ impl Flows {
             server_name: None,
             watch: None,
             read: false,
-            memory: Vec::new(),
+            memory: Memory::default(),
             input: new.input,
             packet: new.packet,
         };

@@ -27,7 +27,7 @@ pub(crate) struct Link {
     pub(crate) last: Timestamp,
     pub(crate) vlan: Option<u16>,
     /// Protocols the sender speaks, each once.
-    pub(crate) protocols: Vec<NameId>,
+    pub(crate) protocols: Names,
     /// Packets and bytes already reported.
     pub(crate) reported: (u64, u64),
     public: u32,
@@ -43,9 +43,41 @@ impl Link {
     }
 
     pub(crate) fn speaks(&mut self, protocol: NameId) {
-        if protocol != 0 && !self.protocols.contains(&protocol) {
-            self.protocols.push(protocol);
+        if protocol != 0 {
+            self.protocols.insert(protocol);
         }
+    }
+}
+
+/// Names in order of first use. Few link addresses speak more than four protocols, and a list of its own
+/// costs each of them as much as all else that is known of it.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    first: [NameId; 4],
+    #[expect(clippy::box_collection, reason = "one word instead of three in every link")]
+    more: Option<Box<Vec<NameId>>>,
+}
+
+impl Names {
+    fn insert(&mut self, name: NameId) {
+        for slot in &mut self.first {
+            if *slot == name {
+                return;
+            }
+            if *slot == 0 {
+                *slot = name;
+                return;
+            }
+        }
+        let more = self.more.get_or_insert_default();
+        if !more.contains(&name) {
+            more.push(name);
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = NameId> {
+        let first = self.first.iter().copied().take_while(|name| *name != 0);
+        first.chain(self.more.iter().flat_map(|more| more.iter().copied()))
     }
 }
 
@@ -87,7 +119,7 @@ impl Links {
             first: Timestamp::MAX,
             last: Timestamp::MIN,
             vlan: None,
-            protocols: Vec::new(),
+            protocols: Names::default(),
             reported: (0, 0),
             public: 0,
             stations: 0,
@@ -167,7 +199,7 @@ impl Links {
             first: at,
             last: at,
             vlan: None,
-            protocols: Vec::new(),
+            protocols: Names::default(),
             reported: (0, 0),
             public: 0,
             stations: 0,

@@ -44,7 +44,8 @@ pub(crate) struct Report {
     seen: FxHashSet<u64>,
     /// Parts of messages that were read already, see [`Sink::told_digest`].
     told: Vec<u64>,
-    values: FxHashMap<(LinkId, Option<IpAddr>, &'static str), u16>,
+    /// Values of each field of each speaker, by their hash.
+    values: FxHashMap<u64, u16>,
     spoken_for: FxHashMap<LinkId, u16>,
     interned: FxHashMap<&'static str, Arc<str>>,
     names: FxHashMap<(LinkId, IpAddr), Arc<str>>,
@@ -104,9 +105,7 @@ impl Report {
 
     /// True the first time it is asked about these things.
     pub(crate) fn first_time(&mut self, what: impl Hash) -> bool {
-        let mut hasher = FxHasher::default();
-        what.hash(&mut hasher);
-        self.seen.insert(hasher.finish())
+        self.seen.insert(hash_of(what))
     }
 
     /// The name `client` (or anybody) resolved to this address.
@@ -248,7 +247,7 @@ impl Desk<'_> {
                 Subject::Link { ip, .. } => *ip,
                 _ => None,
             };
-            let known = self.report.values.entry((link, ip, field.name)).or_insert(0);
+            let known = self.report.values.entry(hash_of((link, ip, field.name))).or_insert(0);
             *known += 1;
             if *known > VALUES_PER_FIELD_MAX {
                 *known = VALUES_PER_FIELD_MAX;
@@ -268,6 +267,12 @@ impl Desk<'_> {
 struct Field<'a> {
     name: &'static str,
     key: Option<&'a str>,
+}
+
+fn hash_of(what: impl Hash) -> u64 {
+    let mut hasher = FxHasher::default();
+    what.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn cut(text: &str) -> &str {

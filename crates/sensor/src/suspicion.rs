@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use model::Timestamp;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use crate::links::LinkId;
 
@@ -19,8 +19,8 @@ const SOURCES_MAX: usize = 65_536;
 #[derive(Debug)]
 struct Attempts {
     since: Timestamp,
-    addresses: FxHashSet<IpAddr>,
-    targets: FxHashSet<(IpAddr, u16)>,
+    /// Sorted, each once, fewer than make a scan. Most sources have one, and there are many sources.
+    targets: Vec<(IpAddr, u16)>,
     reported: bool,
 }
 
@@ -46,8 +46,7 @@ impl Suspicion {
         }
         let attempts = self.by_source.entry(source).or_insert_with(|| Attempts {
             since: at,
-            addresses: FxHashSet::default(),
-            targets: FxHashSet::default(),
+            targets: Vec::new(),
             reported: false,
         });
         if attempts.reported {
@@ -55,18 +54,21 @@ impl Suspicion {
         }
         if at.as_nanos().saturating_sub(attempts.since.as_nanos()) > WINDOW_NANOS {
             attempts.since = at;
-            attempts.addresses.clear();
             attempts.targets.clear();
         }
-        attempts.addresses.insert(target.0);
-        attempts.targets.insert(target);
-        let (addresses, targets) = (attempts.addresses.len(), attempts.targets.len());
+        if let Err(at) = attempts.targets.binary_search(&target) {
+            if attempts.targets.is_empty() {
+                attempts.targets.reserve_exact(1);
+            }
+            attempts.targets.insert(at, target);
+        }
+        let targets = attempts.targets.len();
+        let addresses = attempts.targets.chunk_by(|a, b| a.0 == b.0).count();
         if addresses < ADDRESSES_MIN && targets < TARGETS_MIN {
             return None;
         }
         attempts.reported = true;
-        attempts.addresses = FxHashSet::default();
-        attempts.targets = FxHashSet::default();
+        attempts.targets = Vec::new();
         Some(format!(
             "{what} to {addresses} addresses and {targets} address-port pairs within ten minutes \
              without an answer"

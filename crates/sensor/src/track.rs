@@ -432,7 +432,7 @@ impl Sensor {
     ) {
         let Some(flow) = self.flows.get_mut(id) else { return };
         let known = flow.application;
-        let mut memory = std::mem::take(&mut flow.memory);
+        let mut memory = flow.memory.take();
         let mut server_name = flow.server_name.take();
         let ends = (
             side(src, packet.src, Some(ip.src), from),
@@ -472,7 +472,7 @@ impl Sensor {
             accepted = if outcome.is_ok() { name } else { 0 };
         }
         if let Some(flow) = self.flows.get_mut(id) {
-            flow.memory = memory;
+            flow.memory.put(memory);
             flow.server_name = server_name;
             flow.application = if accepted == 0 { known } else { accepted };
             flow.misses = if accepted == 0 && known == 0 { flow.misses + 1 } else { 0 };
@@ -564,9 +564,8 @@ impl Sensor {
             return;
         };
         let flow = self.flows.get_mut(id);
-        let (mut memory, mut server_name) = flow.map_or_else(Default::default, |flow| {
-            (std::mem::take(&mut flow.memory), flow.server_name.take())
-        });
+        let (mut memory, mut server_name) = flow
+            .map_or_else(Default::default, |flow| (flow.memory.take(), flow.server_name.take()));
         let ends = (
             side(src, packet.src, Some(ip.src), tcp.src),
             side(self.links.find(packet.dst), packet.dst, Some(ip.dst), tcp.dst),
@@ -582,7 +581,7 @@ impl Sensor {
         let Watch { halves: [a, b], .. } = watch.as_ref();
         let over = a.done && b.done;
         if let Some(flow) = self.flows.get_mut(id) {
-            flow.memory = memory;
+            flow.memory.put(memory);
             flow.server_name = server_name;
             flow.read = over;
             if made_sense {

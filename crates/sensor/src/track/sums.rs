@@ -199,7 +199,7 @@ impl Sensor {
             let protocols = link
                 .protocols
                 .iter()
-                .map(|id| self.report.intern(self.dispatch.name(*id)))
+                .map(|id| self.report.intern(self.dispatch.name(id)))
                 .collect();
             let fact = observation::Fact::Sighted {
                 first: link.first,
