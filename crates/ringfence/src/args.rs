@@ -65,10 +65,15 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: crate::mud::args::Mud,
     },
-    /// The tamper-evident journal: new, append, verify, prove, export.
+    /// The tamper-evident journal: new, append, verify, prove, export, watch.
     Journal {
         #[command(subcommand)]
         command: crate::journal::args::Journal,
+    },
+    /// An independent cosigner of journals (C2SP tlog-witness): new, serve.
+    Witness {
+        #[command(subcommand)]
+        command: crate::witness::args::Witness,
     },
     /// The fields that identification rules can match on, with their meaning.
     #[command(

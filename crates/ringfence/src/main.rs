@@ -16,6 +16,7 @@ mod policies;
 mod site;
 mod terminal;
 mod told;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Command::Observe(observe) => observe::run(observe),
         Command::Mud { command } => mud::run(command),
         Command::Journal { command } => journal::run(command),
+        Command::Witness { command } => witness::run(command),
         Command::Fields => Ok(terminal::fields()),
     };
     match outcome {

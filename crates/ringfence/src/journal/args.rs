@@ -1,6 +1,7 @@
 //! What can be typed after `ringfence journal`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args as Group, Subcommand, ValueEnum};
 
@@ -22,6 +23,11 @@ pub(crate) enum Journal {
     Prove(Prove),
     /// Print entries as JSON, one a line.
     Export(Export),
+    /// Follow a journal from outside: every new head has to extend the one before.
+    ///
+    /// Ends with an error, and keeps both heads as evidence, when the journal was forked or rolled back. Bring the verifier key from
+    /// elsewhere, and keep the last head with --last: then it knows after a restart what it saw before.
+    Watch(Watch),
 }
 
 const NEW: &str = "\
@@ -53,10 +59,15 @@ Examples:
     --who person:p-17 --why 'support ended' --evidence advisory.pdf --event device.retired
   ringfence journal append journal --command note.written --payload @note.txt --who person:p-17 \\
     --why 'only as the third entry' --expect 2
+  ringfence journal append journal --witnesses trust.txt --command note.written --who person:p-17 \\
+    --why 'cosigned by whom trust.txt names'
 
-Exit codes: 0 it is durable and published, 1 something failed, 3 there is no such journal, 4 another
-entry came first or another process writes, 5 signing would fork or roll back what was signed, 64
-wrong usage.";
+With witnesses, they are asked what they hold before anything is appended, and the checkpoint is
+published when a quorum has cosigned it.
+
+Exit codes: 0 it is durable and published, 1 something failed, no witness can be asked, or the
+quorum is late, 3 there is no such journal, 4 another entry came first or another process writes,
+5 signing would fork or roll back what was signed, 64 wrong usage.";
 
 /// Options of `append`.
 #[derive(Debug, Group)]
@@ -86,6 +97,13 @@ pub(crate) struct Append {
     /// The number that the entry has to get; refused when another one came first.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) expect: Option<u64>,
+    /// The witnesses, their addresses, and how many have to cosign: a policy as in C2SP tlog-policy. [default: the file
+    /// `witnesses` in the folder, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) witnesses: Option<PathBuf>,
+    /// How long to wait for a witness.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = crate::args::duration)]
+    pub(crate) timeout: Duration,
     /// Output on standard output.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,
@@ -166,6 +184,45 @@ pub(crate) struct Export {
     /// The first entry.
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     pub(crate) from: u64,
+}
+
+const WATCH: &str = "\
+Examples:
+  ringfence journal watch http://journal.example.com/log --key log.vkey --last seen
+  ringfence journal watch /srv/www/journal --policy trust.txt --every 10s --evidence /var/lib/evidence
+  ringfence journal watch journal --once
+
+Exit codes: 0 it was told to end, or looked once and all is well, 1 the journal was forked, rolled
+back or cannot be verified, or something failed, 3 there is no such journal, 64 wrong usage.";
+
+/// Options of `watch`.
+#[derive(Debug, Group)]
+#[command(after_help = WATCH)]
+pub(crate) struct Watch {
+    /// The folder of a journal or of its tiles, or the address that serves the tiles.
+    #[arg(value_name = "DIR|URL")]
+    pub(crate) what: String,
+    /// The verifier key of the log, or a file with it. [default: log.vkey in the folder]
+    #[arg(long, value_name = "KEY|FILE", conflicts_with = "policy")]
+    pub(crate) key: Option<String>,
+    /// Whom to believe, and how many witnesses: a policy as in C2SP tlog-policy.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// How often to look.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = crate::args::duration)]
+    pub(crate) every: Duration,
+    /// Look once and end.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Where the last good head is kept from one run to the next.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) last: Option<PathBuf>,
+    /// Where both heads are kept when one does not extend the other.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) evidence: PathBuf,
+    /// Output on standard output: lines, or one document a line.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
 }
 
 /// What standard output gets.

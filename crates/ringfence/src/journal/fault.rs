@@ -30,6 +30,15 @@ pub(super) enum Fault {
     #[error("{what}: {why}")]
     #[diagnostic(code(ringfence::journal::malformed))]
     Malformed { what: String, why: String },
+    #[error("{} is about another log than {origin}", .path.display())]
+    #[diagnostic(
+        code(ringfence::journal::other_log),
+        help("name the log's verifier key there: `log KEY`, as log.vkey has it")
+    )]
+    OtherLog { path: PathBuf, origin: String },
+    #[error("{what} {why}")]
+    #[diagnostic(code(ringfence::journal::broken), help("{help}"))]
+    Broken { what: String, why: String, help: String },
     #[error("no key is given to verify {} with", .0.display())]
     #[diagnostic(
         code(ringfence::journal::no_key),
@@ -63,7 +72,10 @@ impl Fault {
                 exit::CONFLICT
             }
             Self::Log(
-                LogError::WouldBreak(_) | LogError::Record { .. } | LogError::NoRecord(_),
+                LogError::WouldBreak(_)
+                | LogError::Witness { .. }
+                | LogError::Record { .. }
+                | LogError::NoRecord(_),
             ) => exit::REFUSED,
             Self::NoKey(_) => exit::USAGE,
             _ => exit::FAILED,

@@ -1,15 +1,17 @@
-//! `ringfence journal`: begin a journal, append to it, and check, prove and export it without it being opened.
+//! `ringfence journal`: begin a journal, append to it, and check, prove, export and watch it without it being opened.
 
 pub(crate) mod args;
 mod fault;
 mod place;
 mod print;
 mod verify;
+mod watch;
 
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use crypto::{NoteKey, PrivateKey, Provider};
 use journal::entry::{Actor, Entry, Name, Typed};
@@ -17,8 +19,9 @@ use journal::tile::{Level, TileNodes, TilePath, WIDTH};
 use journal::tlog_proof::TlogProof;
 use journal::{Hash, KeyName, SignatureType, VerifierKey, bundle, proof};
 use miette::{Report, Result};
+use model::Timestamp;
 use pki::KeyKind;
-use store::{Disk, Expect, Log, Opened, Places, Sqlite, StoreError, TileFolder};
+use store::{Disk, Expect, Http, Log, Opened, Places, Sqlite, StoreError, TileFolder, Witnesses};
 
 use self::args::{Append, Export, Journal, New, Output, Prove};
 use self::fault::Fault;
@@ -34,6 +37,7 @@ pub(crate) fn run(command: &Journal) -> Result<u8> {
         Journal::Verify(args) => verify::run(args),
         Journal::Prove(args) => prove(args),
         Journal::Export(args) => export(args),
+        Journal::Watch(args) => watch::run(args),
     };
     outcome.or_else(|stop| match stop {
         Stop::Fault(fault) => {
@@ -118,7 +122,12 @@ fn append(args: &Append) -> Result<u8, Stop> {
     let key = PrivateKey::from_pem(&pem).and_then(NoteKey::try_from);
     let key = key.map_err(Fault::malformed(place.key().display().to_string()))?;
     let vkey = place::verifier_key(&place.verifier_key())?;
-    let log = open(&place, vkey.name().clone(), key)?;
+    let mut log = open(&place, vkey.name().clone(), key)?;
+    if let Some(witnesses) = witnesses(args, &place, &vkey)? {
+        log = log.witnessed_by(witnesses);
+        // An older copy of the journal gets no new entry.
+        log.ask_witnesses().map_err(Fault::Log)?;
+    }
     let expect = args.expect.map_or(Expect::Next, Expect::At);
     let number = log.append(expect, std::slice::from_ref(&entry)).map_err(Fault::Log)?.start;
     // From here on the entry is safe, whatever becomes of its checkpoint.
@@ -127,14 +136,31 @@ fn append(args: &Append) -> Result<u8, Stop> {
     });
     let signed = signed.map_err(Fault::Log)?;
     let (head, leaf) = (signed.checkpoint(), entry.leaf().map_err(Fault::malformed("the entry"))?);
+    let late = log.late();
     match args.output {
         Output::Table => out::print(|out| {
             writeln!(out, "entry {number} is durable; {} are signed, root {}", head.size, head.root)
         }),
-        Output::Json => out::document(&print::appended(number, &leaf, head)),
+        Output::Json => out::document(&print::appended(number, &leaf, &signed, late.as_ref())),
     }
     .map_err(Stop::Out)?;
-    Ok(exit::FINE)
+    let Some(late) = late else { return Ok(exit::FINE) };
+    let since = Timestamp::from_secs(i64::try_from(late.since).unwrap_or(i64::MAX), 0);
+    eprintln!("ringfence: the quorum of witnesses is late since {since}: {late}");
+    Ok(exit::FAILED)
+}
+
+/// The witnesses that the command line or the folder names.
+fn witnesses(args: &Append, place: &Place, vkey: &VerifierKey) -> Result<Option<Witnesses>, Fault> {
+    let beside = Some(place.witnesses()).filter(|path| path.exists());
+    let Some(path) = args.witnesses.clone().or(beside) else { return Ok(None) };
+    let policy = place::policy(&path)?;
+    if !policy.logs().iter().any(|log| log.key == *vkey) {
+        return Err(Fault::OtherLog { path, origin: vkey.name().to_string() });
+    }
+    let seconds = || u64::try_from(now().as_nanos() / 1_000_000_000).unwrap_or(0);
+    let wire = Arc::new(Http::new(args.timeout));
+    Ok(Some(Witnesses::new(policy, wire, Box::new(Provider), Box::new(seconds))))
 }
 
 /// The entry that a command line says.

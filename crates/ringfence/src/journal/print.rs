@@ -7,15 +7,26 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use journal::Hash;
 use journal::audit::Report;
-use journal::checkpoint::Checkpoint;
+use journal::checkpoint::SignedCheckpoint;
 use journal::entry::{Entry, Typed};
+use journal::follow::{Seen, Step};
 use journal::policy::Believed;
 use journal::tile::TilePath;
 use journal::tlog_proof::TlogProof;
 use serde_json::{Value, json};
+use store::Late;
+
+use super::args::Output;
 
 /// What came of `append`.
-pub(super) fn appended(number: u64, leaf: &Hash, head: &Checkpoint) -> Value {
+pub(super) fn appended(
+    number: u64,
+    leaf: &Hash,
+    signed: &SignedCheckpoint,
+    late: Option<&Late>,
+) -> Value {
+    let head = signed.checkpoint();
+    let late = late.map(|late| json!({ "since": late.since, "why": late.to_string() }));
     json!({
         "schema": "ringfence.journal.appended/v1",
         "number": number,
@@ -23,6 +34,8 @@ pub(super) fn appended(number: u64, leaf: &Hash, head: &Checkpoint) -> Value {
         "origin": head.origin,
         "size": head.size,
         "root": head.root.to_base64(),
+        "cosignatures": signed.note().signatures().len().saturating_sub(1),
+        "late": late,
     })
 }
 
@@ -161,6 +174,39 @@ pub(super) fn proof(name: &str, judged: Result<(&TlogProof, &Entry), &String>) -
         }
     }
     value
+}
+
+/// A head that `watch` saw, as a line or a document of one line.
+pub(super) fn head(signed: &SignedCheckpoint, seen: &Seen, output: Output) -> String {
+    let head = signed.checkpoint();
+    let from = match seen.step {
+        Step::Grown { from } => Some(from),
+        Step::First | Step::Same => None,
+    };
+    let cosigned: Vec<&str> =
+        seen.believed.cosigned.iter().map(|(name, _)| name.as_str()).collect();
+    match output {
+        Output::Table => {
+            let more = from.map_or(String::new(), |from| {
+                format!(", extends {from} by {}", head.size.saturating_sub(from))
+            });
+            let by = match cosigned.as_slice() {
+                [] => String::new(),
+                names => format!(", cosigned by {}", clean(&names.join(", "))),
+            };
+            let origin = clean(&head.origin);
+            format!("{origin}: {} entries{more}, root {}{by}", head.size, head.root)
+        }
+        Output::Json => json!({
+            "schema": "ringfence.journal.head/v1",
+            "origin": head.origin,
+            "size": head.size,
+            "root": head.root.to_base64(),
+            "extends": from,
+            "cosigned": cosigned,
+        })
+        .to_string(),
+    }
 }
 
 /// Foreign text, with whatever would steer a terminal written out.

@@ -35,24 +35,7 @@ pub(super) fn run(args: &Verify) -> Result<u8, Stop> {
 
 /// Whom to believe: as it was said, or the key beside the journal.
 fn policy(beside: Option<&Path>, what: &Path, args: &Verify) -> Result<Policy, Fault> {
-    if let Some(path) = &args.policy {
-        let text = fs::read_to_string(path).map_err(Fault::io(path))?;
-        return text.parse().map_err(Fault::malformed(path.display().to_string()));
-    }
-    if let Some(key) = &args.key {
-        // A key has two plus signs; what has none is a file.
-        let key = match key.contains('+') && !Path::new(key).exists() {
-            true => key.parse().map_err(Fault::malformed("--key"))?,
-            false => place::verifier_key(key.as_ref())?,
-        };
-        return Ok(Policy::log_alone(key));
-    }
-    let path = beside.map(|folder| Place::new(folder).verifier_key()).filter(|p| p.exists());
-    let path = path.ok_or_else(|| Fault::NoKey(what.to_owned()))?;
-    eprintln!(
-        "ringfence: the key is the one in the folder; whoever changed the folder may have changed it too (--key)"
-    );
-    Ok(Policy::log_alone(place::verifier_key(&path)?))
+    place::believed(beside, what, args.key.as_deref(), args.policy.as_deref())
 }
 
 fn folder(folder: &Path, args: &Verify) -> Result<bool, Stop> {

@@ -54,7 +54,7 @@ fn exported(here: &Path) -> Vec<serde_json::Value> {
 fn help_shows_examples() {
     let here = folder("journal-help");
     let mut all = journal(&here, &["--help"]).out;
-    for command in ["new", "append", "verify", "prove", "export"] {
+    for command in ["new", "append", "verify", "prove", "export", "watch"] {
         let help = journal(&here, &[command, "--help"]);
         assert_eq!((help.code, help.err.as_str()), (0, ""));
         all.push_str(&format!("\n==> {command}\n\n{}", help.out));

@@ -11,8 +11,10 @@ mod mud;
 mod mutate;
 mod netns;
 mod observe;
+mod peers;
 mod policies;
 mod usage;
+mod witness;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
