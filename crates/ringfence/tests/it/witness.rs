@@ -50,7 +50,7 @@ impl Serving {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim_end().rsplit_once("http://").map(|(_, address)| address.to_owned());
-        Self { child, address: address.unwrap_or_else(|| panic!("it says {line:?}")) }
+        Self { child, address: address.expect("its first line ends in its address") }
     }
 
     /// Asks it to end, and returns its exit code.
