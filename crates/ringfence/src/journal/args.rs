@@ -189,7 +189,7 @@ pub(crate) struct Export {
 const WATCH: &str = "\
 Examples:
   ringfence journal watch http://journal.example.com/log --key log.vkey --last seen
-  ringfence journal watch /srv/www/journal --policy trust.txt --every 10s --evidence /var/lib/evidence
+  ringfence journal watch /srv/www/journal --policy trust.txt --every 10s --evidence kept/
   ringfence journal watch journal --once
 
 Exit codes: 0 it was told to end, or looked once and all is well, 1 the journal was forked, rolled
