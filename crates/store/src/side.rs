@@ -104,7 +104,9 @@ pub enum SideError {
     Bounds(String),
     /// The record is gone from the database, and still in its log, because somebody else is reading. It is gone when the store is opened
     /// again, or the next record is erased.
-    #[error("what was erased is still in the log of the database, because another program reads it; end that one and erase again")]
+    #[error(
+        "what was erased is still in the log of the database, because another program reads it; end that one and erase again"
+    )]
     Lingers,
     /// The database.
     #[error(transparent)]

@@ -166,7 +166,7 @@ impl Store for Sqlite {
     }
 }
 
-fn lock(path: &Path) -> Result<File, StoreError> {
+pub(crate) fn lock(path: &Path) -> Result<File, StoreError> {
     let path = beside(path, ".lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|e| io(&path, &e))?;
@@ -281,14 +281,14 @@ fn unsigned(n: i64) -> Result<u64, StoreError> {
     u64::try_from(n).map_err(|_| StoreError::Damaged(format!("it has the number {n}")))
 }
 
-fn io(path: &Path, error: &std::io::Error) -> StoreError {
+pub(crate) fn io(path: &Path, error: &std::io::Error) -> StoreError {
     match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => StoreError::Full,
         _ => StoreError::Io(format!("{}: {error}", path.display())),
     }
 }
 
-fn fault(error: &rusqlite::Error) -> StoreError {
+pub(crate) fn fault(error: &rusqlite::Error) -> StoreError {
     use rusqlite::ErrorCode as Code;
     match error.sqlite_error_code() {
         Some(Code::DiskFull) => StoreError::Full,
