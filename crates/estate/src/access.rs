@@ -52,7 +52,7 @@ pub const LABEL_CHARS_MAX: usize = 64;
 /// Characters of a reason.
 pub const WHY_CHARS_MAX: usize = 1_000;
 /// Sites of one grant.
-pub const SITES_MAX: usize = 1_000;
+pub const SITES_MAX: usize = 100;
 /// Longest life of a setup secret and of an approval, in seconds.
 pub const WEEK_S: i64 = 7 * 86_400;
 /// Longest life of a token, in seconds.

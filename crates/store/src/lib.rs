@@ -15,6 +15,7 @@ mod files;
 mod http;
 mod log;
 mod memory;
+pub mod side;
 mod sqlite;
 mod tiles;
 mod witnesses;

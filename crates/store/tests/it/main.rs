@@ -12,6 +12,7 @@ mod conformance;
 mod crash;
 mod full;
 mod log;
+mod side;
 mod sqlite;
 mod witnesses;
 
