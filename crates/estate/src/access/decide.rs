@@ -174,7 +174,7 @@ impl Access {
         now: Timestamp,
     ) -> Decided {
         let principal = self.principal(who, now)?;
-        if !(is_self(&principal, id) && !principal.password_temporary) {
+        if !is_self(&principal, id) || principal.password_temporary {
             rbac::may(&principal, Action::OperatorsEdit, Place::Estate)?;
         }
         if self.living(id)?.profile == *profile {
