@@ -1,1 +1,411 @@
-//! PDP.
+//! The policy decision point: the folder in force, asked about every change of the estate.
+//!
+//! One thread hears of changes, lets those that came together be decided together, and writes decisions that differ as entries of the
+//! journal. From the same answer it makes what each site is meant to enforce. A sweep now and then asks about everything: it must
+//! find nothing, and what it finds is counted as a defect.
+
+mod import;
+mod levels;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use estate::devices::{self, State};
+use estate::leases::{self, Decision, Subject, Verdict};
+use estate::{Command, Event, Refusal, Sort, policies, sites};
+use journal::entry::Actor;
+use model::{SiteId, Timestamp};
+use policy::folder::{CLAIMS_FILE, ESTATE_FILE, EXCEPTIONS_FILE, Folder, TESTS_FILE};
+use policy::lower;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+
+use crate::blobs::{BlobError, Blobs, Files, digest};
+use crate::hub::itself;
+use crate::{Hub, HubError};
+
+pub use levels::{Level, Levels};
+
+/// Decisions of one command.
+const BATCH: usize = 256;
+/// Nanoseconds between two sweeps.
+const SWEEP_NANOS: i64 = 300 * 1_000_000_000;
+
+/// Why a folder is not set.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// The folder has faults; none of it is taken.
+    #[error("the policy folder has {} fault(s)", .0.len())]
+    Faults(Vec<policy::Fault>),
+    /// The estate refuses.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// Its files cannot be kept.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+}
+
+impl From<Refusal> for PolicyError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Hub(refusal.into())
+    }
+}
+
+/// What a site is meant to enforce.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bundle {
+    /// Its number at the site.
+    pub generation: u64,
+    /// SHA-256 over `files`.
+    pub content: String,
+    /// While leases hold.
+    pub files: Files,
+    /// When they have ended and the controller is out of reach: what is not critical to availability is closed.
+    pub expired: Files,
+}
+
+/// The folder in force.
+struct Held {
+    content: String,
+    files: Files,
+    folder: Folder,
+}
+
+/// The policy decision point.
+pub struct Pdp {
+    hub: Arc<Hub>,
+    blobs: Blobs,
+    me: Actor,
+    held: RwLock<Option<Arc<Held>>>,
+    bundles: Mutex<BTreeMap<SiteId, Arc<Bundle>>>,
+    /// How quickly, measured.
+    pub levels: Levels,
+}
+
+impl std::fmt::Debug for Pdp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pdp").finish_non_exhaustive()
+    }
+}
+
+impl Pdp {
+    /// Loads the folder that is meant to be in force.
+    pub fn open(hub: Arc<Hub>, blobs: Blobs) -> Result<Arc<Self>, PolicyError> {
+        let me = itself().map_err(HubError::from)?;
+        let pdp = Self {
+            hub,
+            blobs,
+            me,
+            held: RwLock::new(None),
+            bundles: Mutex::new(BTreeMap::new()),
+            levels: Levels::default(),
+        };
+        let current = pdp.hub.read(|estate| estate.policies().current().map(|v| v.content.clone()));
+        if let Some(content) = current {
+            pdp.hold(&content)?;
+        }
+        Ok(Arc::new(pdp))
+    }
+
+    /// Hears of changes until the hub is gone. Runs on a thread of its own.
+    pub fn run(&self, told: &mut dyn FnMut(&str)) {
+        let mut changes = self.hub.watch();
+        let mut swept = self.hub.now();
+        // What changed while nobody was here.
+        let mut because = Some(("start", self.hub.now()));
+        loop {
+            if let Some((what, since)) = because.take()
+                && let Err(error) = self.settle(what, since)
+            {
+                told(&format!("decisions: {error}"));
+                std::thread::park_timeout(Duration::from_secs(1)); // A full disk does not empty by asking again at once.
+                because = Some((what, since));
+                continue;
+            }
+            let now = self.hub.now();
+            if now.as_nanos().saturating_sub(swept.as_nanos()) >= SWEEP_NANOS {
+                swept = now;
+                match self.sweep() {
+                    Ok(0) => {}
+                    Ok(found) => told(&format!(
+                        "decisions: the sweep found {found} that were not made when they should have been"
+                    )),
+                    Err(error) => told(&format!("decisions: {error}")),
+                }
+            }
+            let next = match changes.try_recv() {
+                Ok(change) => Ok(change),
+                Err(TryRecvError::Empty) => {
+                    std::thread::park_timeout(Duration::from_millis(1));
+                    continue;
+                }
+                Err(TryRecvError::Lagged(_)) => Err(RecvError::Lagged(0)),
+                Err(TryRecvError::Closed) => return,
+            };
+            let since = next.as_ref().map_or(now, |change| change.at);
+            let mut what = next.as_ref().map_or(Some("sweep"), |change| concerns(&change.events));
+            // Those that came together are decided together.
+            while let Ok(change) = changes.try_recv() {
+                what = what.max(concerns(&change.events));
+            }
+            because = what.map(|what| (what, since));
+        }
+    }
+
+    /// Decides what changed, and offers what sites are meant to enforce.
+    pub fn settle(&self, because: &str, since: Timestamp) -> Result<usize, PolicyError> {
+        let made = self.decide(because)?;
+        if made > 0 {
+            let now = self.hub.now();
+            self.levels.decided(now.as_nanos().saturating_sub(since.as_nanos()));
+        }
+        self.offer()?;
+        Ok(made)
+    }
+
+    /// Sets another folder, whole or not at all: its files are kept, what it declares becomes part of the estate, then it is in force.
+    pub fn set(
+        &self,
+        who: &Actor,
+        why: &str,
+        files: Files,
+        parent: Option<String>,
+        origin: String,
+    ) -> Result<policies::Version, PolicyError> {
+        let folder = check(&files).map_err(PolicyError::Faults)?;
+        let content = self.blobs.put(&files)?;
+        let command = policies::Command::Set { content: content.clone(), parent, origin };
+        // Refused before anything is imported.
+        let now = self.hub.now();
+        self.hub.read(|estate| estate.decide(&Command::Policy(command.clone()), who, now))?;
+        import::import(&self.hub, who, why, &folder)?;
+        self.hub.command(who, why, Command::Policy(command), BTreeSet::new())?;
+        self.hold(&content)?;
+        let version = self.hub.read(|estate| estate.policies().current().cloned());
+        version.ok_or_else(|| {
+            Refusal::new(
+                Sort::Conflict,
+                "policy.gone",
+                "the policy folder",
+                "another one came between",
+            )
+            .into()
+        })
+    }
+
+    /// The files of the folder in force, and its content.
+    pub fn files(&self) -> Option<(String, Files)> {
+        self.held().map(|held| (held.content.clone(), held.files.clone()))
+    }
+
+    /// What a site is meant to enforce.
+    pub fn bundle(&self, site: &SiteId) -> Option<Arc<Bundle>> {
+        self.bundles().get(site).cloned()
+    }
+
+    /// The decision of an id.
+    pub fn decision(&self, id: &str) -> Result<Option<Decision>, HubError> {
+        let Some(number) = self.hub.read(|estate| estate.leases().entry_of(id)) else {
+            return Ok(None);
+        };
+        let Some(entry) = self.hub.entry(number)? else {
+            return Ok(None);
+        };
+        let events = estate::record::events(&entry)?;
+        // A command's events may go on in the next entries, but each decision names its own.
+        Ok(events.into_iter().find_map(|event| match event {
+            Event::Lease(leases::Event::Decided(decision)) if decision.id == id => Some(decision),
+            _ => None,
+        }))
+    }
+
+    /// The verdict of a decision, made again from what it was made from; `None`: its policy folder is not kept.
+    pub fn replay(&self, decision: &Decision) -> Result<Option<Verdict>, PolicyError> {
+        let Some(files) = self.blobs.get(&decision.policy)? else {
+            return Ok(None);
+        };
+        let folder = policy::folder::parse(&files).map_err(PolicyError::Faults)?;
+        Ok(Some(leases::replay(decision, &folder)))
+    }
+
+    /// Decisions that should have been made already: none.
+    fn sweep(&self) -> Result<usize, PolicyError> {
+        self.hub.command(
+            &self.me,
+            "time has passed",
+            Command::Device(devices::Command::Sweep),
+            BTreeSet::new(),
+        )?;
+        let found = self.decide("sweep")?;
+        self.levels.swept(found);
+        Ok(found)
+    }
+
+    fn decide(&self, because: &str) -> Result<usize, PolicyError> {
+        let Some(held) = self.held() else {
+            return Ok(0);
+        };
+        let mut made = 0_usize;
+        loop {
+            let mut ids = Vec::new();
+            for _ in 0..BATCH {
+                ids.push(self.hub.id("dec")?);
+            }
+            let decisions = self.hub.read(|estate| {
+                let judged = leases::judge(&held.folder, estate);
+                let mut next = || ids.pop().unwrap_or_default();
+                judged.differing(estate, &held.content, because, BATCH, &mut next)
+            });
+            let count = decisions.len();
+            if count == 0 {
+                return Ok(made);
+            }
+            made = made.saturating_add(count);
+            let command = Command::Lease(leases::Command::Decide { decisions });
+            let why = format!("what is granted follows from policy and evidence ({because})");
+            self.hub.command(&self.me, &why, command, BTreeSet::new())?;
+            if count < BATCH {
+                return Ok(made);
+            }
+        }
+    }
+
+    fn offer(&self) -> Result<(), PolicyError> {
+        let Some(held) = self.held() else {
+            return Ok(());
+        };
+        let all: Vec<_> = self.hub.read(|estate| {
+            estate.sites().iter().map(|site| (site.id.clone(), site.intended.clone())).collect()
+        });
+        for (site, intended) in all {
+            let files = self.site_files(&held, &site, false);
+            let content = digest(&files);
+            let known = self.bundles().get(&site).is_some_and(|bundle| bundle.content == content);
+            let same = intended.as_ref().filter(|bundle| bundle.content == content);
+            if known && same.is_some() {
+                continue;
+            }
+            let expired = self.site_files(&held, &site, true);
+            let next = intended.as_ref().map_or(1, |bundle| bundle.generation.saturating_add(1));
+            let generation = same.map_or(next, |bundle| bundle.generation);
+            let bundle = Bundle { generation, content: content.clone(), files, expired };
+            self.bundles().insert(site.clone(), Arc::new(bundle));
+            let command =
+                sites::Command::Offer { id: site, bundle: sites::Bundle { generation, content } };
+            let why = "what the site is meant to enforce has changed";
+            self.hub.command(&self.me, why, Command::Site(command), BTreeSet::new())?;
+        }
+        Ok(())
+    }
+
+    /// The folder for one site: its devices as the estate has them, and those elsewhere that the folder names.
+    fn site_files(&self, held: &Held, site: &SiteId, expired: bool) -> Files {
+        let named = named(held);
+        let mut folder = self.hub.read(|estate| {
+            let there = estate.devices().iter().filter(|device| {
+                device.state != State::Retired
+                    && (device.site == *site || named.contains(device.id.as_str()))
+            });
+            let with = there.map(|device| {
+                let mut subject = Subject::of(device);
+                let granted = estate.leases().get(&device.id).is_some_and(|lease| lease.granted);
+                let critical =
+                    matches!(device.value(devices::Field::Criticality), Some("high" | "safety"));
+                // Nothing is granted that no lease grants, and after their end only what may not stop.
+                if !granted || (expired && !critical) {
+                    subject.values.insert(
+                        devices::Field::Posture.word().to_owned(),
+                        "quarantined".to_owned(),
+                    );
+                }
+                (subject, device)
+            });
+            leases::overlay(&held.folder, with)
+        });
+        let declared: BTreeMap<_, _> =
+            held.folder.estate.devices.iter().map(|d| (&d.id, d)).collect();
+        let present: BTreeSet<_> = folder.estate.devices.iter().map(|d| d.id.clone()).collect();
+        for device in &mut folder.estate.devices {
+            // What only a folder says.
+            if let Some(own) = declared.get(&device.id) {
+                device.behind = own.behind.clone().filter(|id| present.contains(id));
+                device.mud_url.clone_from(&own.mud_url);
+            }
+        }
+        let known = |id: &model::DeviceId| present.contains(id);
+        folder.estate.services.retain(|service| service.device.as_ref().is_none_or(known));
+        let services: BTreeSet<_> = folder.estate.services.iter().map(|s| s.id.clone()).collect();
+        for group in &mut folder.estate.groups {
+            group.services.retain(|id| services.contains(id));
+        }
+        // Tests and claims were asked of the whole estate here, where all of it is known.
+        folder.tests = policy::folder::Tests::default();
+        folder.claims.clear();
+        folder.exceptions.retain(|e| known(&e.from) && services.contains(&e.to));
+        let mut files = held.files.clone();
+        let made = folder.files();
+        for name in [ESTATE_FILE, TESTS_FILE, CLAIMS_FILE, EXCEPTIONS_FILE] {
+            if let Some(text) = made.get(name) {
+                files.insert(name.to_owned(), text.clone());
+            }
+        }
+        files
+    }
+
+    fn hold(&self, content: &str) -> Result<(), PolicyError> {
+        let files = self.blobs.get(content)?.ok_or_else(|| {
+            let why = format!("its files ({content}) are not in the state folder");
+            Refusal::new(Sort::Unknown, "policy.files", "the policy folder", why)
+                .help("restore `blobs` from a backup, or apply the folder again")
+        })?;
+        let folder = policy::folder::parse(&files).map_err(PolicyError::Faults)?;
+        let held = Held { content: content.to_owned(), files, folder };
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(held));
+        Ok(())
+    }
+
+    fn held(&self) -> Option<Arc<Held>> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn bundles(&self) -> MutexGuard<'_, BTreeMap<SiteId, Arc<Bundle>>> {
+        self.bundles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A folder without faults whose tests and claims hold.
+pub fn check(files: &Files) -> Result<Folder, Vec<policy::Fault>> {
+    let folder = policy::folder::parse(files)?;
+    let broken = policy::check::run(&folder, &lower::lower(&folder));
+    if broken.is_empty() { Ok(folder) } else { Err(broken) }
+}
+
+/// Why decisions have to be looked at after a change; `None`: they do not.
+fn concerns(events: &[Event]) -> Option<&'static str> {
+    let one = |event: &Event| match event {
+        Event::Policy(_) => Some("policy"),
+        Event::Device(devices::Event::Seen { .. }) => None,
+        Event::Device(_) => Some("device"),
+        Event::Site(sites::Event::Created { .. }) => Some("device"),
+        Event::Site(_) | Event::Access(_) | Event::Team(_) | Event::Lease(_) => None,
+    };
+    events.iter().filter_map(one).max()
+}
+
+/// Devices that the folder itself names: who offers a service, and who is in a policy.
+fn named(held: &Held) -> BTreeSet<String> {
+    let offering = held.folder.estate.services.iter().filter_map(|s| s.device.as_ref());
+    let mut named: BTreeSet<String> = offering.map(ToString::to_string).collect();
+    let policies = held.files.iter().filter(|(path, _)| path.ends_with(".cedar"));
+    for (_, text) in policies {
+        for (_, rest) in text
+            .match_indices("Device::\"")
+            .map(|(at, m)| (at, text.get(at.saturating_add(m.len())..)))
+        {
+            if let Some((id, _)) = rest.and_then(|rest| rest.split_once('"')) {
+                named.insert(id.to_owned());
+            }
+        }
+    }
+    named
+}

@@ -1,0 +1,50 @@
+//! The document that describes the API (OpenAPI 3.1), made from the code.
+
+use axum::Json;
+use utoipa::openapi::OpenApi as Document;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use super::{devices, journal, leases, live, policy, sites, standing, teams};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Ringfence controller",
+        description = "One estate behind an API. Errors are application/problem+json (RFC 9457) with a stable `code`; lists come in pages; things have an ETag.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    paths(
+        standing::healthz, standing::readyz, standing::metrics, standing::whoami, standing::levels, openapi,
+        devices::list, devices::get, devices::change, devices::edit, devices::report, devices::retire, devices::history,
+        sites::list, sites::get, sites::create, sites::revoke,
+        teams::list, teams::get, teams::set, teams::remove,
+        policy::get, policy::set, policy::check,
+        leases::list, leases::decision, leases::replay,
+        live::events, journal::checkpoint, journal::entry,
+    ),
+    modifiers(&Bearer),
+    security(("bearer" = [])),
+)]
+struct Ringfence;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut Document) {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The document.
+pub fn document() -> Document {
+    Ringfence::openapi()
+}
+
+/// This document.
+#[utoipa::path(get, path = "/v1/openapi.json", tag = "standing", security(()), responses((status = 200, body = Object)))]
+pub async fn openapi() -> Json<Document> {
+    Json(document())
+}

@@ -1,0 +1,485 @@
+//! Devices.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use estate::access::rbac::{Action, Place};
+use estate::devices::{self, Claim, Device, Edit, Event, Facts, Field};
+use estate::{Command, record};
+use model::{DeviceId, SiteId};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::page::{self, Page, Paging};
+use super::{Api, Body, Problem, Who};
+
+/// What is believed, and how it is known.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Value {
+    /// The value.
+    pub value: String,
+    /// Who says so.
+    pub source: String,
+    /// A person decided it.
+    pub decided: bool,
+    /// How sure, in percent.
+    pub confidence: u8,
+    /// When it was seen or decided (RFC 3339).
+    pub at: String,
+}
+
+impl From<&Claim> for Value {
+    fn from(claim: &Claim) -> Self {
+        Self {
+            value: claim.value.to_string(),
+            source: claim.source.to_string(),
+            decided: claim.decided,
+            confidence: claim.confidence,
+            at: claim.at().to_string(),
+        }
+    }
+}
+
+macro_rules! document {
+    ($($(#[$doc:meta])* $name:ident = $field:ident as $word:literal),+ $(,)?) => {
+        /// A device.
+        #[derive(Clone, Debug, Serialize, ToSchema)]
+        #[schema(as = Device)]
+        pub struct Document {
+            /// Its id, for ever.
+            pub id: String,
+            /// Where it is.
+            pub site: String,
+            /// `active`, `stale` or `retired`.
+            pub state: &'static str,
+            /// It was seen after it was retired.
+            pub resurfaced: bool,
+            /// Network addresses.
+            pub addresses: Vec<String>,
+            /// What identifies it: `mac/…`, `serial/…`.
+            pub keys: Vec<String>,
+            /// Labels of people.
+            pub labels: std::collections::BTreeMap<String, String>,
+            /// Ids it had before merges.
+            pub aliases: Vec<String>,
+            /// Others that have an identifier of it too: a person has to look.
+            pub confused_with: Vec<String>,
+            /// First sign of life (RFC 3339).
+            pub first_seen: String,
+            /// Last one, exact to an hour.
+            pub last_seen: String,
+            /// Its version.
+            pub etag: String,
+            $($(#[$doc])* #[serde(rename = $word, skip_serializing_if = "Option::is_none")]
+            pub $name: Option<Value>,)+
+        }
+
+        impl From<&Device> for Document {
+            fn from(device: &Device) -> Self {
+                let texts = |list: &mut dyn Iterator<Item = String>| list.collect::<Vec<_>>();
+                Self {
+                    id: device.id.to_string(),
+                    site: device.site.to_string(),
+                    state: device.state.word(),
+                    resurfaced: device.resurfaced,
+                    addresses: texts(&mut device.addresses.iter().map(ToString::to_string)),
+                    keys: texts(&mut device.keys.iter().map(ToString::to_string)),
+                    labels: device.labels.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
+                    aliases: texts(&mut device.aliases.iter().map(ToString::to_string)),
+                    confused_with: texts(&mut device.confused_with.iter().map(ToString::to_string)),
+                    first_seen: device.first_seen().to_string(),
+                    last_seen: device.last_seen().to_string(),
+                    etag: page::etag(device.changed_by()),
+                    $($name: device.believed(Field::$field).map(Value::from),)+
+                }
+            }
+        }
+    };
+}
+
+document!(
+    /// What people call it.
+    name = Name as "name",
+    /// Team that is answerable.
+    owner = Owner as "owner",
+    /// Zone of the policy.
+    zone = Zone as "zone",
+    /// What it is.
+    kind = Type as "type",
+    /// Who makes it.
+    vendor = Vendor as "vendor",
+    /// Product designation.
+    model = Model as "model",
+    /// Version of what runs on it.
+    firmware = Firmware as "firmware",
+    /// Hardware revision.
+    hardware = Hardware as "hardware",
+    /// Serial number.
+    serial = Serial as "serial",
+    /// Operating system.
+    os = Os as "os",
+    /// Name it gives itself.
+    hostname = Hostname as "hostname",
+    /// How strongly its identity is established.
+    assurance = Assurance as "assurance",
+    /// `low`, `normal`, `high`, `safety`.
+    criticality = Criticality as "criticality",
+    /// `normal`, `watched`, `quarantined`.
+    posture = Posture as "posture",
+    /// `supported`, `ending`, `ended`, `unknown`.
+    support = Support as "support",
+    /// `none`, `vulnerable`, `known-exploited`, `unknown`.
+    exposure = Exposure as "exposure",
+    /// Manufacturer usage description that it announces (RFC 8520).
+    mud_url = MudUrl as "mud-url",
+);
+
+/// Which devices.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Selection {
+    /// A selector: `type=ip-camera,site=w1,!owner`.
+    pub l: Option<String>,
+}
+
+fn selector(l: Option<&str>) -> Result<devices::Query, Problem> {
+    devices::Query::parse(l.unwrap_or_default())
+        .map_err(|error| Problem::invalid(format!("the selector `{}`", error.term), error.why))
+}
+
+fn id_of(text: &str) -> Result<DeviceId, Problem> {
+    DeviceId::new(text).map_err(|_| Problem::unknown("device.unknown", format!("device {text}")))
+}
+
+/// Devices by id.
+#[utoipa::path(get, path = "/v1/devices", tag = "devices", params(Selection, Paging),
+    responses((status = 200, body = Page<Document>), (status = "default", body = Problem)))]
+pub async fn list(
+    State(api): State<Api>,
+    who: Who,
+    Query(selection): Query<Selection>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<Document>>, Problem> {
+    let query = selector(selection.l.as_deref())?;
+    let after = paging.after()?.map(|id| id_of(&id)).transpose()?;
+    api.hub.read(|estate| {
+        let all = estate.devices().after(after.as_ref());
+        let mine = all.filter(|device| who.sees(&device.site) && query.selects(device));
+        let page = paging.of(mine, |device| device.id.to_string())?;
+        Ok(Json(Page {
+            items: page.items.into_iter().map(Document::from).collect(),
+            next: page.next,
+        }))
+    })
+}
+
+/// One device.
+#[utoipa::path(get, path = "/v1/devices/{id}", tag = "devices", params(("id" = String, Path)),
+    responses((status = 200, body = Document), (status = 304), (status = "default", body = Problem)))]
+pub async fn get(
+    State(api): State<Api>,
+    who: Who,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let wanted = id_of(&id)?;
+    api.hub.read(|estate| {
+        let device = estate.devices().get(&wanted).filter(|device| who.sees(&device.site));
+        let device =
+            device.ok_or_else(|| Problem::unknown("device.unknown", format!("device {id}")))?;
+        let version = page::versioned(device.changed_by());
+        Ok(match page::known(&headers, device.changed_by()) {
+            true => (StatusCode::NOT_MODIFIED, version).into_response(),
+            false => (version, Json(Document::from(device))).into_response(),
+        })
+    })
+}
+
+/// What a person decides about a device.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// Values by field; `null` takes a decision back.
+    #[serde(default)]
+    #[schema(value_type = std::collections::BTreeMap<String, Option<String>>)]
+    pub set: std::collections::BTreeMap<Field, Option<String>>,
+    /// Labels by name; `null` takes one away.
+    #[serde(default)]
+    pub labels: std::collections::BTreeMap<String, Option<String>>,
+    /// Why.
+    pub why: String,
+}
+
+/// Decides about one device.
+#[utoipa::path(patch, path = "/v1/devices/{id}", tag = "devices", params(("id" = String, Path)), request_body = Change,
+    responses((status = 200, body = Document), (status = "default", body = Problem)))]
+pub async fn change(
+    State(api): State<Api>,
+    who: Who,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Body(change): Body<Change>,
+) -> Result<Response, Problem> {
+    let wanted = id_of(&id)?;
+    let version = api.hub.read(|estate| {
+        let device = estate.devices().get(&wanted).filter(|device| who.sees(&device.site));
+        device.map(Device::changed_by)
+    });
+    let version =
+        version.ok_or_else(|| Problem::unknown("device.unknown", format!("device {id}")))?;
+    page::unchanged(&headers, version)?;
+    let edit = Edit { set: change.set, labels: change.labels };
+    who.may_edit(&edit)?;
+    let command = devices::Command::Edit { devices: vec![wanted], edit };
+    api.command(&who, change.why, Command::Device(command)).await?;
+    get(State(api), who, Path(id), HeaderMap::new()).await
+}
+
+/// What a person decides about many devices.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BulkChange {
+    /// A selector; all of the estate takes `state=active`.
+    #[serde(default)]
+    pub l: Option<String>,
+    /// Or their ids.
+    #[serde(default)]
+    pub ids: Vec<String>,
+    /// Values by field; `null` takes a decision back.
+    #[serde(default)]
+    #[schema(value_type = std::collections::BTreeMap<String, Option<String>>)]
+    pub set: std::collections::BTreeMap<Field, Option<String>>,
+    /// Labels by name; `null` takes one away.
+    #[serde(default)]
+    pub labels: std::collections::BTreeMap<String, Option<String>>,
+    /// Why.
+    pub why: String,
+    /// Only tell how many.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// How many devices a bulk command is about, and how many it changed.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct Bulk {
+    /// That were selected.
+    pub selected: usize,
+    /// That were not so already; 0 in a dry run.
+    pub changed: usize,
+}
+
+/// Decides about many devices, about all or none of them.
+#[utoipa::path(post, path = "/v1/devices/edit", tag = "devices", request_body = BulkChange,
+    responses((status = 200, body = Bulk), (status = "default", body = Problem)))]
+pub async fn edit(
+    State(api): State<Api>,
+    who: Who,
+    Body(change): Body<BulkChange>,
+) -> Result<Json<Bulk>, Problem> {
+    let ids = chosen(&api, &who, change.l.as_deref(), &change.ids)?;
+    let edit = Edit { set: change.set, labels: change.labels };
+    who.may_edit(&edit)?;
+    let selected = ids.len();
+    if change.dry_run {
+        return Ok(Json(Bulk { selected, changed: 0 }));
+    }
+    let command = devices::Command::Edit { devices: ids, edit };
+    let done = api.command(&who, change.why, Command::Device(command)).await?;
+    Ok(Json(Bulk { selected, changed: changed(&done.events) }))
+}
+
+/// Devices that are gone for good.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retire {
+    /// Why.
+    pub why: String,
+}
+
+/// Retires a device: its id stays taken, its leases end.
+#[utoipa::path(post, path = "/v1/devices/{id}/retire", tag = "devices", params(("id" = String, Path)), request_body = Retire,
+    responses((status = 200, body = Document), (status = "default", body = Problem)))]
+pub async fn retire(
+    State(api): State<Api>,
+    who: Who,
+    Path(id): Path<String>,
+    Body(retire): Body<Retire>,
+) -> Result<Response, Problem> {
+    let ids = chosen(&api, &who, None, std::slice::from_ref(&id))?;
+    let command = devices::Command::Retire { devices: ids };
+    api.command(&who, retire.why, Command::Device(command)).await?;
+    get(State(api), who, Path(id), HeaderMap::new()).await
+}
+
+/// Devices from another source: an import, a DHCP server's leases.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// Where they are.
+    pub site: String,
+    /// Who tells: `import/purchase.csv`, `leases/kea`.
+    pub source: String,
+    /// What it knows.
+    #[schema(value_type = Vec<Object>)]
+    pub devices: Vec<Facts>,
+    /// Why.
+    pub why: String,
+}
+
+/// Takes in what another source knows.
+#[utoipa::path(post, path = "/v1/devices/report", tag = "devices", request_body = Report,
+    responses((status = 200, body = Bulk), (status = "default", body = Problem)))]
+pub async fn report(
+    State(api): State<Api>,
+    who: Who,
+    Body(report): Body<Report>,
+) -> Result<Json<Bulk>, Problem> {
+    let site = SiteId::new(&report.site)
+        .map_err(|_| Problem::unknown("site.unknown", format!("site {}", report.site)))?;
+    who.may(Action::DevicesImport, Place::At(&site))?;
+    if report.source == "sensor" || report.source.starts_with("gateway/") {
+        let detail = "only a site's own connection speaks as `sensor` or `gateway/…`";
+        return Err(Problem::invalid(format!("source `{}`", report.source), detail));
+    }
+    let selected = report.devices.len();
+    let (source, devices) = (report.source, report.devices);
+    let command = devices::Command::Report { site, source, devices };
+    let done = api.command(&who, report.why, Command::Device(command)).await?;
+    Ok(Json(Bulk { selected, changed: changed(&done.events) }))
+}
+
+/// One change of a device.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Past {
+    /// Number of its journal entry.
+    pub entry: u64,
+    /// When (RFC 3339).
+    pub at: String,
+    /// By whom: `person/…`, `site/…`.
+    pub who: String,
+    /// Why.
+    pub why: String,
+    /// What came of it.
+    #[schema(value_type = Vec<Object>)]
+    pub events: Vec<Event>,
+}
+
+/// What changed a device, the newest first.
+#[utoipa::path(get, path = "/v1/devices/{id}/history", tag = "devices", params(("id" = String, Path), Paging),
+    responses((status = 200, body = Page<Past>), (status = "default", body = Problem)))]
+pub async fn history(
+    State(api): State<Api>,
+    who: Who,
+    Path(id): Path<String>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<Past>>, Problem> {
+    let wanted = id_of(&id)?;
+    let after = match paging.after()? {
+        None => u64::MAX,
+        Some(text) => text
+            .parse()
+            .map_err(|_| Problem::invalid("the page", "it is no `next` of an earlier answer"))?,
+    };
+    let (limit, found) = (
+        paging.limit()?,
+        api.hub.read(|estate| {
+            let device = estate.devices().get(&wanted).filter(|device| who.sees(&device.site))?;
+            let mut ids = device.aliases.to_vec();
+            ids.push(device.id.clone());
+            Some((device.history().to_vec(), ids))
+        }),
+    );
+    let (numbers, ids) =
+        found.ok_or_else(|| Problem::unknown("device.unknown", format!("device {id}")))?;
+    let numbers: Vec<u64> =
+        numbers.into_iter().rev().filter(|n| *n < after).take(limit.saturating_add(1)).collect();
+    api.blocking(move |hub| {
+        let mut items = Vec::new();
+        for number in numbers.iter().take(limit) {
+            let Some(entry) = hub.entry(*number)? else { continue };
+            let of_device = |event: &Event| event.devices().iter().any(|id| ids.contains(id));
+            let events = record::events(&entry)?.into_iter().filter_map(|event| match event {
+                estate::Event::Device(event) if of_device(&event) => Some(shortened(event, &ids)),
+                _ => None,
+            });
+            items.push(Past {
+                entry: *number,
+                at: entry.at.to_string(),
+                who: format!("{}/{}", entry.who.kind, entry.who.id),
+                why: entry.why.clone(),
+                events: events.collect(),
+            });
+        }
+        let next = (numbers.len() > limit).then(|| items.last().map(|past| past.entry)).flatten();
+        Ok(Json(Page {
+            items,
+            next: next.map(|entry| crate::blobs::hex(entry.to_string().as_bytes())),
+        }))
+    })
+    .await
+}
+
+/// Leaves out of a bulk event the devices that were not asked about.
+fn shortened(mut event: Event, ids: &[DeviceId]) -> Event {
+    match &mut event {
+        Event::Seen { ids: all, .. }
+        | Event::Edited { ids: all, .. }
+        | Event::Stale { ids: all }
+        | Event::Retired { ids: all, .. } => all.retain(|id| ids.contains(id)),
+        Event::Found(_)
+        | Event::Told(_)
+        | Event::Moved { .. }
+        | Event::Confused { .. }
+        | Event::Resurfaced { .. }
+        | Event::Returned { .. }
+        | Event::Merged { .. }
+        | Event::TimeoutsSet { .. } => {}
+    }
+    event
+}
+
+/// Devices of a selector and of ids that who asks may see.
+fn chosen(api: &Api, who: &Who, l: Option<&str>, ids: &[String]) -> Result<Vec<DeviceId>, Problem> {
+    if l.is_none_or(str::is_empty) && ids.is_empty() {
+        let help = "`state=active` selects everything that is alive";
+        return Err(
+            Problem::invalid("which devices", "neither a selector nor ids are given").help(help)
+        );
+    }
+    let mut chosen = Vec::new();
+    if let Some(l) = l.filter(|l| !l.is_empty()) {
+        let query = selector(Some(l))?;
+        api.hub.read(|estate| {
+            let all =
+                estate.devices().after(None).filter(|d| who.sees(&d.site) && query.selects(d));
+            chosen.extend(all.take(devices::BATCH_MAX.saturating_add(1)).map(|d| d.id.clone()));
+        });
+    }
+    for id in ids {
+        let wanted = id_of(id)?;
+        let seen =
+            api.hub.read(|estate| estate.devices().get(&wanted).is_some_and(|d| who.sees(&d.site)));
+        if !seen {
+            return Err(Problem::unknown("device.unknown", format!("device {id}")));
+        }
+        chosen.push(wanted);
+    }
+    match chosen.is_empty() {
+        true => Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "device.none",
+            "which devices",
+            "the selector selects none",
+        )),
+        false => Ok(chosen),
+    }
+}
+
+fn changed(events: &[estate::Event]) -> usize {
+    let devices = events.iter().map(|event| match event {
+        estate::Event::Device(event) => event.devices().len(),
+        _ => 0,
+    });
+    devices.sum()
+}

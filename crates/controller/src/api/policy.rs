@@ -1,0 +1,164 @@
+//! The policy folder in force.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use estate::access::rbac::{Action, Place};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::page;
+use super::{Api, Body, Problem, Who};
+use crate::blobs::Files;
+use crate::pdp::{self, PolicyError};
+
+/// The folder in force.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Policy)]
+pub struct Document {
+    /// Its number; only grows.
+    pub number: u64,
+    /// SHA-256 of its content, in hex; the `parent` of the next one.
+    pub content: String,
+    /// Where it comes from.
+    pub origin: String,
+    /// Since when (RFC 3339).
+    pub at: String,
+    /// Relative path → text.
+    pub files: BTreeMap<String, String>,
+    /// Its version.
+    pub etag: String,
+}
+
+/// The folder in force, with its files.
+#[utoipa::path(get, path = "/v1/policy", tag = "policy",
+    responses((status = 200, body = Document), (status = "default", body = Problem)))]
+pub async fn get(State(api): State<Api>) -> Result<Response, Problem> {
+    let none = || {
+        let why = "no policy folder was set yet";
+        Problem::new(StatusCode::NOT_FOUND, "policy.none", "the policy folder", why)
+            .help("`ringfence apply -f FOLDER` sets one; `ringfence inspect --policy` drafts one")
+    };
+    let version = api.hub.read(|estate| estate.policies().current().cloned()).ok_or_else(none)?;
+    let (content, files) = api.pdp.files().ok_or_else(none)?;
+    let document = Document {
+        number: version.number,
+        content,
+        origin: version.origin,
+        at: version.at.to_string(),
+        files,
+        etag: page::etag(version.entry),
+    };
+    Ok((page::versioned(version.entry), Json(document)).into_response())
+}
+
+/// Another folder.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Set {
+    /// Relative path → text.
+    pub files: BTreeMap<String, String>,
+    /// `content` of the one that it was made from; absent for the first.
+    #[serde(default)]
+    pub parent: Option<String>,
+    /// Where it comes from: a commit, a folder. For people.
+    #[serde(default)]
+    pub origin: String,
+    /// Why.
+    pub why: String,
+}
+
+/// Sets another folder: whole, checked, with its tests and claims as the gate; or not at all.
+#[utoipa::path(put, path = "/v1/policy", tag = "policy", request_body = Set,
+    responses((status = 200, body = Document), (status = "default", body = Problem)))]
+pub async fn set(
+    State(api): State<Api>,
+    who: Who,
+    headers: HeaderMap,
+    Body(set): Body<Set>,
+) -> Result<Response, Problem> {
+    who.may(Action::PoliciesApply, Place::Estate)?;
+    page::unchanged(&headers, api.hub.read(|e| e.policies().current().map_or(0, |v| v.entry)))?;
+    let Set { files, parent, origin, why } = set;
+    if why.is_empty() || why.len() > 4_096 || why.chars().any(|c| c.is_control() && c != '\n') {
+        return Err(Problem::invalid(
+            "why",
+            "a reason is 1 to 4096 bytes; it goes into the journal",
+        ));
+    }
+    let (pdp, actor) = (Arc::clone(&api.pdp), who.principal().actor.clone());
+    let done =
+        tokio::task::spawn_blocking(move || pdp.set(&actor, &why, files, parent, origin)).await;
+    match done {
+        Ok(Ok(_)) => get(State(api)).await,
+        Ok(Err(error)) => Err(error.into()),
+        Err(error) => Err(Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the policy folder",
+            error.to_string(),
+        )),
+    }
+}
+
+/// What a check found.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Checked {
+    /// SHA-256 of the content.
+    pub content: String,
+    /// Faults with file, line, what and why; none: it can be set.
+    pub faults: Vec<String>,
+}
+
+/// A folder to be checked.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// Relative path → text.
+    pub files: Files,
+}
+
+/// Checks a folder and sets nothing.
+#[utoipa::path(post, path = "/v1/policy/check", tag = "policy", request_body = Check,
+    responses((status = 200, body = Checked), (status = "default", body = Problem)))]
+pub async fn check(
+    State(api): State<Api>,
+    Body(check): Body<Check>,
+) -> Result<Json<Checked>, Problem> {
+    api.blocking(move |_| {
+        let faults = pdp::check(&check.files).err().unwrap_or_default();
+        let faults = faults.iter().map(ToString::to_string).collect();
+        Ok(Json(Checked { content: crate::blobs::digest(&check.files), faults }))
+    })
+    .await
+}
+
+impl From<PolicyError> for Problem {
+    fn from(error: PolicyError) -> Self {
+        match error {
+            PolicyError::Hub(error) => error.into(),
+            PolicyError::Faults(faults) => {
+                let detail: Vec<String> = faults.iter().take(20).map(ToString::to_string).collect();
+                let title =
+                    format!("the policy folder has {} fault(s); nothing was changed", faults.len());
+                Self::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "policy.faults",
+                    title,
+                    detail.join("\n"),
+                )
+                .help("`ringfence policy check FOLDER` shows them with their lines")
+            }
+            PolicyError::Blob(error) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "policy.unwritable",
+                "nothing was changed",
+                error.to_string(),
+            ),
+        }
+    }
+}

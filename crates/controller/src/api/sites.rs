@@ -1,0 +1,166 @@
+//! Sites.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use estate::Command;
+use estate::sites::{self, Ack, Bundle, Identity, Site};
+use model::SiteId;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::page::{self, Page, Paging};
+use super::{Api, Body, Problem, Who};
+
+/// A site.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Site)]
+pub struct Document {
+    /// Its id.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// `created`, `enrolled`, `revoked`.
+    pub state: &'static str,
+    /// Until when somebody may enrol as it (RFC 3339).
+    pub token_until: Option<String>,
+    /// The certificate it has.
+    #[schema(value_type = Option<Object>)]
+    pub identity: Option<Identity>,
+    /// What it is meant to enforce.
+    #[schema(value_type = Option<Object>)]
+    pub intended: Option<Bundle>,
+    /// Highest generation that its kernel took.
+    pub applied: Option<u64>,
+    /// Highest generation that was read back.
+    pub verified: Option<u64>,
+    /// What it said last.
+    #[schema(value_type = Option<Object>)]
+    pub ack: Option<Ack>,
+    /// Devices there, retired ones not counted.
+    pub devices: usize,
+    /// Its version.
+    pub etag: String,
+}
+
+fn document(api: &Api, site: &Site, devices: usize) -> Document {
+    Document {
+        id: site.id.to_string(),
+        name: site.name.clone(),
+        state: match (site.revoked, &site.identity) {
+            (true, _) => "revoked",
+            (false, Some(_)) => "enrolled",
+            (false, None) => "created",
+        },
+        token_until: site.token_until(api.hub.now()).map(|until| until.to_string()),
+        identity: site.identity.clone(),
+        intended: site.intended.clone(),
+        applied: site.applied,
+        verified: site.verified,
+        ack: site.ack.clone(),
+        devices,
+        etag: page::etag(site.changed_by),
+    }
+}
+
+/// How many devices are at a site.
+fn count(estate: &estate::Estate, site: &SiteId) -> usize {
+    let there = |d: &&estate::devices::Device| {
+        d.site == *site && d.state != estate::devices::State::Retired
+    };
+    estate.devices().iter().filter(there).count()
+}
+
+fn id_of(text: &str) -> Result<SiteId, Problem> {
+    SiteId::new(text).map_err(|_| Problem::unknown("site.unknown", format!("site {text}")))
+}
+
+/// Sites by id.
+#[utoipa::path(get, path = "/v1/sites", tag = "sites", params(Paging),
+    responses((status = 200, body = Page<Document>), (status = "default", body = Problem)))]
+pub async fn list(
+    State(api): State<Api>,
+    who: Who,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<Document>>, Problem> {
+    let after = paging.after()?.unwrap_or_default();
+    api.hub.read(|estate| {
+        let sites =
+            estate.sites().iter().filter(|s| s.id.as_str() > after.as_str() && who.sees(&s.id));
+        let page = paging.of(sites, |site| site.id.to_string())?;
+        let items =
+            page.items.into_iter().map(|site| document(&api, site, count(estate, &site.id)));
+        Ok(Json(Page { items: items.collect(), next: page.next }))
+    })
+}
+
+/// One site.
+#[utoipa::path(get, path = "/v1/sites/{id}", tag = "sites", params(("id" = String, Path)),
+    responses((status = 200, body = Document), (status = "default", body = Problem)))]
+pub async fn get(
+    State(api): State<Api>,
+    who: Who,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let wanted = id_of(&id)?;
+    api.hub.read(|estate| match estate.sites().get(&wanted).filter(|site| who.sees(&site.id)) {
+        Some(site) => {
+            let document = document(&api, site, count(estate, &site.id));
+            Ok((page::versioned(site.changed_by), Json(document)).into_response())
+        }
+        None => Err(Problem::unknown("site.unknown", format!("site {id}"))),
+    })
+}
+
+/// A new site.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Create {
+    /// Its id: 1 to 128 characters of `a-z A-Z 0-9 . : / _ - @ + #`.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// Why.
+    pub why: String,
+}
+
+/// Makes a site.
+#[utoipa::path(post, path = "/v1/sites", tag = "sites", request_body = Create,
+    responses((status = 201, body = Document), (status = "default", body = Problem)))]
+pub async fn create(
+    State(api): State<Api>,
+    who: Who,
+    Body(create): Body<Create>,
+) -> Result<Response, Problem> {
+    let id = SiteId::new(&create.id)
+        .map_err(|error| Problem::invalid("the site's id", error.to_string()))?;
+    who.may(estate::access::rbac::Action::SitesEdit, estate::access::rbac::Place::Estate)?;
+    let command = sites::Command::Create { id, name: create.name };
+    api.command(&who, create.why, Command::Site(command)).await?;
+    let made = get(State(api), who, Path(create.id)).await?;
+    Ok((StatusCode::CREATED, made).into_response())
+}
+
+/// A site that is believed no more.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Revoke {
+    /// Why.
+    pub why: String,
+}
+
+/// Ends a site's certificate and its connections. What it enforces goes on at the site until its leases end.
+#[utoipa::path(post, path = "/v1/sites/{id}/revoke", tag = "sites", params(("id" = String, Path)), request_body = Revoke,
+    responses((status = 200, body = Document), (status = "default", body = Problem)))]
+pub async fn revoke(
+    State(api): State<Api>,
+    who: Who,
+    Path(id): Path<String>,
+    Body(revoke): Body<Revoke>,
+) -> Result<Response, Problem> {
+    let wanted = id_of(&id)?;
+    who.may(estate::access::rbac::Action::SitesEdit, estate::access::rbac::Place::At(&wanted))?;
+    api.command(&who, revoke.why, Command::Site(sites::Command::Revoke { id: wanted })).await?;
+    get(State(api), who, Path(id)).await
+}
