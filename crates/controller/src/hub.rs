@@ -133,9 +133,10 @@ impl Hub {
         })
     }
 
-    /// The present.
+    /// The present, in whole microseconds: documents carry no more, and what is read back has to be what was written.
     pub fn now(&self) -> Timestamp {
-        (self.clock)()
+        let nanos = (self.clock)().as_nanos();
+        Timestamp::from_nanos(nanos.saturating_sub(nanos.rem_euclid(1_000)))
     }
 
     /// A new id that sorts by time.

@@ -64,10 +64,19 @@ pub struct Bundle {
     pub expired: Files,
 }
 
+/// What holds whatever a folder says: cutting a device off must not depend on which packs it takes in.
+const ALWAYS: (&str, &str) = (
+    "policies/controller.cedar",
+    "@id(\"controller.quarantined\")\n@reason(\"a quarantined device opens nothing\")\nforbid (principal, action, resource)\n\
+     when { principal.posture == \"quarantined\" };\n",
+);
+
 /// The folder in force.
 struct Held {
     content: String,
+    /// As they were set.
     files: Files,
+    /// With what always holds.
     folder: Folder,
 }
 
@@ -224,7 +233,7 @@ impl Pdp {
         let Some(files) = self.blobs.get(&decision.policy)? else {
             return Ok(None);
         };
-        let folder = policy::folder::parse(&files).map_err(PolicyError::Faults)?;
+        let folder = policy::folder::parse(&with_always(&files)).map_err(PolicyError::Faults)?;
         Ok(Some(leases::replay(decision, &folder)))
     }
 
@@ -245,29 +254,27 @@ impl Pdp {
         let Some(held) = self.held() else {
             return Ok(0);
         };
-        let mut made = 0_usize;
-        loop {
-            let mut ids = Vec::new();
-            for _ in 0..BATCH {
-                ids.push(self.hub.id("dec")?);
-            }
-            let decisions = self.hub.read(|estate| {
-                let judged = leases::judge(&held.folder, estate);
-                let mut next = || ids.pop().unwrap_or_default();
-                judged.differing(estate, &held.content, because, BATCH, &mut next)
-            });
-            let count = decisions.len();
-            if count == 0 {
-                return Ok(made);
-            }
-            made = made.saturating_add(count);
-            let command = Command::Lease(leases::Command::Decide { decisions });
-            let why = format!("what is granted follows from policy and evidence ({because})");
-            self.hub.command(&self.me, &why, command, BTreeSet::new())?;
-            if count < BATCH {
-                return Ok(made);
-            }
+        // An id takes randomness, which may fail.
+        let mut broken = None;
+        let decisions = self.hub.read(|estate| {
+            let mut next = || {
+                self.hub.id("dec").unwrap_or_else(|error| {
+                    broken = Some(error);
+                    String::new()
+                })
+            };
+            let judged = leases::judge(&held.folder, estate);
+            judged.differing(estate, &held.content, because, usize::MAX, &mut next)
+        });
+        if let Some(error) = broken {
+            return Err(error.into());
         }
+        let why = format!("what is granted follows from policy and evidence ({because})");
+        for part in decisions.chunks(BATCH) {
+            let command = leases::Command::Decide { decisions: part.to_vec() };
+            self.hub.command(&self.me, &why, Command::Lease(command), BTreeSet::new())?;
+        }
+        Ok(decisions.len())
     }
 
     fn offer(&self) -> Result<(), PolicyError> {
@@ -308,11 +315,11 @@ impl Pdp {
             });
             let with = there.map(|device| {
                 let mut subject = Subject::of(device);
-                let granted = estate.leases().get(&device.id).is_some_and(|lease| lease.granted);
+                let decided = estate.leases().get(&device.id).is_some();
                 let critical =
                     matches!(device.value(devices::Field::Criticality), Some("high" | "safety"));
-                // Nothing is granted that no lease grants, and after their end only what may not stop.
-                if !granted || (expired && !critical) {
+                // Nothing is granted about which nothing was decided, and after the end of leases only what may not stop.
+                if !decided || (expired && !critical) {
                     subject.values.insert(
                         devices::Field::Posture.word().to_owned(),
                         "quarantined".to_owned(),
@@ -342,7 +349,7 @@ impl Pdp {
         folder.tests = policy::folder::Tests::default();
         folder.claims.clear();
         folder.exceptions.retain(|e| known(&e.from) && services.contains(&e.to));
-        let mut files = held.files.clone();
+        let mut files = with_always(&held.files);
         let made = folder.files();
         for name in [ESTATE_FILE, TESTS_FILE, CLAIMS_FILE, EXCEPTIONS_FILE] {
             if let Some(text) = made.get(name) {
@@ -358,7 +365,7 @@ impl Pdp {
             Refusal::new(Sort::Unknown, "policy.files", "the policy folder", why)
                 .help("restore `blobs` from a backup, or apply the folder again")
         })?;
-        let folder = policy::folder::parse(&files).map_err(PolicyError::Faults)?;
+        let folder = policy::folder::parse(&with_always(&files)).map_err(PolicyError::Faults)?;
         let held = Held { content: content.to_owned(), files, folder };
         *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(held));
         Ok(())
@@ -373,9 +380,16 @@ impl Pdp {
     }
 }
 
+/// A folder's files, and what holds whatever they say.
+fn with_always(files: &Files) -> Files {
+    let mut files = files.clone();
+    files.insert(ALWAYS.0.to_owned(), ALWAYS.1.to_owned());
+    files
+}
+
 /// A folder without faults whose tests and claims hold.
 pub fn check(files: &Files) -> Result<Folder, Vec<policy::Fault>> {
-    let folder = policy::folder::parse(files)?;
+    let folder = policy::folder::parse(&with_always(files))?;
     let broken = policy::check::run(&folder, &lower::lower(&folder));
     if broken.is_empty() { Ok(folder) } else { Err(broken) }
 }

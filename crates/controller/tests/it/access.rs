@@ -1,0 +1,80 @@
+//! Every way in, with nobody and with somebody who may not.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use controller::api::{ENDPOINTS, Needs, document};
+use estate::access::{Role, rbac::Action};
+
+use crate::{Folder, start};
+
+fn concrete(path: &str) -> String {
+    path.replace("{id}", "x").replace("{number}", "0")
+}
+
+#[tokio::test]
+async fn every_endpoint_refuses_nobody_and_whoever_may_not() {
+    let folder = Folder::new();
+    let running = start(&folder);
+    for (method, path, needs) in ENDPOINTS {
+        let nobody = running.ask("", method, &concrete(path), None).await;
+        let stranger = running.ask("made-up", method, &concrete(path), None).await;
+        if *needs == Needs::Nothing {
+            assert_eq!(nobody.status, 200, "{method} {path}");
+            continue;
+        }
+        for answer in [nobody, stranger] {
+            assert_eq!(answer.status, 401, "{method} {path}: {}", answer.body);
+            assert_eq!(answer.kind, "application/problem+json");
+        }
+        let Needs::To(action) = needs else { continue };
+        let least: &Action = action;
+        let below = Role::ALL.into_iter().filter(|role| !role.covers(least.least().unwrap()));
+        for role in below {
+            let answer = running.ask(role.word(), method, &concrete(path), None).await;
+            assert_eq!(answer.status, 403, "{method} {path} as {}: {}", role.word(), answer.body);
+        }
+    }
+    assert_eq!(running.hub.read(estate::Estate::size), 0, "whoever may not changes nothing");
+}
+
+#[tokio::test]
+async fn what_is_not_listed_is_not_there() {
+    let folder = Folder::new();
+    let running = start(&folder);
+    let nowhere = running.ask("admin", "GET", "/v1/secrets", None).await;
+    assert_eq!(
+        (nowhere.status, &*nowhere.json()["code"].to_string()),
+        (404, "\"request.nowhere\"")
+    );
+    let not_that = running.ask("admin", "DELETE", "/v1/devices", None).await;
+    assert_eq!(
+        (not_that.status, &*not_that.json()["code"].to_string()),
+        (405, "\"request.method\"")
+    );
+}
+
+#[test]
+fn the_described_api_is_the_listed_one_and_the_committed_one() {
+    let document = serde_json::to_value(document()).unwrap();
+    let mut described = BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            described.insert((method.to_uppercase(), path.clone()));
+        }
+    }
+    let listed: BTreeSet<_> =
+        ENDPOINTS.iter().map(|(m, p, _)| ((*m).to_owned(), (*p).to_owned())).collect();
+    assert_eq!(described, listed);
+
+    let at = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");
+    let text = serde_json::to_string_pretty(&document).unwrap() + "\n";
+    if std::env::var_os("RINGFENCE_BLESS").is_some() {
+        std::fs::write(&at, &text).unwrap();
+    }
+    let committed = std::fs::read_to_string(&at).unwrap_or_default();
+    assert!(
+        committed == text,
+        "docs/openapi.json is not what the code says: RINGFENCE_BLESS=1 writes it anew"
+    );
+}
