@@ -4,10 +4,11 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use estate::access::rbac::{Action, Place};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Api, Problem};
+use super::{Api, Problem, Who};
 
 /// The signed head (C2SP tlog-checkpoint), with its signatures.
 #[utoipa::path(get, path = "/v1/journal/checkpoint", tag = "journal",
@@ -62,6 +63,7 @@ pub struct Payload {
     responses((status = 200, body = Document), (status = "default", body = Problem)))]
 pub async fn entry(
     State(api): State<Api>,
+    who: Who,
     Path(number): Path<String>,
 ) -> Result<Json<Document>, Problem> {
     let number: u64 =

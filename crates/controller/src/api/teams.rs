@@ -5,6 +5,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use estate::Command;
+use estate::access::rbac::{Action, Place};
 use estate::teams::{self, Known, Team};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -97,6 +98,7 @@ pub async fn set(
     headers: HeaderMap,
     Body(set): Body<Set>,
 ) -> Result<Response, Problem> {
+    who.may(Action::TeamsEdit, Place::Estate)?;
     page::unchanged(
         &headers,
         api.hub.read(|e| e.teams().get(&id).map_or(0, |known| known.changed_by)),
@@ -115,6 +117,7 @@ pub async fn remove(
     who: Who,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
+    who.may(Action::TeamsEdit, Place::Estate)?;
     let why = format!("team {id} taken away");
     api.command(&who, why, Command::Team(teams::Command::Remove { id })).await?;
     Ok(StatusCode::NO_CONTENT)

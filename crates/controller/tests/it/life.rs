@@ -133,4 +133,11 @@ async fn bad_input_is_a_problem_with_what_why_and_what_to_do() {
     // Somebody for one site sees nothing of another.
     let there = running.ask("viewer@w2", "GET", "/v1/devices?limit=1000", None).await.json();
     assert!(there["items"].as_array().unwrap().iter().all(|device| device["site"] == "w2"));
+    // And does nothing to what belongs to all.
+    let team =
+        json!({ "name": "Night", "contact": "night", "escalate_after_min": 30, "why": "mine" });
+    assert_eq!(running.ask("operator@w2", "PUT", "/v1/teams/night", Some(team)).await.status, 403);
+    assert_eq!(running.ask("viewer@w2", "GET", "/v1/journal/entries/0", None).await.status, 403);
+    let set = json!({ "files": sample(), "why": "mine" });
+    assert_eq!(running.ask("policy-admin@w2", "PUT", "/v1/policy", Some(set)).await.status, 403);
 }

@@ -1,5 +1,7 @@
 //! The controller through its API, on a real journal in a real folder.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod access;
 mod life;
 
