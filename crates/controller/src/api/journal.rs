@@ -66,6 +66,8 @@ pub async fn entry(
     who: Who,
     Path(number): Path<String>,
 ) -> Result<Json<Document>, Problem> {
+    // An entry may say something of any site.
+    who.may(Action::JournalRead, Place::Estate)?;
     let number: u64 =
         number.parse().map_err(|_| Problem::invalid("the entry", "its number is 0 or more"))?;
     let found = api.blocking(move |hub| hub.entry(number)).await?;
