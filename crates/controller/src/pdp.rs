@@ -172,7 +172,8 @@ impl Pdp {
         Ok(made)
     }
 
-    /// Sets another folder, whole or not at all: its files are kept, what it declares becomes part of the estate, then it is in force.
+    /// Sets another folder: checked whole, its files kept, what it declares made part of the estate, then it is in force. Should another folder
+    /// come between, this one is refused, and what it declared stays declared.
     pub fn set(
         &self,
         who: &Actor,
@@ -295,12 +296,13 @@ impl Pdp {
             let expired = self.site_files(&held, &site, true);
             let next = intended.as_ref().map_or(1, |bundle| bundle.generation.saturating_add(1));
             let generation = same.map_or(next, |bundle| bundle.generation);
-            let bundle = Bundle { generation, content: content.clone(), files, expired };
-            self.bundles().insert(site.clone(), Arc::new(bundle));
-            let command =
-                sites::Command::Offer { id: site, bundle: sites::Bundle { generation, content } };
+            let offered = sites::Bundle { generation, content: content.clone() };
+            let command = sites::Command::Offer { id: site.clone(), bundle: offered };
             let why = "what the site is meant to enforce has changed";
             self.hub.command(&self.me, why, Command::Site(command), BTreeSet::new())?;
+            // A site sees nothing that the journal does not have.
+            let bundle = Bundle { generation, content, files, expired };
+            self.bundles().insert(site, Arc::new(bundle));
         }
         Ok(())
     }

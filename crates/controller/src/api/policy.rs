@@ -37,7 +37,9 @@ pub struct Document {
 /// The folder in force, with its files.
 #[utoipa::path(get, path = "/v1/policy", tag = "policy",
     responses((status = 200, body = Document), (status = "default", body = Problem)))]
-pub async fn get(State(api): State<Api>) -> Result<Response, Problem> {
+pub async fn get(State(api): State<Api>, who: Who) -> Result<Response, Problem> {
+    // It names the devices of every site.
+    who.may(Action::PoliciesRead, Place::Estate)?;
     let none = || {
         let why = "no policy folder was set yet";
         Problem::new(StatusCode::NOT_FOUND, "policy.none", "the policy folder", why)
@@ -94,7 +96,7 @@ pub async fn set(
     let done =
         tokio::task::spawn_blocking(move || pdp.set(&actor, &why, files, parent, origin)).await;
     match done {
-        Ok(Ok(_)) => get(State(api)).await,
+        Ok(Ok(_)) => get(State(api), who).await,
         Ok(Err(error)) => Err(error.into()),
         Err(error) => Err(Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,

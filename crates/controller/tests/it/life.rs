@@ -138,6 +138,7 @@ async fn bad_input_is_a_problem_with_what_why_and_what_to_do() {
         json!({ "name": "Night", "contact": "night", "escalate_after_min": 30, "why": "mine" });
     assert_eq!(running.ask("operator@w2", "PUT", "/v1/teams/night", Some(team)).await.status, 403);
     assert_eq!(running.ask("viewer@w2", "GET", "/v1/journal/entries/0", None).await.status, 403);
+    assert_eq!(running.ask("viewer@w2", "GET", "/v1/policy", None).await.status, 403);
     let set = json!({ "files": sample(), "why": "mine" });
     assert_eq!(running.ask("policy-admin@w2", "PUT", "/v1/policy", Some(set)).await.status, 403);
 }
