@@ -8,6 +8,7 @@ mod assurance;
 mod id;
 pub mod inspect;
 pub mod limits;
+pub mod line;
 pub mod observation;
 pub mod ruleset;
 mod time;
