@@ -338,7 +338,7 @@ mod tests {
     fn frames_have_one_form() {
         let until = Timestamp::from_secs(1_000, 0);
         let frame = Frame::Lease { generation: 7, until, now: Timestamp::from_secs(700, 0) };
-        let text = r#"{"frame":"lease","generation":7,"until":"1970-01-01T00:16:40Z","now":"1970-01-01T00:11:40Z"}"#;
+        let text = r#"{"frame":"lease","generation":7,"until":"1970-01-01T00:16:40.000000Z","now":"1970-01-01T00:11:40.000000Z"}"#;
         assert_eq!(serde_json::to_string(&frame).unwrap(), text);
         let newer = text.replace("\"generation\"", "\"later\":1,\"generation\"");
         assert_eq!(serde_json::from_str::<Frame>(&newer).unwrap(), frame);
