@@ -16,6 +16,7 @@
 //! What is true is decided in `estate` and `policy`; here are sockets, files, threads and the clock.
 
 pub mod api;
+pub mod authority;
 pub mod blobs;
 pub mod hub;
 mod id;
