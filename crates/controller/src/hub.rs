@@ -7,13 +7,15 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use estate::record::{self, Record};
 use estate::{At, Command, Estate, Event, Refusal};
 use journal::Hash;
 use journal::entry::{Actor, Entry, Name};
+use journal::policy::Policy;
 use model::Timestamp;
-use store::{Disk, Expect, Log, Places, Snapshot, Sqlite, Store as _};
+use store::{Disk, Expect, Http, Log, Places, Snapshot, Sqlite, Store as _, Witnesses};
 use tokio::sync::broadcast;
 
 use crate::id;
@@ -23,6 +25,11 @@ use crate::state::{StateError, StateFolder};
 const TOLD_MAX: usize = 1_024;
 /// Entries after which a snapshot is worth its time.
 const SNAPSHOT_EVERY: u64 = 100_000;
+
+/// File of the state folder that names witnesses.
+const WITNESSES: &str = "witnesses";
+/// How long a witness may take to answer.
+const WITNESS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +108,10 @@ impl Hub {
         let places = Places { tiles: folder.file("log"), signed: folder.file("signed") };
         let opened = Log::open(database, Disk, places, name, Box::new(key), &crypto::Provider)?;
         opened.notices.iter().for_each(|notice| told(&format!("journal: {notice}")));
-        let log = opened.log;
+        let log = match witnesses(folder, clock)? {
+            Some(witnesses) => opened.log.witnessed_by(witnesses),
+            None => opened.log,
+        };
         let size = log.store().head().size();
         let mut estate = match log.store().snapshot()? {
             Some(snapshot) if snapshot.size <= size => match Estate::restore(&snapshot.blob) {
@@ -232,6 +242,22 @@ impl Hub {
     fn writing(&self) -> MutexGuard<'_, ()> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Those whom a file of the state folder names: a policy as in C2SP tlog-policy.
+fn witnesses(
+    folder: &StateFolder,
+    clock: fn() -> Timestamp,
+) -> Result<Option<Witnesses>, StateError> {
+    let Some(bytes) = folder.read(WITNESSES)? else {
+        return Ok(None);
+    };
+    let wrong = |why: String| StateError::Witnesses { path: folder.file(WITNESSES), why };
+    let text = String::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
+    let policy: Policy = text.parse().map_err(|e: journal::Malformed| wrong(e.to_string()))?;
+    let seconds = move || u64::try_from(clock().as_nanos() / 1_000_000_000).unwrap_or(0);
+    let wire = Arc::new(Http::new(WITNESS_PATIENCE));
+    Ok(Some(Witnesses::new(policy, wire, Box::new(crypto::Provider), Box::new(seconds))))
 }
 
 /// The controller itself, as an actor.

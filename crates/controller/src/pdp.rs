@@ -6,8 +6,10 @@
 
 mod import;
 mod levels;
+mod scope;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -18,11 +20,13 @@ use journal::entry::Actor;
 use model::{SiteId, Timestamp};
 use policy::folder::{CLAIMS_FILE, ESTATE_FILE, EXCEPTIONS_FILE, Folder, TESTS_FILE};
 use policy::lower;
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::broadcast::error::TryRecvError;
 
 use crate::blobs::{BlobError, Blobs, Files, digest};
 use crate::hub::itself;
 use crate::{Hub, HubError};
+
+use scope::Scope;
 
 pub use levels::{Level, Levels};
 
@@ -78,6 +82,10 @@ struct Held {
     files: Files,
     /// With what always holds.
     folder: Folder,
+    /// The folder, ready to be asked.
+    judge: Mutex<leases::Judge>,
+    /// Devices that the folder itself names: other devices' answers may rest on them.
+    named: BTreeSet<String>,
 }
 
 /// The policy decision point.
@@ -116,19 +124,19 @@ impl Pdp {
         Ok(Arc::new(pdp))
     }
 
-    /// Hears of changes until the hub is gone. Runs on a thread of its own.
-    pub fn run(&self, told: &mut dyn FnMut(&str)) {
+    /// Hears of changes until it is told to stop. Runs on a thread of its own.
+    pub fn run(&self, stop: &AtomicBool, told: &mut dyn FnMut(&str)) {
         let mut changes = self.hub.watch();
         let mut swept = self.hub.now();
         // What changed while nobody was here.
-        let mut because = Some(("start", self.hub.now()));
-        loop {
-            if let Some((what, since)) = because.take()
-                && let Err(error) = self.settle(what, since)
+        let mut next = Some((Scope::All, "start", self.hub.now()));
+        while !stop.load(Ordering::SeqCst) {
+            if let Some((scope, because, since)) = next.take()
+                && let Err(error) = self.settle_scope(&scope, because, since)
             {
                 told(&format!("decisions: {error}"));
                 std::thread::park_timeout(Duration::from_secs(1)); // A full disk does not empty by asking again at once.
-                because = Some((what, since));
+                next = Some((scope, because, since));
                 continue;
             }
             let now = self.hub.now();
@@ -142,33 +150,56 @@ impl Pdp {
                     Err(error) => told(&format!("decisions: {error}")),
                 }
             }
-            let next = match changes.try_recv() {
-                Ok(change) => Ok(change),
-                Err(TryRecvError::Empty) => {
-                    std::thread::park_timeout(Duration::from_millis(1));
-                    continue;
-                }
-                Err(TryRecvError::Lagged(_)) => Err(RecvError::Lagged(0)),
-                Err(TryRecvError::Closed) => return,
-            };
-            let since = next.as_ref().map_or(now, |change| change.at);
-            let mut what = next.as_ref().map_or(Some("sweep"), |change| concerns(&change.events));
             // Those that came together are decided together.
-            while let Ok(change) = changes.try_recv() {
-                what = what.max(concerns(&change.events));
+            let mut heard = false;
+            loop {
+                let one = match changes.try_recv() {
+                    Ok(change) => {
+                        heard = true;
+                        Scope::of(&change.events)
+                            .map(|scope| (scope, concerns(&change.events), change.at))
+                    }
+                    Err(TryRecvError::Lagged(_)) => Some((Scope::All, "sweep", now)),
+                    Err(TryRecvError::Closed) => return,
+                    Err(TryRecvError::Empty) => break,
+                };
+                next = match (next, one) {
+                    (Some((a, because, since)), Some((b, other, at))) => {
+                        Some((a.and(b), because.max(other), since.min(at)))
+                    }
+                    (a, b) => a.or(b),
+                };
             }
-            because = what.map(|what| (what, since));
+            if !heard {
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
         }
     }
 
-    /// Decides what changed, and offers what sites are meant to enforce.
+    /// Decides about everything, and offers what sites are meant to enforce.
     pub fn settle(&self, because: &str, since: Timestamp) -> Result<usize, PolicyError> {
-        let made = self.decide(because)?;
+        self.settle_scope(&Scope::All, because, since)
+    }
+
+    fn settle_scope(
+        &self,
+        scope: &Scope,
+        because: &str,
+        since: Timestamp,
+    ) -> Result<usize, PolicyError> {
+        let Some(held) = self.held() else {
+            return Ok(0);
+        };
+        // Other devices' answers may rest on one that the folder names.
+        let reaches_others = matches!(scope, Scope::Some { devices, .. }
+            if devices.iter().any(|id| held.named.contains(id.as_str())));
+        let scope = if reaches_others { &Scope::All } else { scope };
+        let made = self.decide(&held, scope, because)?;
         if made > 0 {
             let now = self.hub.now();
             self.levels.decided(now.as_nanos().saturating_sub(since.as_nanos()));
         }
-        self.offer()?;
+        self.offer(&held, scope)?;
         Ok(made)
     }
 
@@ -246,15 +277,16 @@ impl Pdp {
             Command::Device(devices::Command::Sweep),
             BTreeSet::new(),
         )?;
-        let found = self.decide("sweep")?;
-        self.levels.swept(found);
-        Ok(found)
-    }
-
-    fn decide(&self, because: &str) -> Result<usize, PolicyError> {
         let Some(held) = self.held() else {
             return Ok(0);
         };
+        let found = self.decide(&held, &Scope::All, "sweep")?;
+        self.levels.swept(found);
+        self.offer(&held, &Scope::All)?;
+        Ok(found)
+    }
+
+    fn decide(&self, held: &Held, scope: &Scope, because: &str) -> Result<usize, PolicyError> {
         // An id takes randomness, which may fail.
         let mut broken = None;
         let decisions = self.hub.read(|estate| {
@@ -264,8 +296,18 @@ impl Pdp {
                     String::new()
                 })
             };
-            let judged = leases::judge(&held.folder, estate);
-            judged.differing(estate, &held.content, because, usize::MAX, &mut next)
+            let mut judge = held.judge.lock().unwrap_or_else(PoisonError::into_inner);
+            match scope {
+                Scope::All => {
+                    let judged = judge.all(estate);
+                    judged.differing(estate, &held.content, because, usize::MAX, &mut next)
+                }
+                Scope::Some { devices, .. } => {
+                    let ids: Vec<_> = devices.iter().cloned().collect();
+                    let judged = judge.some(estate, &ids);
+                    judged.differing_of(estate, &ids, &held.content, because, &mut next)
+                }
+            }
         });
         if let Some(error) = broken {
             return Err(error.into());
@@ -278,22 +320,30 @@ impl Pdp {
         Ok(decisions.len())
     }
 
-    fn offer(&self) -> Result<(), PolicyError> {
-        let Some(held) = self.held() else {
-            return Ok(());
-        };
+    fn offer(&self, held: &Held, scope: &Scope) -> Result<(), PolicyError> {
         let all: Vec<_> = self.hub.read(|estate| {
-            estate.sites().iter().map(|site| (site.id.clone(), site.intended.clone())).collect()
+            let concerned: Option<BTreeSet<_>> = match scope {
+                Scope::All => None,
+                Scope::Some { devices, sites } => {
+                    let there = devices.iter().filter_map(|id| estate.devices().get(id));
+                    let there = there.map(|device| device.site.clone());
+                    Some(there.chain(sites.iter().cloned()).collect())
+                }
+            };
+            let sites = estate.sites().iter();
+            let sites =
+                sites.filter(|site| concerned.as_ref().is_none_or(|c| c.contains(&site.id)));
+            sites.map(|site| (site.id.clone(), site.intended.clone())).collect()
         });
         for (site, intended) in all {
-            let files = self.site_files(&held, &site, false);
+            let files = self.site_files(held, &site, false);
             let content = digest(&files);
             let known = self.bundles().get(&site).is_some_and(|bundle| bundle.content == content);
             let same = intended.as_ref().filter(|bundle| bundle.content == content);
             if known && same.is_some() {
                 continue;
             }
-            let expired = self.site_files(&held, &site, true);
+            let expired = self.site_files(held, &site, true);
             let next = intended.as_ref().map_or(1, |bundle| bundle.generation.saturating_add(1));
             let generation = same.map_or(next, |bundle| bundle.generation);
             let offered = sites::Bundle { generation, content: content.clone() };
@@ -309,11 +359,10 @@ impl Pdp {
 
     /// The folder for one site: its devices as the estate has them, and those elsewhere that the folder names.
     fn site_files(&self, held: &Held, site: &SiteId, expired: bool) -> Files {
-        let named = named(held);
         let mut folder = self.hub.read(|estate| {
             let there = estate.devices().iter().filter(|device| {
                 device.state != State::Retired
-                    && (device.site == *site || named.contains(device.id.as_str()))
+                    && (device.site == *site || held.named.contains(device.id.as_str()))
             });
             let with = there.map(|device| {
                 let mut subject = Subject::of(device);
@@ -368,7 +417,8 @@ impl Pdp {
                 .help("restore `blobs` from a backup, or apply the folder again")
         })?;
         let folder = policy::folder::parse(&with_always(&files)).map_err(PolicyError::Faults)?;
-        let held = Held { content: content.to_owned(), files, folder };
+        let (judge, named) = (Mutex::new(leases::Judge::new(&folder)), named(&folder, &files));
+        let held = Held { content: content.to_owned(), files, folder, judge, named };
         *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(held));
         Ok(())
     }
@@ -396,23 +446,19 @@ pub fn check(files: &Files) -> Result<Folder, Vec<policy::Fault>> {
     if broken.is_empty() { Ok(folder) } else { Err(broken) }
 }
 
-/// Why decisions have to be looked at after a change; `None`: they do not.
-fn concerns(events: &[Event]) -> Option<&'static str> {
-    let one = |event: &Event| match event {
-        Event::Policy(_) => Some("policy"),
-        Event::Device(devices::Event::Seen { .. }) => None,
-        Event::Device(_) => Some("device"),
-        Event::Site(sites::Event::Created { .. }) => Some("device"),
-        Event::Site(_) | Event::Access(_) | Event::Team(_) | Event::Lease(_) => None,
-    };
-    events.iter().filter_map(one).max()
+/// What set decisions off.
+fn concerns(events: &[Event]) -> &'static str {
+    match events.iter().any(|event| matches!(event, Event::Policy(_))) {
+        true => "policy",
+        false => "device",
+    }
 }
 
 /// Devices that the folder itself names: who offers a service, and who is in a policy.
-fn named(held: &Held) -> BTreeSet<String> {
-    let offering = held.folder.estate.services.iter().filter_map(|s| s.device.as_ref());
+fn named(folder: &Folder, files: &Files) -> BTreeSet<String> {
+    let offering = folder.estate.services.iter().filter_map(|s| s.device.as_ref());
     let mut named: BTreeSet<String> = offering.map(ToString::to_string).collect();
-    let policies = held.files.iter().filter(|(path, _)| path.ends_with(".cedar"));
+    let policies = files.iter().filter(|(path, _)| path.ends_with(".cedar"));
     for (_, text) in policies {
         for (_, rest) in text
             .match_indices("Device::\"")

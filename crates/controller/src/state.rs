@@ -40,6 +40,14 @@ pub enum StateError {
         /// What is wrong.
         why: String,
     },
+    /// The witnesses.
+    #[error("{} does not name witnesses as a policy does (C2SP tlog-policy): {why}", path.display())]
+    Witnesses {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// Another process has it.
     #[error("{} is in use by another controller", path.display())]
     InUse {
