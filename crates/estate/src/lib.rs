@@ -175,7 +175,7 @@ impl Estate {
         for event in events {
             match event {
                 Event::Access(event) => self.access.apply(event, at.time),
-                Event::Site(event) => self.sites.apply(event, at.entry),
+                Event::Site(event) => self.sites.apply(event, at),
                 Event::Team(event) => self.teams.apply(event, at.entry),
                 Event::Device(event) => {
                     self.devices.apply(event, at);

@@ -2,20 +2,32 @@
 //!
 //! A bundle is what a site is meant to enforce, numbered by generations that only grow. A site acknowledges each as
 //! *applied* and, after reading back its kernel, as *verified*; nobody else can say so.
+//!
+//! An answer may be lost on its way to a site. So a site may enrol again with the secret it had and the key that it has by now, and after a
+//! renewal the key before is believed until the new one was used, for [`BEFORE_S`] at most.
+//!
+//! What happened at a site comes in numbered batches. The highest number is part of the state: a batch that comes twice counts once, and one
+//! that comes too early is refused.
 
-use std::collections::BTreeMap;
+mod decide;
+
+use std::collections::{BTreeMap, VecDeque};
 
 use model::{SiteId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{Refusal, Sort};
+use crate::{At, Refusal, Sort};
 
 /// Sites of one estate.
 pub const SITES_MAX: usize = 10_000;
-/// Characters kept of why a site is no further.
-const WHY_CHARS_MAX: usize = 1_000;
 /// Longest life of an enrolment token, in seconds: a week.
 pub const TOKEN_S_MAX: i64 = 7 * 86_400;
+/// How long the key before a renewal is believed, in seconds, unless the new one is used sooner.
+pub const BEFORE_S: i64 = 86_400;
+/// What happened last at a site, kept for people to see; all of it is in the journal.
+pub const HAPPENED_MAX: usize = 100;
+/// Things that happened, of one batch.
+pub const TELL_MAX: usize = 1_000;
 
 /// What can be commanded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,12 +49,21 @@ pub enum Command {
         /// Until when.
         expires_at: Timestamp,
     },
-    /// It enrolled, or renewed its certificate.
+    /// It enrolled with a token; or again, with the same key.
     Enrol {
         /// Which.
         id: SiteId,
-        /// SHA-256 of the secret it knows; `None`: it renews with the certificate it has.
-        secret_sha256: Option<String>,
+        /// SHA-256 of the secret it knows, in hex.
+        secret_sha256: String,
+        /// What it has from now on.
+        identity: Identity,
+    },
+    /// It renewed its certificate.
+    Renew {
+        /// Which.
+        id: SiteId,
+        /// SHA-256 of the key that it asked with, in hex.
+        key_sha256: String,
         /// What it has from now on.
         identity: Identity,
     },
@@ -64,6 +85,22 @@ pub enum Command {
         id: SiteId,
         /// What it says.
         ack: Ack,
+    },
+    /// It was here with the key that it has: the one before is over.
+    Settle {
+        /// Which.
+        id: SiteId,
+        /// SHA-256 of the key that it used, in hex.
+        key_sha256: String,
+    },
+    /// It tells what happened there.
+    Tell {
+        /// Which.
+        id: SiteId,
+        /// Number of the batch, from 1, without gaps.
+        number: u64,
+        /// What, in order.
+        happened: Vec<Happened>,
     },
 }
 
@@ -112,6 +149,19 @@ pub enum Progress {
     Verified,
 }
 
+/// One thing that happened at a site.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Happened {
+    /// When, by the site's clock.
+    pub at: Timestamp,
+    /// Stable word: `leases-ended`, `break-glass`….
+    pub kind: String,
+    /// Whom or what it concerns.
+    pub subject: String,
+    /// One line.
+    pub what: String,
+}
+
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
@@ -138,6 +188,9 @@ pub enum Event {
         id: SiteId,
         /// The certificate.
         identity: Identity,
+        /// With the certificate it had, not with a token: that one is believed until this one was used.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        renewed: bool,
     },
     /// It is not believed any more.
     Revoked {
@@ -158,6 +211,20 @@ pub enum Event {
         /// What.
         ack: Ack,
     },
+    /// It used its new key; the one before is over.
+    Settled {
+        /// Which.
+        id: SiteId,
+    },
+    /// That happened there. A long batch is several events of one number.
+    Told {
+        /// Which.
+        id: SiteId,
+        /// Number of the batch.
+        number: u64,
+        /// What, in order.
+        happened: Vec<Happened>,
+    },
 }
 
 impl Event {
@@ -170,6 +237,8 @@ impl Event {
             Self::Revoked { .. } => "revoked",
             Self::Offered { .. } => "offered",
             Self::Acknowledged { .. } => "acknowledged",
+            Self::Settled { .. } => "settled",
+            Self::Told { .. } => "told",
         }
     }
 
@@ -181,7 +250,9 @@ impl Event {
             | Self::Enrolled { id, .. }
             | Self::Revoked { id }
             | Self::Offered { id, .. }
-            | Self::Acknowledged { id, .. } => id,
+            | Self::Acknowledged { id, .. }
+            | Self::Settled { id }
+            | Self::Told { id, .. } => id,
         }
     }
 }
@@ -195,8 +266,12 @@ pub struct Site {
     pub name: String,
     /// An open enrolment: SHA-256 of the secret, and until when.
     token: Option<(String, Timestamp)>,
+    /// The enrolment that it used, for as long as it would have been open.
+    used: Option<(String, Timestamp)>,
     /// The certificate it has.
     pub identity: Option<Identity>,
+    /// The one before, until the one it has was used, and until when that may take.
+    before: Option<(Identity, Timestamp)>,
     /// It was revoked and has not enrolled since.
     pub revoked: bool,
     /// What it is meant to enforce.
@@ -207,6 +282,10 @@ pub struct Site {
     pub verified: Option<u64>,
     /// What it said last.
     pub ack: Option<Ack>,
+    /// Number of the last batch of what happened there.
+    pub told: u64,
+    /// What happened last, the latest at the end.
+    pub happened: VecDeque<Happened>,
     /// Number of the entry that changed it last.
     pub changed_by: u64,
 }
@@ -219,11 +298,23 @@ impl Site {
 
     /// Whether a certificate with this key is believed at a time.
     pub fn believes(&self, key_sha256: &str, now: Timestamp) -> bool {
-        !self.revoked
-            && self
-                .identity
-                .as_ref()
-                .is_some_and(|i| i.key_sha256 == key_sha256 && i.not_after > now)
+        let before = self.before.as_ref().filter(|(_, until)| *until > now);
+        let mut good = self.identity.iter().chain(before.map(|(identity, _)| identity));
+        !self.revoked && good.any(|i| i.key_sha256 == key_sha256 && i.not_after > now)
+    }
+
+    /// Whether a key is the one it has, and the one before would still be believed.
+    pub fn unsettled(&self, key_sha256: &str) -> bool {
+        self.before.is_some() && self.identity.as_ref().is_some_and(|i| i.key_sha256 == key_sha256)
+    }
+
+    /// Whether who knows a secret and holds a key may enrol as it at a time: while the token is open, and again with the same key.
+    pub fn enrols(&self, secret_sha256: &str, key_sha256: &str, now: Timestamp) -> bool {
+        let is = |token: &Option<(String, Timestamp)>| {
+            token.as_ref().is_some_and(|(hash, until)| hash == secret_sha256 && *until > now)
+        };
+        let has = self.identity.as_ref().is_some_and(|i| i.key_sha256 == key_sha256);
+        is(&self.token) || (is(&self.used) && has && self.believes(key_sha256, now))
     }
 }
 
@@ -265,143 +356,38 @@ impl Sites {
         self.all.values().find(open)
     }
 
-    pub(crate) fn decide(&self, command: &Command, now: Timestamp) -> Result<Vec<Event>, Refusal> {
-        match command {
-            Command::Create { id, name } => {
-                if self.all.contains_key(id) {
-                    let why = "there is one with this id";
-                    return Err(Refusal::new(
-                        Sort::Conflict,
-                        "site.exists",
-                        format!("site {id}"),
-                        why,
-                    ));
-                }
-                if self.all.len() >= SITES_MAX {
-                    let why = format!("there are {SITES_MAX} already");
-                    return Err(Refusal::new(Sort::Full, "site.full", format!("site {id}"), why));
-                }
-                if name.is_empty()
-                    || name.chars().count() > 200
-                    || name.chars().any(char::is_control)
-                {
-                    let why = "its name is 1 to 200 characters without control characters";
-                    return Err(Refusal::new(
-                        Sort::Invalid,
-                        "site.name",
-                        format!("site {id}"),
-                        why,
-                    ));
-                }
-                Ok(vec![Event::Created { id: id.clone(), name: name.clone() }])
-            }
-            Command::IssueToken { id, secret_sha256, expires_at } => {
-                self.one(id)?;
-                check_hash(secret_sha256)?;
-                let life = expires_at.as_nanos().saturating_sub(now.as_nanos());
-                if life <= 0 || life > TOKEN_S_MAX.saturating_mul(1_000_000_000) {
-                    let why = "a token is good for a moment to 7 days";
-                    return Err(Refusal::new(
-                        Sort::Invalid,
-                        "site.token-life",
-                        format!("token of site {id}"),
-                        why,
-                    ));
-                }
-                let (id, secret_sha256, expires_at) =
-                    (id.clone(), secret_sha256.clone(), *expires_at);
-                Ok(vec![Event::TokenIssued { id, secret_sha256, expires_at }])
-            }
-            Command::Enrol { id, secret_sha256, identity } => {
-                let site = self.one(id)?;
-                check_hash(&identity.key_sha256)?;
-                let may = match secret_sha256 {
-                    Some(secret) => site
-                        .token
-                        .as_ref()
-                        .is_some_and(|(hash, until)| hash == secret && *until > now),
-                    None => !site.revoked && site.identity.is_some(),
-                };
-                if !may {
-                    let why = match secret_sha256 {
-                        Some(_) => "its token is unknown, used up, or expired",
-                        None => "it is revoked, or never enrolled",
-                    };
-                    return Err(Refusal::new(
-                        Sort::Forbidden,
-                        "site.enrol",
-                        format!("enrolment of site {id}"),
-                        why,
-                    )
-                    .help(format!(
-                        "`ringfence site token {id}` on the controller makes a new one"
-                    )));
-                }
-                Ok(vec![Event::Enrolled { id: id.clone(), identity: identity.clone() }])
-            }
-            Command::Revoke { id } => {
-                let site = self.one(id)?;
-                if site.revoked || (site.identity.is_none() && site.token.is_none()) {
-                    return Ok(Vec::new());
-                }
-                Ok(vec![Event::Revoked { id: id.clone() }])
-            }
-            Command::Offer { id, bundle } => {
-                let site = self.one(id)?;
-                check_hash(&bundle.content)?;
-                let last = site.intended.as_ref();
-                if last.is_some_and(|last| last.content == bundle.content) {
-                    return Ok(Vec::new());
-                }
-                if last.is_some_and(|last| last.generation >= bundle.generation) {
-                    let why = "generations only grow";
-                    return Err(Refusal::new(
-                        Sort::Conflict,
-                        "site.generation",
-                        format!("bundle {} of site {id}", bundle.generation),
-                        why,
-                    ));
-                }
-                Ok(vec![Event::Offered { id: id.clone(), bundle: bundle.clone() }])
-            }
-            Command::Acknowledge { id, ack } => {
-                let site = self.one(id)?;
-                let offered = site.intended.as_ref().map_or(0, |bundle| bundle.generation);
-                if ack.generation > offered {
-                    let why = format!("{offered} is the newest that it was offered");
-                    return Err(Refusal::new(
-                        Sort::Invalid,
-                        "site.ack",
-                        format!("acknowledgement of {} by site {id}", ack.generation),
-                        why,
-                    ));
-                }
-                // A site may say anything: what it says at length is cut, not refused again and again.
-                let why = ack.why.chars().filter(|c| !c.is_control()).take(WHY_CHARS_MAX).collect();
-                let ack = Ack { why, ..ack.clone() };
-                let same = site.ack.as_ref() == Some(&ack);
-                Ok(if same {
-                    Vec::new()
-                } else {
-                    vec![Event::Acknowledged { id: id.clone(), ack }]
-                })
-            }
-        }
+    /// Who may enrol with a secret and a key, for the first time or again.
+    pub fn enrolling(
+        &self,
+        secret_sha256: &str,
+        key_sha256: &str,
+        now: Timestamp,
+    ) -> Option<&Site> {
+        self.all.values().find(|site| site.enrols(secret_sha256, key_sha256, now))
     }
 
-    pub(crate) fn apply(&mut self, event: &Event, entry: u64) {
+    /// Who is believed with a key.
+    pub fn of_key(&self, key_sha256: &str, now: Timestamp) -> Option<&Site> {
+        self.all.values().find(|site| site.believes(key_sha256, now))
+    }
+
+    pub(crate) fn apply(&mut self, event: &Event, at: At<'_>) {
         if let Event::Created { id, name } = event {
             let site = Site {
                 id: id.clone(),
                 name: name.clone(),
                 token: None,
+                used: None,
                 identity: None,
+                before: None,
                 revoked: false,
                 intended: None,
                 applied: None,
                 verified: None,
                 ack: None,
-                changed_by: entry,
+                told: 0,
+                happened: VecDeque::new(),
+                changed_by: at.entry,
             };
             self.all.insert(id.clone(), site);
             return;
@@ -409,20 +395,44 @@ impl Sites {
         let Some(site) = self.all.get_mut(event.site()) else {
             return;
         };
-        site.changed_by = entry;
+        site.changed_by = at.entry;
         match event {
             Event::Created { .. } => {}
             Event::TokenIssued { secret_sha256, expires_at, .. } => {
                 site.token = Some((secret_sha256.clone(), *expires_at));
+                site.used = None;
+            }
+            Event::Enrolled { identity, renewed: true, .. } => {
+                let until = at.time.plus_nanos(BEFORE_S.saturating_mul(1_000_000_000));
+                let was = site.identity.replace(identity.clone());
+                // What was never used is not what the site has: the one before stays.
+                let before = site.before.take().filter(|(_, until)| *until > at.time);
+                let was = before.map(|(before, _)| before).or(was);
+                let other = was.filter(|was| was.key_sha256 != identity.key_sha256);
+                site.before = other.map(|was| (was, until));
             }
             Event::Enrolled { identity, .. } => {
-                site.identity = Some(identity.clone());
-                site.token = None;
+                let was = site.identity.replace(identity.clone());
+                if was.is_none_or(|was| was.key_sha256 != identity.key_sha256) {
+                    // Another machine counts from 1 again.
+                    site.told = 0;
+                }
+                site.used = site.token.take().or(site.used.take());
+                site.before = None;
                 site.revoked = false;
             }
             Event::Revoked { .. } => {
                 site.revoked = true;
                 site.token = None;
+                site.used = None;
+                site.before = None;
+            }
+            Event::Settled { .. } => site.before = None,
+            Event::Told { number, happened, .. } => {
+                site.told = site.told.max(*number);
+                site.happened.extend(happened.iter().cloned());
+                let over = site.happened.len().saturating_sub(HAPPENED_MAX);
+                site.happened.drain(..over);
             }
             Event::Offered { bundle, .. } => site.intended = Some(bundle.clone()),
             Event::Acknowledged { ack, .. } => {
@@ -438,17 +448,5 @@ impl Sites {
                 site.ack = Some(ack.clone());
             }
         }
-    }
-}
-
-fn check_hash(text: &str) -> Result<(), Refusal> {
-    match text.len() == 64 && text.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c)) {
-        true => Ok(()),
-        false => Err(Refusal::new(
-            Sort::Invalid,
-            "hash.malformed",
-            "a digest",
-            "SHA-256 is 64 hex digits in lower case",
-        )),
     }
 }

@@ -53,7 +53,9 @@ fn word(event: &Event) -> String {
             | sites::Event::Enrolled { .. }
             | sites::Event::Revoked { .. }
             | sites::Event::Offered { .. }
-            | sites::Event::Acknowledged { .. }),
+            | sites::Event::Acknowledged { .. }
+            | sites::Event::Settled { .. }
+            | sites::Event::Told { .. }),
         ) => ("site", event.word()),
         Event::Team(event @ (teams::Event::Set { .. } | teams::Event::Removed { .. })) => {
             ("team", event.word())
@@ -121,7 +123,9 @@ fn every_event_of_version_1_is_read_and_written_again() {
         "site.enrolled",
         "site.offered",
         "site.revoked",
+        "site.settled",
         "site.token-issued",
+        "site.told",
         "team.removed",
         "team.set",
     ];
