@@ -6,29 +6,32 @@
 
 mod import;
 mod levels;
+mod offer;
 mod scope;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use estate::devices::{self, State};
-use estate::leases::{self, Decision, Subject, Verdict};
-use estate::{Command, Event, Refusal, Sort, policies, sites};
+use estate::devices;
+use estate::leases::{self, Decision, Verdict};
+use estate::{Command, Event, Refusal, Sort, policies};
 use journal::entry::Actor;
-use model::{SiteId, Timestamp};
-use policy::folder::{CLAIMS_FILE, ESTATE_FILE, EXCEPTIONS_FILE, Folder, TESTS_FILE};
+use model::Timestamp;
+use policy::folder::Folder;
 use policy::lower;
 use tokio::sync::broadcast::error::TryRecvError;
 
-use crate::blobs::{BlobError, Blobs, Files, digest};
+use crate::blobs::{BlobError, Blobs, Files};
 use crate::hub::itself;
 use crate::{Hub, HubError};
 
+use offer::Bundles;
 use scope::Scope;
 
 pub use levels::{Level, Levels};
+pub use offer::Bundle;
 
 /// Decisions of one command.
 const BATCH: usize = 256;
@@ -53,19 +56,6 @@ impl From<Refusal> for PolicyError {
     fn from(refusal: Refusal) -> Self {
         Self::Hub(refusal.into())
     }
-}
-
-/// What a site is meant to enforce.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bundle {
-    /// Its number at the site.
-    pub generation: u64,
-    /// SHA-256 over `files`.
-    pub content: String,
-    /// While leases hold.
-    pub files: Files,
-    /// When they have ended and the controller is out of reach: what is not critical to availability is closed.
-    pub expired: Files,
 }
 
 /// What holds whatever a folder says: cutting a device off must not depend on which packs it takes in.
@@ -94,7 +84,7 @@ pub struct Pdp {
     blobs: Blobs,
     me: Actor,
     held: RwLock<Option<Arc<Held>>>,
-    bundles: Mutex<BTreeMap<SiteId, Arc<Bundle>>>,
+    bundles: Bundles,
     /// How quickly, measured.
     pub levels: Levels,
 }
@@ -114,7 +104,7 @@ impl Pdp {
             blobs,
             me,
             held: RwLock::new(None),
-            bundles: Mutex::new(BTreeMap::new()),
+            bundles: Bundles::default(),
             levels: Levels::default(),
         };
         let current = pdp.hub.read(|estate| estate.policies().current().map(|v| v.content.clone()));
@@ -239,11 +229,6 @@ impl Pdp {
         self.held().map(|held| (held.content.clone(), held.files.clone()))
     }
 
-    /// What a site is meant to enforce.
-    pub fn bundle(&self, site: &SiteId) -> Option<Arc<Bundle>> {
-        self.bundles().get(site).cloned()
-    }
-
     /// The decision of an id.
     pub fn decision(&self, id: &str) -> Result<Option<Decision>, HubError> {
         let Some(number) = self.hub.read(|estate| estate.leases().entry_of(id)) else {
@@ -320,96 +305,6 @@ impl Pdp {
         Ok(decisions.len())
     }
 
-    fn offer(&self, held: &Held, scope: &Scope) -> Result<(), PolicyError> {
-        let all: Vec<_> = self.hub.read(|estate| {
-            let concerned: Option<BTreeSet<_>> = match scope {
-                Scope::All => None,
-                Scope::Some { devices, sites } => {
-                    let there = devices.iter().filter_map(|id| estate.devices().get(id));
-                    let there = there.map(|device| device.site.clone());
-                    Some(there.chain(sites.iter().cloned()).collect())
-                }
-            };
-            let sites = estate.sites().iter();
-            let sites =
-                sites.filter(|site| concerned.as_ref().is_none_or(|c| c.contains(&site.id)));
-            sites.map(|site| (site.id.clone(), site.intended.clone())).collect()
-        });
-        for (site, intended) in all {
-            let files = self.site_files(held, &site, false);
-            let content = digest(&files);
-            let known = self.bundles().get(&site).is_some_and(|bundle| bundle.content == content);
-            let same = intended.as_ref().filter(|bundle| bundle.content == content);
-            if known && same.is_some() {
-                continue;
-            }
-            let expired = self.site_files(held, &site, true);
-            let next = intended.as_ref().map_or(1, |bundle| bundle.generation.saturating_add(1));
-            let generation = same.map_or(next, |bundle| bundle.generation);
-            let offered = sites::Bundle { generation, content: content.clone() };
-            let command = sites::Command::Offer { id: site.clone(), bundle: offered };
-            let why = "what the site is meant to enforce has changed";
-            self.hub.command(&self.me, why, Command::Site(command), BTreeSet::new())?;
-            // A site sees nothing that the journal does not have.
-            let bundle = Bundle { generation, content, files, expired };
-            self.bundles().insert(site, Arc::new(bundle));
-        }
-        Ok(())
-    }
-
-    /// The folder for one site: its devices as the estate has them, and those elsewhere that the folder names.
-    fn site_files(&self, held: &Held, site: &SiteId, expired: bool) -> Files {
-        let mut folder = self.hub.read(|estate| {
-            let there = estate.devices().iter().filter(|device| {
-                device.state != State::Retired
-                    && (device.site == *site || held.named.contains(device.id.as_str()))
-            });
-            let with = there.map(|device| {
-                let mut subject = Subject::of(device);
-                let decided = estate.leases().get(&device.id).is_some();
-                let critical =
-                    matches!(device.value(devices::Field::Criticality), Some("high" | "safety"));
-                // Nothing is granted about which nothing was decided, and after the end of leases only what may not stop.
-                if !decided || (expired && !critical) {
-                    subject.values.insert(
-                        devices::Field::Posture.word().to_owned(),
-                        "quarantined".to_owned(),
-                    );
-                }
-                (subject, device)
-            });
-            leases::overlay(&held.folder, with)
-        });
-        let declared: BTreeMap<_, _> =
-            held.folder.estate.devices.iter().map(|d| (&d.id, d)).collect();
-        let present: BTreeSet<_> = folder.estate.devices.iter().map(|d| d.id.clone()).collect();
-        for device in &mut folder.estate.devices {
-            // What only a folder says.
-            if let Some(own) = declared.get(&device.id) {
-                device.behind = own.behind.clone().filter(|id| present.contains(id));
-                device.mud_url.clone_from(&own.mud_url);
-            }
-        }
-        let known = |id: &model::DeviceId| present.contains(id);
-        folder.estate.services.retain(|service| service.device.as_ref().is_none_or(known));
-        let services: BTreeSet<_> = folder.estate.services.iter().map(|s| s.id.clone()).collect();
-        for group in &mut folder.estate.groups {
-            group.services.retain(|id| services.contains(id));
-        }
-        // Tests and claims were asked of the whole estate here, where all of it is known.
-        folder.tests = policy::folder::Tests::default();
-        folder.claims.clear();
-        folder.exceptions.retain(|e| known(&e.from) && services.contains(&e.to));
-        let mut files = with_always(&held.files);
-        let made = folder.files();
-        for name in [ESTATE_FILE, TESTS_FILE, CLAIMS_FILE, EXCEPTIONS_FILE] {
-            if let Some(text) = made.get(name) {
-                files.insert(name.to_owned(), text.clone());
-            }
-        }
-        files
-    }
-
     fn hold(&self, content: &str) -> Result<(), PolicyError> {
         let files = self.blobs.get(content)?.ok_or_else(|| {
             let why = format!("its files ({content}) are not in the state folder");
@@ -425,10 +320,6 @@ impl Pdp {
 
     fn held(&self) -> Option<Arc<Held>> {
         self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn bundles(&self) -> MutexGuard<'_, BTreeMap<SiteId, Arc<Bundle>>> {
-        self.bundles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

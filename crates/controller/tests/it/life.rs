@@ -34,8 +34,10 @@ async fn a_folder_becomes_devices_leases_and_bundles() {
         let bundle = running.pdp.bundle(&site).unwrap();
         assert_eq!(bundle.generation, 1);
         controller::pdp::check(&bundle.files).unwrap_or_else(|faults| panic!("{site}: {faults:?}"));
-        controller::pdp::check(&bundle.expired)
-            .unwrap_or_else(|faults| panic!("{site}: {faults:?}"));
+        for later in [&bundle.expired, &bundle.stale] {
+            controller::pdp::check(&later.over(&bundle.files))
+                .unwrap_or_else(|faults| panic!("{site}: {faults:?}"));
+        }
     }
     // Nothing changed, so nothing is decided and nothing is offered.
     let size = running.hub.read(estate::Estate::size);

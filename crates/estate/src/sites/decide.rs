@@ -3,7 +3,7 @@
 use model::{SiteId, Timestamp};
 
 use super::{
-    Ack, Command, Event, Happened, Identity, SITES_MAX, Site, Sites, TELL_MAX, TOKEN_S_MAX,
+    Ack, Bundle, Command, Event, Happened, Identity, SITES_MAX, Site, Sites, TELL_MAX, TOKEN_S_MAX,
 };
 use crate::{Refusal, Sort};
 
@@ -96,7 +96,10 @@ impl Sites {
                 let site = self.one(id)?;
                 check_hash(&bundle.content)?;
                 let last = site.intended.as_ref();
-                if last.is_some_and(|last| last.content == bundle.content) {
+                let is = |last: &Bundle| {
+                    last.content == bundle.content && last.generation >= bundle.generation
+                };
+                if last.is_some_and(is) {
                     return Ok(Vec::new());
                 }
                 if last.is_some_and(|last| last.generation >= bundle.generation) {

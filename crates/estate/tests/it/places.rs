@@ -246,7 +246,8 @@ fn generations_grow_and_only_what_was_offered_is_acknowledged() {
     assert_eq!(code(&mut world, ack(1, Progress::Applied, "")), Err("site.ack"));
     assert_eq!(code(&mut world, offer(5, 'a')), Ok(1));
     assert_eq!(code(&mut world, offer(5, 'b')), Err("site.generation"));
-    assert_eq!(code(&mut world, offer(6, 'a')), Ok(0), "the same under another number");
+    assert_eq!(code(&mut world, offer(5, 'a')), Ok(0));
+    assert_eq!(code(&mut world, offer(4, 'a')), Ok(0), "the same under a number that is over");
     assert_eq!(code(&mut world, ack(5, Progress::Verified, "")), Ok(1));
     assert_eq!(code(&mut world, ack(5, Progress::Verified, "")), Ok(0));
     assert_eq!(code(&mut world, offer(6, 'b')), Ok(1));
@@ -257,6 +258,12 @@ fn generations_grow_and_only_what_was_offered_is_acknowledged() {
     assert_eq!(code(&mut world, long), Ok(0));
     let north = world.estate.sites().get(&site("north")).unwrap();
     assert_eq!((north.applied, north.verified), (Some(6), Some(5)));
+    assert_eq!(
+        code(&mut world, offer(9, 'b')),
+        Ok(1),
+        "a site was ahead: the same under a higher one"
+    );
+    let north = world.estate.sites().get(&site("north")).unwrap();
     assert_eq!(north.ack.as_ref().unwrap().why.chars().count(), 1_000);
     assert_eq!(world.replayed(), world.estate);
 }

@@ -1,0 +1,210 @@
+//! What each site is meant to enforce: made, numbered, kept, and shown to who follows.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use estate::devices::{self, State};
+use estate::leases::{self, Subject};
+use estate::{Command, sites};
+use model::SiteId;
+use model::line::Delta;
+use policy::folder::{CLAIMS_FILE, ESTATE_FILE, EXCEPTIONS_FILE, TESTS_FILE};
+use tokio::sync::watch;
+
+use super::scope::Scope;
+use super::{Held, Pdp, PolicyError, with_always};
+use crate::blobs::{Files, digest};
+
+/// Bundles that newer ones have replaced, kept so that a site that was away for a moment gets only what changed.
+const EARLIER_MAX: usize = 64;
+
+/// What a site is meant to enforce.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bundle {
+    /// Its number at the site.
+    pub generation: u64,
+    /// SHA-256 over `files`.
+    pub content: String,
+    /// While leases hold.
+    pub files: Files,
+    /// What changes when they have ended and the controller is out of reach: what is not critical to availability is closed.
+    pub expired: Delta,
+    /// What changes when that has lasted for the staleness budget: nothing is granted.
+    pub stale: Delta,
+}
+
+/// How long a site has not heard from us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Leases hold.
+    Held,
+    /// They have ended.
+    Expired,
+    /// For long.
+    Stale,
+}
+
+/// The bundles of all sites.
+#[derive(Debug, Default)]
+pub(super) struct Bundles {
+    all: Mutex<BTreeMap<SiteId, watch::Sender<Option<Arc<Bundle>>>>>,
+    earlier: Mutex<VecDeque<(SiteId, Arc<Bundle>)>>,
+    /// Generations that sites have and this controller does not know of.
+    ahead: Mutex<BTreeMap<SiteId, u64>>,
+    /// Held while bundles are made.
+    making: Mutex<()>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Bundles {
+    fn get(&self, site: &SiteId) -> Option<Arc<Bundle>> {
+        locked(&self.all).get(site).and_then(|latest| latest.borrow().clone())
+    }
+
+    fn put(&self, site: &SiteId, bundle: Bundle) {
+        let mut all = locked(&self.all);
+        let latest = all.entry(site.clone()).or_insert_with(|| watch::Sender::new(None));
+        if let Some(was) = latest.send_replace(Some(Arc::new(bundle))) {
+            let mut earlier = locked(&self.earlier);
+            earlier.push_back((site.clone(), was));
+            let over = earlier.len().saturating_sub(EARLIER_MAX);
+            earlier.drain(..over);
+        }
+    }
+}
+
+impl Pdp {
+    /// What a site is meant to enforce.
+    pub fn bundle(&self, site: &SiteId) -> Option<Arc<Bundle>> {
+        self.bundles.get(site)
+    }
+
+    /// The same, and each that follows: whoever looks late sees only the newest.
+    pub fn follow(&self, site: &SiteId) -> watch::Receiver<Option<Arc<Bundle>>> {
+        let mut all = locked(&self.bundles.all);
+        all.entry(site.clone()).or_insert_with(|| watch::Sender::new(None)).subscribe()
+    }
+
+    /// A bundle with this content that the site had before, if it is still here.
+    pub fn earlier(&self, site: &SiteId, content: &str) -> Option<Arc<Bundle>> {
+        let earlier = locked(&self.bundles.earlier);
+        let same = earlier.iter().rev().find(|(of, was)| of == site && was.content == content);
+        same.map(|(_, was)| Arc::clone(was))
+    }
+
+    /// A site has a generation that is not known here: this controller was restored from a backup. What the site is meant to enforce gets
+    /// a higher number, because sites never go back.
+    pub fn ahead(&self, site: &SiteId, generation: u64) -> Result<(), PolicyError> {
+        {
+            let mut ahead = locked(&self.bundles.ahead);
+            let known = ahead.entry(site.clone()).or_default();
+            *known = generation.max(*known);
+        }
+        let Some(held) = self.held() else {
+            return Ok(());
+        };
+        let sites = BTreeSet::from([site.clone()]);
+        self.offer(&held, &Scope::Some { devices: BTreeSet::new(), sites })
+    }
+
+    pub(super) fn offer(&self, held: &Held, scope: &Scope) -> Result<(), PolicyError> {
+        let _making = locked(&self.bundles.making);
+        let all: Vec<_> = self.hub.read(|estate| {
+            let concerned: Option<BTreeSet<_>> = match scope {
+                Scope::All => None,
+                Scope::Some { devices, sites } => {
+                    let there = devices.iter().filter_map(|id| estate.devices().get(id));
+                    let there = there.map(|device| device.site.clone());
+                    Some(there.chain(sites.iter().cloned()).collect())
+                }
+            };
+            let sites = estate.sites().iter();
+            let sites =
+                sites.filter(|site| concerned.as_ref().is_none_or(|c| c.contains(&site.id)));
+            sites.map(|site| (site.id.clone(), site.intended.clone())).collect()
+        });
+        for (site, intended) in all {
+            let files = self.site_files(held, &site, Phase::Held);
+            let content = digest(&files);
+            let ahead = locked(&self.bundles.ahead).get(&site).copied().unwrap_or(0);
+            let known = self.bundles.get(&site).is_some_and(|bundle| bundle.content == content);
+            let same = intended.as_ref().filter(|last| last.content == content);
+            let same = same.filter(|last| last.generation > ahead);
+            if known && same.is_some() {
+                continue;
+            }
+            let expired = Delta::between(&files, &self.site_files(held, &site, Phase::Expired));
+            let stale = Delta::between(&files, &self.site_files(held, &site, Phase::Stale));
+            let last = intended.as_ref().map_or(0, |bundle| bundle.generation).max(ahead);
+            let generation = same.map_or(last.saturating_add(1), |last| last.generation);
+            let offered = sites::Bundle { generation, content: content.clone() };
+            let command = sites::Command::Offer { id: site.clone(), bundle: offered };
+            let why = "what the site is meant to enforce has changed";
+            self.hub.command(&self.me, why, Command::Site(command), BTreeSet::new())?;
+            // A site sees nothing that the journal does not have.
+            self.bundles.put(&site, Bundle { generation, content, files, expired, stale });
+        }
+        Ok(())
+    }
+
+    /// The folder for one site: its devices as the estate has them, and those elsewhere that the folder names.
+    fn site_files(&self, held: &Held, site: &SiteId, phase: Phase) -> Files {
+        let mut folder = self.hub.read(|estate| {
+            let there = estate.devices().iter().filter(|device| {
+                device.state != State::Retired
+                    && (device.site == *site || held.named.contains(device.id.as_str()))
+            });
+            let with = there.map(|device| {
+                let mut subject = Subject::of(device);
+                let decided = estate.leases().get(&device.id).is_some();
+                let critical =
+                    matches!(device.value(devices::Field::Criticality), Some("high" | "safety"));
+                let goes_on = match phase {
+                    Phase::Held => true,
+                    Phase::Expired => critical,
+                    Phase::Stale => false,
+                };
+                // Nothing is granted about which nothing was decided.
+                if !decided || !goes_on {
+                    subject.values.insert(
+                        devices::Field::Posture.word().to_owned(),
+                        "quarantined".to_owned(),
+                    );
+                }
+                (subject, device)
+            });
+            leases::overlay(&held.folder, with)
+        });
+        let declared: BTreeMap<_, _> =
+            held.folder.estate.devices.iter().map(|d| (&d.id, d)).collect();
+        let present: BTreeSet<_> = folder.estate.devices.iter().map(|d| d.id.clone()).collect();
+        for device in &mut folder.estate.devices {
+            // What only a folder says.
+            if let Some(own) = declared.get(&device.id) {
+                device.behind = own.behind.clone().filter(|id| present.contains(id));
+                device.mud_url.clone_from(&own.mud_url);
+            }
+        }
+        let known = |id: &model::DeviceId| present.contains(id);
+        folder.estate.services.retain(|service| service.device.as_ref().is_none_or(known));
+        let services: BTreeSet<_> = folder.estate.services.iter().map(|s| s.id.clone()).collect();
+        for group in &mut folder.estate.groups {
+            group.services.retain(|id| services.contains(id));
+        }
+        // Tests and claims were asked of the whole estate here, where all of it is known.
+        folder.tests = policy::folder::Tests::default();
+        folder.claims.clear();
+        folder.exceptions.retain(|e| known(&e.from) && services.contains(&e.to));
+        let mut files = with_always(&held.files);
+        let made = folder.files();
+        for name in [ESTATE_FILE, TESTS_FILE, CLAIMS_FILE, EXCEPTIONS_FILE] {
+            if let Some(text) = made.get(name) {
+                files.insert(name.to_owned(), text.clone());
+            }
+        }
+        files
+    }
+}
