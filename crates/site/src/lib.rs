@@ -41,5 +41,6 @@ pub mod sense;
 pub mod shell;
 pub mod status;
 pub mod store;
+pub mod uplink;
 pub mod used;
 mod wait;

@@ -1,0 +1,20 @@
+//! The line to the controller, from the site's side: what comes over it, what the site does while it is cut, and what it tells.
+//!
+//! ```text
+//!              ┌──────────────── thread of the line ────────────────┐
+//!  controller ─┤ shell (TLS, HTTP/2) ─▶ state ─▶ Said ──────────────┼─▶ engine ─▶ life ─▶ kernel
+//!              │        ▲               (reckon: which leases hold) │      │
+//!              └────────┴── outbox ◀── Told ◀───────────────────────┼──────┘ journal, findings, devices
+//! ```
+//!
+//! * [`state`], [`reckon`], [`redial`], [`outbox`]: every decision, without clocks, sockets and files.
+//! * `keep`: what survives, in `uplink/` of the state directory.
+//! * `client`, [`shell`]: the connection.
+//! * [`join`]: the first contact, with a one-time token.
+
+pub mod reckon;
+pub mod redial;
+pub mod state;
+mod words;
+
+pub use words::{Line, Said, Standing, Told};
