@@ -97,6 +97,11 @@ impl Journal {
         Ok(Self { file, path: path.to_owned(), seq, last: checked.last })
     }
 
+    /// Number of the last line; 0: there is none.
+    pub const fn last(&self) -> u64 {
+        self.seq
+    }
+
     /// Writes one event and waits until it is durable.
     pub fn append(&mut self, at: Timestamp, entry: &Entry) -> Result<(), JournalError> {
         let line = Line {

@@ -8,6 +8,7 @@
 //! journal.jsonl   see `journal`
 //! findings.jsonl  what deserved attention, once each
 //! verdicts.jsonl  what the kernel logged, see `record`
+//! uplink/         the line to a controller, see `uplink::keep`
 //! control.sock    see `control`
 //! ```
 
@@ -68,19 +69,10 @@ const LINES_BYTES_MAX: u64 = 64 << 20;
 impl Store {
     /// Opens `path`, making it where it is not there, and takes it for this process.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let io = |doing, at: &Path| {
-            let path = at.to_owned();
-            move |source| StoreError::Io { doing, path, source }
-        };
-        let mut builder = fs::DirBuilder::new();
-        let made = builder.recursive(true).mode(0o700).create(path);
-        made.and_then(|()| builder.create(path.join("contents"))).map_err(io("make", path))?;
-        let lock_path = path.join("lock");
-        let lock = owned().create(true).open(&lock_path).map_err(io("open", &lock_path))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => StoreError::InUse(path.to_owned()),
-            TryLockError::Error(source) => io("lock", &lock_path)(source),
-        })?;
+        let lock = take(path)?;
+        let contents = path.join("contents");
+        let io = |source| StoreError::Io { doing: "make", path: contents.clone(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&contents).map_err(io)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
@@ -132,27 +124,12 @@ impl Store {
 
     /// Reads a JSON file of the directory; none where it is not there.
     pub fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
-        let path = self.file(name);
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(StoreError::Io { doing: "read", path, source }),
-        };
-        serde_json::from_slice(&text)
-            .map(Some)
-            .map_err(|error| StoreError::Damaged { path, why: error.to_string() })
+        read(&self.file(name))
     }
 
     /// Replaces a JSON file whole: after a crash either the old or the new one is there.
     pub fn write<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StoreError> {
-        let (path, new) = (self.file(name), self.file(&format!("{name}.new")));
-        let io = |source| StoreError::Io { doing: "write", path: path.clone(), source };
-        let text = serde_json::to_vec_pretty(value).map_err(|e| io(io::Error::other(e)))?;
-        let mut file = owned().create(true).truncate(true).open(&new).map_err(io)?;
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(io)?;
-        fs::rename(&new, &path).map_err(io)?;
-        let folder = path.parent().unwrap_or(&self.path);
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
+        write(&self.file(name), value)
     }
 
     /// Removes a file of the directory; that it is not there is fine.
@@ -170,6 +147,60 @@ impl Store {
     pub fn lines<T: Serialize>(&self, name: &str, lines: &[T]) -> Result<(), StoreError> {
         append(&self.file(name), lines)
     }
+}
+
+/// Reads a JSON file; none where it is not there.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
+    let Some(text) = bytes(path)? else {
+        return Ok(None);
+    };
+    let damaged = |why: String| StoreError::Damaged { path: path.to_owned(), why };
+    serde_json::from_slice(&text).map(Some).map_err(|error| damaged(error.to_string()))
+}
+
+/// Reads a file; none where it is not there.
+pub(crate) fn bytes(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(StoreError::Io { doing: "read", path: path.to_owned(), source }),
+    }
+}
+
+/// Replaces a JSON file whole.
+pub(crate) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), StoreError> {
+    let io = |source| StoreError::Io { doing: "write", path: path.to_owned(), source };
+    let text = serde_json::to_vec_pretty(value).map_err(|e| io(io::Error::other(e)))?;
+    replace(path, &text)
+}
+
+/// Replaces a file whole: after a crash either the old or the new one is there. Only its owner reads it.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let io = |source| StoreError::Io { doing: "write", path: path.to_owned(), source };
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    let mut file = owned().create(true).truncate(true).open(&new).map_err(io)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)?;
+    fs::rename(&new, path).map_err(io)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
+}
+
+/// Makes a directory that only its owner uses, and takes it for this process.
+pub(crate) fn take(path: &Path) -> Result<File, StoreError> {
+    let io = |doing, at: &Path| {
+        let path = at.to_owned();
+        move |source| StoreError::Io { doing, path, source }
+    };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io("make", path))?;
+    let lock_path = path.join("lock");
+    let lock = owned().create(true).open(&lock_path).map_err(io("open", &lock_path))?;
+    lock.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => StoreError::InUse(path.to_owned()),
+        TryLockError::Error(source) => io("lock", &lock_path)(source),
+    })?;
+    Ok(lock)
 }
 
 /// Adds lines to a file of lines; one that has grown large is put aside as `FILE.old` before.

@@ -12,6 +12,7 @@
 //! * `client`, [`shell`]: the connection.
 //! * [`join`]: the first contact, with a one-time token.
 
+pub mod outbox;
 pub mod reckon;
 pub mod redial;
 pub mod state;
