@@ -11,11 +11,13 @@
 //! * [`state`]: the folder that all of it lives in.
 //! * [`blobs`]: files that entries of the journal name by their digest.
 //! * [`pdp`]: the policy folder in force, asked about every change: decisions, and what each site gets.
+//! * [`auth`]: who is who.
 //! * [`api`]: HTTP for people and programs.
 //!
 //! What is true is decided in `estate` and `policy`; here are sockets, files, threads and the clock.
 
 pub mod api;
+pub mod auth;
 pub mod authority;
 pub mod blobs;
 pub mod hub;

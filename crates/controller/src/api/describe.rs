@@ -5,7 +5,10 @@ use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{devices, journal, leases, live, policy, sites, standing, teams};
+use super::{
+    approvals, devices, journal, leases, live, login, operators, policy, sites, standing, teams,
+    tokens,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -16,6 +19,9 @@ use super::{devices, journal, leases, live, policy, sites, standing, teams};
     ),
     paths(
         standing::healthz, standing::readyz, standing::metrics, standing::whoami, standing::levels, openapi,
+        login::setup, login::login, login::logout, login::password,
+        operators::list, operators::add, operators::get, operators::change, operators::password, operators::erase,
+        tokens::list, tokens::make, tokens::revoke, approvals::list, approvals::answer,
         devices::list, devices::get, devices::change, devices::edit, devices::report, devices::retire, devices::history,
         sites::list, sites::get, sites::create, sites::revoke,
         teams::list, teams::get, teams::set, teams::remove,

@@ -5,14 +5,16 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use estate::access::rbac::{Action, Place};
+use estate::access::{Role, SITES_MAX, Sites};
 use estate::devices::{self, Claim, Device, Edit, Event, Facts, Field};
 use estate::{Command, record};
 use model::{DeviceId, SiteId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::approvals::{self, Ask};
 use super::page::{self, Page, Paging};
-use super::{Api, Body, Problem, Who};
+use super::{Api, Body, Problem, Who, reason};
 
 /// What is believed, and how it is known.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -269,24 +271,60 @@ pub struct Bulk {
     pub changed: usize,
 }
 
-/// Decides about many devices, about all or none of them.
+/// Decides about many devices, about all or none of them. Very many take a second person: then the answer is 202, and the same request with
+/// the header `Ringfence-Approval` carries it out.
 #[utoipa::path(post, path = "/v1/devices/edit", tag = "devices", request_body = BulkChange,
-    responses((status = 200, body = Bulk), (status = "default", body = Problem)))]
+    params(("Ringfence-Approval" = Option<String>, Header)),
+    responses((status = 200, body = Bulk), (status = 202, body = approvals::Document), (status = "default", body = Problem)))]
 pub async fn edit(
     State(api): State<Api>,
     who: Who,
+    headers: HeaderMap,
     Body(change): Body<BulkChange>,
-) -> Result<Json<Bulk>, Problem> {
+) -> Result<Response, Problem> {
     let ids = chosen(&api, &who, change.l.as_deref(), &change.ids)?;
     let edit = Edit { set: change.set, labels: change.labels };
     who.may_edit(&edit)?;
     let selected = ids.len();
     if change.dry_run {
-        return Ok(Json(Bulk { selected, changed: 0 }));
+        return Ok(Json(Bulk { selected, changed: 0 }).into_response());
+    }
+    reason(&change.why)?;
+    if selected > api.who.approval_above() {
+        let ask = asked(&api, change.l.as_deref(), &ids, &edit, &change.why);
+        if let Some(waits) = approvals::second_person(&api, &who, &headers, ask).await? {
+            return Ok(waits);
+        }
     }
     let command = devices::Command::Edit { devices: ids, edit };
     let done = api.command(&who, change.why, Command::Device(command)).await?;
-    Ok(Json(Bulk { selected, changed: changed(&done.events) }))
+    Ok(Json(Bulk { selected, changed: changed(&done.events) }).into_response())
+}
+
+/// What a second person is asked: these devices and no others.
+fn asked<'a>(api: &Api, l: Option<&str>, ids: &[DeviceId], edit: &Edit, why: &'a str) -> Ask<'a> {
+    let mut all = Vec::new();
+    for id in ids {
+        all.extend_from_slice(id.as_str().as_bytes());
+        all.push(b'\n');
+    }
+    let sites: std::collections::BTreeSet<SiteId> = api.hub.read(|estate| {
+        let site = |id: &DeviceId| estate.devices().get(id).map(|device| device.site.clone());
+        ids.iter().filter_map(site).collect()
+    });
+    let posture = edit.set.contains_key(&Field::Posture);
+    Ask {
+        command: serde_json::json!({
+            "change": "devices", "l": l, "devices": ids.len(),
+            "ids_sha256": crate::blobs::hex(&crypto::sha256(&all)),
+            "set": edit.set, "labels": edit.labels,
+        }),
+        devices: ids.len(),
+        needs: if posture { Role::SecurityAdmin } else { Role::Operator },
+        // An estate of more sites than a grant can name takes somebody for all of them.
+        sites: if sites.len() > SITES_MAX { Sites::All } else { Sites::Only(sites) },
+        why,
+    }
 }
 
 /// Devices that are gone for good.

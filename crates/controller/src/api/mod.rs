@@ -3,35 +3,40 @@
 //! Every way in stands in [`ENDPOINTS`] with what it takes to use it, and [`guard`] lets nothing else in: a route that is not in the
 //! table does not exist. The same table is compared with the document that describes the API (`docs/openapi.json`).
 
+pub mod approvals;
 mod body;
 pub mod describe;
 pub mod devices;
 pub mod journal;
 pub mod leases;
 pub mod live;
+pub mod login;
+pub mod operators;
 pub mod page;
 pub mod policy;
 mod problem;
 pub mod sites;
 pub mod standing;
 pub mod teams;
+pub mod tokens;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch, post, put};
+use axum::routing::{delete, get, patch, post, put};
 use estate::Command;
 use estate::access::Principal;
 use estate::access::rbac::{self, Action, Place};
 use estate::devices::{Edit, Field};
 use model::{SiteId, Timestamp};
 
+use crate::auth::Auth;
 use crate::hub::Committed;
 use crate::pdp::Pdp;
 use crate::{Hub, HubError};
@@ -42,6 +47,8 @@ pub use problem::Problem;
 
 /// Bytes of a request's body: a policy folder of a large estate.
 pub const BODY_BYTES_MAX: usize = 64 << 20;
+/// Bytes of the body of somebody who may be nobody.
+const LOGIN_BYTES_MAX: usize = 16 << 10;
 
 /// What it takes to use an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +66,25 @@ pub const ENDPOINTS: &[(&str, &str, Needs)] = &[
     ("GET", "/healthz", Needs::Nothing),
     ("GET", "/readyz", Needs::Nothing),
     ("GET", "/v1/openapi.json", Needs::Nothing),
+    ("POST", "/v1/setup", Needs::Nothing),
+    ("POST", "/v1/login", Needs::Nothing),
+    ("POST", "/v1/logout", Needs::Somebody),
+    ("POST", "/v1/password", Needs::Somebody),
     ("GET", "/metrics", Needs::To(Action::LevelsRead)),
     ("GET", "/v1/whoami", Needs::Somebody),
+    ("GET", "/v1/operators", Needs::To(Action::OperatorsRead)),
+    ("POST", "/v1/operators", Needs::To(Action::OperatorsEdit)),
+    ("GET", "/v1/operators/{id}", Needs::To(Action::OperatorsRead)),
+    ("PATCH", "/v1/operators/{id}", Needs::To(Action::OperatorsEdit)),
+    ("POST", "/v1/operators/{id}/password", Needs::To(Action::PasswordsReset)),
+    ("POST", "/v1/operators/{id}/erase", Needs::To(Action::OperatorsEdit)),
+    // Everybody sees and revokes their own.
+    ("GET", "/v1/tokens", Needs::Somebody),
+    ("POST", "/v1/tokens", Needs::To(Action::TokensMake)),
+    ("DELETE", "/v1/tokens/{id}", Needs::Somebody),
+    ("GET", "/v1/approvals", Needs::To(Action::ApprovalsRead)),
+    // Who asked may take it back.
+    ("POST", "/v1/approvals/{id}", Needs::To(Action::ApprovalsAsk)),
     ("GET", "/v1/devices", Needs::To(Action::DevicesRead)),
     ("GET", "/v1/devices/{id}", Needs::To(Action::DevicesRead)),
     ("PATCH", "/v1/devices/{id}", Needs::To(Action::DevicesEdit)),
@@ -88,11 +112,8 @@ pub const ENDPOINTS: &[(&str, &str, Needs)] = &[
     ("GET", "/v1/journal/entries/{number}", Needs::To(Action::JournalRead)),
 ];
 
-/// Tells who somebody is by what they carry.
-pub trait Authenticate: Send + Sync {
-    /// The principal of a bearer token (RFC 6750) at a time.
-    fn bearer(&self, token: &str, now: Timestamp) -> Result<Principal, Problem>;
-}
+/// What somebody may do whose password somebody else has set.
+const MUST_CHANGE: [&str; 3] = ["/v1/password", "/v1/logout", "/v1/whoami"];
 
 /// What every handler works on.
 #[derive(Clone)]
@@ -102,7 +123,7 @@ pub struct Api {
     /// Policy decisions.
     pub pdp: Arc<Pdp>,
     /// Who is who.
-    pub who: Arc<dyn Authenticate>,
+    pub who: Arc<Auth>,
     /// Since when the process runs.
     pub started: Timestamp,
 }
@@ -120,7 +141,19 @@ pub fn router(api: Api) -> Router {
         .route("/readyz", get(standing::readyz))
         .route("/metrics", get(standing::metrics))
         .route("/v1/openapi.json", get(describe::openapi))
+        .route("/v1/setup", post(login::setup).layer(DefaultBodyLimit::max(LOGIN_BYTES_MAX)))
+        .route("/v1/login", post(login::login).layer(DefaultBodyLimit::max(LOGIN_BYTES_MAX)))
+        .route("/v1/logout", post(login::logout))
+        .route("/v1/password", post(login::password))
         .route("/v1/whoami", get(standing::whoami))
+        .route("/v1/operators", get(operators::list).merge(post(operators::add)))
+        .route("/v1/operators/{id}", get(operators::get).merge(patch(operators::change)))
+        .route("/v1/operators/{id}/password", post(operators::password))
+        .route("/v1/operators/{id}/erase", post(operators::erase))
+        .route("/v1/tokens", get(tokens::list).merge(post(tokens::make)))
+        .route("/v1/tokens/{id}", delete(tokens::revoke))
+        .route("/v1/approvals", get(approvals::list))
+        .route("/v1/approvals/{id}", post(approvals::answer))
         .route("/v1/devices", get(devices::list))
         .route("/v1/devices/edit", post(devices::edit))
         .route("/v1/devices/report", post(devices::report))
@@ -144,7 +177,7 @@ pub fn router(api: Api) -> Router {
         .route_layer(middleware::from_fn_with_state(api.clone(), guard))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_that)
-        .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(api)
 }
 
@@ -166,10 +199,8 @@ async fn guard(
     };
     let needs = *needs;
     if needs != Needs::Nothing {
-        let bearer = request.headers().get(header::AUTHORIZATION).and_then(|h| h.to_str().ok());
-        let bearer = bearer.and_then(|header| header.strip_prefix("Bearer ")).map(str::trim);
-        let principal = match bearer {
-            Some(token) => api.who.bearer(token, api.hub.now()),
+        let principal = match bearer(request.headers()) {
+            Some(token) => api.who.bearer(token).map_err(Problem::from),
             None => Err(Problem::new(
                 StatusCode::UNAUTHORIZED,
                 "auth.missing",
@@ -182,6 +213,13 @@ async fn guard(
             Ok(principal) => principal,
             Err(problem) => return problem.into_response(),
         };
+        if principal.password_temporary && !MUST_CHANGE.contains(&path.as_str()) {
+            let why = "somebody else has set your password";
+            let problem = Problem::new(StatusCode::FORBIDDEN, "auth.must-change", "who asks", why);
+            return problem
+                .help("`ringfence password` changes it; then log in again")
+                .into_response();
+        }
         if let Needs::To(action) = needs
             && let Err(refusal) = rbac::may(&principal, action, Place::Somewhere)
         {
@@ -190,6 +228,12 @@ async fn guard(
         request.extensions_mut().insert(Arc::new(principal));
     }
     next.run(request).await
+}
+
+/// What somebody carries (RFC 6750); the word before it has no capitals that count (RFC 9110, section 11.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 async fn nowhere() -> Problem {
@@ -274,12 +318,20 @@ impl Api {
         command: Command,
     ) -> Result<Committed, Problem> {
         let actor = who.principal().actor.clone();
-        let fits = |c: char| !c.is_control() || c == '\n';
-        if why.is_empty() || why.len() > 4_096 || !why.chars().all(fits) {
+        reason(&why)?;
+        self.blocking(move |hub| hub.command(&actor, &why, command, BTreeSet::new())).await
+    }
+}
+
+/// Refuses what is no reason.
+fn reason(why: &str) -> Result<(), Problem> {
+    let fits = |c: char| !c.is_control() || c == '\n';
+    match !why.is_empty() && why.len() <= 4_096 && why.chars().all(fits) {
+        true => Ok(()),
+        false => {
             let detail =
                 "a reason is 1 to 4096 bytes without control characters; it goes into the journal";
-            return Err(Problem::invalid("why", detail));
+            Err(Problem::invalid("why", detail))
         }
-        self.blocking(move |hub| hub.command(&actor, &why, command, BTreeSet::new())).await
     }
 }

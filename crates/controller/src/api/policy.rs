@@ -8,13 +8,20 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use estate::access::rbac::{Action, Place};
+use estate::access::{Role, Sites};
+use estate::{Command, policies};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 
+use super::approvals::{self, Ask};
 use super::page;
-use super::{Api, Body, Problem, Who};
+use super::{Api, Body, Problem, Who, reason};
 use crate::blobs::Files;
 use crate::pdp::{self, PolicyError};
+
+/// Names of changed files that a second person is told.
+const CHANGED_MAX: usize = 64;
 
 /// The folder in force.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -74,9 +81,11 @@ pub struct Set {
     pub why: String,
 }
 
-/// Sets another folder: whole, checked, with its tests and claims as the gate; or not at all.
+/// Sets another folder: whole, checked, with its tests and claims as the gate; or not at all. Where it concerns many devices it takes a second
+/// person: then the answer is 202, and the same request with the header `Ringfence-Approval` carries it out.
 #[utoipa::path(put, path = "/v1/policy", tag = "policy", request_body = Set,
-    responses((status = 200, body = Document), (status = "default", body = Problem)))]
+    params(("Ringfence-Approval" = Option<String>, Header)),
+    responses((status = 200, body = Document), (status = 202, body = approvals::Document), (status = "default", body = Problem)))]
 pub async fn set(
     State(api): State<Api>,
     who: Who,
@@ -86,12 +95,35 @@ pub async fn set(
     who.may(Action::PoliciesApply, Place::Estate)?;
     page::unchanged(&headers, api.hub.read(|e| e.policies().current().map_or(0, |v| v.entry)))?;
     let Set { files, parent, origin, why } = set;
-    if why.is_empty() || why.len() > 4_096 || why.chars().any(|c| c.is_control() && c != '\n') {
-        return Err(Problem::invalid(
-            "why",
-            "a reason is 1 to 4096 bytes; it goes into the journal",
-        ));
+    reason(&why)?;
+    let devices = api.hub.read(|estate| {
+        let here = |d: &&estate::devices::Device| d.state != estate::devices::State::Retired;
+        estate.devices().iter().filter(here).count()
+    });
+    if devices > api.who.approval_above() {
+        let digest = crate::blobs::digest(&files);
+        let command = json!({
+            "change": "policy", "content": digest, "parent": parent, "origin": origin,
+            "files": changed(&api, &files),
+        });
+        // Nobody is asked to approve what will be refused.
+        let files = checked(&api, files).await?;
+        let (content, from) = (digest, (parent.clone(), origin.clone()));
+        let set = policies::Command::Set { content, parent: from.0, origin: from.1 };
+        let (actor, now) = (&who.principal().actor, api.hub.now());
+        api.hub.read(|estate| estate.decide(&Command::Policy(set), actor, now))?;
+        let (needs, sites) = (Role::PolicyAdmin, Sites::All);
+        let ask = Ask { command, devices, needs, sites, why: &why };
+        if let Some(waits) = approvals::second_person(&api, &who, &headers, ask).await? {
+            return Ok(waits);
+        }
+        return put(api, who, Set { files, parent, origin, why }).await;
     }
+    put(api, who, Set { files, parent, origin, why }).await
+}
+
+async fn put(api: Api, who: Who, set: Set) -> Result<Response, Problem> {
+    let Set { files, parent, origin, why } = set;
     let (pdp, actor) = (Arc::clone(&api.pdp), who.principal().actor.clone());
     let done =
         tokio::task::spawn_blocking(move || pdp.set(&actor, &why, files, parent, origin)).await;
@@ -105,6 +137,20 @@ pub async fn set(
             error.to_string(),
         )),
     }
+}
+
+/// The same files, if they can be in force.
+async fn checked(api: &Api, files: Files) -> Result<Files, Problem> {
+    let checked = api.blocking(move |_| Ok(pdp::check(&files).map(|_| files))).await?;
+    checked.map_err(|faults| PolicyError::Faults(faults).into())
+}
+
+/// Files that are other than in force, for whoever has to approve that: the first of them.
+fn changed(api: &Api, files: &Files) -> Vec<String> {
+    let old = api.pdp.files().map(|(_, files)| files).unwrap_or_default();
+    let paths: std::collections::BTreeSet<&String> = old.keys().chain(files.keys()).collect();
+    let other = paths.into_iter().filter(|path| old.get(*path) != files.get(*path));
+    other.take(CHANGED_MAX).map(|path| path.chars().take(100).collect()).collect()
 }
 
 /// What a check found.

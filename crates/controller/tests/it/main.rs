@@ -1,27 +1,38 @@
 //! The controller through its API, on a real journal in a real folder.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod access;
+mod approvals;
 mod life;
+mod login;
+mod operators;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, StatusCode, header};
+use axum::extract::ConnectInfo;
+use axum::http::{Request, header};
 use controller::Hub;
-use controller::api::{Api, Authenticate, Problem, router};
+use controller::api::{Api, router};
+use controller::auth::Auth;
 use controller::blobs::{Blobs, Files};
 use controller::pdp::Pdp;
 use controller::state::StateFolder;
-use estate::access::{Grant, Principal, Role, Sites, Via};
+use estate::access::{OperatorId, Role};
 use http_body_util::BodyExt as _;
-use model::{SiteId, Timestamp};
-use serde_json::Value;
+use model::Timestamp;
+use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 /// A folder that is gone with the test.
@@ -45,63 +56,51 @@ impl Drop for Folder {
     }
 }
 
-/// Believes `ROLE` or `ROLE@SITE`.
-struct ByName;
-
-impl Authenticate for ByName {
-    fn bearer(&self, token: &str, _: Timestamp) -> Result<Principal, Problem> {
-        let (role, site) = token.split_once('@').map_or((token, None), |(r, s)| (r, Some(s)));
-        let role = Role::ALL.into_iter().find(|r| r.word() == role);
-        let role = role.ok_or_else(|| {
-            Problem::new(
-                StatusCode::UNAUTHORIZED,
-                "auth.unknown",
-                "who asks",
-                "nobody has this token",
-            )
-        })?;
-        let sites =
-            site.map_or(Sites::All, |s| Sites::Only(BTreeSet::from([SiteId::new(s).unwrap()])));
-        Ok(Principal {
-            actor: Principal::host("test"),
-            operator: None,
-            grant: Grant { roles: BTreeSet::from([role]), sites },
-            via: Via::Session,
-            password_temporary: false,
-        })
-    }
-}
-
 /// A running controller.
 struct Running {
     hub: Arc<Hub>,
     pdp: Arc<Pdp>,
+    auth: Arc<Auth>,
     router: Router,
-    _state: StateFolder,
+    /// What it told when it started.
+    notes: Vec<String>,
+    /// Sessions that tests have, by `ROLE` or `ROLE@SITE`.
+    sessions: Mutex<BTreeMap<String, String>>,
+    state: StateFolder,
+}
+
+/// The real time.
+fn now() -> Timestamp {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap();
+    Timestamp::from_secs(i64::try_from(since.as_secs()).unwrap(), since.subsec_nanos().into())
 }
 
 fn start(folder: &Folder) -> Running {
+    start_at(folder, now)
+}
+
+fn start_at(folder: &Folder, clock: fn() -> Timestamp) -> Running {
     let state = StateFolder::open(&folder.0).unwrap();
     let mut notes = Vec::new();
-    let now = || {
-        let since = std::time::UNIX_EPOCH.elapsed().unwrap();
-        Timestamp::from_secs(i64::try_from(since.as_secs()).unwrap(), since.subsec_nanos().into())
-    };
-    let hub =
-        Hub::open(&state, "ringfence.example/test", now, &mut |note| notes.push(note.to_owned()));
+    let mut told = |note: &str| notes.push(note.to_owned());
+    let hub = Hub::open(&state, "ringfence.example/test", clock, &mut told);
     let hub = Arc::new(hub.unwrap());
+    let auth = Auth::open(Arc::clone(&hub), &state, &mut told).unwrap();
     let blobs = Blobs::open(&state.file("blobs")).unwrap();
     let pdp = Pdp::open(Arc::clone(&hub), blobs).unwrap();
     let started = hub.now();
-    let api = Api { hub: Arc::clone(&hub), pdp: Arc::clone(&pdp), who: Arc::new(ByName), started };
-    Running { hub, pdp, router: router(api), _state: state }
+    let (who, of) = (Arc::clone(&auth), Arc::clone(&pdp));
+    let router = router(Api { hub: Arc::clone(&hub), pdp: of, who, started });
+    Running { hub, pdp, auth, router, notes, sessions: Mutex::default(), state }
 }
 
 /// An answer: status, headers of note, body.
+#[derive(Debug)]
 struct Answer {
     status: u16,
     etag: String,
     kind: String,
+    retry_after: String,
     body: String,
 }
 
@@ -109,27 +108,54 @@ impl Answer {
     fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
     }
+
+    /// Status and code of a problem.
+    fn problem(&self) -> (u16, String) {
+        (self.status, self.json()["code"].as_str().unwrap_or_default().to_owned())
+    }
 }
 
 impl Running {
     async fn ask(&self, who: &str, method: &str, path: &str, body: Option<Value>) -> Answer {
-        self.ask_with(who, method, path, body, None).await
+        self.ask_with(who, method, path, body, &[]).await
     }
 
+    /// `who`: nobody, `ROLE`, `ROLE@SITE`, or a bearer token.
     async fn ask_with(
         &self,
         who: &str,
         method: &str,
         path: &str,
         body: Option<Value>,
-        if_match: Option<&str>,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let bearer = self.bearer(who).await;
+        self.send(&bearer, method, path, body, headers, None).await
+    }
+
+    /// From an address.
+    async fn ask_from(&self, from: [u8; 4], path: &str, body: Value) -> Answer {
+        self.send("", "POST", path, Some(body), &[], Some(from)).await
+    }
+
+    async fn send(
+        &self,
+        bearer: &str,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+        headers: &[(&str, &str)],
+        from: Option<[u8; 4]>,
     ) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
-        if !who.is_empty() {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {who}"));
+        if !bearer.is_empty() {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {bearer}"));
         }
-        if let Some(tag) = if_match {
-            request = request.header(header::IF_MATCH, tag);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(from) = from {
+            request = request.extension(ConnectInfo(SocketAddr::from((from, 50_000))));
         }
         let body = match body {
             Some(value) => {
@@ -143,8 +169,12 @@ impl Running {
             let value = response.headers().get(name).map(|v| v.to_str().unwrap().to_owned());
             value.unwrap_or_default()
         };
-        let (status, etag, kind) =
-            (response.status().as_u16(), of(header::ETAG), of(header::CONTENT_TYPE));
+        let (status, etag, kind, retry_after) = (
+            response.status().as_u16(),
+            of(header::ETAG),
+            of(header::CONTENT_TYPE),
+            of(header::RETRY_AFTER),
+        );
         // A stream of changes has no end.
         let body = match kind.starts_with("text/event-stream") {
             true => String::new(),
@@ -153,7 +183,55 @@ impl Running {
                     .unwrap()
             }
         };
-        Answer { status, etag, kind, body }
+        Answer { status, etag, kind, retry_after, body }
+    }
+
+    /// This machine's token.
+    fn host(&self) -> String {
+        self.text("host-token")
+    }
+
+    /// A small file of the state folder.
+    fn text(&self, name: &str) -> String {
+        String::from_utf8(self.state.read(name).unwrap().unwrap()).unwrap().trim_end().to_owned()
+    }
+
+    /// A session of an operator with that role, who is made when there is none.
+    async fn bearer(&self, who: &str) -> String {
+        let (role, site) = who.split_once('@').map_or((who, None), |(r, s)| (r, Some(s)));
+        if Role::ALL.into_iter().all(|known| known.word() != role) {
+            return who.to_owned();
+        }
+        if let Some(token) = self.sessions.lock().unwrap().get(who) {
+            return token.clone();
+        }
+        let login = who.replace('@', "-");
+        let id = match self.operator(&login).await {
+            Some(id) => id,
+            None => {
+                let body = json!({
+                    "login": login, "name": who, "roles": [role],
+                    "sites": site.map(|site| [site]), "why": "a test",
+                });
+                let made =
+                    self.send(&self.host(), "POST", "/v1/operators", Some(body), &[], None).await;
+                assert_eq!(made.status, 201, "{}", made.body);
+                made.json()["id"].as_str().unwrap().to_owned()
+            }
+        };
+        let begun = self.auth.begin(&OperatorId::new(&id).unwrap()).unwrap();
+        let token = begun.token.expose().to_owned();
+        self.sessions.lock().unwrap().insert(who.to_owned(), token.clone());
+        token
+    }
+
+    /// Id of the operator with a login.
+    async fn operator(&self, login: &str) -> Option<String> {
+        let all = self.send(&self.host(), "GET", "/v1/operators?limit=1000", None, &[], None).await;
+        let all = all.json();
+        let mut all = all["items"].as_array().unwrap().iter();
+        let found = all.find(|operator| operator["login"] == login)?;
+        Some(found["id"].as_str().unwrap().to_owned())
     }
 }
 
