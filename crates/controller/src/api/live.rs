@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use estate::access::Principal;
 use estate::access::rbac::{self, Action, Place};
@@ -11,29 +12,40 @@ use futures_core::Stream;
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::{Api, Problem, Who};
+use super::{Api, Problem, Who, bearer};
+
+/// How often somebody who hears nothing is looked at.
+const STILL: Duration = Duration::from_secs(15);
 
 /// Every change that who asks may see, from now on; `id` is the number of its entry. When a reader is too slow, `missed` tells it to read
-/// anew.
+/// anew. It ends with the session or the token that it was asked with.
 #[utoipa::path(get, path = "/v1/events", tag = "live",
     responses((status = 200, body = String, content_type = "text/event-stream"), (status = "default", body = Problem)))]
 pub async fn events(
     State(api): State<Api>,
-    who: Who,
+    _who: Who,
+    headers: HeaderMap,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let mut changes = api.hub.watch();
+    let token = bearer(&headers).unwrap_or_default().to_owned();
     let stream = async_stream::stream! {
         loop {
-            let told = match changes.recv().await {
-                Ok(told) => told,
-                Err(RecvError::Lagged(missed)) => {
+            let told = tokio::time::timeout(STILL, changes.recv()).await;
+            // Roles and sites are those of now.
+            let Some(who) = api.who.still(&token).filter(|who| !who.password_temporary) else {
+                return;
+            };
+            let told = match told {
+                Ok(Ok(told)) => told,
+                Ok(Err(RecvError::Lagged(missed))) => {
                     yield Ok(Event::default().event("missed").data(missed.to_string()));
                     continue;
                 }
-                Err(RecvError::Closed) => return,
+                Ok(Err(RecvError::Closed)) => return,
+                Err(_elapsed) => continue,
             };
             let seen: Vec<serde_json::Value> =
-                told.events.iter().filter_map(|event| shown(&api, who.principal(), event)).collect();
+                told.events.iter().filter_map(|event| shown(&api, &who, event)).collect();
             if seen.is_empty() {
                 continue;
             }

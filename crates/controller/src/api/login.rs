@@ -6,12 +6,17 @@ use std::net::SocketAddr;
 use axum::Json;
 use axum::extract::{ConnectInfo, FromRequestParts, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Api, Body, Problem, Who, bearer};
 use crate::auth::{AuthError, Begun, Profile, Secret, Source};
+
+/// On the way of a secret nobody keeps it.
+pub(crate) const NO_STORE: [(HeaderName, HeaderValue); 1] =
+    [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
 
 /// Where a request comes from; not known where no socket says it.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +50,6 @@ pub struct Setup {
 
 /// A session that began.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = Session)]
 pub struct Session {
     /// Whose.
     pub operator: String,
@@ -76,11 +80,11 @@ pub async fn setup(
     State(api): State<Api>,
     Peer(source): Peer,
     Body(setup): Body<Setup>,
-) -> Result<(StatusCode, Json<Session>), Problem> {
+) -> Result<Response, Problem> {
     let Setup { secret, login, name, contact, password } = setup;
     let profile = Profile { login, name, contact };
     let begun = api.who.setup(secret, profile, password, source).await?;
-    Ok((StatusCode::CREATED, Json(begun.into())))
+    Ok((StatusCode::CREATED, NO_STORE, Json(Session::from(begun))).into_response())
 }
 
 /// Somebody who says who it is.
@@ -100,9 +104,10 @@ pub async fn login(
     State(api): State<Api>,
     Peer(source): Peer,
     Body(login): Body<Login>,
-) -> Result<Json<Session>, Problem> {
+) -> Result<Response, Problem> {
     let Login { login, password } = login;
-    Ok(Json(api.who.login(&login, password, source).await?.into()))
+    let begun = api.who.login(&login, password, source).await?;
+    Ok((NO_STORE, Json(Session::from(begun))).into_response())
 }
 
 /// Ends the session that it is asked with.
@@ -127,6 +132,7 @@ pub async fn logout(
 
 /// Another password of one's own.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(as = PasswordChange)]
 #[serde(deny_unknown_fields)]
 pub struct Password {
     /// The old one.
@@ -176,6 +182,9 @@ impl From<AuthError> for Problem {
             AuthError::Password(_) => Self::new(invalid, "password.unfit", "the password", text)
                 .help("twelve characters or more; length counts, not signs"),
             AuthError::Profile(_) => Self::new(invalid, "operator.profile", "the operator", text),
+            AuthError::Old => {
+                Self::new(StatusCode::FORBIDDEN, "password.old", "the old password", text)
+            }
             AuthError::Taken => {
                 Self::new(StatusCode::CONFLICT, "operator.login-taken", "the login", text)
             }

@@ -177,6 +177,7 @@ pub async fn get(
 
 /// One more operator.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(as = NewOperator)]
 #[serde(deny_unknown_fields)]
 pub struct Add {
     /// What is typed at login: 1 to 128 characters of `a-z A-Z 0-9 . _ - + @`; no two are alike but for capitals.
@@ -219,6 +220,7 @@ pub async fn add(
 
 /// What is to be different about an operator; what is absent stays.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(as = OperatorChange)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
     /// What is typed at login.
@@ -281,6 +283,7 @@ pub async fn change(
 
 /// Another password for somebody else.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(as = PasswordReset)]
 #[serde(deny_unknown_fields)]
 pub struct Reset {
     /// It has to be changed at the next login.

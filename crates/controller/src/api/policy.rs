@@ -67,6 +67,7 @@ pub async fn get(State(api): State<Api>, who: Who) -> Result<Response, Problem> 
 
 /// Another folder.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(as = NewPolicy)]
 #[serde(deny_unknown_fields)]
 pub struct Set {
     /// Relative path → text.

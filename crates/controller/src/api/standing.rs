@@ -129,6 +129,12 @@ pub async fn metrics(State(api): State<Api>) -> Response {
         "Generations between intended and verified.",
         &sites,
     );
+    figure(
+        "logins",
+        "counter",
+        "Logins that were tried.",
+        &api.who.tries().map(|(word, count)| (format!("{{result=\"{word}\"}}"), count)),
+    );
     let (sweeps, missed) = api.pdp.levels.sweeps();
     figure(
         "decision_sweeps",

@@ -73,6 +73,7 @@ pub async fn get(State(api): State<Api>, Path(id): Path<String>) -> Result<Respo
 
 /// What a team is.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(as = NewTeam)]
 #[serde(deny_unknown_fields)]
 pub struct Set {
     /// For people.

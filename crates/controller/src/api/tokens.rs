@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use estate::Command;
 use estate::access::rbac::{Action, Place};
 use estate::access::{self, Grant, Role, Token, TokenId};
@@ -12,6 +13,7 @@ use model::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::login::NO_STORE;
 use super::operators::{granted, sites_of};
 use super::page::{Page, Paging};
 use super::{Api, Body, Problem, Who, reason};
@@ -84,6 +86,7 @@ pub async fn list(
 
 /// One more token.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(as = TokenOrder)]
 #[serde(deny_unknown_fields)]
 pub struct Make {
     /// What it is for: 1 to 64 characters.
@@ -121,7 +124,7 @@ pub async fn make(
     State(api): State<Api>,
     who: Who,
     Body(make): Body<Make>,
-) -> Result<(StatusCode, Json<Made>), Problem> {
+) -> Result<Response, Problem> {
     let Make { label, roles, sites, hours, why } = make;
     reason(&why)?;
     let hours = hours.unwrap_or(HOURS);
@@ -136,7 +139,7 @@ pub async fn make(
     let grant = Grant { roles, sites };
     let (id, token) = api.who.make_token(who.principal(), why, label, grant, expires_at).await?;
     let made = Made { id: id.to_string(), token, expires_at: expires_at.to_string() };
-    Ok((StatusCode::CREATED, Json(made)))
+    Ok((StatusCode::CREATED, NO_STORE, Json(made)).into_response())
 }
 
 /// Ends a token: one's own, or anybody's for who may.

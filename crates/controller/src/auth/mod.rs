@@ -26,7 +26,7 @@ mod setup;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use estate::access::{Access, OperatorId, Principal, TokenId, USED_EVERY_S};
@@ -41,7 +41,7 @@ use limits::Limits;
 use password::Hasher;
 use people::People;
 use secret::{For, digest};
-use sessions::Sessions;
+use sessions::{Session, Sessions};
 
 pub use limits::Source;
 pub use operators::{Changes, NewOperator};
@@ -92,6 +92,9 @@ pub enum AuthError {
     /// Login or password is wrong; which one is not told.
     #[error("login or password is wrong")]
     Wrong,
+    /// The old password is another one.
+    #[error("the old password is another one")]
+    Old,
     /// No such session or token.
     #[error("nobody has this token, or it is worth nothing any more")]
     Nobody,
@@ -150,6 +153,15 @@ pub struct Auth {
     /// When the use of a token was written down last, or tried to be.
     noted: Mutex<BTreeMap<TokenId, Timestamp>>,
     approval_above: AtomicUsize,
+    tries: Tries,
+}
+
+/// Logins that were tried since the process began.
+#[derive(Debug, Default)]
+struct Tries {
+    right: AtomicU64,
+    wrong: AtomicU64,
+    too_many: AtomicU64,
 }
 
 impl std::fmt::Debug for Auth {
@@ -179,6 +191,7 @@ impl Auth {
             setup_file: folder.file(setup::SETUP),
             noted: Mutex::default(),
             approval_above: AtomicUsize::new(APPROVAL_ABOVE),
+            tries: Tries::default(),
         }))
     }
 
@@ -236,23 +249,64 @@ impl Auth {
         Err(AuthError::Nobody)
     }
 
-    /// Whose session it is. It ends with the password that it began with, and with its operator.
+    /// Who a bearer token still is, without using it: for answers that go on.
+    pub fn still(&self, token: &str) -> Option<Principal> {
+        let now = self.hub.now();
+        if For::Session.fits(token) {
+            let session = lock(&self.sessions).get(&digest(token), now).cloned();
+            return self.person(&session?, now);
+        }
+        if For::Token.fits(token) {
+            let secret = Digest(digest(token));
+            return self.hub.read(|estate| estate.access().bearer(&secret, now).ok());
+        }
+        self.bearer(token).ok()
+    }
+
     fn session(&self, secret: &[u8; 32], now: Timestamp) -> Result<Principal, AuthError> {
         let session = lock(&self.sessions).used(secret, now).ok_or(AuthError::Nobody)?;
-        let actor = Principal::person(&session.operator);
-        let principal = self.hub.read(|estate| {
-            let access = estate.access();
-            let now_has = password_of(access, &session.operator);
-            access.principal(&actor, now).ok().filter(|_| now_has == session.password)
-        });
-        principal.ok_or_else(|| {
+        self.person(&session, now).ok_or_else(|| {
             lock(&self.sessions).end(secret);
             AuthError::Nobody
         })
     }
 
+    /// Whose session it is. It ends with the password that it began with, and with its operator.
+    fn person(&self, session: &Session, now: Timestamp) -> Option<Principal> {
+        let actor = Principal::person(&session.operator);
+        self.hub.read(|estate| {
+            let access = estate.access();
+            let now_has = password_of(access, &session.operator);
+            access.principal(&actor, now).ok().filter(|_| now_has == session.password)
+        })
+    }
+
+    /// Logins that were tried, by what came of them.
+    pub fn tries(&self) -> [(&'static str, u64); 3] {
+        let Tries { right, wrong, too_many } = &self.tries;
+        [("right", right), ("wrong", wrong), ("too-many", too_many)]
+            .map(|(word, count)| (word, count.load(Ordering::Relaxed)))
+    }
+
     /// Lets in whoever knows a password.
     pub async fn login(
+        self: &Arc<Self>,
+        login: &str,
+        password: Secret,
+        source: Source,
+    ) -> Result<Begun, AuthError> {
+        let done = self.try_login(login, password, source).await;
+        let count = match &done {
+            Ok(_) => &self.tries.right,
+            Err(AuthError::Wrong) => &self.tries.wrong,
+            Err(AuthError::TooMany(_)) => &self.tries.too_many,
+            Err(_) => return done,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        done
+    }
+
+    async fn try_login(
         self: &Arc<Self>,
         login: &str,
         password: Secret,

@@ -225,7 +225,7 @@ impl Auth {
         let key = digest(&login);
         lock(&self.limits).admit(key, source, self.hub.now()).map_err(AuthError::TooMany)?;
         if old.expose().len() > password::BYTES_MAX {
-            return Err(AuthError::Wrong);
+            return Err(AuthError::Old);
         }
         let has = self.hub.read(|estate| password_of(estate.access(), &operator));
         let (auth, of) = (Arc::clone(self), operator.clone());
@@ -234,7 +234,7 @@ impl Auth {
             of.password.map_or(Ok(None), |password| auth.people.password(&password.record))
         });
         if !self.hasher.verify(old.clone(), known.await?).await? {
-            return Err(AuthError::Wrong);
+            return Err(AuthError::Old);
         }
         lock(&self.limits).was_right(key, source);
         password::check(&new, &login)?;
@@ -276,7 +276,7 @@ impl Auth {
             let _changing = auth.people.change();
             let old = auth.hub.read(|estate| password_of(estate.access(), &operator));
             if has.is_some_and(|has| has != old) {
-                return Err(AuthError::Wrong);
+                return Err(AuthError::Old);
             }
             let kept = auth.people.keep(&auth.hub, hash.as_bytes())?;
             let command =

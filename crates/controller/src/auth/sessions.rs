@@ -67,6 +67,11 @@ impl Sessions {
         now.plus_nanos(LIFE_NANOS)
     }
 
+    /// The session of a secret, which is not used by that.
+    pub(super) fn get(&self, secret: &[u8; 32], now: Timestamp) -> Option<&Session> {
+        self.0.get(secret).filter(|session| !session.is_over(now))
+    }
+
     /// The session of a secret, which is used now.
     pub(super) fn used(&mut self, secret: &[u8; 32], now: Timestamp) -> Option<Session> {
         let session = self.0.get_mut(secret)?;
@@ -123,6 +128,8 @@ mod tests {
         let mut sessions = Sessions::default();
         assert_eq!(sessions.begin(secret(1), who(1), None, at(0)), at(12 * 60));
         sessions.begin(secret(2), who(1), None, at(0));
+        assert!(sessions.get(&secret(2), at(29)).is_some(), "looking at it is no use");
+        assert!(sessions.get(&secret(2), at(30)).is_none());
         for minute in (0..12 * 60).step_by(29) {
             assert!(sessions.used(&secret(1), at(minute)).is_some(), "{minute}");
         }

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::{Request, header};
 use controller::auth::Auth;
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::{Answer, Folder, Running, start};
 
@@ -118,10 +122,17 @@ async fn who_is_disabled_and_their_tokens_can_do_nothing_from_then_on() {
     for bearer in [&session, &token] {
         assert_eq!(running.ask(bearer, "GET", "/v1/devices", None).await.status, 200);
     }
+    let request = Request::builder().uri("/v1/events");
+    let request = request.header(header::AUTHORIZATION, format!("Bearer {session}"));
+    let live = running.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(live.status(), 200);
+    let mut live = live.into_body();
     assert_eq!(change(&running, &path, json!({ "enabled": false })).await.status, 200);
     for bearer in [&session, &token] {
         assert_eq!(running.ask(bearer, "GET", "/v1/devices", None).await.status, 401);
     }
+    let told = tokio::time::timeout(Duration::from_secs(60), live.frame()).await.unwrap();
+    assert!(told.is_none(), "what is told ends too: {told:?}");
     // Back again: the token is worth something again, the session is not.
     assert_eq!(change(&running, &path, json!({ "enabled": true })).await.status, 200);
     assert_eq!(running.ask(&session, "GET", "/v1/devices", None).await.status, 401);
