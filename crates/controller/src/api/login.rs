@@ -43,7 +43,7 @@ pub struct Setup {
     pub name: String,
     /// How to reach it.
     #[serde(default)]
-    pub contact: String,
+    pub contact: Option<String>,
     /// Twelve characters or more.
     pub password: Secret,
 }
@@ -82,7 +82,7 @@ pub async fn setup(
     Body(setup): Body<Setup>,
 ) -> Result<Response, Problem> {
     let Setup { secret, login, name, contact, password } = setup;
-    let profile = Profile { login, name, contact };
+    let profile = Profile { login, name, contact: contact.unwrap_or_default() };
     let begun = api.who.setup(secret, profile, password, source).await?;
     Ok((StatusCode::CREATED, NO_STORE, Json(Session::from(begun))).into_response())
 }

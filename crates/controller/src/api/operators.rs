@@ -186,7 +186,7 @@ pub struct Add {
     pub name: String,
     /// How to reach it.
     #[serde(default)]
-    pub contact: String,
+    pub contact: Option<String>,
     /// A password that has to be changed at the first login; absent: no login by password.
     #[serde(default)]
     pub password: Option<Secret>,
@@ -212,7 +212,8 @@ pub async fn add(
     let Add { login, name, contact, password, roles, sites, why } = add;
     reason(&why)?;
     let grant = Grant { roles, sites: sites_of(sites)? };
-    let new = NewOperator { profile: Profile { login, name, contact }, password, grant };
+    let profile = Profile { login, name, contact: contact.unwrap_or_default() };
+    let new = NewOperator { profile, password, grant };
     let id = api.who.add_operator(who.principal(), why, new).await?;
     let made = get(State(api), who, Path(id.to_string())).await?;
     Ok((StatusCode::CREATED, made).into_response())

@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use estate::access::{Access, OperatorId, Principal, TokenId, USED_EVERY_S};
-use estate::side::Digest;
+use estate::side::{Digest, RecordId};
 use estate::{Command, Refusal, access};
 use model::Timestamp;
 
@@ -319,18 +319,21 @@ impl Auth {
         lock(&self.limits).admit(key, source, self.hub.now()).map_err(AuthError::TooMany)?;
         let (auth, typed) = (Arc::clone(self), login.to_owned());
         let found = blocking(move || auth.password_of_login(&typed)).await?;
-        let known = found.as_ref().map(|(_, hash)| hash.clone());
+        let known = found.as_ref().map(|(.., hash)| hash.clone());
         let right = self.hasher.verify(password, known).await?;
-        let Some((operator, _)) = found.filter(|_| right) else {
+        let Some((operator, record, _)) = found.filter(|_| right) else {
             return Err(AuthError::Wrong);
         };
         lock(&self.limits).was_right(key, source);
         // It may have been disabled, or got another password, meanwhile.
-        self.begin(&operator).map_err(|_| AuthError::Wrong)
+        self.begin_with(&operator, Some(&record)).map_err(|_| AuthError::Wrong)
     }
 
     /// The operator and the password hash of a login, if it can log in. Looks as long whether there is one or not.
-    fn password_of_login(&self, login: &str) -> Result<Option<(OperatorId, String)>, AuthError> {
+    fn password_of_login(
+        &self,
+        login: &str,
+    ) -> Result<Option<(OperatorId, RecordId, String)>, AuthError> {
         let record = self.people.whose(login).and_then(|id| {
             let record = self.hub.read(|estate| {
                 let operator = estate.access().operators().get(&id).filter(|o| o.enabled)?;
@@ -339,7 +342,9 @@ impl Auth {
             record.map(|record| (id, record))
         });
         match record {
-            Some((id, record)) => Ok(self.people.password(&record)?.map(|hash| (id, hash))),
+            Some((id, kept)) => {
+                Ok(self.people.password(&kept)?.map(|hash| (id, kept.record, hash)))
+            }
             None => {
                 self.people.look_for_nothing()?;
                 Ok(None)
@@ -349,6 +354,15 @@ impl Auth {
 
     /// Begins a session of an operator who has proved who it is.
     pub fn begin(&self, operator: &OperatorId) -> Result<Begun, AuthError> {
+        self.begin_with(operator, None)
+    }
+
+    /// The same for one who did so with a password, if that is still the one it has.
+    fn begin_with(
+        &self,
+        operator: &OperatorId,
+        proved: Option<&RecordId>,
+    ) -> Result<Begun, AuthError> {
         let now = self.hub.now();
         let actor = Principal::person(operator);
         let (principal, password) = self.hub.read(|estate| {
@@ -356,6 +370,9 @@ impl Auth {
             let principal = access.principal(&actor, now)?;
             Ok::<_, Refusal>((principal, password_of(access, operator)))
         })?;
+        if proved.is_some() && proved != password.as_ref() {
+            return Err(AuthError::Wrong);
+        }
         let token = For::Session.make()?;
         let mut sessions = lock(&self.sessions);
         let expires_at = sessions.begin(token.digest(), operator.clone(), password, now);
@@ -408,7 +425,7 @@ fn used_long_ago(access: &Access, who: &Principal, now: Timestamp) -> Option<Tok
 }
 
 /// The record of an operator's password.
-fn password_of(access: &Access, operator: &OperatorId) -> Option<estate::side::RecordId> {
+fn password_of(access: &Access, operator: &OperatorId) -> Option<RecordId> {
     access.operators().get(operator)?.password.as_ref().map(|p| p.record.record.clone())
 }
 

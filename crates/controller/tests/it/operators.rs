@@ -12,7 +12,9 @@ use tower::ServiceExt as _;
 use crate::{Answer, Folder, Running, start};
 
 async fn add(running: &Running, who: &str, login: &str, roles: &[&str]) -> Answer {
-    let body = json!({ "login": login, "name": login, "roles": roles, "why": "a test" });
+    let body = json!({
+        "login": login, "name": login, "contact": null, "roles": roles, "why": "a test",
+    });
     running.ask(who, "POST", "/v1/operators", Some(body)).await
 }
 
