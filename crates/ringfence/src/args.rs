@@ -41,7 +41,7 @@ pub(crate) enum Command {
     /// Compares the folder with what is enforced: paths that open and close, recorded flows that would
     /// break, exceptions, reach before and after. Changes nothing.
     Plan(crate::policies::args::Plan),
-    /// Applies a saved plan: exactly what was shown, or nothing.
+    /// Applies a saved plan, or a policy folder at the controller: whole, or nothing.
     Apply(crate::policies::args::Apply),
     /// Questions about a policy folder: check, test, mutate, prove, preview, why, reach, cut-off.
     Policy {
@@ -75,6 +75,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: crate::witness::args::Witness,
     },
+    #[command(flatten)]
+    Control(crate::control::args::Command),
     /// The fields that identification rules can match on, with their meaning.
     #[command(
         after_help = "Example:\n  ringfence fields | grep '^dhcp'\n\nExit codes: 0 always, 64 wrong usage."
@@ -224,7 +226,7 @@ mod tests {
     fn every_command_has_examples_and_exit_codes() {
         let mut all = Vec::new();
         leaves(Args::command(), "", &mut all);
-        assert!(all.len() > 30, "{}", all.len());
+        assert!(all.len() > 60, "{}", all.len());
         let mut wrong = Vec::new();
         for (path, command) in all {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! The command line of Ringfence. Wiring and presentation only: what is true is decided below.
 
 mod args;
+mod control;
 mod demo;
 mod exit;
 mod folder;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Mud { command } => mud::run(command),
         Command::Journal { command } => journal::run(command),
         Command::Witness { command } => witness::run(command),
+        Command::Control(command) => control::run(command),
         Command::Fields => Ok(terminal::fields()),
     };
     match outcome {

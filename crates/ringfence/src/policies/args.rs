@@ -54,22 +54,28 @@ const APPLY_EXAMPLES: &str = "\
 Examples:
   sudo ringfence apply change.plan -i br0
   sudo ringfence apply change.plan -i br0 --ports 'lan*' --policy policy/
+  ringfence apply -f policy/ --reason \"ticket 17\"
+  ringfence apply -f policy/ --commit --reason \"release 12\" && ringfence wait site w1 --for verified
 
-The plan is applied in one transaction and read back element by element. A plan that no longer fits
-what is in force, or the folder it was made from, is not applied.
+A saved plan is applied on this box, in one transaction, and read back element by element. A plan
+that no longer fits what is in force, or the folder it was made from, is not applied.
 
-Exit codes: 0 applied and verified, 1 failed (what was in force stays), 4 the plan is stale,
-5 the plan is refused, 64 wrong usage.";
+With -f a policy folder goes to the controller: checked here, then there, and set whole or not at
+all. It is refused when something else is in force than what it was made from.
+
+Exit codes: 0 applied and verified, or set, 1 failed (what was in force stays), 4 the plan is stale,
+or another folder came between, 5 refused, or a second person has to approve it first,
+64 wrong usage.";
 
 /// Options of `apply`.
 #[derive(Debug, Group)]
 #[command(after_help = APPLY_EXAMPLES)]
 pub(crate) struct Apply {
     /// A plan saved with `ringfence plan --out`.
-    #[arg(value_name = "PLAN")]
-    pub(crate) plan: PathBuf,
+    #[arg(value_name = "PLAN", required_unless_present = "folder")]
+    pub(crate) plan: Option<PathBuf>,
     /// Interface behind which the devices are.
-    #[arg(short, long, value_name = "IFACE", required = true)]
+    #[arg(short, long, value_name = "IFACE", required_unless_present = "folder")]
     pub(crate) interface: Vec<String>,
     /// Bridge ports on which frames between neighbours are judged too (`*` at the end: begins with).
     #[arg(long, value_name = "PORT")]
@@ -83,6 +89,8 @@ pub(crate) struct Apply {
     /// The folder the plan was made from: an edit since then makes the plan stale.
     #[arg(long, value_name = "DIR")]
     pub(crate) policy: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) to_controller: crate::control::args::ApplyFolder,
 }
 
 /// Options of `export`.

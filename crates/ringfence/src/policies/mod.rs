@@ -19,6 +19,7 @@ use policy::{cards, check, compile, iec62443};
 use serde::Serialize;
 
 pub(crate) use plan::{apply, export, run as plan};
+pub(crate) use print::plan as print_plan;
 
 use crate::{exit, folder, out};
 use args::{Check, Output, Policy};

@@ -118,9 +118,12 @@ fn changed(args: &Preview, files: &BTreeMap<String, String>) -> Result<BTreeMap<
     Ok(files)
 }
 
-/// `ringfence apply`: exactly the saved plan, or nothing.
+/// `ringfence apply`: exactly the saved plan, or nothing; a folder goes to the controller.
 pub(crate) fn apply(args: &Apply) -> Result<u8> {
-    let plan: Plan = folder::document(&args.plan, SCHEMA)?;
+    let Some(path) = &args.plan else {
+        return crate::control::apply(args);
+    };
+    let plan: Plan = folder::document(path, SCHEMA)?;
     let Some(ruleset) = plan.ruleset.as_ref().filter(|_| !plan.is_refused()) else {
         eprintln!("{:?}", miette::Report::new(Wrong::Refused(plan.refused.len().max(1))));
         return Ok(exit::REFUSED);

@@ -13,7 +13,7 @@ use crate::terminal::table;
 /// Rows shown before `--all` is needed.
 const ROWS: usize = 20;
 
-pub(super) fn plan(out: &mut dyn Write, plan: &Plan, all: bool) -> io::Result<()> {
+pub(crate) fn plan(out: &mut dyn Write, plan: &Plan, all: bool) -> io::Result<()> {
     let parent = match plan.parent {
         Some(parent) => format!("generation {parent} in force"),
         None => "nothing in force".to_owned(),

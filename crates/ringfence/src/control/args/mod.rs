@@ -1,0 +1,120 @@
+//! What can be typed to a controller.
+
+mod change;
+mod look;
+mod session;
+mod shell;
+
+use clap::{Args as Group, Subcommand, ValueEnum};
+
+pub(crate) use change::*;
+pub(crate) use look::*;
+pub(crate) use session::*;
+pub(crate) use shell::*;
+
+/// Everything that is said to a controller.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Known controllers, and which of them is asked.
+    Context {
+        #[command(subcommand)]
+        command: ContextCommand,
+    },
+    /// Logs in at a controller, and remembers it as a context.
+    ///
+    /// The password is read from the terminal without echo, or from a file; never from the command line.
+    Login(Login),
+    /// Makes the first operator of a new controller.
+    ///
+    /// The setup token lies in the controller's state folder: whoever may read it there may do this, once.
+    Setup(Setup),
+    /// Ends the session, here and at the controller.
+    Logout(Logout),
+    /// Who is logged in, and what they may do.
+    Whoami(Whoami),
+    /// Changes the own password; all other sessions end.
+    Password(Password),
+    /// Lists or shows what the controller knows: devices, sites, teams, leases, policy, levels, people.
+    Get(Get),
+    /// One thing with all that belongs to it.
+    Describe(Describe),
+    /// What changed a device, the newest first: when, who, why.
+    History(History),
+    /// Why a device is granted what it is granted: the decision, what it rests on, its policy.
+    Explain(Explain),
+    /// What a policy folder here would change at the controller.
+    ///
+    /// The texts that differ, then the paths that would open and close. Changes nothing.
+    Diff(Diff),
+    /// Decides about devices: fields and labels.
+    ///
+    /// What a person decides is never overwritten by discovery. `FIELD=` takes a decision back.
+    Edit(Edit),
+    /// Says which team is answerable for devices.
+    Owner(Owner),
+    /// Cuts devices off, or lets them back in.
+    Quarantine(Quarantine),
+    /// Retires devices that are gone for good: their ids stay taken, their leases end.
+    Retire(Retire),
+    /// Sites of the estate: create, token, revoke.
+    Sites {
+        #[command(subcommand)]
+        command: Sites,
+    },
+    /// Teams that are answerable: set, remove.
+    Teams {
+        #[command(subcommand)]
+        command: Teams,
+    },
+    /// Tokens for programs: create, revoke.
+    Tokens {
+        #[command(subcommand)]
+        command: Tokens,
+    },
+    /// People who may log in: create, roles, password, disable, enable.
+    Operators {
+        #[command(subcommand)]
+        command: Operators,
+    },
+    /// Agrees, as the second person, to what somebody asked for.
+    Approve(Judge),
+    /// Refuses what somebody asked for, or takes the own request back.
+    #[command(after_help = change::REJECT)]
+    Reject(Judge),
+    /// Waits until a device or a site has come to something.
+    Wait(Wait),
+    /// Changes as they happen; Ctrl-C ends it.
+    Events(Events),
+    /// Looks for what is wrong between here, the controller and its sites.
+    Doctor(Doctor),
+    /// Completions for a shell.
+    Completions(Completions),
+    /// Manual pages, one for each command.
+    Man(Man),
+}
+
+/// Which controller.
+#[derive(Clone, Debug, Default, Group)]
+pub(crate) struct At {
+    /// Context to use (else: $RINGFENCE_CONTEXT, or the one that `context use` named).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+}
+
+/// Why something is changed.
+#[derive(Clone, Debug, Group)]
+pub(crate) struct Reason {
+    /// Why; it goes into the journal.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+}
+
+/// What standard output gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// One document.
+    Json,
+}

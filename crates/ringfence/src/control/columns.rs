@@ -1,0 +1,191 @@
+//! What is listed, where it lies in the API, and which columns people see of it.
+
+use serde_json::Value;
+
+use super::args::Kind;
+use super::words::{at, instant, list, micros, plain, short};
+
+/// A column of a table.
+pub(super) struct Column {
+    pub(super) head: &'static str,
+    /// Only with `-o wide`.
+    pub(super) wide: bool,
+    pub(super) cell: fn(&Value) -> String,
+}
+
+/// A sort of thing.
+pub(super) struct Listing {
+    pub(super) path: &'static str,
+    /// Where its id is.
+    pub(super) id: &'static str,
+    pub(super) columns: &'static [Column],
+}
+
+const fn of(head: &'static str, cell: fn(&Value) -> String) -> Column {
+    Column { head, wide: false, cell }
+}
+
+const fn wide(head: &'static str, cell: fn(&Value) -> String) -> Column {
+    Column { head, wide: true, cell }
+}
+
+const DEVICES: &[Column] = &[
+    of("ID", |v| at(v, "/id")),
+    of("NAME", |v| at(v, "/name/value")),
+    of("TYPE", |v| at(v, "/type/value")),
+    wide("VENDOR", |v| at(v, "/vendor/value")),
+    of("MODEL", |v| at(v, "/model/value")),
+    wide("FIRMWARE", |v| at(v, "/firmware/value")),
+    of("SITE", |v| at(v, "/site")),
+    wide("ZONE", |v| at(v, "/zone/value")),
+    of("ADDRESS", address),
+    of("OWNER", |v| at(v, "/owner/value")),
+    wide("CRITICALITY", |v| at(v, "/criticality/value")),
+    wide("ASSURANCE", |v| at(v, "/assurance/value")),
+    wide("SUPPORT", |v| at(v, "/support/value")),
+    wide("EXPOSURE", |v| at(v, "/exposure/value")),
+    of("POSTURE", |v| at(v, "/posture/value")),
+    of("STATE", |v| at(v, "/state")),
+    of("LAST SEEN", |v| instant(v, "/last_seen")),
+    wide("KEYS", |v| at(v, "/keys")),
+    wide("LABELS", |v| at(v, "/labels")),
+];
+
+const SITES: &[Column] = &[
+    of("ID", |v| at(v, "/id")),
+    of("NAME", |v| at(v, "/name")),
+    of("STATE", |v| at(v, "/state")),
+    of("DEVICES", |v| at(v, "/devices")),
+    of("INTENDED", |v| at(v, "/intended/generation")),
+    of("APPLIED", |v| at(v, "/applied")),
+    of("VERIFIED", |v| at(v, "/verified")),
+    wide("TOKEN UNTIL", |v| instant(v, "/token_until")),
+    wide("CERTIFICATE UNTIL", |v| instant(v, "/identity/not_after")),
+    of("SAYS", says),
+];
+
+const TEAMS: &[Column] = &[
+    of("ID", |v| at(v, "/id")),
+    of("NAME", |v| at(v, "/name")),
+    of("CONTACT", |v| at(v, "/contact")),
+    of("ESCALATES AFTER", |v| format!("{} min", at(v, "/escalate_after_min"))),
+    of("TO", |v| at(v, "/escalate_to")),
+];
+
+const LEASES: &[Column] = &[
+    of("DEVICE", |v| at(v, "/device")),
+    of("SITE", |v| at(v, "/site")),
+    of("LEASE", lease),
+    of("DECISION", |v| at(v, "/decision")),
+    wide("ENTRY", |v| at(v, "/entry")),
+];
+
+const POLICY: &[Column] = &[
+    of("NUMBER", |v| at(v, "/number")),
+    of("CONTENT", |v| short(v, "/content")),
+    of("ORIGIN", |v| at(v, "/origin")),
+    of("SINCE", |v| instant(v, "/at")),
+    of("FILES", |v| {
+        let files = v.pointer("/files").and_then(Value::as_object);
+        files.map_or(0, serde_json::Map::len).to_string()
+    }),
+];
+
+const SLO: &[Column] = &[
+    of("LEVEL", |v| at(v, "/name")),
+    of("MEASURED", |v| at(v, "/count")),
+    of("HALF WITHIN", |v| micros(v, "/p50_us")),
+    of("99 OF 100 WITHIN", |v| micros(v, "/p99_us")),
+    of("WORST", |v| micros(v, "/max_us")),
+    of("PROMISED", |v| micros(v, "/promised_us")),
+    of("KEPT", |v| at(v, "/kept")),
+];
+
+const OPERATORS: &[Column] = &[
+    of("ID", |v| at(v, "/id")),
+    of("LOGIN", |v| at(v, "/login")),
+    of("NAME", |v| at(v, "/name")),
+    wide("CONTACT", |v| at(v, "/contact")),
+    of("ROLES", |v| at(v, "/roles")),
+    of("SITES", sites),
+    of("STATE", |v| switched(v, "/enabled", "active", "disabled")),
+    of("PASSWORD", |v| at(v, "/password")),
+];
+
+const TOKENS: &[Column] = &[
+    of("ID", |v| at(v, "/id")),
+    of("FOR", |v| at(v, "/label")),
+    of("OPERATOR", |v| at(v, "/operator")),
+    of("ROLES", |v| at(v, "/roles")),
+    of("SITES", sites),
+    of("STATE", |v| switched(v, "/live", "good", "ended")),
+    of("UNTIL", |v| instant(v, "/expires_at")),
+    wide("USED", |v| instant(v, "/used_at")),
+];
+
+const APPROVALS: &[Column] = &[
+    of("ID", |v| at(v, "/id")),
+    of("STATE", |v| at(v, "/state")),
+    of("BY", |v| at(v, "/by")),
+    of("NEEDS", |v| at(v, "/needs")),
+    of("WHAT", |v| at(v, "/command/change")),
+    of("DEVICES", |v| at(v, "/command/devices")),
+    of("WHY", |v| at(v, "/why")),
+    of("UNTIL", |v| instant(v, "/expires_at")),
+];
+
+/// What is known about a kind.
+pub(super) const fn listing(kind: Kind) -> Listing {
+    let (path, id, columns) = match kind {
+        Kind::Devices => ("/v1/devices", "/id", DEVICES),
+        Kind::Sites => ("/v1/sites", "/id", SITES),
+        Kind::Teams => ("/v1/teams", "/id", TEAMS),
+        Kind::Leases => ("/v1/leases", "/device", LEASES),
+        Kind::Policy => ("/v1/policy", "/content", POLICY),
+        Kind::Slo => ("/v1/slo", "/name", SLO),
+        Kind::Operators => ("/v1/operators", "/id", OPERATORS),
+        Kind::Tokens => ("/v1/tokens", "/id", TOKENS),
+        Kind::Approvals => ("/v1/approvals", "/id", APPROVALS),
+    };
+    Listing { path, id, columns }
+}
+
+/// The first address, and how many more there are.
+fn address(device: &Value) -> String {
+    let all: Vec<&str> = list(device, "/addresses").filter_map(Value::as_str).collect();
+    match all.as_slice() {
+        [] => String::new(),
+        [one] => plain(one),
+        [one, rest @ ..] => format!("{} +{}", plain(one), rest.len()),
+    }
+}
+
+/// How far a site says it is, and why it is no further.
+pub(super) fn says(site: &Value) -> String {
+    let why = at(site, "/ack/why");
+    let progress = match site.pointer("/ack/progress") {
+        Some(_) => format!("{} {}", at(site, "/ack/generation"), at(site, "/ack/progress")),
+        None => return String::new(),
+    };
+    if why.is_empty() { progress } else { format!("{progress}: {why}") }
+}
+
+fn switched(value: &Value, pointer: &str, on: &str, off: &str) -> String {
+    let is_on = value.pointer(pointer) == Some(&Value::Bool(true));
+    if is_on { on } else { off }.to_owned()
+}
+
+fn lease(lease: &Value) -> String {
+    match lease.pointer("/granted").and_then(Value::as_bool) {
+        Some(true) => "granted".to_owned(),
+        Some(false) => "refused".to_owned(),
+        None => String::new(),
+    }
+}
+
+fn sites(grant: &Value) -> String {
+    match grant.pointer("/sites") {
+        None | Some(Value::Null) => "all".to_owned(),
+        Some(_) => at(grant, "/sites"),
+    }
+}

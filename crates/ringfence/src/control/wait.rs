@@ -1,0 +1,169 @@
+//! `ringfence wait`: until a device or a site has come to something, or a time is over.
+
+use std::time::Duration;
+
+use model::Timestamp;
+use serde_json::Value;
+
+use super::args::{Wait, Waited};
+use super::client::{Client, segment, with_query};
+use super::fault::{Fault, Stop};
+use super::follow::Follow;
+use super::progress::waiting;
+use super::words::{at, list};
+use crate::exit;
+use crate::folder::now;
+
+/// It is looked at again after this long, whatever the stream says.
+const AGAIN: Duration = Duration::from_secs(10);
+
+pub(super) fn run(args: &Wait) -> Result<u8, Stop> {
+    let condition = Condition::parse(args.kind, &args.condition)?;
+    let mut client = super::open(&args.at)?;
+    let until = now().plus_nanos(i64::try_from(args.timeout.as_nanos()).unwrap_or(i64::MAX / 2));
+    let kind = if args.kind == Waited::Device { "device" } else { "site" };
+    let bar = waiting(format!("{kind} {}: {}", args.id, args.condition));
+    let mut follow = Some(Follow::open(&mut client)?);
+    loop {
+        let (holds, is) = condition.look(&mut client, &args.id)?;
+        if holds {
+            bar.finish_and_clear();
+            eprintln!("{kind} {}: {is}", args.id);
+            return Ok(exit::FINE);
+        }
+        let left = left(until);
+        if left.is_zero() {
+            bar.finish_and_clear();
+            let why = format!("it is {is} after {} s", args.timeout.as_secs());
+            let help = "`ringfence describe` shows how far it is";
+            let what = format!("{kind} {} has not come to {}", args.id, args.condition);
+            return Err(Fault::new("timeout", what, why, help).into());
+        }
+        let pause = left.min(AGAIN);
+        // A stream that ends is no reason to give up: it is asked again.
+        let heard = match &mut follow {
+            Some(follow) => follow.next(&client, pause).is_ok(),
+            None => {
+                client.pause(pause.min(Duration::from_secs(1)));
+                true
+            }
+        };
+        if !heard {
+            follow = None;
+        }
+        if follow.is_none() {
+            follow = Follow::open(&mut client).ok();
+        }
+    }
+}
+
+fn left(until: Timestamp) -> Duration {
+    let nanos = until.as_nanos().saturating_sub(now().as_nanos());
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+}
+
+/// What is waited for.
+#[derive(Debug, PartialEq, Eq)]
+enum Condition {
+    /// A field of a device has a value; nothing: has none.
+    Field(String, String),
+    /// Its lease.
+    Lease(bool),
+    /// A site's state.
+    State(String),
+    /// A site's generation has come so far.
+    Generation(&'static str),
+}
+
+impl Condition {
+    fn parse(kind: Waited, text: &str) -> Result<Self, Fault> {
+        let wrong = |why: &str| Fault::usage(format!("--for {text}"), why);
+        match (kind, text.split_once('=')) {
+            (Waited::Device, Some(("lease", "granted"))) => Ok(Self::Lease(true)),
+            (Waited::Device, Some(("lease", "refused"))) => Ok(Self::Lease(false)),
+            (Waited::Device, Some(("lease", _))) => {
+                Err(wrong("write lease=granted or lease=refused"))
+            }
+            (Waited::Device, Some((field, value))) if !field.is_empty() => {
+                Ok(Self::Field(field.to_owned(), value.to_owned()))
+            }
+            (Waited::Device, _) => Err(wrong("write FIELD=VALUE, such as state=active")),
+            (Waited::Site, Some(("state", value))) => Ok(Self::State(value.to_owned())),
+            (Waited::Site, None) => match text {
+                "enrolled" => Ok(Self::State("enrolled".to_owned())),
+                "applied" => Ok(Self::Generation("/applied")),
+                "verified" => Ok(Self::Generation("/verified")),
+                _ => Err(wrong("write enrolled, applied, verified or state=VALUE")),
+            },
+            (Waited::Site, Some(_)) => {
+                Err(wrong("write enrolled, applied, verified or state=VALUE"))
+            }
+        }
+    }
+
+    /// Whether it holds, and how it is.
+    fn look(&self, client: &mut Client, id: &str) -> Result<(bool, String), Fault> {
+        let device = format!("/v1/devices/{}", segment(id));
+        match self {
+            Self::Field(field, value) => {
+                let device = client.get(&device)?;
+                let is = match field.strip_prefix("label.") {
+                    Some(label) => device.get("labels").and_then(|l| l.get(label)),
+                    None => device.get(field).map(|is| is.get("value").unwrap_or(is)),
+                };
+                let is = is.map(super::words::word).unwrap_or_default();
+                Ok((is == *value, format!("{field}={is}")))
+            }
+            Self::Lease(granted) => {
+                let id = at(&client.get(&device)?, "/id");
+                let leases = client.get(&with_query("/v1/leases", &[("device", id)]))?;
+                let is = list(&leases, "/items").next().and_then(|l| l.get("granted")?.as_bool());
+                let word = match is {
+                    Some(true) => "lease=granted",
+                    Some(false) => "lease=refused",
+                    None => "without a decision",
+                };
+                Ok((is == Some(*granted), word.to_owned()))
+            }
+            Self::State(state) => {
+                let is = at(&site(client, id)?, "/state");
+                Ok((is == *state, is))
+            }
+            Self::Generation(pointer) => {
+                let site = site(client, id)?;
+                let number = |pointer: &str| site.pointer(pointer).and_then(Value::as_u64);
+                let (intended, is) = (number("/intended/generation"), number(pointer));
+                let word = pointer.trim_start_matches('/');
+                let text =
+                    |n: Option<u64>| n.map_or_else(|| "nothing".to_owned(), |n| n.to_string());
+                let how = format!("{word} {} of {}", text(is), text(intended));
+                Ok((intended.is_some_and(|intended| is.is_some_and(|is| is >= intended)), how))
+            }
+        }
+    }
+}
+
+fn site(client: &mut Client, id: &str) -> Result<Value, Fault> {
+    client.get(&format!("/v1/sites/{}", segment(id)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions() {
+        let device = |text| Condition::parse(Waited::Device, text);
+        let site = |text| Condition::parse(Waited::Site, text);
+        assert_eq!(
+            device("state=active").unwrap(),
+            Condition::Field("state".into(), "active".into())
+        );
+        assert_eq!(device("lease=refused").unwrap(), Condition::Lease(false));
+        assert_eq!(site("verified").unwrap(), Condition::Generation("/verified"));
+        assert_eq!(site("state=revoked").unwrap(), Condition::State("revoked".into()));
+        for wrong in [device(""), device("active"), device("lease=1"), site("a=b"), site("ready")] {
+            assert_eq!(wrong.unwrap_err().code_of_exit(), exit::USAGE);
+        }
+    }
+}
