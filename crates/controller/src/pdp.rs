@@ -177,7 +177,7 @@ impl Pdp {
         because: &str,
         since: Timestamp,
     ) -> Result<usize, PolicyError> {
-        let Some(held) = self.held() else {
+        let Some(held) = self.current()? else {
             return Ok(0);
         };
         // Other devices' answers may rest on one that the folder names.
@@ -211,7 +211,7 @@ impl Pdp {
         self.hub.read(|estate| estate.decide(&Command::Policy(command.clone()), who, now))?;
         import::import(&self.hub, who, why, &folder)?;
         self.hub.command(who, why, Command::Policy(command), BTreeSet::new())?;
-        self.hold(&content)?;
+        self.current()?;
         let version = self.hub.read(|estate| estate.policies().current().cloned());
         version.ok_or_else(|| {
             Refusal::new(
@@ -316,6 +316,20 @@ impl Pdp {
         let held = Held { content: content.to_owned(), files, folder, judge, named };
         *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(held));
         Ok(())
+    }
+
+    /// The folder that the estate says is in force. Who hears of a new one may come here before who has set it.
+    fn current(&self) -> Result<Option<Arc<Held>>, PolicyError> {
+        let content = |estate: &estate::Estate| {
+            estate.policies().current().map(|version| version.content.clone())
+        };
+        let Some(content) = self.hub.read(content) else {
+            return Ok(None);
+        };
+        if self.held().is_none_or(|held| held.content != content) {
+            self.hold(&content)?;
+        }
+        Ok(self.held())
     }
 
     fn held(&self) -> Option<Arc<Held>> {
