@@ -168,7 +168,7 @@ impl Client {
         query: &[(&str, String)],
         each: &mut dyn FnMut(Value) -> Result<bool, Fault>,
     ) -> Result<(), Fault> {
-        let bar = super::progress::counter();
+        let mut bar = None;
         let mut page = None;
         let mut seen: u64 = 0;
         loop {
@@ -176,25 +176,21 @@ impl Client {
             query.push(("limit", PAGE.to_string()));
             query.extend(page.take().map(|page| ("page", page)));
             let mut answer = self.get(&with_query(path, &query))?;
-            let items = match answer.get_mut("items").map(Value::take) {
-                Some(Value::Array(items)) => items,
-                _ => return Err(Fault::new("answer", "the answer is no list", path, "")),
+            let Some(Value::Array(items)) = answer.get_mut("items").map(Value::take) else {
+                return Err(Fault::new("answer", "the answer is no list", path, ""));
             };
             for item in items {
                 seen = seen.saturating_add(1);
                 if !each(item)? {
-                    bar.finish_and_clear();
                     return Ok(());
                 }
             }
-            bar.set_position(seen);
-            match answer.get("next").and_then(Value::as_str) {
-                Some(next) => page = Some(next.to_owned()),
-                None => break,
-            }
+            let Some(next) = answer.get("next").and_then(Value::as_str) else {
+                return Ok(());
+            };
+            page = Some(next.to_owned());
+            bar.get_or_insert_with(super::progress::counter).set_position(seen);
         }
-        bar.finish_and_clear();
-        Ok(())
     }
 
     /// Sends a request and waits for its answer; a problem is a fault.
@@ -481,6 +477,12 @@ async fn send(
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write as _};
+    use std::thread::JoinHandle;
+
+    use controller::authority::Authority;
+    use controller::state::StateFolder;
+
     use super::*;
 
     #[test]
@@ -493,5 +495,100 @@ mod tests {
             with_query("/v1/devices", &query),
             "/v1/devices?l=type%3Dplc%2C%21owner&limit=1"
         );
+    }
+
+    /// A server that answers as it is told: connection by connection, request by request; `None`: it hangs up instead.
+    fn serve(
+        name: &str,
+        script: Vec<Vec<Option<&'static str>>>,
+    ) -> (Client, JoinHandle<Vec<String>>) {
+        let at = std::env::temp_dir().join(format!("rf-client-{name}-{}", std::process::id()));
+        let folder = StateFolder::open(&at).unwrap();
+        let now = crate::folder::now();
+        let authority = Authority::open(&folder, "acme.example", now).unwrap();
+        let shown = authority.server(&["127.0.0.1".to_owned()], now).unwrap();
+        let config = tls::server(&shown, tls::Clients::Anonymous, Arc::new(SystemClock)).unwrap();
+        std::fs::remove_dir_all(at).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = format!("https://{}", listener.local_addr().unwrap());
+        let root = super::super::context::pem(authority.root()).unwrap();
+        let credential = Some("rft_x".to_owned());
+        let client =
+            Client::new(&Context { server, root, credential, ..Context::default() }).unwrap();
+        let serving = std::thread::spawn(move || {
+            let mut asked = Vec::new();
+            for answers in script {
+                let (stream, _) = listener.accept().unwrap();
+                let tls = tls::rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+                let mut stream = tls::rustls::StreamOwned::new(tls, stream);
+                for answer in answers {
+                    asked.push(head(&mut stream));
+                    let Some(answer) = answer else { break };
+                    let length = answer.len();
+                    let answer =
+                        format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{answer}");
+                    stream.write_all(answer.as_bytes()).unwrap();
+                    stream.flush().unwrap();
+                }
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+            }
+            asked
+        });
+        (client, serving)
+    }
+
+    /// The head of a request; its body is read too.
+    fn head(stream: &mut impl Read) -> String {
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            bytes.push(byte[0]);
+        }
+        let head = String::from_utf8(bytes).unwrap().to_lowercase();
+        let length =
+            head.split("content-length: ").nth(1).and_then(|t| t.lines().next()?.parse().ok());
+        stream.read_exact(&mut vec![0; length.unwrap_or(0)]).unwrap();
+        head
+    }
+
+    fn key(head: &str) -> &str {
+        head.split("idempotency-key: ").nth(1).unwrap().lines().next().unwrap()
+    }
+
+    #[test]
+    fn a_connection_that_was_closed_meanwhile_is_opened_again() {
+        let (mut client, serving) =
+            serve("closed", vec![vec![Some("{}")], vec![Some("[1]"), Some("2")]]);
+        assert_eq!(client.get("/a").unwrap(), serde_json::json!({}));
+        assert_eq!(client.get("/b").unwrap(), serde_json::json!([1]));
+        assert_eq!(client.get("/c").unwrap(), serde_json::json!(2));
+        assert_eq!(serving.join().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_command_whose_answer_was_lost_is_sent_again_under_the_same_key() {
+        let (mut client, serving) =
+            serve("lost", vec![vec![Some("{}"), None], vec![Some("7"), Some("8")]]);
+        client.get("/a").unwrap();
+        let body = serde_json::json!({ "why": "x" });
+        assert_eq!(client.post("/do", &body).unwrap(), serde_json::json!(7));
+        assert_eq!(client.post("/do", &body).unwrap(), serde_json::json!(8));
+        let asked = serving.join().unwrap();
+        assert_eq!(asked.len(), 4);
+        assert_eq!(key(&asked[1]), key(&asked[2]));
+        assert_ne!(key(&asked[2]), key(&asked[3]));
+        assert!(asked.iter().all(|head| head.contains("authorization: bearer rft_x")));
+    }
+
+    #[test]
+    fn a_change_without_a_key_is_not_sent_twice() {
+        let (mut client, serving) = serve("once", vec![vec![Some("{}"), None]]);
+        client.get("/a").unwrap();
+        let body = serde_json::json!({ "why": "x" });
+        let lost = client.ask(&Method::PATCH, "/thing", Some(&body), &[]).unwrap_err();
+        assert!(lost.todo().contains("it may have been done"), "{lost}: {}", lost.todo());
+        assert_eq!(serving.join().unwrap().len(), 2);
     }
 }

@@ -14,6 +14,7 @@ use crate::{exit, out};
 /// Changes, and whether there are more.
 #[derive(Debug)]
 pub(super) struct Changes {
+    id: String,
     pub(super) items: Vec<Value>,
     pub(super) more: bool,
 }
@@ -50,7 +51,7 @@ pub(super) fn read(client: &mut Client, id: &str, limit: usize) -> Result<Change
     }
     let more = items.len() > limit;
     items.truncate(limit);
-    Ok(Changes { items, more })
+    Ok(Changes { id: id.to_owned(), items, more })
 }
 
 /// Changes as a table, the newest first.
@@ -68,7 +69,11 @@ pub(super) fn print(out: &mut dyn Write, changes: &Changes) -> io::Result<()> {
     }
     writeln!(out, "{rows}")?;
     if changes.more {
-        writeln!(out, "… and earlier ones: ringfence history device ID --all")?;
+        writeln!(
+            out,
+            "… and earlier ones: ringfence history device {} --all",
+            words::plain(&changes.id)
+        )?;
     }
     Ok(())
 }

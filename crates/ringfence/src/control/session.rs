@@ -172,20 +172,21 @@ pub(super) fn setup(args: &Setup) -> Result<u8, Stop> {
     let mut contexts = Contexts::read()?;
     let Found { name, mut context, mut client } = find(&args.known, &contexts)?;
     let token = match (&args.setup_token_file, &args.known.state) {
-        (Some(path), _) => secret::read(Some(path), "")?,
         (None, Some(state)) => context::secret(&state.join("setup-token"))?,
-        (None, None) => return Err(Fault::usage("the setup token", "no file is given").into()),
+        (file, _) => secret::read(file.as_deref(), "setup token")?,
     };
-    let password =
-        secret::new(args.password_file.as_deref(), &format!("new password of {}", args.login))?;
-    let person = args.name.as_ref().unwrap_or(&args.login);
-    let body =
-        json!({ "secret": token, "login": args.login, "name": person, "password": password });
+    let login = match &args.login {
+        Some(login) => login.clone(),
+        None => secret::asked("login of the first operator")?,
+    };
+    let password = secret::new(args.password_file.as_deref(), &format!("new password of {login}"))?;
+    let person = args.name.as_ref().unwrap_or(&login);
+    let body = json!({ "secret": token, "login": login, "name": person, "password": password });
     let session = client.post("/v1/setup", &body)?;
     context.credential = Some(token_of(&session)?);
     context.expires_at = session.get("expires_at").and_then(Value::as_str).map(str::to_owned);
-    context.login.clone_from(&args.login);
-    eprintln!("{} is the first operator ({})", args.login, at(&session, "/operator"));
+    eprintln!("{login} is the first operator ({})", at(&session, "/operator"));
+    context.login = login;
     keep(&mut contexts, name, context)
 }
 

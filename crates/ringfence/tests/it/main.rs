@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where")]
 
 mod bytes;
+mod control;
 mod demo;
 mod document;
 mod faults;

@@ -124,12 +124,13 @@ Exit codes: 0 made, and logged in, 1 failed, 4 there is a first operator already
 pub(crate) struct Setup {
     #[command(flatten)]
     pub(crate) known: Known,
-    /// File with the setup token; `-` is standard input (else: `setup-token` in the state folder).
-    #[arg(long, value_name = "FILE", required_unless_present = "state")]
+    /// File with the setup token; `-` is standard input (else: `setup-token` in the state folder, or
+    /// the terminal is asked).
+    #[arg(long, value_name = "FILE")]
     pub(crate) setup_token_file: Option<PathBuf>,
-    /// Login name.
+    /// Login name (else: the terminal is asked).
     #[arg(long, value_name = "NAME")]
-    pub(crate) login: String,
+    pub(crate) login: Option<String>,
     /// Name, for people (else: the login name).
     #[arg(long, value_name = "TEXT")]
     pub(crate) name: Option<String>,

@@ -1,0 +1,7 @@
+//! The command line on a controller's API: over TLS, as people and programs use it.
+
+mod devices;
+mod hq;
+mod people;
+mod policy;
+mod session;
