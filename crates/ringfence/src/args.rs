@@ -10,11 +10,12 @@ const FIRST: &str = "\
 Begin with:
   sudo ringfence demo                             what it is for, on this machine, in a minute
   ringfence inspect --policy draft/ plant.pcap    an inventory and a draft policy from real traffic
-  ringfence plan draft/                           what that policy would open and close";
+  ringfence plan draft/                           what that policy would open and close
+  ringfence login --server HOST --ca root.pem     a controller; then: get devices, doctor";
 
 /// Zero-trust control plane for IoT and OT fleets.
 #[derive(Debug, Parser)]
-#[command(name = "ringfence", version, about, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "ringfence", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_help = FIRST)]
 pub(crate) struct Args {
     #[command(subcommand)]

@@ -99,6 +99,11 @@ impl Fault {
         self.exit
     }
 
+    /// There was no answer: the controller may be back in a moment.
+    pub(crate) fn is_of_the_way(&self) -> bool {
+        ["unreachable", "lost", "late"].iter().any(|word| self.code.ends_with(&format!("::{word}")))
+    }
+
     /// The controller does not know (any more) who asks.
     pub(crate) fn is_unknown(&self) -> bool {
         self.status == 401

@@ -83,8 +83,14 @@ pub(super) fn apply(args: &ApplyFolder) -> Result<u8, Stop> {
         return Ok(exit::FINE);
     }
     let known = based_on(args.at.context.as_deref(), path)?;
-    let parent = args.parent.clone().or(known);
-    let parent = parent.or_else(|| there.map(|there| there.content));
+    let mut parent = args.parent.clone().or(known);
+    if let (None, Some(there)) = (&parent, &there) {
+        eprintln!(
+            "it is not known here what this folder was made from: it goes upon version {}",
+            there.number
+        );
+        parent = Some(there.content.clone());
+    }
     let body = json!({ "files": here, "parent": parent, "origin": origin, "why": reason });
     let approved: Vec<_> =
         args.approval.approval.iter().map(|id| (APPROVAL, id.as_str())).collect();

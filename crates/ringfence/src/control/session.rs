@@ -193,8 +193,9 @@ pub(super) fn setup(args: &Setup) -> Result<u8, Stop> {
 /// `ringfence logout`.
 pub(super) fn logout(args: &Logout) -> Result<u8, Stop> {
     let mut contexts = Contexts::read()?;
-    let name = args.at.context.clone().or_else(|| std::env::var("RINGFENCE_CONTEXT").ok());
-    let name = name.or_else(|| contexts.current.clone()).unwrap_or_default();
+    let name = Chosen::find(args.at.context.as_deref())?.name.ok_or_else(|| {
+        Fault::usage("logout", "all is from the environment: there is no context to leave")
+    })?;
     let mut context = contexts.get(&name)?.clone();
     match context.credential.take() {
         None => eprintln!("nobody was logged in at {}", context.server),

@@ -24,8 +24,15 @@ pub(super) fn run(args: &Wait) -> Result<u8, Stop> {
     let kind = if args.kind == Waited::Device { "device" } else { "site" };
     let bar = waiting(format!("{kind} {}: {}", args.id, args.condition));
     let mut follow = Some(Follow::open(&mut client)?);
+    let mut is = String::new();
     loop {
-        let (holds, is) = condition.look(&mut client, &args.id)?;
+        let mut holds = false;
+        match condition.look(&mut client, &args.id) {
+            Ok(looked) => (holds, is) = looked,
+            // A controller that is started anew is waited for too.
+            Err(fault) if fault.is_of_the_way() && !is.is_empty() => {}
+            Err(fault) => return Err(fault.into()),
+        }
         if holds {
             bar.finish_and_clear();
             eprintln!("{kind} {}: {is}", args.id);

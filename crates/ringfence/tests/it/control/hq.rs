@@ -201,6 +201,22 @@ impl Person {
     }
 }
 
+/// A program of others is here; a test that needs it is left out loudly, or fails where all have to be here.
+pub(super) fn has(test: &str, program: &str) -> bool {
+    let here = Command::new(program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok();
+    let strict = std::env::var_os("RINGFENCE_STRICT").is_some_and(|value| value == "1");
+    assert!(here || !strict, "{test}: {program} is not installed");
+    if !here {
+        eprintln!("SKIPPED {test}: {program} is not installed");
+    }
+    here
+}
+
 pub(super) fn ran(output: Output) -> Ran {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the binary writes UTF-8");
     Ran {

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use super::hq::{Hq, sample};
 
 #[test]
@@ -46,7 +48,7 @@ fn a_change_of_many_devices_takes_a_second_person() {
     anna.ok("apply -f policy --reason first");
     fs::write(hq.here.join("first"), "a first password\n").unwrap();
     fs::write(hq.here.join("second"), "a second password\n").unwrap();
-    anna.ok("operators create --login ben --role security-admin --password-file first --reason x");
+    anna.ok("operators create --login ben --role security-admin,policy-admin --password-file first --reason x");
     let ben = hq.person("ben");
     ben.ok(&format!(
         "login --server {} --ca state/pki/root.pem --login ben --password-file first",
@@ -70,4 +72,21 @@ fn a_change_of_many_devices_takes_a_second_person() {
     // Once.
     anna.fails(&format!("{cut} --approval {id}"), 4, "approv");
     ben.fails(&format!("reject {id} --reason late"), 4, id);
+
+    // A policy for many devices too; what differs from what was approved is another one.
+    let tests = hq.here.join("policy/tests.toml");
+    let text = fs::read_to_string(&tests).unwrap();
+    fs::write(&tests, format!("# two\n{text}")).unwrap();
+    let asked = anna.run("apply -f policy --reason second");
+    assert_eq!(asked.code, 5, "{}", asked.err);
+    let pending = anna.ok("get approvals -o jsonl");
+    let pending = pending.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let pending = pending.into_iter().find(|approval| approval["state"] == "pending").unwrap();
+    let id = pending["id"].as_str().unwrap();
+    ben.ok(&format!("approve {id} --reason read"));
+    fs::write(&tests, format!("# three\n{text}")).unwrap();
+    anna.fails(&format!("apply -f policy --reason second --approval {id}"), 4, "approval");
+    fs::write(&tests, format!("# two\n{text}")).unwrap();
+    anna.ok(&format!("apply -f policy --reason second --approval {id}"));
+    assert!(anna.ok("get policy").contains("\n 2 "));
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use super::hq::{Hq, sample};
+use super::hq::{Hq, has, sample};
 
 #[test]
 fn a_folder_is_set_on_what_it_was_made_from_or_not_at_all() {
@@ -50,6 +50,9 @@ fn a_folder_is_set_on_what_it_was_made_from_or_not_at_all() {
 
 #[test]
 fn the_origin_is_a_commit_when_all_is_committed() {
+    if !has("the_origin_is_a_commit_when_all_is_committed", "git") {
+        return;
+    }
     let hq = Hq::start("control-commit");
     let anna = hq.anna();
     let repository = hq.here.join("repository");

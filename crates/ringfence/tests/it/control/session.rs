@@ -1,9 +1,12 @@
 //! Contexts, logins, and who is believed.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::hq::Hq;
+use std::process::{Command, Stdio};
+
+use super::hq::{Hq, has};
 
 #[test]
 fn the_first_operator_comes_in_once_and_a_session_ends() {
@@ -124,4 +127,39 @@ fn shells_and_manuals_know_the_commands() {
     assert!(page("ringfence-get.1").contains("selector"));
     nobody.fails("man state/journal.db", 1, "state/journal.db");
     nobody.fails("completions tcsh", 64, "bash");
+}
+
+#[test]
+fn a_password_is_typed_unseen() {
+    if !has("a_password_is_typed_unseen", "script") {
+        return;
+    }
+    let hq = Hq::start("control-typed");
+    hq.anna();
+    let ben = hq.person("ben");
+    // `script` (util-linux) gives the program a terminal.
+    let line = format!(
+        "{} login --server {} --ca state/pki/root.pem --login anna",
+        env!("CARGO_BIN_EXE_ringfence"),
+        hq.server()
+    );
+    let mut command = Command::new("script");
+    command.args(["--quiet", "--return", "--flush", "--command", &line, "/dev/null"]);
+    command.current_dir(&hq.here).env("RINGFENCE_CONFIG", &ben.config).env("NO_COLOR", "1");
+    let mut typed = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut keys, mut screen) = (typed.stdin.take().unwrap(), typed.stdout.take().unwrap());
+    let mut seen = Vec::new();
+    let mut byte = [0];
+    // What is typed before the question would be seen: whoever asks is waited for.
+    while !seen.ends_with(b": ") {
+        screen.read_exact(&mut byte).unwrap();
+        seen.push(byte[0]);
+    }
+    keys.write_all(b"wrong\x15correct horse batteryx\x7f\r").unwrap();
+    screen.read_to_end(&mut seen).unwrap();
+    let seen = String::from_utf8(seen).unwrap();
+    assert!(typed.wait().unwrap().success(), "{seen}");
+    assert!(seen.contains("password of anna") && seen.contains("logged in"), "{seen}");
+    assert!(!seen.contains("horse") && !seen.contains("wrong"), "{seen}");
+    ben.ok("whoami");
 }
