@@ -90,8 +90,9 @@ impl Contexts {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(above).map_err(wrong)?;
         }
         let aside = path.with_extension(format!("{}.new", std::process::id()));
+        let _ = fs::remove_file(&aside); // Of an earlier, interrupted write.
         let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&aside);
+        let file = options.write(true).create_new(true).mode(0o600).open(&aside);
         let mut file = file.map_err(wrong)?;
         let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
         written.and_then(|()| fs::rename(&aside, path)).map_err(|error| {

@@ -84,7 +84,7 @@ pub(super) fn events(args: &Events) -> Result<u8, Stop> {
         }
         count = count.saturating_add(1);
         let text = match args.output {
-            Lines::Jsonl => change.to_string(),
+            Lines::Jsonl => words::json(&change),
             Lines::Table => lines(&change),
         };
         let mut out = io::stdout().lock();

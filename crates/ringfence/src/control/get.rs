@@ -251,7 +251,7 @@ impl<'a> Shown<'a> {
                 self.padded(&cells(&self.listing, self.args.output, item))
             }
             Format::Name => id,
-            Format::Json | Format::Jsonl => item.to_string(),
+            Format::Json | Format::Jsonl => words::json(item),
             Format::Yaml => {
                 let mut text = b"---\n".to_vec();
                 // Into memory nothing fails.

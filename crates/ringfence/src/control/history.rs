@@ -26,7 +26,7 @@ pub(super) fn run(args: &History) -> Result<u8, Stop> {
     match args.output {
         Lines::Jsonl => {
             out::print(|out| {
-                changes.items.iter().try_for_each(|change| writeln!(out, "{change}"))
+                changes.items.iter().try_for_each(|change| writeln!(out, "{}", words::json(change)))
             })?;
         }
         Lines::Table => out::print(|out| print(out, &changes))?,

@@ -39,13 +39,11 @@ impl Sink {
                 Ok(())
             }
             Format::Name => writeln!(self.out, "{}", words::at(item, self.listing.id)),
-            Format::Jsonl => writeln!(self.out, "{item}"),
-            Format::Json if self.one => {
-                serde_json::to_writer_pretty(&mut self.out, item).map_err(io::Error::from)
-            }
+            Format::Jsonl => writeln!(self.out, "{}", words::json(item)),
+            Format::Json if self.one => write!(self.out, "{}", words::pretty(item)),
             Format::Json => {
                 let before = if first { "[\n  " } else { ",\n  " };
-                write!(self.out, "{before}{item}")
+                write!(self.out, "{before}{}", words::json(item))
             }
             Format::Yaml if self.one => yaml::write(&mut self.out, item),
             Format::Yaml => yaml::write(&mut self.out, &Value::Array(vec![item.clone()])),

@@ -7,6 +7,28 @@ pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+/// A document as JSON in one line, without a sign that a terminal obeys.
+pub(super) fn json(value: &Value) -> String {
+    obeyed_by_none(&value.to_string())
+}
+
+/// The same over several lines.
+pub(super) fn pretty(value: &Value) -> String {
+    obeyed_by_none(&format!("{value:#}"))
+}
+
+/// JSON leaves signs above U+007E as they are; in a text they may be written as numbers.
+fn obeyed_by_none(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            c if c.is_control() && c != '\n' => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => text.push(c),
+        }
+    }
+    text
+}
+
 /// A text, number or truth value somewhere in a document; nothing where it is absent.
 pub(super) fn at(value: &Value, pointer: &str) -> String {
     value.pointer(pointer).map(word).unwrap_or_default()
@@ -118,6 +140,15 @@ mod tests {
         assert_eq!(at(&value, "/a/c"), "");
         assert_eq!(instant(&value, "/t"), "2031-03-14 18:00:00");
         assert_eq!(micros(&value, "/us"), "1.2 ms");
+    }
+
+    #[test]
+    fn documents_are_json_and_obeyed_by_none() {
+        let value = json!({ "a": "x\u{1b}\u{9b}31m\u{7f}ü", "b": [] });
+        for text in [json(&value), pretty(&value)] {
+            assert!(text.chars().all(|c| !c.is_control() || c == '\n'), "{text:?}");
+            assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+        }
     }
 
     #[test]

@@ -171,6 +171,7 @@ fn changes_are_heard_as_they_happen() {
     let mut rack = 0;
     while !seen.is_finished() {
         rack += 1;
+        assert!(rack < 500, "nobody hears");
         anna.ok(&format!("edit device {id} --set label.rack={rack} --reason shelf"));
     }
     let line: Value = serde_json::from_str(&seen.join().unwrap()).unwrap();

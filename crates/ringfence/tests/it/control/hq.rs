@@ -94,7 +94,7 @@ impl Hq {
 
     /// Somebody with contexts of their own.
     pub(super) fn person(&self, name: &str) -> Person {
-        Person { config: self.here.join(format!("{name}/contexts.toml")), here: self.here.clone() }
+        Person::new(&self.here, name)
     }
 
     /// The first operator, logged in.
@@ -161,6 +161,10 @@ pub(super) struct Person {
 }
 
 impl Person {
+    pub(super) fn new(here: &Path, name: &str) -> Self {
+        Self { config: here.join(format!("{name}/contexts.toml")), here: here.to_owned() }
+    }
+
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
         command
