@@ -17,6 +17,8 @@ use crate::exit;
 
 /// How long one look waits.
 const WAIT: Duration = Duration::from_secs(60);
+/// The controller gives a sign of life every 15 seconds: after this long without one it is not there.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// A stream of changes.
 #[derive(Debug)]
@@ -24,12 +26,18 @@ pub(super) struct Follow {
     stream: Incoming,
     reader: Reader,
     ready: VecDeque<Message>,
+    silent: Duration,
 }
 
 impl Follow {
     pub(super) fn open(client: &mut Client) -> Result<Self, Fault> {
         let stream = client.stream("/v1/events")?;
-        Ok(Self { stream, reader: Reader::default(), ready: VecDeque::new() })
+        Ok(Self {
+            stream,
+            reader: Reader::default(),
+            ready: VecDeque::new(),
+            silent: Duration::ZERO,
+        })
     }
 
     /// The next message; `None`: there was none in this time.
@@ -41,13 +49,19 @@ impl Follow {
         if let Some(message) = self.ready.pop_front() {
             return Ok(Some(message));
         }
+        let ended =
+            |why: &str| Err(Fault::new("stream", "the stream of changes", why, "begin again"));
         match client.more(&mut self.stream, wait)? {
-            None => Ok(None),
-            Some(bytes) if bytes.is_empty() => {
-                let why = "the controller ended it";
-                Err(Fault::new("stream", "the stream of changes", why, "begin again"))
+            None => {
+                self.silent = self.silent.saturating_add(wait);
+                if self.silent >= SILENCE {
+                    return ended("the controller gives no sign of life any more");
+                }
+                Ok(None)
             }
+            Some(bytes) if bytes.is_empty() => ended("the controller ended it"),
             Some(bytes) => {
+                self.silent = Duration::ZERO;
                 self.ready.extend(self.reader.take(&bytes));
                 Ok(self.ready.pop_front())
             }

@@ -59,7 +59,7 @@ fn list(args: &ContextList) -> Result<u8, Stop> {
             out::document(&all)?;
         }
         Output::Table if contexts.contexts.is_empty() => {
-            eprintln!("none: `ringfence login` makes one")
+            eprintln!("none: `ringfence login` makes one");
         }
         Output::Table => out::print(|out| {
             let mut rows = table(&["", "NAME", "SERVER", "AS", "UNTIL"]);

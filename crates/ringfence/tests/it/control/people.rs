@@ -37,6 +37,10 @@ fn an_operator_changes_the_first_password_and_does_no_more_than_the_roles_say() 
     ben.fails(&format!("{login} second"), 1, "auth.wrong");
     anna.ok("operators enable ben --reason back");
     ben.ok(&format!("{login} second"));
+    anna.ok("operators password ben --password-file first --reason forgotten");
+    ben.fails("whoami", 1, "ringfence login");
+    ben.ok(&format!("{login} first"));
+    ben.fails("get devices", 5, "ringfence password");
     anna.fails("operators disable nobody --reason x", 3, "operator");
 }
 
