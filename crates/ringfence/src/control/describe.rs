@@ -58,7 +58,7 @@ fn device(client: &mut Client, id: &str) -> Result<(), Stop> {
     let id = at(&device, "/id");
     let leases = client.get(&with_query("/v1/leases", &[("device", id.clone())]))?;
     let lease = match list(&leases, "/items").next() {
-        None => "nothing was decided yet".to_owned(),
+        None => "nothing was granted yet, so nothing was decided: has it a zone?".to_owned(),
         Some(lease) => {
             let granted = lease.pointer("/granted") == Some(&Value::Bool(true));
             let word = if granted { "granted" } else { "refused" };

@@ -1,0 +1,150 @@
+//! One day with a real controller process: set up, used by people and programs, ended, started again.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use crypto::tls::rustls::{ClientConnection, StreamOwned};
+use crypto::tls::{self, SystemClock};
+use serde_json::{Value, json};
+
+use super::hq::{Person, sample};
+use crate::folder;
+
+/// A process that is ended with the test.
+struct Process {
+    child: Child,
+    /// `127.0.0.1:PORT`.
+    api: String,
+    root_sha256: String,
+}
+
+impl Process {
+    fn start(here: &Path, listen: &str) -> Self {
+        let arguments = format!(
+            "controller run --state hq --name acme.example --listen {listen} --line-listen 127.0.0.1:0"
+        );
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
+        command.args(arguments.split(' ')).current_dir(here).stdin(Stdio::null());
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut says = |word: &str| {
+            let mut lines = lines.by_ref().map(Result::unwrap);
+            let line = lines.find(|line| line.trim_start().starts_with(word)).unwrap();
+            line.split_whitespace().last().unwrap().to_owned()
+        };
+        let api = says("API").trim_start_matches("https://").to_owned();
+        let root_sha256 = says("root");
+        Self { child, api, root_sha256 }
+    }
+
+    /// As a service manager ends it.
+    fn end(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a program of somebody else sends: plain HTTP over TLS.
+fn post(at: &str, root: &Path, token: &str, path: &str, body: &Value) -> u16 {
+    let roots = pki::Certificate::read_all(&fs::read(root).unwrap()).unwrap();
+    let config = tls::client(roots, None, Arc::new(SystemClock)).unwrap();
+    let mut config = tls::rustls::ClientConfig::clone(&config);
+    config.alpn_protocols.clear();
+    let name = "127.0.0.1".try_into().unwrap();
+    let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut stream = StreamOwned::new(connection, TcpStream::connect(at).unwrap());
+    let body = body.to_string();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: {at}\r\nauthorization: Bearer {token}\r\ncontent-type: \
+         application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_controller_is_set_up_used_and_started_again() {
+    let here = folder("control-process");
+    let process = Process::start(&here, "127.0.0.1:0");
+    let server = format!("https://{}", process.api);
+    fs::write(here.join("password"), "correct horse battery\n").unwrap();
+    sample(&here.join("policy"));
+    let anna = Person::new(&here, "anna");
+    anna.ok(&format!(
+        "setup --server {server} --ca-sha256 {} --setup-token-file hq/setup-token --login anna \
+         --password-file password --context hq",
+        process.root_sha256
+    ));
+    assert!(anna.ok("whoami").contains("admin"));
+    anna.ok("sites create w1 --reason new");
+    anna.ok("apply -f policy --reason first");
+
+    // A program tells of a device.
+    let token = anna.ok("tokens create --label import --role operator --for 1h --reason import");
+    let report = json!({
+        "site": "w1", "source": "import/list", "why": "delivered",
+        "devices": [{
+            "id": "dome-9", "subject": "17", "keys": ["mac/02:00:00:00:00:09"], "addresses": ["10.0.9.9"],
+            "said": [{ "field": "type", "value": "ip-camera", "confidence": 80, "at": "2031-01-01T00:00:00Z" }],
+            "first_seen": "2031-01-01T00:00:00Z", "last_seen": "2031-01-01T00:00:00Z",
+        }],
+    });
+    let root = here.join("hq/pki/root.pem");
+    let told = post(&process.api, &root, token.trim(), "/v1/devices/report", &report);
+    assert_eq!(told, 200);
+    assert_eq!(post(&process.api, &root, "rft_no", "/v1/devices/report", &report), 401);
+    assert_eq!(anna.ok("get devices -l mac=02:00:00:00:00:09 -o name"), "dome-9\n");
+
+    anna.ok("teams set shop --contact shop@example.com --reason new");
+    anna.ok("edit device dome-9 --set name=Dock --reason walk-through");
+    anna.ok("owner dome-9 shop --reason walk-through");
+    // Without a zone nothing is granted, and nothing is decided.
+    assert!(anna.ok("describe device dome-9").contains("nothing was granted yet"));
+    anna.ok("edit device dome-9 --set zone=w1/cameras --reason walk-through");
+    anna.ok("wait device dome-9 --for lease=granted --timeout 60s");
+    anna.ok("quarantine dome-9 --reason it-scans");
+    anna.ok("wait device dome-9 --for lease=refused --timeout 60s");
+    let described = anna.ok("describe device dome-9");
+    for part in ["Dock", "shop", "quarantined", "refused: ringfence explain dec-", "it-scans"] {
+        assert!(described.contains(part), "no {part}: {described}");
+    }
+    anna.ok("wait device camera --for lease=granted --timeout 60s");
+    assert!(anna.ok("explain camera --replay").contains("byte for byte"));
+    assert!(anna.ok("get slo").contains("change to decision"));
+    let doctor: Value = serde_json::from_str(&anna.run("doctor -o json").out).unwrap();
+    // How quick this machine is today is no matter here.
+    let known = |look: &Value| look["check"] == "sites" || look["check"] == "levels";
+    let wrong = |look: &&Value| look["state"] == "wrong" && !known(look);
+    assert_eq!(doctor.as_array().unwrap().iter().find(wrong), None);
+
+    let before = anna.ok("get devices -o wide");
+    let api = process.api.clone();
+    process.end();
+    anna.fails("get devices", 1, "ringfence doctor");
+    let process = Process::start(&here, &api);
+    // This machine's own token works whatever sessions there were.
+    let host = Person::new(&here, "host");
+    host.ok(&format!("login --state hq --server {server}"));
+    assert_eq!(host.ok("get devices -o wide"), before);
+    anna.ok("login --password-file password");
+    assert_eq!(anna.ok("get devices -o wide"), before);
+    anna.ok("logout");
+    anna.fails("get devices", 1, "nobody is logged in");
+    process.end();
+}
