@@ -13,6 +13,7 @@
 //! * [`pdp`]: the policy folder in force, asked about every change: decisions, and what each site gets.
 //! * [`auth`]: who is who.
 //! * [`api`]: HTTP for people and programs.
+//! * [`line`]: the sites' connections.
 //!
 //! What is true is decided in `estate` and `policy`; here are sockets, files, threads and the clock.
 
@@ -22,6 +23,7 @@ pub mod authority;
 pub mod blobs;
 pub mod hub;
 mod id;
+pub mod line;
 pub mod pdp;
 pub mod state;
 

@@ -10,6 +10,7 @@
 mod access;
 mod approvals;
 mod life;
+mod line;
 mod login;
 mod operators;
 
