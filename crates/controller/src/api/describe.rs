@@ -23,7 +23,7 @@ use super::{
         operators::list, operators::add, operators::get, operators::change, operators::password, operators::erase,
         tokens::list, tokens::make, tokens::revoke, approvals::list, approvals::answer,
         devices::list, devices::get, devices::change, devices::edit, devices::report, devices::retire, devices::history,
-        sites::list, sites::get, sites::create, sites::revoke,
+        sites::list, sites::get, sites::create, sites::revoke, sites::token,
         teams::list, teams::get, teams::set, teams::remove,
         policy::get, policy::set, policy::check,
         leases::list, leases::decision, leases::replay,

@@ -96,6 +96,7 @@ pub const ENDPOINTS: &[(&str, &str, Needs)] = &[
     ("POST", "/v1/sites", Needs::To(Action::SitesEdit)),
     ("GET", "/v1/sites/{id}", Needs::To(Action::SitesRead)),
     ("POST", "/v1/sites/{id}/revoke", Needs::To(Action::SitesEdit)),
+    ("POST", "/v1/sites/{id}/token", Needs::To(Action::SitesEdit)),
     ("GET", "/v1/teams", Needs::To(Action::TeamsRead)),
     ("GET", "/v1/teams/{id}", Needs::To(Action::TeamsRead)),
     ("PUT", "/v1/teams/{id}", Needs::To(Action::TeamsEdit)),
@@ -163,6 +164,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/sites", get(sites::list).merge(post(sites::create)))
         .route("/v1/sites/{id}", get(sites::get))
         .route("/v1/sites/{id}/revoke", post(sites::revoke))
+        .route("/v1/sites/{id}/token", post(sites::token))
         .route("/v1/teams", get(teams::list))
         .route("/v1/teams/{id}", get(teams::get).merge(put(teams::set)).delete(teams::remove))
         .route("/v1/policy", get(policy::get).merge(put(policy::set)))

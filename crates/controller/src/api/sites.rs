@@ -1,7 +1,7 @@
 //! Sites.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use estate::Command;
@@ -10,8 +10,22 @@ use model::SiteId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::login::NO_STORE;
 use super::page::{self, Page, Paging};
-use super::{Api, Body, Problem, Who};
+use super::{Api, Body, Problem, Who, reason};
+use crate::HubError;
+use crate::auth::Secret;
+use crate::blobs::hex;
+
+/// Hours that a token of a site lives unless asked otherwise.
+const HOURS: u16 = 24;
+/// Longest life, in hours: what the estate takes.
+const HOURS_MAX: u16 = 7 * 24;
+
+/// SHA-256 of the root certificate in hex: every token of a site carries it, so that a site knows whom it calls. A layer of the router;
+/// where there is none, this controller has no line, and makes no tokens.
+#[derive(Clone, Debug)]
+pub struct RootSha256(pub String);
 
 /// A site.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -163,4 +177,61 @@ pub async fn revoke(
     who.may(estate::access::rbac::Action::SitesEdit, estate::access::rbac::Place::At(&wanted))?;
     api.command(&who, revoke.why, Command::Site(sites::Command::Revoke { id: wanted })).await?;
     get(State(api), who, Path(id)).await
+}
+
+/// Somebody may enrol as a site.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(as = SiteTokenOrder)]
+#[serde(deny_unknown_fields)]
+pub struct Invite {
+    /// Why.
+    pub why: String,
+    /// How long the token is good, in hours: 1 to 168, 24 unless given.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 168)]
+    pub hours: Option<u16>,
+}
+
+/// A token for one enrolment.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = SiteToken)]
+pub struct Invitation {
+    /// What a person carries to the site. Told once.
+    pub token: Secret,
+    /// Until when it is good (RFC 3339).
+    pub expires_at: String,
+}
+
+/// Makes a one-time token with which a machine enrols as this site. The one before it is over.
+#[utoipa::path(post, path = "/v1/sites/{id}/token", tag = "sites", params(("id" = String, Path)), request_body = Invite,
+    responses((status = 201, body = Invitation), (status = "default", body = Problem)))]
+pub async fn token(
+    State(api): State<Api>,
+    who: Who,
+    Path(id): Path<String>,
+    root: Option<Extension<RootSha256>>,
+    Body(Invite { why, hours }): Body<Invite>,
+) -> Result<Response, Problem> {
+    let id = id_of(&id)?;
+    who.may(estate::access::rbac::Action::SitesEdit, estate::access::rbac::Place::At(&id))?;
+    reason(&why)?;
+    let hours = hours.unwrap_or(HOURS);
+    if !(1..=HOURS_MAX).contains(&hours) {
+        return Err(Problem::invalid("hours", format!("{hours} is not 1 to {HOURS_MAX}")));
+    }
+    let Some(Extension(RootSha256(root))) = root else {
+        let detail = "this controller does not listen for sites";
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        return Err(Problem::new(status, "site.line", "a token of a site", detail));
+    };
+    let mut secret = [0; 32];
+    crypto::random(&mut secret).map_err(HubError::from)?;
+    let secret = hex(&secret);
+    let expires_at = api.hub.now().plus_nanos(i64::from(hours) * 3_600 * 1_000_000_000);
+    let secret_sha256 = hex(&crypto::sha256(secret.as_bytes()));
+    let command = sites::Command::IssueToken { id, secret_sha256, expires_at };
+    api.command(&who, why, Command::Site(command)).await?;
+    let token = Secret::from(format!("rfj_{root}_{secret}"));
+    let made = Invitation { token, expires_at: expires_at.to_string() };
+    Ok((StatusCode::CREATED, NO_STORE, Json(made)).into_response())
 }

@@ -126,6 +126,6 @@ fn internal(why: &str) -> Problem {
 fn unknown() -> Problem {
     let why = "the token is unknown, used up, or expired";
     Refusal::new(Sort::Forbidden, "site.enrol", "enrolment", why)
-        .help("`ringfence site token SITE` on the controller makes a new one")
+        .help("`ringfence sites token SITE` on the controller makes a new one")
         .into()
 }

@@ -339,7 +339,7 @@ async fn shake(
             let tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
             match tls.and_then(WrongTime::of) {
                 Some(wrong) => line.note(&format!(
-                    "{from} is not let in: {wrong}. One of the two clocks is wrong, or the site was away for longer than its certificate lives: `ringfence site token SITE` makes a new token"
+                    "{from} is not let in: {wrong}. One of the two clocks is wrong, or the site was away for longer than its certificate lives: `ringfence sites token SITE` makes a new token"
                 )),
                 None => {
                     if let Some(rustls::Error::InvalidCertificate(why)) = tls {

@@ -5,6 +5,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::Extension;
+use controller::api::sites::RootSha256;
 use controller::authority::{Authority, key_sha256};
 use controller::blobs::{Files, digest};
 use controller::line::{Line, Timing, serve};
@@ -345,6 +347,41 @@ async fn a_token_makes_one_site_and_the_same_key_gets_its_answer_again() {
     assert_eq!(last.status, 429, "{}", last.text());
     assert!((1..=61).contains(&last.retry_after.unwrap()));
     assert_eq!(hq.enrol("secret", &csr(&mine)).await.status, 429);
+}
+
+#[tokio::test]
+async fn a_token_that_a_person_carries_leads_to_this_controller_and_enrols() {
+    let folder = Folder::new();
+    let mut hq = Hq::new(&folder, Timing::default()).await;
+    let north = hq.site("north");
+    let ask = json!({ "why": "a new box", "hours": 2 });
+    let path = "/v1/sites/north/token";
+    let none = hq.running.ask("security-admin", "POST", path, Some(ask.clone())).await;
+    assert_eq!(none.problem(), (503, "site.line".to_owned()), "without a line no token");
+    let root = hq.authority.root_sha256();
+    hq.running.router = hq.running.router.layer(Extension(RootSha256(root.clone())));
+    for (hours, status) in [(0, 400), (169, 400), (168, 201)] {
+        let ask = json!({ "why": "a new box", "hours": hours });
+        let answer = hq.running.ask("security-admin", "POST", path, Some(ask)).await;
+        assert_eq!(answer.status, status, "{hours} hours");
+    }
+    let elsewhere = "/v1/sites/south/token";
+    let unknown = hq.running.ask("security-admin", "POST", elsewhere, Some(ask.clone())).await;
+    assert_eq!(unknown.problem(), (404, "site.unknown".to_owned()));
+    let made = hq.running.ask("security-admin", "POST", path, Some(ask)).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let token = made.json()["token"].as_str().unwrap().to_owned();
+    let (pinned, secret) = token.strip_prefix("rfj_").unwrap().split_once('_').unwrap();
+    assert_eq!((pinned, secret.len()), (root.as_str(), 64));
+    let until = hq.running.hub.read(|e| e.sites().get(&north).unwrap().token_until(now()));
+    assert_eq!(made.json()["expires_at"], json!(until.unwrap().to_string()));
+    assert_eq!(hq.enrol(secret, &csr(&key())).await.of::<Chain>().site, north);
+    // The journal and the estate have its digest only.
+    let size = hq.running.hub.read(estate::Estate::size);
+    for number in 0..size {
+        let entry = hq.running.hub.entry(number).unwrap().unwrap();
+        assert!(!String::from_utf8_lossy(&entry.encode().unwrap()).contains(secret));
+    }
 }
 
 #[tokio::test]

@@ -162,7 +162,7 @@ impl Sites {
 
 fn not_enrolled(id: &SiteId, why: &str) -> Refusal {
     Refusal::new(Sort::Forbidden, "site.enrol", format!("enrolment of site {id}"), why)
-        .help(format!("`ringfence site token {id}` on the controller makes a new one"))
+        .help(format!("`ringfence sites token {id}` on the controller makes a new one"))
 }
 
 /// The next batch counts, one that counts already does not, and one that comes too early is refused.
