@@ -14,6 +14,8 @@
 //! * [`auth`]: who is who.
 //! * [`api`]: HTTP for people and programs.
 //! * [`line`]: the sites' connections.
+//! * [`authority`]: the certificates of both.
+//! * [`shell`]: the process.
 //!
 //! What is true is decided in `estate` and `policy`; here are sockets, files, threads and the clock.
 
@@ -21,10 +23,12 @@ pub mod api;
 pub mod auth;
 pub mod authority;
 pub mod blobs;
+mod front;
 pub mod hub;
 mod id;
 pub mod line;
 pub mod pdp;
+pub mod shell;
 pub mod state;
 
 pub use hub::{Hub, HubError};

@@ -189,7 +189,7 @@ impl Pdp {
             let now = self.hub.now();
             self.levels.decided(now.as_nanos().saturating_sub(since.as_nanos()));
         }
-        self.offer(&held, scope)?;
+        self.offer(&held, scope, since)?;
         Ok(made)
     }
 
@@ -267,7 +267,7 @@ impl Pdp {
         };
         let found = self.decide(&held, &Scope::All, "sweep")?;
         self.levels.swept(found);
-        self.offer(&held, &Scope::All)?;
+        self.offer(&held, &Scope::All, self.hub.now())?;
         Ok(found)
     }
 

@@ -54,6 +54,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: crate::policies::args::Export,
     },
+    /// Headquarters: one estate, its journal, its policy, its API, and the line to every site.
+    Controller {
+        #[command(subcommand)]
+        command: crate::controller::args::Controller,
+    },
     /// Sensor and enforcer of one site, stand-alone from a policy folder.
     Site(crate::site::args::Site),
     /// What the fence did: denied, would deny, would allow, and why.

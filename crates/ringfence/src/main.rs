@@ -2,6 +2,7 @@
 
 mod args;
 mod control;
+mod controller;
 mod demo;
 mod exit;
 mod folder;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Observe(observe) => observe::run(observe),
         Command::Mud { command } => mud::run(command),
         Command::Journal { command } => journal::run(command),
+        Command::Controller { command } => controller::run(command),
         Command::Witness { command } => witness::run(command),
         Command::Control(command) => control::run(command),
         Command::Fields => Ok(terminal::fields()),

@@ -11,6 +11,7 @@ pub mod journal;
 pub mod leases;
 pub mod live;
 pub mod login;
+mod once;
 pub mod operators;
 pub mod page;
 pub mod policy;
@@ -38,11 +39,13 @@ use model::{SiteId, Timestamp};
 
 use crate::auth::Auth;
 use crate::hub::Committed;
+use crate::line::Line;
 use crate::pdp::Pdp;
 use crate::{Hub, HubError};
 
 pub use body::Body;
 pub use describe::document;
+pub use once::Answers;
 pub use problem::Problem;
 
 /// Bytes of a request's body: a policy folder of a large estate.
@@ -116,6 +119,15 @@ pub const ENDPOINTS: &[(&str, &str, Needs)] = &[
 /// What somebody may do whose password somebody else has set.
 const MUST_CHANGE: [&str; 3] = ["/v1/password", "/v1/logout", "/v1/whoami"];
 
+/// What gives out or takes a secret is not kept to be answered again.
+const NOT_KEPT: [&str; 5] = [
+    "/v1/password",
+    "/v1/operators",
+    "/v1/operators/{id}/password",
+    "/v1/tokens",
+    "/v1/sites/{id}/token",
+];
+
 /// What every handler works on.
 #[derive(Clone)]
 pub struct Api {
@@ -125,8 +137,20 @@ pub struct Api {
     pub pdp: Arc<Pdp>,
     /// Who is who.
     pub who: Arc<Auth>,
+    /// The line to sites; `None`: this controller does not listen for them.
+    pub line: Option<Arc<Line>>,
+    /// What was answered to requests that may come again.
+    pub answers: Arc<Answers>,
     /// Since when the process runs.
     pub started: Timestamp,
+}
+
+impl Api {
+    /// An API without a line.
+    pub fn new(hub: Arc<Hub>, pdp: Arc<Pdp>, who: Arc<Auth>) -> Self {
+        let started = hub.now();
+        Self { hub, pdp, who, line: None, answers: Arc::default(), started }
+    }
 }
 
 impl std::fmt::Debug for Api {
@@ -227,7 +251,11 @@ async fn guard(
         {
             return Problem::from(refusal).into_response();
         }
+        let asks = format!("{}/{}", principal.actor.kind, principal.actor.id);
         request.extensions_mut().insert(Arc::new(principal));
+        if request.method() == Method::POST && !NOT_KEPT.contains(&path.as_str()) {
+            return api.answers.once(&asks, api.hub.now(), request, next).await;
+        }
     }
     next.run(request).await
 }

@@ -1,7 +1,7 @@
 //! Sites.
 
 use axum::Json;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use estate::Command;
@@ -22,11 +22,6 @@ const HOURS: u16 = 24;
 /// Longest life, in hours: what the estate takes.
 const HOURS_MAX: u16 = 7 * 24;
 
-/// SHA-256 of the root certificate in hex: every token of a site carries it, so that a site knows whom it calls. A layer of the router;
-/// where there is none, this controller has no line, and makes no tokens.
-#[derive(Clone, Debug)]
-pub struct RootSha256(pub String);
-
 /// A site.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Site)]
@@ -37,6 +32,8 @@ pub struct Document {
     pub name: String,
     /// `created`, `enrolled`, `revoked`.
     pub state: &'static str,
+    /// It is connected now.
+    pub connected: bool,
     /// Until when somebody may enrol as it (RFC 3339).
     pub token_until: Option<String>,
     /// The certificate it has.
@@ -67,6 +64,7 @@ fn document(api: &Api, site: &Site, devices: usize) -> Document {
             (false, Some(_)) => "enrolled",
             (false, None) => "created",
         },
+        connected: api.line.as_ref().is_some_and(|line| line.is_connected(&site.id)),
         token_until: site.token_until(api.hub.now()).map(|until| until.to_string()),
         identity: site.identity.clone(),
         intended: site.intended.clone(),
@@ -209,7 +207,6 @@ pub async fn token(
     State(api): State<Api>,
     who: Who,
     Path(id): Path<String>,
-    root: Option<Extension<RootSha256>>,
     Body(Invite { why, hours }): Body<Invite>,
 ) -> Result<Response, Problem> {
     let id = id_of(&id)?;
@@ -219,7 +216,7 @@ pub async fn token(
     if !(1..=HOURS_MAX).contains(&hours) {
         return Err(Problem::invalid("hours", format!("{hours} is not 1 to {HOURS_MAX}")));
     }
-    let Some(Extension(RootSha256(root))) = root else {
+    let Some(line) = &api.line else {
         let detail = "this controller does not listen for sites";
         let status = StatusCode::SERVICE_UNAVAILABLE;
         return Err(Problem::new(status, "site.line", "a token of a site", detail));
@@ -231,7 +228,8 @@ pub async fn token(
     let secret_sha256 = hex(&crypto::sha256(secret.as_bytes()));
     let command = sites::Command::IssueToken { id, secret_sha256, expires_at };
     api.command(&who, why, Command::Site(command)).await?;
-    let token = Secret::from(format!("rfj_{root}_{secret}"));
+    // The site knows by it whom it calls.
+    let token = Secret::from(format!("rfj_{}_{secret}", line.root_sha256()));
     let made = Invitation { token, expires_at: expires_at.to_string() };
     Ok((StatusCode::CREATED, NO_STORE, Json(made)).into_response())
 }

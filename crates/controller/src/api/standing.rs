@@ -156,5 +156,12 @@ pub async fn metrics(State(api): State<Api>) -> Response {
         "99th percentile of the latest measurements.",
         &p99.collect::<Vec<_>>(),
     );
+    if let Some(line) = &api.line {
+        let connected = u64::try_from(line.connected().len()).unwrap_or(u64::MAX);
+        figure("line_connected", "gauge", "Sites connected now.", &[(String::new(), connected)]);
+        for (name, what, count) in line.metrics.figures() {
+            figure(name, "counter", what, &[(String::new(), count)]);
+        }
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }

@@ -108,7 +108,7 @@ pub enum LineError {
 }
 
 /// Takes what people should know, a line each, from any thread.
-pub type Told = Arc<dyn Fn(&str) + Send + Sync>;
+pub type Told = crate::shell::Told;
 
 /// The controller's end of the line.
 pub struct Line {
@@ -171,6 +171,16 @@ impl Line {
             shown,
             notes: Mutex::default(),
         }))
+    }
+
+    /// SHA-256 of the root that sites pin, in hex.
+    pub fn root_sha256(&self) -> String {
+        self.authority.root_sha256()
+    }
+
+    /// Whether a site is connected now.
+    pub fn is_connected(&self, site: &SiteId) -> bool {
+        self.sessions.has(site)
     }
 
     /// Sites that are connected now.

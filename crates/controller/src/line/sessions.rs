@@ -146,6 +146,11 @@ impl Sessions {
         }
     }
 
+    /// Whether a site is connected.
+    pub(super) fn has(&self, site: &SiteId) -> bool {
+        self.all().open.contains_key(site)
+    }
+
     /// Sites that are connected.
     pub(super) fn sites(&self) -> Vec<SiteId> {
         self.all().open.keys().cloned().collect()

@@ -39,7 +39,17 @@ pub(super) async fn ack(
         };
         let ack = sites::Ack { generation, progress, kernel_generation, why };
         let command = sites::Command::Acknowledge { id: site.clone(), ack };
-        at.say(&site, "it says how far it is", estate::Command::Site(command))
+        let before = at.hub.read(|e| e.sites().get(&site).and_then(|known| known.verified));
+        at.say(&site, "it says how far it is", estate::Command::Site(command))?;
+        // The first word that the newest bundle was read back.
+        let newest = at.pdp.bundle(&site).filter(|bundle| bundle.generation == generation);
+        if let (sites::Progress::Verified, Some(bundle)) = (progress, newest)
+            && before.is_none_or(|before| before < generation)
+        {
+            let took = at.hub.now().as_nanos().saturating_sub(bundle.since.as_nanos());
+            at.pdp.levels.verified(took);
+        }
+        Ok(())
     })
     .await?;
     line.metrics.acks.up();

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use estate::devices::{self, State};
 use estate::leases::{self, Subject};
 use estate::{Command, sites};
-use model::SiteId;
 use model::line::Delta;
+use model::{SiteId, Timestamp};
 use policy::folder::{CLAIMS_FILE, ESTATE_FILE, EXCEPTIONS_FILE, TESTS_FILE};
 use tokio::sync::watch;
 
@@ -31,6 +31,8 @@ pub struct Bundle {
     pub expired: Delta,
     /// What changes when that has lasted for the staleness budget: nothing is granted.
     pub stale: Delta,
+    /// When what it answers to happened.
+    pub since: Timestamp,
 }
 
 /// How long a site has not heard from us.
@@ -107,10 +109,16 @@ impl Pdp {
             return Ok(());
         };
         let sites = BTreeSet::from([site.clone()]);
-        self.offer(&held, &Scope::Some { devices: BTreeSet::new(), sites })
+        let scope = Scope::Some { devices: BTreeSet::new(), sites };
+        self.offer(&held, &scope, self.hub.now())
     }
 
-    pub(super) fn offer(&self, held: &Held, scope: &Scope) -> Result<(), PolicyError> {
+    pub(super) fn offer(
+        &self,
+        held: &Held,
+        scope: &Scope,
+        since: Timestamp,
+    ) -> Result<(), PolicyError> {
         let _making = locked(&self.bundles.making);
         let all: Vec<_> = self.hub.read(|estate| {
             let concerned: Option<BTreeSet<_>> = match scope {
@@ -145,7 +153,8 @@ impl Pdp {
             let why = "what the site is meant to enforce has changed";
             self.hub.command(&self.me, why, Command::Site(command), BTreeSet::new())?;
             // A site sees nothing that the journal does not have.
-            self.bundles.put(&site, Bundle { generation, content, files, expired, stale });
+            let bundle = Bundle { generation, content, files, expired, stale, since };
+            self.bundles.put(&site, bundle);
         }
         Ok(())
     }

@@ -5,8 +5,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::Extension;
-use controller::api::sites::RootSha256;
+use controller::api::{Api, router};
 use controller::authority::{Authority, key_sha256};
 use controller::blobs::{Files, digest};
 use controller::line::{Line, Timing, serve};
@@ -359,7 +358,10 @@ async fn a_token_that_a_person_carries_leads_to_this_controller_and_enrols() {
     let none = hq.running.ask("security-admin", "POST", path, Some(ask.clone())).await;
     assert_eq!(none.problem(), (503, "site.line".to_owned()), "without a line no token");
     let root = hq.authority.root_sha256();
-    hq.running.router = hq.running.router.layer(Extension(RootSha256(root.clone())));
+    let Running { hub, pdp, auth, .. } = &hq.running;
+    let mut api = Api::new(Arc::clone(hub), Arc::clone(pdp), Arc::clone(auth));
+    api.line = Some(Arc::clone(&hq.line));
+    hq.running.router = router(api);
     for (hours, status) in [(0, 400), (169, 400), (168, 201)] {
         let ask = json!({ "why": "a new box", "hours": hours });
         let answer = hq.running.ask("security-admin", "POST", path, Some(ask)).await;

@@ -9,6 +9,7 @@
 
 mod access;
 mod approvals;
+mod decisions;
 mod life;
 mod line;
 mod login;
@@ -89,9 +90,8 @@ fn start_at(folder: &Folder, clock: fn() -> Timestamp) -> Running {
     let auth = Auth::open(Arc::clone(&hub), &state, &mut told).unwrap();
     let blobs = Blobs::open(&state.file("blobs")).unwrap();
     let pdp = Pdp::open(Arc::clone(&hub), blobs).unwrap();
-    let started = hub.now();
-    let (who, of) = (Arc::clone(&auth), Arc::clone(&pdp));
-    let router = router(Api { hub: Arc::clone(&hub), pdp: of, who, started });
+    let api = Api::new(Arc::clone(&hub), Arc::clone(&pdp), Arc::clone(&auth));
+    let router = router(api);
     Running { hub, pdp, auth, router, notes, sessions: Mutex::default(), state }
 }
 

@@ -60,8 +60,7 @@ impl Hq {
             let (pdp, stop) = (Arc::clone(&pdp), Arc::clone(&stop));
             std::thread::spawn(move || pdp.run(&stop, &mut |told| eprintln!("{told}")))
         };
-        let router =
-            router(Api { hub: Arc::clone(&hub), pdp, who: Arc::clone(&auth), started: now() });
+        let router = router(Api::new(Arc::clone(&hub), pdp, Arc::clone(&auth)));
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let shown = authority.server(&names, now()).unwrap();
         let config = tls::server(&shown, Clients::Anonymous, Arc::new(SystemClock)).unwrap();

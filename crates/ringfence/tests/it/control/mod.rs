@@ -4,4 +4,5 @@ mod devices;
 mod hq;
 mod people;
 mod policy;
+mod process;
 mod session;

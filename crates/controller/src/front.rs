@@ -1,0 +1,97 @@
+//! The door to the API: TLS on a socket, and bounds on everything that comes through it before anybody is known.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::extract::Request;
+use crypto::tls::rustls::ServerConfig;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt as _;
+
+/// Connections at one time; further ones wait to be taken.
+const CONNECTIONS_MAX: usize = 4_096;
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long the head of a request may take, also of the next one on the same connection.
+const HEAD: Duration = Duration::from_secs(30);
+/// Streams of one HTTP/2 connection.
+const STREAMS_MAX: u32 = 128;
+/// Silence of an HTTP/2 connection after which it is asked whether it is there.
+const ALIVE: Duration = Duration::from_secs(30);
+/// How long requests that are under way have when the process ends.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What the server shows of itself; another one is taken up by the next connection.
+pub(crate) type Shown = Arc<RwLock<Arc<ServerConfig>>>;
+
+/// Serves until it is told to stop, then lets what is under way end.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    shown: Shown,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let graceful = GracefulShutdown::new();
+    loop {
+        let slot = tokio::select! {
+            slot = Arc::clone(&slots).acquire_owned() => slot,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let taken = tokio::select! {
+            taken = listener.accept() => taken,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let Ok((stream, from)) = taken else {
+            // No descriptors are left: some come back when connections end.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let config = Arc::clone(&shown.read().unwrap_or_else(PoisonError::into_inner));
+        let (router, watcher) = (router.clone(), graceful.watcher());
+        tokio::spawn(async move {
+            let _slot = slot;
+            connection(stream, from, config, router, watcher).await;
+        });
+    }
+    let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
+}
+
+async fn connection(
+    stream: TcpStream,
+    from: SocketAddr,
+    config: Arc<ServerConfig>,
+    router: Router,
+    watcher: hyper_util::server::graceful::Watcher,
+) {
+    // Small answers are not held back to fill a packet.
+    let _ = stream.set_nodelay(true);
+    let shake = TlsAcceptor::from(config).accept(stream);
+    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, shake).await else {
+        return;
+    };
+    let service = router.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(from));
+        request
+    });
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .keep_alive_interval(ALIVE)
+        .keep_alive_timeout(ALIVE);
+    let served = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    // How a connection ends is the client's affair.
+    let _ = watcher.watch(served).await;
+}

@@ -1,0 +1,63 @@
+//! `ringfence controller`: wiring and words around the crate `controller`.
+
+pub(crate) mod args;
+
+use std::sync::Arc;
+
+use ::controller::hub::HubError;
+use ::controller::line::Timing;
+use ::controller::shell::{self, Config, RunError};
+use ::controller::state::StateError;
+use miette::Result;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use self::args::{Controller, Run};
+use crate::folder::now;
+use crate::told::{self, Tell as _};
+use crate::{exit, out};
+
+/// Code of what a controller could not do.
+const FAILED: &str = "ringfence::controller::failed";
+
+pub(crate) fn run(command: &Controller) -> Result<u8> {
+    match command {
+        Controller::Run(args) => serve(args),
+    }
+}
+
+fn serve(args: &Run) -> Result<u8> {
+    // Before anybody is told where it listens: whoever knows may end it.
+    let mut signals = Signals::new([SIGINT, SIGTERM]).told(FAILED)?;
+    let config = Config {
+        state: args.state.clone(),
+        name: args.name.clone(),
+        listen: args.listen,
+        line: args.line_listen,
+        hosts: args.hosts.clone(),
+        timing: Timing::default(),
+    };
+    let tell: shell::Told = Arc::new(|line| eprintln!("ringfence controller: {line}"));
+    let running = match shell::start(&config, now, tell) {
+        Ok(running) => running,
+        Err(RunError::State(error @ StateError::InUse { .. })) => {
+            eprintln!("{:?}", told::error(FAILED, &error));
+            return Ok(exit::CONFLICT);
+        }
+        Err(error) => return Err(told::error(FAILED, &error)),
+    };
+    let up = running.up.clone();
+    out::print(|out| {
+        writeln!(out, "estate {} ({} journal entries)", up.name, up.entries)?;
+        writeln!(out, "  API     https://{}", up.api)?;
+        writeln!(out, "  sites   {}", up.line)?;
+        writeln!(out, "  root    sha256 {}", up.root_sha256)
+    })?;
+    signals.forever().next();
+    eprintln!("ringfence controller: ends");
+    running.stop().map_err(|error| match error {
+        RunError::Hub(HubError::Journal(error)) => told::error(FAILED, &error),
+        error => told::error(FAILED, &error),
+    })?;
+    Ok(exit::FINE)
+}
