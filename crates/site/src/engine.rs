@@ -1,6 +1,7 @@
 //! What the loop works on: carries out what [`crate::life`] decides, and tells it what came of it.
 
 mod flight;
+mod line;
 mod standing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -17,6 +18,7 @@ use model::{Mac, SiteId, Timestamp};
 use policy::plan::{ENFORCED_FILE, Enforced};
 
 use self::flight::Flight;
+use self::line::Link;
 
 use crate::canary::{self, Canary};
 use crate::compile::{Compiled, compile, same};
@@ -53,6 +55,8 @@ pub(crate) struct Engine {
     pub(crate) recorder: Option<Recorder>,
     /// Hears who else changes the kernel's rules.
     pub(crate) guard: Option<Guard>,
+    /// The line to a controller; told of what happens.
+    link: Option<Link>,
     /// The folder that was offered last.
     offered: Option<Accepted>,
     /// The folder of the order in force.
@@ -111,6 +115,7 @@ impl Engine {
             resolver: None,
             recorder: None,
             guard: None,
+            link: None,
             offered: None,
             accepted: None,
             compiled: None,
@@ -206,26 +211,7 @@ impl Engine {
         point: &dyn Point,
         told: &mut dyn FnMut(&str),
     ) -> Vec<String> {
-        let trial = Order {
-            generation: 1,
-            parent: None,
-            content: accepted.content.clone(),
-            all_shadow: false,
-            modes: BTreeMap::new(),
-            grants: Vec::new(),
-            why: String::new(),
-        };
-        let fit =
-            compile(&accepted.folder, &trial, now(), self.utc_offset_min).and_then(|compiled| {
-                let plan = enforcer::Plan::new(&compiled.ruleset, &self.options(now(), &accepted));
-                plan.map(drop).map_err(|error| error.to_string())
-            });
-        let fit = fit.and_then(|()| {
-            let settings = settings_of(&accepted.files);
-            let fit = settings.and_then(|settings| settings.fit(&accepted.folder.estate.zones));
-            fit.map_err(|error| error.to_string())
-        });
-        if let Err(why) = fit {
+        if let Err(why) = self.fit(&accepted) {
             self.refused(&FolderError::Compile(why), told);
             return self.faults.clone();
         }
@@ -274,7 +260,7 @@ impl Engine {
                         Vec::new()
                     }
                 }
-                Action::Journal(entry) => match self.journal.append(now(), &entry) {
+                Action::Journal(entry) => match self.write_down(&entry) {
                     Ok(()) => Vec::new(),
                     Err(error) => {
                         let generation = self.life.order().map_or(0, |order| order.generation);
@@ -683,6 +669,7 @@ impl Engine {
             let what = format!("{} packets were lost before they were read", seen.dropped);
             self.note("sensor-lost-packets", "capture", &what, told);
         }
+        self.tell_seen(&seen);
         self.seen = seen;
     }
 
@@ -700,6 +687,7 @@ impl Engine {
     ) {
         if let Some(new) = self.notes.add(now(), kind, subject, what) {
             told(&format!("finding: {kind}: {what}"));
+            self.tell_finding(kind, subject, what);
             if let Err(error) = self.store.lines("findings.jsonl", &[new]) {
                 told(&format!("finding not written: {error}"));
             }

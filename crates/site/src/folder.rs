@@ -82,6 +82,20 @@ pub fn accept(files: Files) -> Result<Accepted, FolderError> {
     Ok(Accepted { content: name(&files), files, folder })
 }
 
+/// Checks files that came over a line: no more of them than a folder may have.
+pub fn accept_bounded(files: Files) -> Result<Accepted, FolderError> {
+    let bytes = files.iter().map(|(path, text)| path.len().saturating_add(text.len()));
+    let bytes = u64::try_from(bytes.fold(0, usize::saturating_add)).unwrap_or(u64::MAX);
+    let too_large = |why| FolderError::TooLarge { path: PathBuf::from("what was offered"), why };
+    if files.len() > FILES_MAX {
+        return Err(too_large(format!("it holds more than {FILES_MAX} files")));
+    }
+    if bytes > BYTES_MAX {
+        return Err(too_large(format!("it holds more than {BYTES_MAX} bytes")));
+    }
+    accept(files)
+}
+
 /// The files of a folder that policy reads.
 pub fn read(path: &Path) -> Result<Files, FolderError> {
     let mut files = Files::new();
@@ -161,6 +175,15 @@ mod tests {
         assert_ne!(one, name(&files(&[("ab", "c"), ("d", "e")])));
         assert_ne!(one, name(&files(&[("a", "bc")])));
         assert_eq!(one, name(&files(&[("d", "e"), ("a", "bc")])));
+    }
+
+    #[test]
+    fn what_came_over_a_line_is_bounded() {
+        let files =
+            |n: usize| -> Files { (0..n).map(|n| (n.to_string(), String::new())).collect() };
+        let told = |n| accept_bounded(files(n)).unwrap_err().to_string();
+        assert!(told(FILES_MAX + 1).contains("more than 10000 files"));
+        assert!(matches!(accept_bounded(files(FILES_MAX)), Err(FolderError::Faults { .. })));
     }
 
     #[test]

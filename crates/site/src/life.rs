@@ -200,6 +200,11 @@ impl Life {
         }
     }
 
+    /// Other limits hold from now on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// What must survive.
     pub fn durable(&self) -> &Durable {
         &self.durable

@@ -33,12 +33,15 @@ use crate::record;
 use crate::resolve::{self, Names, Resolver};
 use crate::sense::{self, Seen, Sense};
 use crate::store::{Store, StoreError};
+use crate::uplink::keep::KeepError;
+use crate::uplink::shell::{Clock, Uplink};
+use crate::uplink::{self, Said};
 
 /// How a site is run.
 #[derive(Debug)]
 pub struct Config {
-    /// Policy folder.
-    pub policy: PathBuf,
+    /// Where policy comes from.
+    pub policy: Source,
     /// State directory.
     pub state: PathBuf,
     /// Name of our tables.
@@ -49,6 +52,8 @@ pub struct Config {
     pub confirm_within_s: Option<u32>,
     /// Read the folder again when it changes.
     pub watch: bool,
+    /// Clocks of the line to a controller.
+    pub clock: Arc<dyn Clock>,
     /// NFLOG group that the rules log to.
     pub log_group: u16,
     /// How neighbours are contained; none: as it is.
@@ -57,6 +62,15 @@ pub struct Config {
     pub names: Option<Names>,
     /// The sensor; it also has the interface and the site's name.
     pub sense: Sense,
+}
+
+/// Where policy comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A folder on disk.
+    Folder(PathBuf),
+    /// The controller that this site has joined.
+    Line,
 }
 
 /// Why a site does not run.
@@ -71,6 +85,9 @@ pub enum RunError {
     /// `site.toml`.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// The line to a controller.
+    #[error(transparent)]
+    Line(#[from] KeepError),
     /// Containment.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
@@ -99,7 +116,14 @@ enum Message {
     Asked(Asked),
     Seen(Seen),
     Named(resolve::Told),
+    Uplink(Said),
     Signal(i32),
+}
+
+impl From<Said> for Message {
+    fn from(said: Said) -> Self {
+        Self::Uplink(said)
+    }
 }
 
 impl From<resolve::Told> for Message {
@@ -120,6 +144,9 @@ impl From<Seen> for Message {
     }
 }
 
+/// Who asks for a folder where there is none.
+const NO_FOLDER: &str =
+    "this site takes its policy from the controller: there is no folder to read again";
 /// Longest pause of the loop.
 const TICK: Duration = Duration::from_millis(250);
 /// Nanoseconds between two looks at the kernel's counters, the folder, and the bridge.
@@ -136,19 +163,34 @@ pub fn run(
     let durable = store.load()?;
     let journal = store.journal()?;
     let interface = config.sense.interface.clone();
-    let first = folder::load(&config.policy);
+    let mut uplink = match config.policy {
+        Source::Folder(_) => None,
+        Source::Line => Some(open_line(&config, journal.last(), told)?),
+    };
+    let mut sense = config.sense;
+    if let Some(uplink) = &uplink {
+        // Its name is the controller's to say.
+        sense.site = uplink.site().clone();
+    }
+    let first = match &config.policy {
+        Source::Folder(path) => Some(folder::load(path)),
+        Source::Line => None,
+    };
     let settings = match &first {
-        Ok(accepted) => settings(accepted)?,
-        Err(_) if durable.order.is_some() => match store.content(&content_of(&durable))? {
+        Some(Ok(accepted)) => settings(accepted)?,
+        _ if durable.order.is_some() => match store.content(&content_of(&durable))? {
             Some(files) => settings_of(&files)?,
             None => config::Settings::default(),
         },
-        Err(_) => config::Settings::default(),
+        _ => config::Settings::default(),
     };
-    if let (Err(error), None) = (&first, &durable.order) {
-        told(&format!("refused: {error}"));
-        return Err(first.err().map_or_else(unreachable, RunError::Folder));
-    }
+    let first = match (first, &durable.order) {
+        (Some(Err(error)), None) => {
+            told(&format!("refused: {error}"));
+            return Err(RunError::Folder(error));
+        }
+        (first, _) => first,
+    };
     let mut survey = prepare::survey(runner, &interface)?;
     if let Some(method) = config.contain {
         for change in prepare::changes(&survey, method) {
@@ -180,7 +222,7 @@ pub fn run(
         config.all_shadow,
         options,
         survey,
-        config.sense.site.clone(),
+        sense.site.clone(),
     );
     engine.contain = config.contain;
     // What guards the containment's settings is this loop itself: it sees new ports too.
@@ -204,7 +246,7 @@ pub fn run(
     let recording = record::Config {
         place: Place::here(),
         group: config.log_group,
-        site: config.sense.site.clone(),
+        site: sense.site.clone(),
         file: verdicts,
     };
     let recorder = record::start(recording, Arc::clone(&stop), sender.clone());
@@ -212,15 +254,21 @@ pub fn run(
         Some(recorder.map_err(|source| RunError::Io { doing: "listen to verdicts", source })?);
     engine.handle(Event::Started { kernel }, runner, point, told);
     match first {
-        Ok(accepted) => {
+        Some(Ok(accepted)) => {
             engine.offer(accepted, false, config.confirm_within_s, runner, point, told);
         }
-        Err(error) => engine.refused(&error, told),
+        Some(Err(error)) => engine.refused(&error, told),
+        None => {}
+    }
+    if let Some(uplink) = uplink.take() {
+        let line = uplink.start(Arc::clone(&stop), sender.clone());
+        let line = line.map_err(|source| RunError::Io { doing: "start the line", source })?;
+        engine.link(line);
     }
     signals(sender.clone())?;
     control::listen(&config.state, sender.clone())
         .map_err(|source| RunError::Io { doing: "listen on the control socket", source })?;
-    sense::start(config.sense, Arc::clone(&stop), sender)?;
+    sense::start(sense, Arc::clone(&stop), sender)?;
     told(&format!("running: {}", engine.line()));
     let ended = serve(&mut engine, &config.policy, config.watch, &messages, runner, point, told);
     stop.store(true, Ordering::SeqCst);
@@ -230,7 +278,7 @@ pub fn run(
 
 fn serve(
     engine: &mut Engine,
-    policy: &std::path::Path,
+    policy: &Source,
     watch: bool,
     messages: &Receiver<Message>,
     runner: &dyn Runner,
@@ -247,9 +295,13 @@ fn serve(
         match message {
             Some(Message::Seen(seen)) => engine.seen(seen, told),
             Some(Message::Named(named)) => engine.note(named.kind, &named.what, &named.what, told),
-            Some(Message::Signal(SIGHUP)) => {
-                engine.reload(policy, true, None, runner, point, told);
-            }
+            Some(Message::Uplink(said)) => engine.said(said, runner, point, told),
+            Some(Message::Signal(SIGHUP)) => match policy {
+                Source::Folder(path) => {
+                    engine.reload(path, true, None, runner, point, told);
+                }
+                Source::Line => told(NO_FOLDER),
+            },
             Some(Message::Signal(_)) => return Ok(()),
             Some(Message::Asked(asked)) => {
                 let ends = asked.request == Request::Stop;
@@ -267,17 +319,18 @@ fn serve(
         if now() >= look {
             look = now().plus_nanos(LOOK_NANOS);
             engine.look(runner, point, told);
-            if watch {
-                engine.reload(policy, false, None, runner, point, told);
+            if let (true, Source::Folder(path)) = (watch, policy) {
+                engine.reload(path, false, None, runner, point, told);
             }
         }
+        engine.tell_standing(told);
     }
 }
 
 fn answer(
     engine: &mut Engine,
     asked: &Asked,
-    policy: &std::path::Path,
+    policy: &Source,
     runner: &dyn Runner,
     point: &dyn Point,
     told: &mut dyn FnMut(&str),
@@ -286,12 +339,15 @@ fn answer(
     let mut faults = Vec::new();
     let refused = match &asked.request {
         Request::Status | Request::Stop => None,
-        Request::Reload { confirm_within_s } => {
-            let refused = engine.reload(policy, true, *confirm_within_s, runner, point, told);
-            faults = refused.clone();
-            (!refused.is_empty())
-                .then(|| "the policy folder is refused; what is enforced stays".to_owned())
-        }
+        Request::Reload { confirm_within_s } => match policy {
+            Source::Folder(path) => {
+                let refused = engine.reload(path, true, *confirm_within_s, runner, point, told);
+                faults = refused.clone();
+                (!refused.is_empty())
+                    .then(|| "the policy folder is refused; what is enforced stays".to_owned())
+            }
+            Source::Line => Some(NO_FOLDER.to_owned()),
+        },
         Request::Confirm => engine.ask(runner, point, told, |life, _| life.confirm(by)),
         Request::BreakGlass { zone, seconds, reason } => {
             engine.ask(runner, point, told, |life, now| {
@@ -340,8 +396,24 @@ pub fn settings_of(files: &folder::Files) -> Result<config::Settings, SettingsEr
         .map_or_else(|| Ok(config::Settings::default()), |text| config::parse(text))
 }
 
-fn unreachable() -> RunError {
-    RunError::Io { doing: "read the policy folder", source: io::Error::other("no reason given") }
+/// Reads what was kept of the line, and says what it starts with.
+fn open_line(
+    config: &Config,
+    journal: u64,
+    told: &mut dyn FnMut(&str),
+) -> Result<Uplink, RunError> {
+    let clock = Arc::clone(&config.clock);
+    let state = config.state.clone();
+    let line = uplink::shell::Config { state, clock, timing: uplink::shell::Timing::default() };
+    let uplink = Uplink::open(line, journal)?;
+    told(&format!("site {} of the controller at {}", uplink.site(), uplink.controller()));
+    let bundles = uplink.bundles();
+    if bundles.current.is_none() && bundles.next.is_none() {
+        told(
+            "nothing came from the controller yet: what the kernel holds stays as it is until it does",
+        );
+    }
+    Ok(uplink)
 }
 
 /// The present. The one place of this crate that reads the clock.

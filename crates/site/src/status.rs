@@ -9,6 +9,7 @@ use crate::asked::Questions;
 use crate::gate::Gate;
 use crate::life::{Control, Grant, Pending};
 use crate::sense::Unknown;
+use crate::uplink::Line;
 
 /// Version of the document.
 pub const SCHEMA: &str = "ringfence.site.status/v1";
@@ -52,6 +53,9 @@ pub struct Status {
     /// What devices asked the resolver, where there is one.
     #[serde(default)]
     pub questions: Option<Questions>,
+    /// The line to the controller, where the site is on one.
+    #[serde(default)]
+    pub line: Option<Line>,
     /// What deserves attention, the newest first.
     pub findings: Vec<Noted>,
 }
@@ -143,13 +147,23 @@ impl Notes {
         }
         let severity = match kind {
             "drift" | "bypass" | "setting" | "not-applied" | "stepped-back" | "rolled-back"
-            | "containment" => Severity::High,
+            | "containment" | "older-bundle" | "damaged-bundle" | "certificate-ended" => {
+                Severity::High
+            }
             "unknown-device"
             | "canary-not-counted"
             | "sensor"
             | "state-behind-kernel"
             | "resolver"
             | "denials-not-remembered"
+            | "clock-wrong"
+            | "clock-differs"
+            | "line-refused"
+            | "line-not-kept"
+            | "line-state-damaged"
+            | "line-behind"
+            | "outbox-full"
+            | "certificate-not-renewed"
             | "flows-not-logged"
             | "used-paths-denied" => Severity::Medium,
             _ => Severity::Low,
@@ -168,6 +182,11 @@ impl Notes {
         }
         self.0.push(noted.clone());
         Some(noted)
+    }
+
+    /// What was noted by this word is over: the next time it is news again.
+    pub fn over(&mut self, kind: &str) {
+        self.0.retain(|noted| noted.kind != kind);
     }
 
     /// The newest first.

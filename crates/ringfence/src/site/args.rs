@@ -16,6 +16,8 @@ Examples:
   sudo ringfence site status
   sudo ringfence site reload --confirm-within 2m && sudo ringfence site confirm
   sudo ringfence site break-glass --zone main/plcs/10.0.2.0-24 --for 30m --reason \"pump 3 is stuck\"
+  sudo ringfence site join --controller hq.example.com:8443 --token-file token
+  sudo ringfence site --controller --interface br0
 
 Exit codes: 0 done, 1 failed, 3 no such zone, 5 refused (by the policy folder's faults, the
 promotion gate, or a limit of site.toml), 64 wrong usage.";
@@ -41,16 +43,25 @@ pub(crate) fn plain(mut line: Vec<OsString>) -> Vec<OsString> {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Enforce a policy folder on this machine and watch who is there.
+    /// Enforce a policy folder, or what a controller says, on this machine and watch who is there.
     ///
     /// Order: neighbours are contained, the rules applied in one transaction, read back, and only
     /// then is anything called verified. A folder with any fault is refused whole, and what is
     /// enforced stays. A stopped or killed site leaves its fence up; the next one claims it again
     /// without a gap, and never goes back to an older generation.
     #[command(
-        after_help = "Example:\n  sudo ringfence site run --policy /etc/ringfence/policy --interface br0 --confirm-within 2m\n\nExit codes: 0 it was ended, 1 failed, 5 the folder has faults, 64 wrong usage."
+        after_help = "Examples:\n  sudo ringfence site run --policy /etc/ringfence/policy --interface br0 --confirm-within 2m\n  sudo ringfence site run --controller --interface br0\n\nExit codes: 0 it was ended, 1 failed, 5 the folder has faults, 64 wrong usage."
     )]
     Run(Run),
+    /// Join a controller with a one-time token, so that policy comes from there.
+    ///
+    /// The token pins the controller's root certificate, so nobody in between can answer. The site's
+    /// key is made here and never leaves. When the answer is lost, the same command again does no
+    /// harm. Give the token in a file or on standard input: a command line is seen by others.
+    #[command(
+        after_help = "Examples:\n  sudo ringfence site join --controller hq.example.com:8443 --token-file token\n  cat token | sudo ringfence site join --controller hq.example.com:8443 -\n\nExit codes: 0 it has joined, 1 failed, 5 the controller refuses, 64 wrong usage."
+    )]
+    Join(Join),
     /// How the site stands: every control as intended, applied or verified.
     #[command(
         after_help = "Example:\n  sudo ringfence site status -o json | jq '.controls[] | select(.state != \"verified\")'\n\nExit codes: 0 it is shown, 1 failed, or no site is running, 64 wrong usage."
@@ -116,8 +127,12 @@ pub(crate) struct State {
 #[derive(Debug, Group)]
 pub(crate) struct Run {
     /// Policy folder.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) policy: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "controller")]
+    pub(crate) policy: Option<PathBuf>,
+    /// Policy comes from the controller that this site has joined (`ringfence site join`). While it
+    /// is out of reach, leases run out: see docs/site-line.md.
+    #[arg(long, conflicts_with_all = ["policy", "confirm_within", "watch", "site"])]
+    pub(crate) controller: bool,
     /// Interface the devices are behind: a bridge, so that neighbours pass the fence too.
     #[arg(short, long, value_name = "IFACE")]
     pub(crate) interface: String,
@@ -146,6 +161,22 @@ pub(crate) struct Run {
     /// the answers; without it they stay closed.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) resolver_upstream: Vec<std::net::SocketAddr>,
+}
+
+/// Options of `join`.
+#[derive(Debug, Group)]
+pub(crate) struct Join {
+    /// Where the controller listens.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) controller: String,
+    #[command(flatten)]
+    pub(crate) state: State,
+    /// File with the token.
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// The token; `-`: it is read from standard input.
+    #[arg(value_name = "TOKEN", required_unless_present = "token_file")]
+    pub(crate) token: Option<String>,
 }
 
 /// How neighbours on one subnet are kept apart.
@@ -269,8 +300,45 @@ mod tests {
         };
         check("rf site --policy p -i br0", "rf site run --policy p -i br0");
         check("rf site run --policy p", "rf site run --policy p");
+        check("rf site --controller -i br0", "rf site run --controller -i br0");
         check("rf site --help", "rf site --help");
         check("rf site", "rf site");
         check("rf inspect -i br0", "rf inspect -i br0");
+    }
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(subcommand)]
+        command: Command,
+    }
+
+    fn parsed(line: &str) -> Result<Command, clap::error::ErrorKind> {
+        use clap::Parser as _;
+        let line = Line::try_parse_from(line.split(' '));
+        line.map(|line| line.command).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn policy_comes_from_a_folder_or_from_the_line_and_not_from_both() {
+        use clap::error::ErrorKind::{ArgumentConflict, MissingRequiredArgument};
+        let check = |line: &str, expect: Option<clap::error::ErrorKind>| {
+            assert_eq!(parsed(line).err(), expect, "{line}");
+        };
+        check("site run -i br0 --policy p", None);
+        check("site run -i br0 --controller", None);
+        check("site run -i br0", Some(MissingRequiredArgument));
+        for both in ["--policy p", "--watch", "--confirm-within 2m", "--site shop"] {
+            check(&format!("site run -i br0 --controller {both}"), Some(ArgumentConflict));
+        }
+    }
+
+    #[test]
+    fn a_token_need_not_stand_on_the_command_line() {
+        for good in ["--token-file t", "-", "rfj_0"] {
+            assert!(parsed(&format!("site join --controller hq:1 {good}")).is_ok(), "{good}");
+        }
+        for wrong in ["", " --token-file t -"] {
+            assert!(parsed(&format!("site join --controller hq:1{wrong}")).is_err(), "{wrong}");
+        }
     }
 }

@@ -1,10 +1,12 @@
 //! `ringfence site`: wiring and words around the crate `site`.
 
 pub(crate) mod args;
+mod join;
 mod show;
 
 use std::io::{self, IsTerminal};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use enforcer::Fence;
@@ -19,8 +21,9 @@ use site::folder::FolderError;
 use site::prepare::{self, PrepareError};
 use site::resolve::{Names, Opener};
 use site::sense::Sense;
-use site::shell::{self, RunError};
+use site::shell::{self, RunError, Source};
 use site::store::Store;
+use site::uplink::shell::MachineClock;
 
 use self::args::{Command, Format, Method, Run, Site};
 use crate::ids::SubjectIds;
@@ -35,6 +38,7 @@ const TABLE: &str = "ringfence";
 pub(crate) fn run(args: &Site) -> Result<u8> {
     match &args.command {
         Command::Run(run) => start(run),
+        Command::Join(args) => join::join(args),
         Command::Status(status) => match ask(&status.state.state, &Request::Status)? {
             Answer { status: Some(told), .. } => {
                 print(&show::status(&told, status.output == Format::Json)?).map(|()| exit::FINE)
@@ -84,9 +88,14 @@ fn start(run: &Run) -> Result<u8> {
     let upstreams = run.resolver_upstream.clone();
     let names =
         (!upstreams.is_empty()).then(|| Names { upstreams, sink: Box::new(Opener(fence.clone())) });
+    let policy = match &run.policy {
+        Some(folder) => Source::Folder(folder.clone()),
+        None => Source::Line,
+    };
     let config = shell::Config {
         names,
-        policy: run.policy.clone(),
+        policy,
+        clock: Arc::new(MachineClock),
         state: run.state.state.clone(),
         table: TABLE.to_owned(),
         all_shadow: run.shadow,
@@ -101,11 +110,16 @@ fn start(run: &Run) -> Result<u8> {
     });
     match ended {
         Ok(()) => Ok(exit::FINE),
-        Err(RunError::Folder(error @ FolderError::Faults { .. })) => {
-            eprintln!("{:?}", folder::unusable(&run.policy, error));
+        Err(RunError::Folder(error)) => {
+            let faults = matches!(error, FolderError::Faults { .. });
+            let folder = run.policy.as_deref().unwrap_or(Path::new(""));
+            let report = folder::unusable(folder, error);
+            if !faults {
+                return Err(report);
+            }
+            eprintln!("{report:?}");
             Ok(exit::REFUSED)
         }
-        Err(RunError::Folder(error)) => Err(folder::unusable(&run.policy, error)),
         Err(error) => Err(told::error(FAILED, &error)),
     }
 }

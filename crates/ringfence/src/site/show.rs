@@ -9,6 +9,7 @@ use site::journal::Checked;
 use site::life::{Control, short};
 use site::prepare::PathState;
 use site::status::{Status, ZoneState};
+use site::uplink::Line;
 
 use crate::terminal::table;
 
@@ -30,6 +31,9 @@ pub(super) fn status(status: &Status, json: bool) -> Result<String> {
         status.why,
         status.content.as_deref().map_or("none", short),
     );
+    if let Some(told) = &status.line {
+        let _ = writeln!(out, "{}\n", line(told));
+    }
     let mut controls = table(&["CONTROL", "STATE", "WHY NOT FURTHER"]);
     for control in &status.controls {
         controls.add_row([&control.control, word(control.state), &control.why]);
@@ -103,6 +107,39 @@ pub(super) fn status(status: &Status, json: bool) -> Result<String> {
         let _ = writeln!(out, "and {more} findings more: -o json");
     }
     Ok(out)
+}
+
+/// How the line to the controller stands.
+fn line(line: &Line) -> String {
+    let mut out = match line.connected {
+        true => format!("Controller {}: connected since {}", line.controller, line.since),
+        false => format!("Controller {}: CUT since {} ({})", line.controller, line.since, line.why),
+    };
+    let _ = match line.leases_until {
+        Some(until) => writeln!(out, "; leases until {until}."),
+        None => writeln!(out, "; it said nothing of leases yet."),
+    };
+    let _ = match line.variant {
+        None => writeln!(out, "No bundle came yet: what the kernel holds stays as it is."),
+        Some(variant) => writeln!(
+            out,
+            "Bundle {} offered, {} applied, {} verified; enforced as {}.",
+            line.offered,
+            line.applied,
+            line.verified,
+            variant.word()
+        ),
+    };
+    if !line.refused.is_empty() {
+        let _ = writeln!(out, "Bundle {} is REFUSED: {}", line.offered, line.refused);
+    }
+    let lost = if line.lost > 0 { format!(", {} lost", line.lost) } else { String::new() };
+    let _ = write!(
+        out,
+        "{} events and devices wait to be told{lost}. Certificate until {}.",
+        line.outbox, line.certificate_until
+    );
+    out
 }
 
 /// Names outside policy shown to people.
@@ -208,5 +245,44 @@ fn gate(zone: &ZoneState) -> String {
         None => String::new(),
         Some(gate) if gate.open => "open".to_owned(),
         Some(gate) => gate.reasons.join("; "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::Timestamp;
+    use site::uplink::reckon::Variant;
+
+    use super::*;
+
+    #[test]
+    fn a_line_is_shown_with_what_it_means() {
+        let at = |seconds| Timestamp::from_secs(seconds, 0);
+        let up = Line {
+            controller: "hq.example:8443".to_owned(),
+            connected: true,
+            since: at(60),
+            why: String::new(),
+            leases_until: Some(at(360)),
+            offered: 7,
+            applied: 7,
+            verified: 6,
+            refused: String::new(),
+            variant: Some(Variant::Held),
+            outbox: 3,
+            lost: 0,
+            certificate_until: at(86_400),
+        };
+        insta::assert_snapshot!(line(&up));
+        let cut = Line {
+            connected: false,
+            why: "the line broke".to_owned(),
+            refused: "estate.toml:3: no such zone".to_owned(),
+            variant: Some(Variant::Expired),
+            lost: 2,
+            ..up.clone()
+        };
+        insta::assert_snapshot!(line(&cut));
+        insta::assert_snapshot!(line(&Line { variant: None, leases_until: None, ..up }));
     }
 }

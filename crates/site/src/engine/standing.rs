@@ -113,6 +113,7 @@ impl Engine {
                 dropped: seen.dropped,
             },
             questions: self.resolver.as_ref().map(Resolver::questions),
+            line: self.link.as_ref().map(super::Link::line),
             findings: self.notes.newest(),
         }
     }

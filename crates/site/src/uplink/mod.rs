@@ -7,14 +7,19 @@
 //!              └────────┴── outbox ◀── Told ◀───────────────────────┼──────┘ journal, findings, devices
 //! ```
 //!
-//! * [`state`], [`reckon`], [`redial`], [`outbox`]: every decision, without clocks, sockets and files.
-//! * `keep`: what survives, in `uplink/` of the state directory.
-//! * `client`, [`shell`]: the connection.
+//! * [`state`], [`reckon`], [`redial`], [`renew`], [`outbox`]: every decision, without clocks, sockets and files.
+//! * [`keep`]: what survives, in `uplink/` of the state directory.
+//! * [`client`], [`shell`]: the connection.
 //! * [`join`]: the first contact, with a one-time token.
 
+pub mod client;
+pub mod join;
+pub mod keep;
 pub mod outbox;
 pub mod reckon;
 pub mod redial;
+pub mod renew;
+pub mod shell;
 pub mod state;
 mod words;
 

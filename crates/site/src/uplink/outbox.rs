@@ -208,7 +208,7 @@ impl Outbox {
     }
 
     /// The batch to send: the one on its way, or the next. `true`: it is new, so the head has to be durable before it is sent.
-    pub fn next(&mut self) -> Option<(&Batch, bool)> {
+    pub fn batch(&mut self) -> Option<(&Batch, bool)> {
         let new = self.head.sending.is_none();
         if new {
             self.ready()?;

@@ -184,10 +184,14 @@ impl State {
     /// Goes on from what was saved.
     pub fn new(bundles: Bundles, mark: Option<Mark>, look: Look) -> Self {
         let contents = bundles.current.as_ref().map(contents).unwrap_or_default();
+        // A mark that was lost says nothing of leases: they have ended now, and the budget begins.
+        let unknown =
+            Kept { seen: look.wall, there: look.wall, ahead_nanos: 0, until: Some(look.wall) };
+        let kept = mark.map(|mark| mark.kept).or(bundles.current.is_some().then_some(unknown));
         Self {
             contents,
             bundles,
-            reckoning: Reckoning::new(mark.map(|mark| mark.kept), look),
+            reckoning: Reckoning::new(kept, look),
             ordered: mark.and_then(|mark| mark.variant),
             offered: None,
             judging: None,
@@ -220,10 +224,12 @@ impl State {
         &self.reckoning
     }
 
-    /// What to ask the controller with: the generation that was taken last, and the content that changes can be said against.
+    /// What to ask the controller with: the generation that is current (so one that was refused comes again, and is refused again), and the
+    /// content that changes can be said against.
     pub fn held(&self) -> (u64, &str) {
-        let content = self.bundles.current.as_ref().map_or(NO_CONTENT, |b| b.content.as_str());
-        (self.floor(), if self.whole { NO_CONTENT } else { content })
+        let current = self.bundles.current.as_ref();
+        let held = current.map_or((0, NO_CONTENT), |b| (b.generation, b.content.as_str()));
+        if self.whole { (held.0, NO_CONTENT) } else { held }
     }
 
     /// What the site should enforce now.

@@ -44,7 +44,7 @@ pub enum Said {
     },
     /// One line for people.
     Tell(String),
-    /// The certificate of this site is revoked or over, or the like: nothing more comes over the line until somebody does something.
+    /// What was found by this word is over: the next time it is news again.
     Over {
         /// Stable word of what was found and is over.
         kind: &'static str,

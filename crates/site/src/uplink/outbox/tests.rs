@@ -30,18 +30,18 @@ fn a_batch_is_bounded_and_keeps_order() {
         enter(&mut outbox, n);
     }
     for (number, expect) in [(1, 1_000), (2, 1_000), (3, 500)] {
-        let (batch, new) = outbox.next().unwrap();
+        let (batch, new) = outbox.batch().unwrap();
         assert!(new);
         assert_eq!((batch.number, batch.events.len()), (number, expect));
         assert_eq!(batch.events[0], event((number - 1) * 1_000));
         assert_eq!(outbox.taken(number), Settled::Taken);
     }
-    assert!(outbox.next().is_none());
+    assert!(outbox.batch().is_none());
     let long = Happened { what: "ü".repeat(5_000), ..event(1) };
     for _ in 0..3_000 {
         outbox.happened(long.clone(), None);
     }
-    while let Some((batch, _)) = outbox.next() {
+    while let Some((batch, _)) = outbox.batch() {
         let number = batch.number;
         assert!(serde_json::to_vec(batch).unwrap().len() < BATCH_BYTES_MAX);
         outbox.taken(number);
@@ -57,7 +57,7 @@ fn a_full_outbox_counts_what_it_does_not_take_and_says_so_in_order() {
     assert_eq!(enter(&mut outbox, 100_000), Entered::Full);
     assert_eq!(outbox.happened(event(100_001), Some(7)), Entered::Full);
     assert_eq!(outbox.lost().0, 2);
-    outbox.next();
+    outbox.batch();
     outbox.taken(1);
     let Entered::Noted(noted) = enter(&mut outbox, 100_002) else {
         panic!("there is room");
@@ -86,7 +86,7 @@ fn a_line_of_the_journal_is_told_once() {
 fn a_device_is_told_of_once_until_it_changes_or_time_passes() {
     let mut outbox = Outbox::new(Head::default(), Vec::new());
     let devices = |outbox: &mut Outbox| {
-        let Some((batch, _)) = outbox.next() else {
+        let Some((batch, _)) = outbox.batch() else {
             return Vec::new();
         };
         let (number, devices) = (batch.number, batch.devices.clone());
@@ -114,9 +114,9 @@ fn a_device_is_told_of_once_until_it_changes_or_time_passes() {
 fn a_state_that_is_older_than_what_was_sent_goes_on_after_it() {
     let mut outbox = Outbox::new(Head::default(), Vec::new());
     enter(&mut outbox, 1);
-    assert_eq!(outbox.next().unwrap().0.number, 1);
+    assert_eq!(outbox.batch().unwrap().0.number, 1);
     assert_eq!(outbox.taken(57), Settled::Renumbered);
-    let (batch, new) = outbox.next().unwrap();
+    let (batch, new) = outbox.batch().unwrap();
     assert_eq!((batch.number, batch.events.len(), new), (58, 1, false));
     assert_eq!(outbox.taken(57), Settled::Other);
     assert_eq!(outbox.taken(58), Settled::Taken);
@@ -153,7 +153,7 @@ proptest! {
         let mut outbox = Outbox::new(head.clone(), file.clone());
         let (mut durable, mut n) = (Vec::new(), 0);
         let mut send = |outbox: &mut Outbox, head: &mut Head, full_disk: bool, arrives: bool, answered: bool| {
-            let Some((batch, new)) = outbox.next() else {
+            let Some((batch, new)) = outbox.batch() else {
                 return false;
             };
             let batch = batch.clone();
