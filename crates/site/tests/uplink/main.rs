@@ -1,11 +1,6 @@
 //! The line of a site against a controller's end that is real in TLS and HTTP/2 and misbehaves when it is told to.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod estate;
 mod server;
@@ -13,7 +8,7 @@ mod server;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{self, Receiver};
@@ -56,7 +51,7 @@ fn folder_of(name: &str) -> PathBuf {
     path
 }
 
-fn try_join(server: &Server, state: &PathBuf) -> Result<Welcome, JoinError> {
+fn try_join(server: &Server, state: &Path) -> Result<Welcome, JoinError> {
     let token = server.token().parse().unwrap();
     join::join(state, &server.address.to_string(), &token, Arc::new(SystemClock))
 }
@@ -70,11 +65,11 @@ struct Site {
 }
 
 impl Site {
-    fn start(state: &PathBuf) -> Self {
+    fn start(state: &Path) -> Self {
         let clock = Arc::new(Ahead::default());
         let tick = Duration::from_millis(20);
         let timing = Timing { tick, seen_every_s: 0, ..Timing::default() };
-        let config = Config { state: state.clone(), clock: clock.clone(), timing };
+        let config = Config { state: state.to_owned(), clock: clock.clone(), timing };
         let uplink = Uplink::open(config, 0).unwrap();
         assert_eq!(uplink.site().as_str(), "Shop/1");
         let (sender, said) = mpsc::channel();
@@ -141,7 +136,7 @@ impl Site {
     }
 
     /// Ends the thread, and waits until its files are free.
-    fn end(self, state: &PathBuf) {
+    fn end(self, state: &Path) {
         self.stop.store(true, Ordering::SeqCst);
         drop(self.handle);
         // Its sender goes with the thread.
