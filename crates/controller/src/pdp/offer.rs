@@ -137,15 +137,19 @@ impl Pdp {
         for (site, intended) in all {
             let files = self.site_files(held, &site, Phase::Held);
             let content = digest(&files);
-            let ahead = locked(&self.bundles.ahead).get(&site).copied().unwrap_or(0);
-            let known = self.bundles.get(&site).is_some_and(|bundle| bundle.content == content);
-            let same = intended.as_ref().filter(|last| last.content == content);
-            let same = same.filter(|last| last.generation > ahead);
-            if known && same.is_some() {
-                continue;
-            }
             let expired = Delta::between(&files, &self.site_files(held, &site, Phase::Expired));
             let stale = Delta::between(&files, &self.site_files(held, &site, Phase::Stale));
+            let ahead = locked(&self.bundles.ahead).get(&site).copied().unwrap_or(0);
+            let known = self.bundles.get(&site);
+            // What holds without us is part of it: a device that became critical changes nothing else.
+            let as_known = known.as_ref().map(|bundle| {
+                (&bundle.content, &bundle.expired, &bundle.stale) == (&content, &expired, &stale)
+            });
+            let same = intended.as_ref().filter(|last| last.content == content);
+            let same = same.filter(|last| last.generation > ahead && as_known != Some(false));
+            if as_known == Some(true) && same.is_some() {
+                continue;
+            }
             let last = intended.as_ref().map_or(0, |bundle| bundle.generation).max(ahead);
             let generation = same.map_or(last.saturating_add(1), |last| last.generation);
             let offered = sites::Bundle { generation, content: content.clone() };

@@ -2,8 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args as Group, Subcommand};
+
+use crate::args::duration;
 
 /// Commands.
 #[derive(Debug, Subcommand)]
@@ -53,4 +56,14 @@ pub(crate) struct Run {
     /// several times.
     #[arg(long = "host", value_name = "NAME|ADDRESS")]
     pub(crate) hosts: Vec<String>,
+    /// How often a site hears that its leases hold: 10s, 1m.
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = duration)]
+    pub(crate) lease_every: Duration,
+    /// How long leases hold after the last time that a site heard so. Then, out of reach of its controller, only devices whose
+    /// criticality is `high` or `safety` keep what they have.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
+    pub(crate) lease_term: Duration,
+    /// For how long after that they keep it.
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = duration)]
+    pub(crate) stale_after: Duration,
 }

@@ -3,6 +3,7 @@
 pub(crate) mod args;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::controller::hub::HubError;
 use ::controller::line::Timing;
@@ -35,7 +36,11 @@ fn serve(args: &Run) -> Result<u8> {
         listen: args.listen,
         line: args.line_listen,
         hosts: args.hosts.clone(),
-        timing: Timing::default(),
+        timing: Timing {
+            lease_every_s: seconds(args.lease_every),
+            lease_term_s: seconds(args.lease_term),
+            stale_after_s: seconds(args.stale_after),
+        },
     };
     let tell: shell::Told = Arc::new(|line| eprintln!("ringfence controller: {line}"));
     let running = match shell::start(&config, now, tell) {
@@ -60,4 +65,9 @@ fn serve(args: &Run) -> Result<u8> {
         error => told::error(FAILED, &error),
     })?;
     Ok(exit::FINE)
+}
+
+/// At least one.
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1)
 }

@@ -16,7 +16,7 @@ Examples:
   sudo ringfence site status
   sudo ringfence site reload --confirm-within 2m && sudo ringfence site confirm
   sudo ringfence site break-glass --zone main/plcs/10.0.2.0-24 --for 30m --reason \"pump 3 is stuck\"
-  sudo ringfence site join --controller hq.example.com:8443 --token-file token
+  sudo ringfence site join --controller hq.example.com:8444 --token-file token
   sudo ringfence site --controller --interface br0
 
 Exit codes: 0 done, 1 failed, 3 no such zone, 5 refused (by the policy folder's faults, the
@@ -59,7 +59,7 @@ pub(crate) enum Command {
     /// key is made here and never leaves. When the answer is lost, the same command again does no
     /// harm. Give the token in a file or on standard input: a command line is seen by others.
     #[command(
-        after_help = "Examples:\n  sudo ringfence site join --controller hq.example.com:8443 --token-file token\n  cat token | sudo ringfence site join --controller hq.example.com:8443 -\n\nExit codes: 0 it has joined, 1 failed, 5 the controller refuses, 64 wrong usage."
+        after_help = "Examples:\n  sudo ringfence site join --controller hq.example.com:8444 --token-file token\n  cat token | sudo ringfence site join --controller hq.example.com:8444 -\n\nExit codes: 0 it has joined, 1 failed, 5 the controller refuses, 64 wrong usage."
     )]
     Join(Join),
     /// How the site stands: every control as intended, applied or verified.

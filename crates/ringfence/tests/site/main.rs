@@ -7,6 +7,7 @@
 )]
 
 mod folder;
+mod headquarters;
 mod names;
 mod netns;
 mod privileges;

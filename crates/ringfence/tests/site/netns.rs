@@ -19,15 +19,15 @@ use crate::folder::{self, zone};
 use crate::privileges;
 
 /// A lab with a site's folders beside it.
-struct Site {
-    lab: Lab,
-    folder: PathBuf,
-    state: PathBuf,
+pub(crate) struct Site {
+    pub(crate) lab: Lab,
+    pub(crate) folder: PathBuf,
+    pub(crate) state: PathBuf,
     process: Option<Process>,
 }
 
 impl Site {
-    fn new(test: &str) -> Self {
+    pub(crate) fn new(test: &str) -> Self {
         let here = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
         let _ = fs::remove_dir_all(&here);
         fs::create_dir_all(&here).unwrap();
@@ -42,9 +42,14 @@ impl Site {
     }
 
     fn start(&mut self, more: &[&str]) {
+        let folder = self.folder.to_str().unwrap().to_owned();
+        self.start_with(&[&["--policy", &folder], more].concat());
+    }
+
+    pub(crate) fn start_with(&mut self, more: &[&str]) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
-        command.args(["site", "--interface", self.lab.bridge_interface(), "--policy"]);
-        command.arg(&self.folder).arg("--state").arg(&self.state).args(more);
+        command.args(["site", "run", "--interface", self.lab.bridge_interface()]);
+        command.arg("--state").arg(&self.state).args(more);
         let log = fs::OpenOptions::new().append(true).create(true).open(self.log()).unwrap();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).env("NO_COLOR", "1");
         self.process = Some(self.lab.gateway().spawn("site", command).unwrap());
@@ -60,12 +65,12 @@ impl Site {
         control::ask(&self.state, request).unwrap()
     }
 
-    fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         *self.ask(&Request::Status).status.unwrap()
     }
 
     #[track_caller]
-    fn wait(&self, what: &str, holds: impl Fn(&Status) -> bool) -> Status {
+    pub(crate) fn wait(&self, what: &str, holds: impl Fn(&Status) -> bool) -> Status {
         let mut last = None;
         let end = lab::wait::now() + Duration::from_secs(100);
         let came = lab::wait::until(end, || {
@@ -85,7 +90,7 @@ impl Site {
     }
 
     #[track_caller]
-    fn check(&self, from: &str, to: &str, port: u16, passes: bool) {
+    pub(crate) fn check(&self, from: &str, to: &str, port: u16, passes: bool) {
         let outcome = self.tcp(from, to, port);
         let log = fs::read_to_string(self.log()).unwrap_or_default();
         assert_eq!(outcome.passed(), passes, "{from} → {to}:{port} {outcome:?}\n{log}");
@@ -115,7 +120,7 @@ impl Site {
     }
 }
 
-fn state(status: &Status, control: &str) -> Option<Control> {
+pub(crate) fn state(status: &Status, control: &str) -> Option<Control> {
     status.controls.iter().find(|c| c.control == control).map(|c| c.state)
 }
 
