@@ -5,7 +5,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use estate::Command;
-use estate::sites::{self, Ack, Bundle, Identity, Site};
+use estate::sites::{self, Ack, Bundle, Happened, Identity, Site};
 use model::SiteId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -51,6 +51,9 @@ pub struct Document {
     pub ack: Option<Ack>,
     /// Devices there, retired ones not counted.
     pub devices: usize,
+    /// What it told last, the newest first; in the document of one site only.
+    #[schema(value_type = Vec<Object>)]
+    pub happened: Vec<Happened>,
     /// Its version.
     pub etag: String,
 }
@@ -72,6 +75,7 @@ fn document(api: &Api, site: &Site, devices: usize) -> Document {
         verified: site.verified,
         ack: site.ack.clone(),
         devices,
+        happened: Vec::new(),
         etag: page::etag(site.changed_by),
     }
 }
@@ -118,7 +122,8 @@ pub async fn get(
     let wanted = id_of(&id)?;
     api.hub.read(|estate| match estate.sites().get(&wanted).filter(|site| who.sees(&site.id)) {
         Some(site) => {
-            let document = document(&api, site, count(estate, &site.id));
+            let mut document = document(&api, site, count(estate, &site.id));
+            document.happened = site.happened.iter().rev().cloned().collect();
             Ok((page::versioned(site.changed_by), Json(document)).into_response())
         }
         None => Err(Problem::unknown("site.unknown", format!("site {id}"))),

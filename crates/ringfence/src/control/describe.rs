@@ -149,7 +149,17 @@ fn site(client: &mut Client, id: &str) -> Result<(), Stop> {
                 ("says", columns::says(&site)),
                 ("kernel's ruleset", at(&site, "/ack/kernel_generation")),
             ],
-        )
+        )?;
+        let happened = site.pointer("/happened").and_then(Value::as_array);
+        let happened = happened.map_or(&[][..], Vec::as_slice);
+        if !happened.is_empty() {
+            writeln!(out, "  happened there, the newest first:")?;
+        }
+        for one in happened.iter().take(NAMED) {
+            let (at, what) = (instant(one, "/at"), at(one, "/what"));
+            writeln!(out, "    {}  {}", plain(&at), plain(&what))?;
+        }
+        Ok(())
     })?;
     Ok(())
 }

@@ -1,0 +1,159 @@
+//! A site and its controller, both as processes: joined, enforcing what the estate decides, cut off, and back.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use lab::Process;
+use serde_json::Value;
+use site::life::Control;
+
+use crate::folder;
+use crate::netns::{Site, state};
+
+/// Seconds that leases hold, and how much longer what is critical goes on: both short, so that a test sees their end.
+const TERM_S: u32 = 6;
+const STALE_S: u32 = 30;
+
+/// Headquarters on the lab's gateway, beside the site.
+struct Headquarters {
+    site: Site,
+    here: PathBuf,
+    process: Option<Process>,
+}
+
+impl Headquarters {
+    fn new(test: &str) -> Self {
+        let site = Site::new(test);
+        let here = site.state.parent().unwrap().to_owned();
+        let mut hq = Self { site, here, process: None };
+        hq.start();
+        hq
+    }
+
+    fn start(&mut self) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
+        command.args("controller run --state hq --name acme.example --lease-every 1s".split(' '));
+        command.args([
+            "--lease-term",
+            &format!("{TERM_S}s"),
+            "--stale-after",
+            &format!("{STALE_S}s"),
+        ]);
+        let mut log = fs::OpenOptions::new();
+        let log = log.append(true).create(true).open(self.here.join("hq.log")).unwrap();
+        command.current_dir(&self.here).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        self.process = Some(self.site.lab.gateway().spawn("controller", command).unwrap());
+        let end = lab::wait::now() + Duration::from_secs(60);
+        let up = lab::wait::until(end, || self.run("login --state hq").status.success());
+        assert!(up.unwrap(), "{}", self.log());
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.here.join("hq.log")).unwrap_or_default()
+    }
+
+    fn run(&self, line: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
+        command.args(line.split(' ')).current_dir(&self.here).stdin(Stdio::null());
+        command.env("RINGFENCE_CONFIG", self.here.join("contexts.toml")).env("NO_COLOR", "1");
+        self.site.lab.gateway().enter(|| command.output()).unwrap().unwrap()
+    }
+
+    /// Runs what has to work.
+    #[track_caller]
+    fn ok(&self, line: &str) -> String {
+        let output = self.run(line);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{line}: {told}\n{}", self.log());
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn document(&self, line: &str) -> Value {
+        serde_json::from_str(&self.ok(line)).unwrap()
+    }
+
+    /// Sends a signal to the controller.
+    fn signal(&self, signal: &str) {
+        let pid = self.process.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    fn join(&mut self) {
+        folder::write(&self.site.folder, &[], None, "", &[]);
+        self.ok("apply -f policy --reason first");
+        fs::write(self.here.join("token"), self.ok("sites token lab --reason box")).unwrap();
+        self.ok("site join --controller localhost:8444 --state state --token-file token");
+        self.site.start_with(&["--controller"]);
+        self.ok("wait site lab --for verified --timeout 90s");
+    }
+
+    /// Waits until the line has the site enforce something else than in a generation, and it is verified.
+    #[track_caller]
+    fn enforces(&self, variant: &str, after: u64) -> u64 {
+        let status = self.site.wait(&format!("`{variant}` in force"), |status| {
+            let line = serde_json::to_value(&status.line).unwrap();
+            let rules = state(status, "rules") == Some(Control::Verified);
+            line["variant"] == *variant && rules && status.generation > after
+        });
+        status.generation
+    }
+}
+
+#[test]
+fn netns_a_site_follows_its_controller_and_outlives_it() {
+    if !lab::need("netns_a_site_follows_its_controller_and_outlives_it") {
+        return;
+    }
+    let mut hq = Headquarters::new("site-headquarters");
+    hq.join();
+    hq.site.check("hmi", "plc", 502, true);
+    hq.site.check("laptop", "camera", 80, true);
+    hq.site.check("camera", "plc", 502, false);
+
+    // A decision at headquarters is in force at the site, and whoever decides sees that it is.
+    hq.ok("quarantine laptop --reason scans");
+    hq.ok("wait site lab --for verified --timeout 60s");
+    hq.site.check("laptop", "camera", 80, false);
+    hq.site.check("hmi", "plc", 502, true);
+    let levels = hq.document("get slo -o json");
+    assert!(levels.to_string().contains("verified"), "{levels}");
+    hq.ok("quarantine laptop --lift --reason clean");
+    hq.ok("edit device hmi --set criticality=high --reason line");
+    hq.ok("edit device plc --set criticality=high --reason line");
+    hq.ok("wait site lab --for verified --timeout 60s");
+    hq.site.check("laptop", "camera", 80, true);
+    let generation = hq.document("get site lab -o json")["verified"].clone();
+
+    // Headquarters falls silent without a word: first leases end, and what may not stop goes on; then the budget for that ends.
+    let held = hq.site.status().generation;
+    hq.signal("-STOP");
+    let expired = hq.enforces("expired", held);
+    hq.site.check("hmi", "plc", 502, true);
+    hq.site.check("laptop", "camera", 80, false);
+    let stale = hq.enforces("stale", expired);
+    hq.site.check("hmi", "plc", 502, false);
+
+    // It is back, as another process, and says the same: the same generation holds again.
+    hq.signal("-KILL");
+    hq.process = None;
+    hq.start();
+    let held = hq.enforces("held", stale);
+    hq.site.check("hmi", "plc", 502, true);
+    hq.site.check("laptop", "camera", 80, true);
+    hq.site.check("camera", "plc", 502, false);
+    assert_eq!(hq.document("get site lab -o json")["verified"], generation);
+
+    // What happened meanwhile is in the estate's journal.
+    let end = lab::wait::now() + Duration::from_secs(60);
+    let told = lab::wait::until(end, || {
+        hq.document("get site lab -o json").to_string().contains("leases-ended")
+    });
+    assert!(told.unwrap(), "{}", hq.document("get site lab -o json"));
+
+    // A site that is not believed any more is cut off, and what it holds ends with its leases.
+    hq.ok("sites revoke lab --reason stolen");
+    hq.enforces("expired", held);
+    hq.site.check("laptop", "camera", 80, false);
+}
