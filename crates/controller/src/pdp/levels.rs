@@ -71,7 +71,7 @@ impl Levels {
         self.with(|inner| {
             vec![
                 inner.decided.level("change to decision", 50_000),
-                inner.verified.level("offered to verified at the site", 1_000_000),
+                inner.verified.level("change to verified at the site", 1_000_000),
             ]
         })
     }

@@ -13,7 +13,7 @@ use crate::folder;
 use crate::netns::{Site, state};
 
 /// Seconds that leases hold, and how much longer what is critical goes on: both short, so that a test sees their end.
-const TERM_S: u32 = 6;
+const TERM_S: u32 = 12;
 const STALE_S: u32 = 30;
 
 /// Headquarters on the lab's gateway, beside the site.
