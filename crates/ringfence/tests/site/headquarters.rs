@@ -117,8 +117,13 @@ fn netns_a_site_follows_its_controller_and_outlives_it() {
     hq.ok("wait site lab --for verified --timeout 60s");
     hq.site.check("laptop", "camera", 80, false);
     hq.site.check("hmi", "plc", 502, true);
-    let levels = hq.document("get slo -o json");
-    assert!(levels.to_string().contains("verified"), "{levels}");
+    let standing = hq.document("get slo -o json");
+    let measured = |name: &str| {
+        let levels = standing["levels"].as_array().unwrap();
+        levels.iter().any(|level| level["name"] == *name && level["count"].as_u64() > Some(0))
+    };
+    assert!(measured("change to decision"), "{standing}");
+    assert!(measured("change to verified at the site"), "{standing}");
     hq.ok("quarantine laptop --lift --reason clean");
     hq.ok("edit device hmi --set criticality=high --reason line");
     hq.ok("edit device plc --set criticality=high --reason line");
