@@ -5,7 +5,7 @@
 //! process a repeated request is carried out as a new one, and most then conflict with what they themselves made.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
@@ -70,7 +70,7 @@ enum Step {
 impl Answers {
     /// Carries out a request, or gives the answer that it got before.
     pub(crate) async fn once(
-        &self,
+        self: &Arc<Self>,
         who: &str,
         now: Timestamp,
         request: Request,
@@ -103,10 +103,17 @@ impl Answers {
             Step::Refuse(problem) => problem.into_response(),
             Step::Repeat(answer) => repeated(answer),
             Step::Do => {
-                // Whoever goes away before the answer leaves the key free.
-                let mut begun = Begun { answers: self, name: Some(name) };
-                let response = next.run(Request::from_parts(parts, Body::from(body))).await;
-                begun.end(response).await
+                let mut begun = Begun { answers: Arc::clone(self), name: Some(name) };
+                // It goes on when whoever asked goes away: the answer is kept for when it comes back.
+                let done = tokio::spawn(async move {
+                    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+                    begun.end(response).await
+                });
+                done.await.unwrap_or_else(|error| {
+                    let (title, why) = ("the request was given up", error.to_string());
+                    let status = StatusCode::INTERNAL_SERVER_ERROR;
+                    Problem::new(status, "internal", title, why).into_response()
+                })
             }
         }
     }
@@ -159,12 +166,12 @@ impl Inner {
 }
 
 /// A request that is being carried out.
-struct Begun<'a> {
-    answers: &'a Answers,
+struct Begun {
+    answers: Arc<Answers>,
     name: Option<Name>,
 }
 
-impl Begun<'_> {
+impl Begun {
     async fn end(&mut self, response: Response) -> Response {
         // What failed on our side may be tried again, and a refusal too: nothing was done.
         if !response.status().is_success() {
@@ -189,7 +196,7 @@ impl Begun<'_> {
     }
 }
 
-impl Drop for Begun<'_> {
+impl Drop for Begun {
     fn drop(&mut self) {
         if let Some(name) = self.name.take() {
             self.answers.inner().kept.remove(&name);
@@ -241,7 +248,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_what_broke_off_can_be_tried_again() {
-        let answers = Answers::default();
+        let answers = Arc::new(Answers::default());
         for n in 0..KEPT_MAX + 10 {
             let name = name(&n.to_string());
             assert!(matches!(answers.begin(&name, [0; 32], at(0)), Step::Do));
@@ -249,7 +256,7 @@ mod tests {
         assert!(answers.inner().kept.len() <= KEPT_MAX);
         let last = name("broke off");
         assert!(matches!(answers.begin(&last, [0; 32], at(0)), Step::Do));
-        drop(Begun { answers: &answers, name: Some(last.clone()) });
+        drop(Begun { answers: Arc::clone(&answers), name: Some(last.clone()) });
         assert!(matches!(answers.begin(&last, [0; 32], at(0)), Step::Do));
     }
 }

@@ -1,6 +1,11 @@
 //! A policy folder becomes devices, decisions and bundles; people decide; everything is there again after a restart.
 
+use std::future::Future as _;
+
+use axum::body::Body;
+use axum::http::Request;
 use serde_json::json;
+use tower::ServiceExt as _;
 
 use crate::{Folder, Running, sample, start};
 
@@ -147,4 +152,35 @@ async fn bad_input_is_a_problem_with_what_why_and_what_to_do() {
     assert_eq!(running.ask("viewer@w2", "GET", "/v1/policy", None).await.status, 403);
     let set = json!({ "files": sample(), "why": "mine" });
     assert_eq!(running.ask("policy-admin@w2", "PUT", "/v1/policy", Some(set)).await.status, 403);
+}
+
+#[tokio::test]
+async fn a_request_that_comes_again_is_done_once_also_when_its_answer_was_lost() {
+    let folder = Folder::new();
+    let running = start(&folder);
+    let token = running.bearer("security-admin").await;
+    let post = |id: &str| {
+        let body = json!({ "id": id, "name": id, "why": "a new shop" });
+        let request = Request::builder().method("POST").uri("/v1/sites");
+        let request = request.header("authorization", format!("Bearer {token}"));
+        let request = request.header("content-type", "application/json");
+        let request = request.header("idempotency-key", "one").body(Body::from(body.to_string()));
+        running.router.clone().oneshot(request.unwrap())
+    };
+    // Whoever asked goes away at once.
+    let mut lost = Box::pin(post("north"));
+    let waker = std::task::Waker::noop();
+    assert!(lost.as_mut().poll(&mut std::task::Context::from_waker(waker)).is_pending());
+    drop(lost);
+    let again = loop {
+        let again = post("north").await.unwrap();
+        if again.status() != 409 {
+            break again;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(again.status(), 201);
+    assert_eq!(again.headers()["idempotency-replayed"], "true");
+    assert_eq!(post("south").await.unwrap().status(), 422, "one key, two things");
+    assert_eq!(running.hub.read(|estate| estate.sites().iter().count()), 1);
 }
