@@ -6,8 +6,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    approvals, devices, journal, leases, live, login, operators, policy, sites, standing, teams,
-    tokens,
+    approvals, console, devices, journal, leases, live, login, operators, policy, sites, standing,
+    teams, tokens,
 };
 
 #[derive(OpenApi)]
@@ -19,6 +19,7 @@ use super::{
     ),
     paths(
         standing::healthz, standing::readyz, standing::metrics, standing::whoami, standing::levels, openapi,
+        console::home, console::file,
         login::setup, login::login, login::logout, login::password,
         operators::list, operators::add, operators::get, operators::change, operators::password, operators::erase,
         tokens::list, tokens::make, tokens::revoke, approvals::list, approvals::answer,
@@ -29,7 +30,7 @@ use super::{
         leases::list, leases::decision, leases::replay,
         live::events, journal::checkpoint, journal::entry,
     ),
-    modifiers(&Bearer),
+    modifiers(&Bearer, &Named),
     security(("bearer" = [])),
 )]
 struct Ringfence;
@@ -41,6 +42,30 @@ impl Modify for Bearer {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+struct Named;
+
+impl Modify for Named {
+    /// An operation is named by its method and its path: generated clients find it by that, and no two are alike.
+    fn modify(&self, document: &mut Document) {
+        for (path, item) in &mut document.paths.paths {
+            let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.is_empty());
+            let path: Vec<&str> = words.filter(|word| *word != "v1").collect();
+            for (method, operation) in [
+                ("get", &mut item.get),
+                ("put", &mut item.put),
+                ("post", &mut item.post),
+                ("patch", &mut item.patch),
+                ("delete", &mut item.delete),
+            ] {
+                if let Some(operation) = operation {
+                    let name = [&[method], &*path].concat().join("_");
+                    operation.operation_id = Some(name);
+                }
+            }
+        }
     }
 }
 

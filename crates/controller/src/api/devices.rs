@@ -18,7 +18,7 @@ use super::{Api, Body, Problem, Who, reason};
 
 /// What is believed, and how it is known.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Value {
+pub struct Believed {
     /// The value.
     pub value: String,
     /// Who says so.
@@ -31,7 +31,7 @@ pub struct Value {
     pub at: String,
 }
 
-impl From<&Claim> for Value {
+impl From<&Claim> for Believed {
     fn from(claim: &Claim) -> Self {
         Self {
             value: claim.value.to_string(),
@@ -44,7 +44,7 @@ impl From<&Claim> for Value {
 }
 
 macro_rules! document {
-    ($($(#[$doc:meta])* $name:ident = $field:ident as $word:literal),+ $(,)?) => {
+    ($($(#[$doc:meta])* $name:ident = $field:ident as $word:tt),+ $(,)?) => {
         /// A device.
         #[derive(Clone, Debug, Serialize, ToSchema)]
         #[schema(as = Device)]
@@ -74,7 +74,7 @@ macro_rules! document {
             /// Its version.
             pub etag: String,
             $($(#[$doc])* #[serde(rename = $word, skip_serializing_if = "Option::is_none")]
-            pub $name: Option<Value>,)+
+            pub $name: Option<Believed>,)+
         }
 
         impl From<&Device> for Document {
@@ -93,7 +93,7 @@ macro_rules! document {
                     first_seen: device.first_seen().to_string(),
                     last_seen: device.last_seen().to_string(),
                     etag: page::etag(device.changed_by()),
-                    $($name: device.believed(Field::$field).map(Value::from),)+
+                    $($name: device.believed(Field::$field).map(Believed::from),)+
                 }
             }
         }

@@ -5,6 +5,7 @@
 
 pub mod approvals;
 mod body;
+pub mod console;
 pub mod describe;
 pub mod devices;
 pub mod journal;
@@ -66,6 +67,9 @@ pub enum Needs {
 
 /// Every way in.
 pub const ENDPOINTS: &[(&str, &str, Needs)] = &[
+    ("GET", "/", Needs::Nothing),
+    // The console's files and screens; what stands below has the right of way.
+    ("GET", "/{file}", Needs::Nothing),
     ("GET", "/healthz", Needs::Nothing),
     ("GET", "/readyz", Needs::Nothing),
     ("GET", "/v1/openapi.json", Needs::Nothing),
@@ -162,6 +166,8 @@ impl std::fmt::Debug for Api {
 /// The whole API.
 pub fn router(api: Api) -> Router {
     Router::new()
+        .route("/", get(console::home))
+        .route("/{*file}", get(console::file))
         .route("/healthz", get(standing::healthz))
         .route("/readyz", get(standing::readyz))
         .route("/metrics", get(standing::metrics))
@@ -219,7 +225,9 @@ async fn guard(
         Method::HEAD => "GET",
         ref other => other.as_str(),
     };
-    let listed = ENDPOINTS.iter().find(|(m, p, _)| *m == method && *p == path.as_str());
+    // The rest of a path is one parameter; a description has no word for that.
+    let path = path.as_str().replace("{*", "{");
+    let listed = ENDPOINTS.iter().find(|(m, p, _)| *m == method && *p == path);
     let Some((.., needs)) = listed else {
         return nowhere().await.into_response();
     };
@@ -239,7 +247,7 @@ async fn guard(
             Ok(principal) => principal,
             Err(problem) => return problem.into_response(),
         };
-        if principal.password_temporary && !MUST_CHANGE.contains(&path.as_str()) {
+        if principal.password_temporary && !MUST_CHANGE.contains(&&*path) {
             let why = "somebody else has set your password";
             let problem = Problem::new(StatusCode::FORBIDDEN, "auth.must-change", "who asks", why);
             return problem
@@ -253,7 +261,7 @@ async fn guard(
         }
         let asks = format!("{}/{}", principal.actor.kind, principal.actor.id);
         request.extensions_mut().insert(Arc::new(principal));
-        if request.method() == Method::POST && !NOT_KEPT.contains(&path.as_str()) {
+        if request.method() == Method::POST && !NOT_KEPT.contains(&&*path) {
             return api.answers.once(&asks, api.hub.now(), request, next).await;
         }
     }
@@ -276,7 +284,11 @@ async fn nowhere() -> Problem {
     .help("GET /v1/openapi.json lists what there is")
 }
 
-async fn not_that() -> Problem {
+async fn not_that(path: Option<MatchedPath>) -> Problem {
+    // The console's screens are anywhere, but only to be looked at.
+    if path.is_some_and(|path| path.as_str() == "/{*file}") {
+        return nowhere().await;
+    }
     let (title, why) = ("the method", "this path does not take this method");
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "request.method", title, why)
 }

@@ -9,7 +9,7 @@ use estate::access::{Role, rbac::Action};
 use crate::{Folder, start};
 
 fn concrete(path: &str) -> String {
-    path.replace("{id}", "x").replace("{number}", "0")
+    path.replace("{id}", "x").replace("{number}", "0").replace("{file}", "devices")
 }
 
 #[tokio::test]
@@ -53,6 +53,8 @@ async fn what_is_not_listed_is_not_there() {
         (nowhere.status, &*nowhere.json()["code"].to_string()),
         (404, "\"request.nowhere\"")
     );
+    let nowhere = running.ask("admin", "POST", "/v1/secrets", None).await;
+    assert_eq!(nowhere.problem(), (404, "request.nowhere".to_owned()));
     let not_that = running.ask("admin", "DELETE", "/v1/devices", None).await;
     assert_eq!(
         (not_that.status, &*not_that.json()["code"].to_string()),
@@ -72,6 +74,14 @@ fn the_described_api_is_the_listed_one_and_the_committed_one() {
     let listed: BTreeSet<_> =
         ENDPOINTS.iter().map(|(m, p, _)| ((*m).to_owned(), (*p).to_owned())).collect();
     assert_eq!(described, listed);
+
+    let mut names = BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, about) in methods.as_object().unwrap() {
+            let name = about["operationId"].as_str().unwrap().to_owned();
+            assert!(names.insert(name.clone()), "{method} {path}: {name} is the name of two");
+        }
+    }
 
     // Two types of one name would be described as one of them.
     let mut bodies = BTreeSet::new();

@@ -1,0 +1,29 @@
+// What there is to see. The first one comes with the frame; the others are loaded when they are shown.
+
+import type { ComponentType } from "react";
+import type { IconName } from "../ui/icons";
+import { Link } from "../lib/route";
+import { Devices } from "./devices";
+
+export interface Screen {
+  /** First part of the path. */
+  at: string;
+  name: string;
+  keys: string;
+  icon: IconName;
+  Screen: ComponentType;
+}
+
+export const SCREENS: Screen[] = [{ at: "devices", name: "Inventory", keys: "g i", icon: "devices", Screen: Devices }];
+
+export function Missing() {
+  return (
+    <div className="empty">
+      <h2>There is no such screen</h2>
+      <p>The address may be of another version of the console.</p>
+      <Link className="button" to="/">
+        Go to the inventory
+      </Link>
+    </div>
+  );
+}
