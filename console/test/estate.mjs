@@ -1,0 +1,153 @@
+// A real controller process with an estate, for tests and for looking at screens.
+
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
+import https from "node:https";
+import { tmpdir } from "node:os";
+import { dirname, join, relative } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+const repository = join(dirname(fileURLToPath(import.meta.url)), "../..");
+const program = process.env.RINGFENCE ?? join(repository, "target/debug/ringfence");
+
+export const PASSWORD = "correct horse battery";
+/** What a device may call itself; nothing of it may happen. */
+export const HOSTILE = `<img src=x onerror="document.title='owned'">`;
+
+/** Starts a controller on an empty folder, or on one that is there. */
+export async function start({ folder = mkdtempSync(join(tmpdir(), "ringfence-console-")), port = 0 } = {}) {
+  const args = ["controller", "run", "--state", join(folder, "hq"), "--name", "acme.example", "--listen", `127.0.0.1:${port}`, "--line-listen", "127.0.0.1:0"];
+  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
+  let said = "";
+  child.stderr.on("data", (text) => (said += text));
+  const ended = new Promise((done) => child.on("exit", done));
+  const base = await new Promise((done, fail) => {
+    child.on("error", fail);
+    child.on("exit", (code) => fail(new Error(`the controller ended with ${code}: ${said}`)));
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      const found = line.match(/https:\/\/\S+/);
+      if (found && line.trim().startsWith("API")) done(found[0]);
+    });
+  });
+  return new Estate(folder, base, child, ended);
+}
+
+export class Estate {
+  token = "";
+
+  constructor(folder, base, child, ended) {
+    Object.assign(this, { folder, base, child, ended });
+    this.ca = readFileSync(join(folder, "hq/pki/root.pem"));
+    this.agent = new https.Agent({ ca: this.ca, keepAlive: true });
+  }
+
+  /** Asks the API, as the first operator unless another token is given. */
+  async ask(method, path, body, { token = this.token, headers = {} } = {}) {
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    const sent = { ...headers };
+    if (token) sent.authorization = `Bearer ${token}`;
+    if (text !== undefined) sent["content-type"] = "application/json";
+    return new Promise((done, fail) => {
+      const request = https.request(new URL(path, this.base), { method, headers: sent, agent: this.agent }, (answer) => {
+        const parts = [];
+        answer.on("data", (part) => parts.push(part));
+        answer.on("end", () => done({ status: answer.statusCode, headers: answer.headers, body: Buffer.concat(parts).toString() }));
+      });
+      request.on("error", fail);
+      request.end(text);
+    });
+  }
+
+  async must(method, path, body, options) {
+    const answer = await this.ask(method, path, body, options);
+    if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${answer.body}`);
+    return answer.body ? JSON.parse(answer.body) : undefined;
+  }
+
+  /** The first operator. */
+  async setup(login = "anna") {
+    const secret = readFileSync(join(this.folder, "hq/setup-token"), "utf8").trim();
+    const begun = await this.must("POST", "/v1/setup", { secret, login, name: "Anna", password: PASSWORD });
+    this.token = begun.token;
+  }
+
+  /** Sites, teams, the sample's policy, and devices; one of them is hostile. */
+  async fill(devices) {
+    const why = "the estate of the tests";
+    for (const [id, name] of [["w1", "Warehouse Harbour"], ["w2", "Warehouse North"]]) await this.must("POST", "/v1/sites", { id, name, why });
+    for (const [id, name] of [["video", "Loss prevention"], ["floor", "Warehouse engineering"]]) {
+      await this.must("PUT", `/v1/teams/${id}`, { name, contact: `${id}@acme.example`, escalate_after_min: 60, why });
+    }
+    await this.must("PUT", "/v1/policy", { files: policy(), origin: "tests", why });
+    const facts = Array.from({ length: devices }, (_, number) => device(number));
+    for (let at = 0; at < facts.length; at += 1000) {
+      for (const site of ["w1", "w2"]) {
+        const told = facts.slice(at, at + 1000).filter((one) => (Number(one.subject) % 3 === 0 ? "w2" : "w1") === site);
+        if (told.length > 0) await this.must("POST", "/v1/devices/report", { site, source: "import/tests", devices: told, why });
+      }
+    }
+  }
+
+  async stop() {
+    if (this.child.exitCode === null) this.child.kill("SIGTERM");
+    await this.ended;
+    this.agent.destroy();
+  }
+
+  async remove() {
+    await this.stop();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+const KINDS = [
+  ["ip-camera", "Axon", "Dome 9", "cam", ["4.2.1", "4.1.7"]],
+  ["barcode-scanner", "Zebrix", "TC-52", "scan", ["11.0.3"]],
+  ["label-printer", "Prynt", "L420", "print", ["2.9", "2.8"]],
+  ["plc", "Siematic", "S7-1215", "plc", ["4.5"]],
+  ["temperature-sensor", "Senso", "TH-2", "temp", ["1.0"]],
+];
+
+/** A device as a source tells of it; the same for the same number. */
+function device(number) {
+  const [type, vendor, model, prefix, firmwares] = KINDS[number % KINDS.length];
+  const hex = number.toString(16).padStart(6, "0");
+  const at = new Date(Date.UTC(2026, 9, 1) + number * 60_000).toISOString();
+  const said = [
+    ["type", type, 80],
+    ["vendor", vendor, 90],
+    ["model", model, number % 7 === 0 ? 40 : 85],
+    ["firmware", firmwares[number % firmwares.length], 85],
+    ["hostname", number === 1 ? HOSTILE : `${prefix}-${hex}`, 70],
+    ["support", ["supported", "ending", "ended", "unknown"][number % 4], 80],
+    ["exposure", ["none", "none", "vulnerable", "known-exploited"][number % 4], 80],
+  ];
+  return {
+    id: `dev-${hex}`,
+    subject: String(number),
+    keys: [`mac/02:00:5e:${hex.match(/../g).join(":")}`],
+    addresses: [`10.${(number >> 16) & 255}.${(number >> 8) & 255}.${number & 255}`],
+    said: said.map(([field, value, confidence]) => ({ field, value, confidence, at })),
+    first_seen: at,
+    last_seen: at,
+  };
+}
+
+function policy() {
+  const root = join(repository, "policies/warehouse/sample");
+  const files = {};
+  const walk = (at) => {
+    for (const name of readdirSync(at)) {
+      const path = join(at, name);
+      if (statSync(path).isDirectory()) walk(path);
+      else files[relative(root, path)] = readFileSync(path, "utf8");
+    }
+  };
+  walk(root);
+  // The schema is not part of the sample: every folder has the same one.
+  files["schema.cedarschema"] ??= readFileSync(join(repository, SCHEMA), "utf8");
+  return files;
+}
+
+const SCHEMA = "crates/policy/policies/schema.cedarschema";
