@@ -19,7 +19,7 @@ export const SCREENS: Screen[] = [{ at: "devices", name: "Inventory", keys: "g i
 export function Missing() {
   return (
     <div className="empty">
-      <h2>There is no such screen</h2>
+      <h1>There is no such screen</h1>
       <p>The address may be of another version of the console.</p>
       <Link className="button" to="/">
         Go to the inventory

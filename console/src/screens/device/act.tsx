@@ -36,6 +36,7 @@ export function Act({ device, deed, onClose, onDone }: { device: Device; deed: D
   const [problem, setProblem] = useState<Problem | null>(null);
   // What is decided about is the device as it was when the question was asked.
   const [asked, setAsked] = useState(device);
+  const [first] = useState(device.etag);
   const [set, setSet] = useState<Record<string, string | null>>({});
   const changedMeanwhile = problem?.code === "request.stale";
 
@@ -75,11 +76,13 @@ export function Act({ device, deed, onClose, onDone }: { device: Device; deed: D
         {about ? <p className="quiet">{about.what}</p> : <p className="quiet">What a person decides holds until it is taken back; no source changes it.</p>}
         {problem && <ProblemNotice problem={problem} />}
         {!about && <Values device={asked} set={set} onSet={setSet} />}
-        <Reason value={why} onChange={setWhy} autoFocus={!!about} />
+        <Reason key={asked.etag} value={why} onChange={setWhy} autoFocus={!!about || asked.etag !== first} />
         <div className="actions">
           <Button onClick={onClose}>Cancel</Button>
           {changedMeanwhile ? (
+            // Another button, not the same one with another word: the key that is still down is not for it.
             <Button
+              key="look"
               look="main"
               onClick={() => {
                 setAsked(device);
@@ -89,7 +92,7 @@ export function Act({ device, deed, onClose, onDone }: { device: Device; deed: D
               Look at it as it is now
             </Button>
           ) : (
-            <Button type="submit" look={about?.grave ? "main grave" : "main"} disabled={busy || !why || nothing}>
+            <Button key="do" type="submit" look={about?.grave ? "main grave" : "main"} disabled={busy || !why || nothing}>
               {about?.button ?? "Save"}
             </Button>
           )}

@@ -34,13 +34,16 @@ export default function DeviceScreen() {
       <div className="empty">
         {unknown ? (
           <>
-            <h2>There is no device with this id</h2>
+            <h1>There is no device with this id</h1>
             <p>
               <code>{id}</code> is not in the estate, or at a site that you may not see. Ids are exact, with capitals.
             </p>
           </>
         ) : (
-          <ProblemNotice problem={device.problem} />
+          <>
+            <h1>{id}</h1>
+            <ProblemNotice problem={device.problem} />
+          </>
         )}
         <Link className="button" to="/devices">
           Go to the inventory
