@@ -16,12 +16,14 @@
 //! * [`line`]: the sites' connections.
 //! * [`authority`]: the certificates of both.
 //! * [`shell`]: the process.
+//! * [`backup`]: all of the state in one file, and back.
 //!
 //! What is true is decided in `estate` and `policy`; here are sockets, files, threads and the clock.
 
 pub mod api;
 pub mod auth;
 pub mod authority;
+pub mod backup;
 pub mod blobs;
 mod front;
 pub mod hub;

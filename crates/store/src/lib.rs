@@ -31,7 +31,7 @@ pub use files::{Files, replace};
 pub use http::{Http, WebTiles, Wire};
 pub use log::{Log, Notice, Opened, Places};
 pub use memory::Memory;
-pub use sqlite::{Sqlite, Unfinished};
+pub use sqlite::{Sqlite, Unfinished, copy_database, is_database};
 pub use tiles::{StoreTiles, TileFolder};
 pub use witnesses::{Late, Witnesses};
 

@@ -9,6 +9,7 @@
 
 mod access;
 mod approvals;
+mod backup;
 mod decisions;
 mod life;
 mod line;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args as Group, Subcommand};
+use clap::{Args as Group, Subcommand, ValueEnum};
 
 use crate::args::duration;
 
@@ -16,6 +16,16 @@ pub(crate) enum Controller {
     /// All of it lives in one folder. The first start makes what is missing: keys, a journal, a certificate authority, and a secret with
     /// which the first operator is made. Ends on SIGTERM or Ctrl-C; what it answered is durable by then.
     Run(Run),
+    /// Write all of a controller into one file, while it runs or not.
+    ///
+    /// The file is a copy that fits together, of one moment. It was opened as a controller opens it before it gets its name. It holds private keys and
+    /// personal data: only its owner reads it; encrypt it before it leaves the machine.
+    Backup(Backup),
+    /// Put a backup back into a new folder, or check one.
+    ///
+    /// Every byte is compared with what was written, the journal is opened and folded, every entry is hashed again. The folder gets its name when
+    /// all of it fits together; otherwise nothing is left behind.
+    Restore(Restore),
 }
 
 const RUN: &str = "\
@@ -66,4 +76,75 @@ pub(crate) struct Run {
     /// For how long after that they keep it.
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = duration)]
     pub(crate) stale_after: Duration,
+}
+
+const BACKUP: &str = "\
+Examples:
+  ringfence controller backup hq-2026-11-27.rfbk
+  ringfence controller backup --state hq nightly.rfbk --force
+  ringfence controller backup nightly.rfbk && age -r age1… -o nightly.rfbk.age nightly.rfbk
+
+It holds the journal, people.db, policy folders, the keys of the journal and of the authority, and
+the names of witnesses. The secrets of this machine (host-token, setup-token) and the published
+tiles (log/) are not in it: the next start makes them again. `zstd -d | tar t` lists what is in it.
+
+Exit codes: 0 it is there and whole, 1 something failed, 3 there is no such controller, 4 the file
+is there already or another backup is being written, 64 wrong usage.";
+
+/// Options of `backup`.
+#[derive(Debug, Group)]
+#[command(after_help = BACKUP)]
+pub(crate) struct Backup {
+    /// The file to write; its folder needs about twice the room of the state folder meanwhile.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The state folder of the controller.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/ringfence/controller")]
+    pub(crate) state: PathBuf,
+    /// Replace the file, if there is one.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Output on standard output.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+const RESTORE: &str = "\
+Examples:
+  ringfence controller restore hq-2026-11-27.rfbk --check
+  ringfence controller restore hq-2026-11-27.rfbk --state /var/lib/ringfence/controller
+  ringfence controller run --state /var/lib/ringfence/controller
+
+Never run two controllers from one backup. A restored controller asks its witnesses before it signs:
+one that saw more than the backup has says so, and nothing is signed until a newer backup is restored.
+--check unpacks into the folder for temporary files (TMPDIR) and removes it again.
+
+Exit codes: 0 it is there (or whole), 1 it is damaged or something failed, 4 the folder is not empty
+or another restore is under way, 64 wrong usage.";
+
+/// Options of `restore`.
+#[derive(Debug, Group)]
+#[command(after_help = RESTORE)]
+pub(crate) struct Restore {
+    /// The backup.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The folder to restore into; it is not there yet, or empty.
+    #[arg(long, value_name = "DIR", required_unless_present = "check", conflicts_with = "check")]
+    pub(crate) state: Option<PathBuf>,
+    /// Only check that it can be restored.
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Output on standard output.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+/// What standard output gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// Lines for people.
+    Table,
+    /// One document.
+    Json,
 }

@@ -1,6 +1,7 @@
 //! `ringfence controller`: wiring and words around the crate `controller`.
 
 pub(crate) mod args;
+mod backup;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,8 @@ const FAILED: &str = "ringfence::controller::failed";
 pub(crate) fn run(command: &Controller) -> Result<u8> {
     match command {
         Controller::Run(args) => serve(args),
+        Controller::Backup(args) => backup::make(args),
+        Controller::Restore(args) => backup::restore(args),
     }
 }
 

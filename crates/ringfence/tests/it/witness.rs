@@ -38,8 +38,13 @@ pub(crate) struct Serving {
 
 impl Serving {
     fn start(here: &Path, witness: &str) -> Self {
+        Self::of(here, witness, "j/log.vkey")
+    }
+
+    /// A witness of a log.
+    pub(crate) fn of(here: &Path, witness: &str, log: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
-        let words = ["witness", "serve", witness, "--listen", "127.0.0.1:0", "--log", "j/log.vkey"];
+        let words = ["witness", "serve", witness, "--listen", "127.0.0.1:0", "--log", log];
         command.args(words).current_dir(here).stdout(Stdio::piped());
         Self::spawn(command)
     }

@@ -3,6 +3,7 @@
 //! The file is in WAL mode with `synchronous = FULL`: a commit returns when its bytes are on the disk. What was half written
 //! when the power went is left out by SQLite, and told by [`Sqlite::unfinished`].
 
+mod copy;
 mod wal;
 mod writer;
 
@@ -20,6 +21,7 @@ use crate::{Expect, READ_BYTES_MAX, Snapshot, Store, StoreError, StoreTiles, Tic
 
 use self::writer::{Job, Writer};
 
+pub use self::copy::{copy_database, is_database};
 pub use self::wal::Unfinished;
 
 /// The format of the database that is written.

@@ -1,5 +1,6 @@
 //! The command line on a controller's API: over TLS, as people and programs use it.
 
+mod backup;
 mod devices;
 mod hq;
 mod people;

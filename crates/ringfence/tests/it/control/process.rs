@@ -15,20 +15,25 @@ use super::hq::{Person, sample};
 use crate::folder;
 
 /// A process that is ended with the test.
-struct Process {
+pub(super) struct Process {
     child: Child,
     /// `127.0.0.1:PORT`.
-    api: String,
-    root_sha256: String,
+    pub(super) api: String,
+    pub(super) root_sha256: String,
 }
 
 impl Process {
-    fn start(here: &Path, listen: &str) -> Self {
+    pub(super) fn start(here: &Path, listen: &str) -> Self {
+        Self::start_in(here, "hq", listen, Stdio::inherit())
+    }
+
+    /// In another folder, with what it tells somewhere else.
+    pub(super) fn start_in(here: &Path, state: &str, listen: &str, told: Stdio) -> Self {
         let arguments = format!(
-            "controller run --state hq --name acme.example --listen {listen} --line-listen 127.0.0.1:0"
+            "controller run --state {state} --name acme.example --listen {listen} --line-listen 127.0.0.1:0"
         );
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
-        command.args(arguments.split(' ')).current_dir(here).stdin(Stdio::null());
+        command.args(arguments.split(' ')).current_dir(here).stdin(Stdio::null()).stderr(told);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut says = |word: &str| {
@@ -42,7 +47,7 @@ impl Process {
     }
 
     /// As a service manager ends it.
-    fn end(mut self) {
+    pub(super) fn end(mut self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").arg(pid).status().unwrap().success());
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
