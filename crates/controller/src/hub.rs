@@ -11,11 +11,16 @@ use std::time::Duration;
 
 use estate::record::{self, Record};
 use estate::{At, Command, Estate, Event, Refusal};
-use journal::Hash;
 use journal::entry::{Actor, Entry, Name};
 use journal::policy::Policy;
+use journal::tile::TileNodes;
+use journal::tlog_proof::TlogProof;
+use journal::{Hash, VerifierKey};
 use model::Timestamp;
-use store::{Disk, Expect, Http, Log, Places, Snapshot, Sqlite, Store as _, Witnesses};
+use store::{
+    Disk, Expect, Http, Log, Places, Snapshot, Sqlite, Store as _, StoreError, StoreTiles,
+    Witnesses,
+};
 use tokio::sync::broadcast;
 
 use crate::id;
@@ -80,6 +85,9 @@ pub struct Committed {
 pub struct Hub {
     estate: RwLock<Estate>,
     log: Log<Sqlite, Disk>,
+    key: VerifierKey,
+    /// Whose cosignatures a checkpoint takes.
+    quorum: Option<Policy>,
     /// Held from decision to fold.
     writing: Mutex<()>,
     told: broadcast::Sender<Arc<Told>>,
@@ -103,14 +111,18 @@ impl Hub {
         clock: fn() -> Timestamp,
         told: &mut dyn FnMut(&str),
     ) -> Result<Self, HubError> {
-        let (name, key) = folder.log_key(origin)?;
+        let (verifier, key) = folder.log_key(origin)?;
+        let name = verifier.name().clone();
         let database = Sqlite::open(&folder.file("journal.db"))?;
         let places = Places { tiles: folder.file("log"), signed: folder.file("signed") };
         let opened = Log::open(database, Disk, places, name, Box::new(key), &crypto::Provider)?;
         opened.notices.iter().for_each(|notice| told(&format!("journal: {notice}")));
-        let log = match witnesses(folder, clock)? {
-            Some(witnesses) => opened.log.witnessed_by(witnesses),
-            None => opened.log,
+        let (log, quorum) = match witnesses(folder, clock)? {
+            Some(witnesses) => {
+                let quorum = witnesses.policy().clone();
+                (opened.log.witnessed_by(witnesses), Some(quorum))
+            }
+            None => (opened.log, None),
         };
         let size = log.store().head().size();
         let mut estate = match log.store().snapshot()? {
@@ -135,6 +147,8 @@ impl Hub {
         Ok(Self {
             estate: RwLock::new(estate),
             log,
+            key: verifier,
+            quorum,
             writing: Mutex::new(()),
             told: broadcast::Sender::new(TOLD_MAX),
             clock,
@@ -169,6 +183,16 @@ impl Hub {
     /// The journal.
     pub const fn log(&self) -> &Log<Sqlite, Disk> {
         &self.log
+    }
+
+    /// The key that checkpoints are verified with; its name is the journal's.
+    pub const fn key(&self) -> &VerifierKey {
+        &self.key
+    }
+
+    /// Whose cosignatures a checkpoint takes; `None`: it has no witnesses.
+    pub const fn quorum(&self) -> Option<&Policy> {
+        self.quorum.as_ref()
     }
 
     /// The last change could not be written.
@@ -237,6 +261,38 @@ impl Hub {
         }
         let read = self.log.store().read(number, number.saturating_add(1))?;
         Ok(read.first().map(|bytes| Entry::decode(bytes)).transpose()?)
+    }
+
+    /// Entries of the journal as they were written.
+    pub fn entries(&self, numbers: Range<u64>) -> Result<Vec<Vec<u8>>, HubError> {
+        let mut entries = Vec::new();
+        let mut next = numbers.start;
+        while next < numbers.end {
+            let read = self.log.store().read(next, numbers.end)?;
+            if read.is_empty() {
+                return Err(StoreError::Damaged(format!("entry {next} is missing")).into());
+            }
+            next = next.saturating_add(u64::try_from(read.len()).unwrap_or(u64::MAX));
+            entries.extend(read);
+        }
+        Ok(entries)
+    }
+
+    /// The bytes of a signed entry, and the proof that it is in the signed tree; `None`: nothing that is signed has it.
+    pub fn prove(&self, number: u64) -> Result<Option<(Vec<u8>, TlogProof)>, HubError> {
+        let Some(checkpoint) = self.log.signed() else { return Ok(None) };
+        let size = checkpoint.checkpoint().size;
+        if number >= size {
+            return Ok(None);
+        }
+        let store = self.log.store();
+        let damaged = |why: String| HubError::Store(StoreError::Damaged(why));
+        let bytes = store.read(number, number.saturating_add(1))?.into_iter().next();
+        let bytes = bytes.ok_or_else(|| damaged(format!("entry {number} is missing")))?;
+        let tiles = StoreTiles::new(store);
+        let hashes = journal::proof::inclusion(&TileNodes::new(&tiles, size), number, size);
+        let hashes = hashes.map_err(|error| damaged(error.to_string()))?;
+        Ok(Some((bytes, TlogProof { extra: None, index: number, hashes, checkpoint })))
     }
 
     fn writing(&self) -> MutexGuard<'_, ()> {

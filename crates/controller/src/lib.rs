@@ -32,5 +32,6 @@ pub mod line;
 pub mod pdp;
 pub mod shell;
 pub mod state;
+mod turns;
 
 pub use hub::{Hub, HubError};

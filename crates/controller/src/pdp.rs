@@ -8,6 +8,7 @@ mod import;
 mod levels;
 mod offer;
 mod scope;
+mod view;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,9 +30,11 @@ use crate::{Hub, HubError};
 
 use offer::Bundles;
 use scope::Scope;
+use view::Views;
 
 pub use levels::{Level, Levels};
 pub use offer::Bundle;
+pub use view::View;
 
 /// Decisions of one command.
 const BATCH: usize = 256;
@@ -85,6 +88,7 @@ pub struct Pdp {
     me: Actor,
     held: RwLock<Option<Arc<Held>>>,
     bundles: Bundles,
+    views: Views,
     /// How quickly, measured.
     pub levels: Levels,
 }
@@ -105,6 +109,7 @@ impl Pdp {
             me,
             held: RwLock::new(None),
             bundles: Bundles::default(),
+            views: Views::default(),
             levels: Levels::default(),
         };
         let current = pdp.hub.read(|estate| estate.policies().current().map(|v| v.content.clone()));

@@ -92,8 +92,8 @@ impl StateFolder {
         self.root.join(name)
     }
 
-    /// The key that signs checkpoints, and the name of the log: made at the first start. A file `log.vkey` has its public half.
-    pub fn log_key(&self, origin: &str) -> Result<(KeyName, NoteKey), StateError> {
+    /// The key that signs checkpoints, and its public half, which names the log: made at the first start. A file `log.vkey` has the latter.
+    pub fn log_key(&self, origin: &str) -> Result<(VerifierKey, NoteKey), StateError> {
         let (at, public) = (self.file("key.pem"), self.file("log.vkey"));
         let wrong = |path: &Path| {
             let path = path.to_owned();
@@ -118,7 +118,7 @@ impl StateFolder {
         let pem = fs::read(&at).map_err(io_error("read", &at))?;
         let key = PrivateKey::from_pem(&pem).map_err(|e| wrong(&at)(e.to_string()))?;
         let key = NoteKey::try_from(key).map_err(|e| wrong(&at)(e.to_string()))?;
-        Ok((verifier.name().clone(), key))
+        Ok((verifier, key))
     }
 
     /// Writes a small file whole and durably.

@@ -25,6 +25,7 @@
 //! * [`check`]: the folder's own tests and standing claims.
 //! * [`treat`]: neighbourhood protocols, as zones declare them.
 //! * [`reach`]: blast radius, exact, direct and by hopping.
+//! * [`sketch`]: a map of zones that a person can read.
 //! * [`impact`]: what one device reaches when it is taken over, and what stops when it is cut off.
 //! * [`iec62443`]: zones and conduits judged as the standard asks.
 //! * [`cards`]: what devices can do for their own security, and what stands in for what they lack.
@@ -60,6 +61,7 @@ pub mod probes;
 pub mod prove;
 pub mod reach;
 pub mod share;
+pub mod sketch;
 mod terms;
 mod text;
 pub mod treat;

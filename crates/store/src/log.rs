@@ -321,6 +321,11 @@ impl<S: Store, F: Files + Clone> Log<S, F> {
         self.state().signed.clone()
     }
 
+    /// Its published tiles.
+    pub const fn tiles(&self) -> &TileFolder<F> {
+        &self.folder
+    }
+
     /// Its store.
     pub const fn store(&self) -> &S {
         &self.store

@@ -6,8 +6,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    approvals, console, devices, journal, leases, live, login, operators, policy, sites, standing,
-    teams, tokens,
+    approvals, console, devices, journal, leases, live, login, operators, policy, reach, sites,
+    standing, teams, tokens,
 };
 
 #[derive(OpenApi)]
@@ -26,9 +26,10 @@ use super::{
         devices::list, devices::get, devices::change, devices::edit, devices::report, devices::retire, devices::history,
         sites::list, sites::get, sites::create, sites::revoke, sites::token,
         teams::list, teams::get, teams::set, teams::remove,
-        policy::get, policy::set, policy::check,
+        policy::get, policy::set, policy::check, reach::plan,
+        reach::matrix, reach::device, reach::map, reach::worst, reach::why,
         leases::list, leases::decision, leases::replay,
-        live::events, journal::checkpoint, journal::entry,
+        live::events, journal::standing, journal::checkpoint, journal::tile, journal::entries, journal::entry, journal::proof,
     ),
     modifiers(&Bearer, &Named),
     security(("bearer" = [])),

@@ -413,12 +413,7 @@ pub async fn history(
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<Past>>, Problem> {
     let wanted = id_of(&id)?;
-    let after = match paging.after()? {
-        None => u64::MAX,
-        Some(text) => text
-            .parse()
-            .map_err(|_| Problem::invalid("the page", "it is no `next` of an earlier answer"))?,
-    };
+    let before = paging.before()?;
     let (limit, found) = (
         paging.limit()?,
         api.hub.read(|estate| {
@@ -431,7 +426,7 @@ pub async fn history(
     let (numbers, ids) =
         found.ok_or_else(|| Problem::unknown("device.unknown", format!("device {id}")))?;
     let numbers: Vec<u64> =
-        numbers.into_iter().rev().filter(|n| *n < after).take(limit.saturating_add(1)).collect();
+        numbers.into_iter().rev().filter(|n| *n < before).take(limit.saturating_add(1)).collect();
     api.blocking(move |hub| {
         let mut items = Vec::new();
         for number in numbers.iter().take(limit) {
@@ -450,10 +445,7 @@ pub async fn history(
             });
         }
         let next = (numbers.len() > limit).then(|| items.last().map(|past| past.entry)).flatten();
-        Ok(Json(Page {
-            items,
-            next: next.map(|entry| crate::blobs::hex(entry.to_string().as_bytes())),
-        }))
+        Ok(Json(Page { items, next: next.map(|entry| page::token(&entry.to_string())) }))
     })
     .await
 }

@@ -14,9 +14,11 @@ pub mod live;
 pub mod login;
 mod once;
 pub mod operators;
+mod pace;
 pub mod page;
 pub mod policy;
 mod problem;
+pub mod reach;
 pub mod sites;
 pub mod standing;
 pub mod teams;
@@ -47,6 +49,7 @@ use crate::{Hub, HubError};
 pub use body::Body;
 pub use describe::document;
 pub use once::Answers;
+pub use pace::Pace;
 pub use problem::Problem;
 
 /// Bytes of a request's body: a policy folder of a large estate.
@@ -111,13 +114,23 @@ pub const ENDPOINTS: &[(&str, &str, Needs)] = &[
     ("GET", "/v1/policy", Needs::To(Action::PoliciesRead)),
     ("PUT", "/v1/policy", Needs::To(Action::PoliciesApply)),
     ("POST", "/v1/policy/check", Needs::To(Action::PoliciesPlan)),
+    ("POST", "/v1/policy/plan", Needs::To(Action::PoliciesPlan)),
+    ("GET", "/v1/reach/matrix", Needs::To(Action::LeasesRead)),
+    ("GET", "/v1/reach/devices/{id}", Needs::To(Action::LeasesRead)),
+    ("GET", "/v1/reach/map", Needs::To(Action::LeasesRead)),
+    ("GET", "/v1/reach/worst", Needs::To(Action::LeasesRead)),
+    ("GET", "/v1/reach/why", Needs::To(Action::LeasesRead)),
     ("GET", "/v1/leases", Needs::To(Action::LeasesRead)),
     ("GET", "/v1/decisions/{id}", Needs::To(Action::DecisionsRead)),
     ("GET", "/v1/decisions/{id}/replay", Needs::To(Action::DecisionsRead)),
     ("GET", "/v1/slo", Needs::To(Action::LevelsRead)),
     ("GET", "/v1/events", Needs::To(Action::EventsRead)),
+    ("GET", "/v1/journal", Needs::To(Action::JournalRead)),
     ("GET", "/v1/journal/checkpoint", Needs::To(Action::JournalRead)),
+    ("GET", "/v1/journal/tile/{path}", Needs::To(Action::JournalRead)),
+    ("GET", "/v1/journal/entries", Needs::To(Action::JournalRead)),
     ("GET", "/v1/journal/entries/{number}", Needs::To(Action::JournalRead)),
+    ("GET", "/v1/journal/entries/{number}/proof", Needs::To(Action::JournalRead)),
 ];
 
 /// What somebody may do whose password somebody else has set.
@@ -145,6 +158,8 @@ pub struct Api {
     pub line: Option<Arc<Line>>,
     /// What was answered to requests that may come again.
     pub answers: Arc<Answers>,
+    /// How often somebody may ask.
+    pub pace: Arc<Pace>,
     /// Since when the process runs.
     pub started: Timestamp,
 }
@@ -153,7 +168,7 @@ impl Api {
     /// An API without a line.
     pub fn new(hub: Arc<Hub>, pdp: Arc<Pdp>, who: Arc<Auth>) -> Self {
         let started = hub.now();
-        Self { hub, pdp, who, line: None, answers: Arc::default(), started }
+        Self { hub, pdp, who, line: None, answers: Arc::default(), pace: Arc::default(), started }
     }
 }
 
@@ -199,13 +214,23 @@ pub fn router(api: Api) -> Router {
         .route("/v1/teams/{id}", get(teams::get).merge(put(teams::set)).delete(teams::remove))
         .route("/v1/policy", get(policy::get).merge(put(policy::set)))
         .route("/v1/policy/check", post(policy::check))
+        .route("/v1/policy/plan", post(reach::plan))
+        .route("/v1/reach/matrix", get(reach::matrix))
+        .route("/v1/reach/devices/{id}", get(reach::device))
+        .route("/v1/reach/map", get(reach::map))
+        .route("/v1/reach/worst", get(reach::worst))
+        .route("/v1/reach/why", get(reach::why))
         .route("/v1/leases", get(leases::list))
         .route("/v1/decisions/{id}", get(leases::decision))
         .route("/v1/decisions/{id}/replay", get(leases::replay))
         .route("/v1/slo", get(standing::levels))
         .route("/v1/events", get(live::events))
         .route("/v1/journal/checkpoint", get(journal::checkpoint))
+        .route("/v1/journal", get(journal::standing))
+        .route("/v1/journal/tile/{*path}", get(journal::tile))
+        .route("/v1/journal/entries", get(journal::entries))
         .route("/v1/journal/entries/{number}", get(journal::entry))
+        .route("/v1/journal/entries/{number}/proof", get(journal::proof))
         .route_layer(middleware::from_fn_with_state(api.clone(), guard))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_that)
@@ -232,6 +257,12 @@ async fn guard(
         return nowhere().await.into_response();
     };
     let needs = *needs;
+    let now = api.hub.now();
+    if needs == Needs::Nothing
+        && let Err(problem) = api.pace.nobody(&request, now)
+    {
+        return problem.into_response();
+    }
     if needs != Needs::Nothing {
         let principal = match bearer(request.headers()) {
             Some(token) => api.who.bearer(token).map_err(Problem::from),
@@ -245,7 +276,10 @@ async fn guard(
         };
         let principal = match principal {
             Ok(principal) => principal,
-            Err(problem) => return problem.into_response(),
+            Err(problem) => {
+                let paced = api.pace.nobody(&request, now);
+                return paced.err().unwrap_or(problem).into_response();
+            }
         };
         if principal.password_temporary && !MUST_CHANGE.contains(&&*path) {
             let why = "somebody else has set your password";
@@ -260,9 +294,12 @@ async fn guard(
             return Problem::from(refusal).into_response();
         }
         let asks = format!("{}/{}", principal.actor.kind, principal.actor.id);
+        if let Err(problem) = api.pace.somebody(&asks, request.method(), &path, now) {
+            return problem.into_response();
+        }
         request.extensions_mut().insert(Arc::new(principal));
         if request.method() == Method::POST && !NOT_KEPT.contains(&&*path) {
-            return api.answers.once(&asks, api.hub.now(), request, next).await;
+            return api.answers.once(&asks, now, request, next).await;
         }
     }
     next.run(request).await

@@ -73,10 +73,16 @@ impl Paging {
         }
         String::from_utf8(bytes).ok().filter(|key| key.len() <= 256).map(Some).ok_or_else(wrong)
     }
+
+    /// The journal's entry that the page ends before, the newest coming first.
+    pub(crate) fn before(&self) -> Result<u64, Problem> {
+        let wrong = |_| Problem::invalid("the page", "it is no `next` of an earlier answer");
+        self.after()?.map_or(Ok(u64::MAX), |text| text.parse().map_err(wrong))
+    }
 }
 
 /// Page tokens are opaque, so that nobody makes their own.
-fn token(key: &str) -> String {
+pub(crate) fn token(key: &str) -> String {
     crate::blobs::hex(key.as_bytes())
 }
 

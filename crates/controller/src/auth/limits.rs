@@ -3,97 +3,18 @@
 //! A wrong guess costs a turn, and turns come back with time; nobody is locked out for good. A right password gives back the turns of its
 //! login and its source, so that only wrong ones slow anybody down. Time is an argument.
 
-use std::collections::HashMap;
-use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
-
 use model::Timestamp;
 
-const SECOND: i64 = 1_000_000_000;
+use crate::turns::{Rate, SECOND, Table, seconds};
+
+pub use crate::turns::Source;
+
 /// Of one login: ten at once, then one a minute.
 const LOGIN: Rate = Rate { burst: 10, every_nanos: 60 * SECOND };
 /// Of one source address, behind which there may be a whole office.
 const SOURCE: Rate = Rate { burst: 30, every_nanos: 10 * SECOND };
-/// Of everybody: what two cores can hash without anybody noticing.
+/// Of everybody: what two cores can hash without anybody noticing. It lets in fewer than are remembered, in the time in which turns come back.
 const ALL: Rate = Rate { burst: 60, every_nanos: SECOND / 5 };
-/// Entries of a table before those that have all their turns again are forgotten. [`ALL`] lets in fewer than that in the time in which
-/// turns come back.
-const FORGET_ABOVE: usize = 512;
-
-/// Turns and how they come back.
-#[derive(Clone, Copy, Debug)]
-struct Rate {
-    burst: i64,
-    every_nanos: i64,
-}
-
-impl Rate {
-    /// The time in which all turns come back.
-    const fn all_nanos(self) -> i64 {
-        self.every_nanos.saturating_mul(self.burst)
-    }
-
-    /// When all turns are back. What lies far further ahead than that can be was counted before the clock was set back, and says nothing any
-    /// more.
-    fn full_at(self, full_at: Timestamp, now: Timestamp) -> Timestamp {
-        let furthest = now.plus_nanos(self.all_nanos().saturating_mul(2));
-        match full_at > now && full_at <= furthest {
-            true => full_at,
-            false => now,
-        }
-    }
-
-    /// Nanoseconds until there is a turn.
-    fn wait(self, full_at: Timestamp, now: Timestamp) -> i64 {
-        let missing = self.full_at(full_at, now).as_nanos().saturating_sub(now.as_nanos());
-        missing.saturating_sub(self.every_nanos.saturating_mul(self.burst - 1))
-    }
-}
-
-/// Where somebody comes from: an address, or the half of an IPv6 address that its provider gives out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Source(Option<IpAddr>);
-
-impl From<Option<IpAddr>> for Source {
-    fn from(address: Option<IpAddr>) -> Self {
-        Self(address.map(|address| match address.to_canonical() {
-            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-            v4 => v4,
-        }))
-    }
-}
-
-/// Turns of each of many.
-#[derive(Debug)]
-struct Table<K> {
-    rate: Rate,
-    full_at: HashMap<K, Timestamp>,
-}
-
-impl<K: Copy + Eq + Hash> Table<K> {
-    fn new(rate: Rate) -> Self {
-        Self { rate, full_at: HashMap::new() }
-    }
-
-    fn wait(&self, key: &K, now: Timestamp) -> i64 {
-        self.full_at.get(key).map_or(0, |full_at| self.rate.wait(*full_at, now))
-    }
-
-    fn take(&mut self, key: K, now: Timestamp) {
-        if self.full_at.len() >= FORGET_ABOVE {
-            let rate = self.rate;
-            self.full_at.retain(|_, full_at| rate.full_at(*full_at, now) > now);
-        }
-        let full_at = self.full_at.entry(key).or_insert(now);
-        *full_at = self.rate.full_at(*full_at, now).plus_nanos(self.rate.every_nanos);
-    }
-
-    fn give_back(&mut self, key: &K) {
-        if let Some(full_at) = self.full_at.get_mut(key) {
-            *full_at = full_at.plus_nanos(-self.rate.every_nanos);
-        }
-    }
-}
 
 /// All of it.
 #[derive(Debug)]
@@ -123,8 +44,7 @@ impl Limits {
         ];
         let wait = waits.into_iter().max().unwrap_or(0);
         if wait > 0 {
-            let seconds = wait.saturating_add(SECOND - 1) / SECOND;
-            return Err(u32::try_from(seconds).unwrap_or(u32::MAX));
+            return Err(seconds(wait));
         }
         self.logins.take(login, now);
         self.sources.take(source, now);
@@ -141,7 +61,10 @@ impl Limits {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
+    use crate::turns::FORGET_ABOVE;
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_secs(1_800_000_000 + seconds, 0)
@@ -193,7 +116,7 @@ mod tests {
         for n in 0..600_000_u32 {
             let now = at(0).plus_nanos(i64::from(n) * 1_000_000);
             let_in += u32::from(limits.admit(login(n), source(n), now).is_ok());
-            most = most.max(limits.logins.full_at.len()).max(limits.sources.full_at.len());
+            most = most.max(limits.logins.len()).max(limits.sources.len());
         }
         assert_eq!(let_in, 60 + 600 * 5 - 1, "sixty at once, then five a second");
         assert!(most <= FORGET_ABOVE, "{most}");

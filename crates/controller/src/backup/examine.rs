@@ -64,10 +64,9 @@ pub(super) fn examine(at: &Path, clock: fn() -> Timestamp) -> Result<Facts, Back
     }
     let (sites, devices) = hub.read(|e| (e.sites().iter().count(), e.devices().len()));
     let (operators, operators_lost) = people(&hub, &folder)?;
-    let (key, _) = folder.log_key("").map_err(Box::new)?;
     Ok(Facts {
         estate,
-        origin: key.as_str().to_owned(),
+        origin: hub.key().name().to_string(),
         entries,
         root: root.to_base64(),
         signed: hub.log().signed().map(|head| head.checkpoint().size),

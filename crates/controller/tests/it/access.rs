@@ -9,7 +9,10 @@ use estate::access::{Role, rbac::Action};
 use crate::{Folder, start};
 
 fn concrete(path: &str) -> String {
-    path.replace("{id}", "x").replace("{number}", "0").replace("{file}", "devices")
+    path.replace("{id}", "x")
+        .replace("{number}", "0")
+        .replace("{file}", "devices")
+        .replace("{path}", "0/000")
 }
 
 #[tokio::test]

@@ -11,10 +11,12 @@ mod access;
 mod approvals;
 mod backup;
 mod decisions;
+mod journal;
 mod life;
 mod line;
 mod login;
 mod operators;
+mod reach;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -186,6 +188,18 @@ impl Running {
             }
         };
         Answer { status, etag, kind, retry_after, body }
+    }
+
+    /// The bytes of an answer, or the status of a refusal.
+    async fn bytes(&self, who: &str, path: &str) -> Result<Vec<u8>, u16> {
+        let bearer = self.bearer(who).await;
+        let request = Request::builder().uri(path);
+        let request = request.header(header::AUTHORIZATION, format!("Bearer {bearer}"));
+        let request = request.body(Body::empty()).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        if status.is_success() { Ok(bytes.to_vec()) } else { Err(status.as_u16()) }
     }
 
     /// This machine's token.

@@ -218,6 +218,37 @@ pub fn make(wanted: &Wanted<'_>) -> Result<Plan, Vec<Fault>> {
     })
 }
 
+/// What one folder changes of another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Why the new one may not be in force; empty where it may.
+    pub refused: Vec<Fault>,
+    /// Paths that open.
+    pub opened: Pairs,
+    /// Paths that close.
+    pub closed: Pairs,
+    /// Zones whose mode or share changes.
+    pub modes: Vec<ModeChange>,
+    /// Exceptions that start, end or are about to.
+    pub exceptions: Vec<ExceptionChange>,
+    /// How far devices get, before and after.
+    pub reach: ReachChange,
+}
+
+/// Compares two folders over the same devices, without compiling what an enforcement point gets.
+pub fn compare(before: Option<Folder>, after: Folder, now: Timestamp) -> Comparison {
+    let (before, after) = (before.map(Side::of), Side::of(after));
+    let (opened, closed) = pairs::difference(before.as_ref(), &after);
+    Comparison {
+        refused: check::run(&after.folder, &after.lowered),
+        opened,
+        closed,
+        modes: modes(before.as_ref().map(|side| &side.folder), &after.folder),
+        exceptions: exceptions(before.as_ref().map(|s| &s.folder), &after.folder, now),
+        reach: reach(before.as_ref(), &after),
+    }
+}
+
 /// A folder with what it grants.
 #[derive(Debug)]
 pub(crate) struct Side {
