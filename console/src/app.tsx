@@ -5,6 +5,7 @@ import { ask, type Schemas } from "./api/client";
 import { contact } from "./api/contact";
 import { live } from "./api/live";
 import { session } from "./api/session";
+import { watch } from "./lib/idle";
 import { useKeys, type Key } from "./lib/keys";
 import { deviceAt, go, Link, usePlace } from "./lib/route";
 import { change, settings } from "./lib/settings";
@@ -31,6 +32,7 @@ function Shell() {
   const main = useRef<HTMLElement>(null);
   const screen = place.parts.length === 0 ? SCREENS[0] : SCREENS.find((screen) => screen.at === place.parts[0]);
 
+  useEffect(watch, []);
   useEffect(() => {
     if (place.parts.length === 0 && SCREENS[0]) go(`/${SCREENS[0].at}`, "replace");
   }, [place]);
@@ -162,9 +164,10 @@ function Who({ onHelp }: { onHelp: () => void }) {
           {name.slice(0, 2)}
         </span>
         <span className="name cut">
-          {name} <span className="hidden">account and settings</span>
+          {name}
           <small className="cut">{me ? me.roles.join(", ") || "no role" : "…"}</small>
         </span>
+        <span className="hidden">account and settings</span>
       </button>
       {open && (
         <Dialog title="Account and settings" onClose={() => setOpen(false)}>

@@ -249,6 +249,70 @@ test("the hostile device's own screen is text", async () => {
   await tab.close();
 });
 
+test("the journal is read and proved in the browser, and a byte that was changed is told", async () => {
+  const tab = await open(browser, hq.base, { expected: [404] });
+  await tab.signIn();
+  await tab.page.getByRole("grid").waitFor();
+  await tab.type("g", "p");
+  await tab.see("Signed head");
+  await tab.see("Nobody cosigns this journal.");
+  await tab.see("the estate of the tests");
+  await tab.judge("proof");
+  await tab.type("/", "=3", "Enter");
+  await tab.see("Verified in this browser");
+  await tab.see("verified here");
+  await tab.see("Warehouse North");
+  await tab.judge("proof-entry");
+  // What happens meanwhile appears.
+  await tab.type("g", "p");
+  await tab.see("Signed head");
+  await hq.must("PATCH", "/v1/devices/dev-000005", { set: { name: "Dock 5" }, why: "it has a name now" });
+  await tab.see("it has a name now");
+
+  await tab.page.route("**/proof", async (route) => {
+    const answer = await route.fetch();
+    const proof = await answer.json();
+    const bytes = Buffer.from(proof.entry, "base64");
+    bytes[bytes.length - 4] ^= 1;
+    await route.fulfill({ response: answer, json: { ...proof, entry: bytes.toString("base64") } });
+  });
+  await tab.type("/", "=4", "Enter");
+  await tab.see("This entry is not what was signed");
+  await tab.judge("proof-changed");
+  await tab.page.unroute("**/proof");
+  await tab.type("/");
+  await tab.page.goto(`${hq.base}/proof/999999999`);
+  await tab.see("journal.entry");
+  await tab.close();
+});
+
+test("reach: the matrix, one question, the map and its table, and who gets furthest", async () => {
+  const tab = await open(browser, hq.base, { expected: [404] });
+  await tab.signIn();
+  await tab.page.getByRole("grid").waitFor();
+  await tab.type("g", "r");
+  await tab.see("What zones may reach");
+  await tab.page.getByRole("button", { name: /^w1\/cameras to / }).first().focus();
+  await tab.type("Enter");
+  await tab.see("sample.open");
+  await tab.judge("reach");
+  await tab.type("/", "=camera", "Tab", "ArrowDown", "Tab", "Enter");
+  await tab.see(/(Yes|No), (tcp|udp)\/\d+ is (permitted|denied)/);
+  await tab.judge("reach-why");
+  await tab.page.getByRole("link", { name: "Map", exact: true }).focus();
+  await tab.type("Enter");
+  await tab.see("The same as a table");
+  assert.ok((await tab.page.locator(".map .node").count()) > 3);
+  await tab.judge("reach-map");
+  await tab.page.getByRole("link", { name: "If taken over" }).focus();
+  await tab.type("Enter");
+  await tab.see("From these devices somebody gets furthest");
+  await tab.judge("reach-worst");
+  await tab.page.goto(`${hq.base}/devices/camera`);
+  await tab.see("If somebody takes it over");
+  await tab.close();
+});
+
 test("a session that ends says so, and comes back to where it was", async () => {
   await operator("dora");
   const tab = await open(browser, hq.base, { path: "/devices/dev-000002", expected: [401] });
@@ -262,6 +326,23 @@ test("a session that ends says so, and comes back to where it was", async () => 
   await tab.type(`=${PASSWORD} 2`, "Enter");
   await tab.see("What is known");
   assert.ok(tab.page.url().endsWith("/devices/dev-000002"));
+  await tab.close();
+});
+
+test("whoever is away is signed out, although changes keep arriving", async () => {
+  const tab = await open(browser, hq.base, { expected: [401] });
+  await tab.page.clock.install();
+  await tab.page.reload();
+  await tab.signIn();
+  await tab.page.getByRole("grid").waitFor();
+  const token = await tab.page.evaluate(() => JSON.parse(sessionStorage.getItem("ringfence.session")).token);
+  await tab.page.clock.fastForward("29:00");
+  await tab.type("ArrowDown");
+  await tab.page.clock.fastForward("29:00");
+  await tab.see("Inventory");
+  await tab.page.clock.fastForward("02:00");
+  await tab.see("Your session has ended");
+  await tab.until("the controller forgot it too", async () => (await hq.ask("GET", "/v1/whoami", undefined, { token })).status === 401);
   await tab.close();
 });
 

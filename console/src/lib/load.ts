@@ -11,15 +11,22 @@ export interface Loaded<T> {
   again: () => void;
 }
 
+/** After a change that concerns it, something is asked for once in so many milliseconds at most. */
+const PACE = 1_000;
+/** So that what changes together is asked for once (ms). */
+const TOGETHER = 150;
+
 /** `key`: another one is another thing. `concerns`: whether a change is about it. */
-export function useLoaded<T>(key: string, load: (signal: AbortSignal) => Promise<T>, concerns?: (change: Change) => boolean): Loaded<T> {
+export function useLoaded<T>(key: string, load: (signal: AbortSignal) => Promise<T>, concerns?: (change: Change) => boolean, pace = PACE): Loaded<T> {
   const [held, setHeld] = useState<{ key: string; value?: T; problem: Problem | null }>({ key, problem: null });
   const [turn, setTurn] = useState(0);
   const how = useRef({ load, concerns });
   how.current = { load, concerns };
   const again = useCallback(() => setTurn((n) => n + 1), []);
+  const asked = useRef(0);
 
   useEffect(() => {
+    asked.current = Date.now();
     const abort = new AbortController();
     how.current
       .load(abort.signal)
@@ -34,8 +41,10 @@ export function useLoaded<T>(key: string, load: (signal: AbortSignal) => Promise
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const soon = () => {
-      clearTimeout(timer);
-      timer = setTimeout(again, 150);
+      timer ??= setTimeout(() => {
+        timer = undefined;
+        again();
+      }, Math.max(TOGETHER, asked.current + pace - Date.now()));
     };
     const silent = live.hear((change) => {
       if (change === null || how.current.concerns?.(change)) soon();
@@ -52,7 +61,7 @@ export function useLoaded<T>(key: string, load: (signal: AbortSignal) => Promise
       silent();
       back();
     };
-  }, [again]);
+  }, [again, pace]);
 
   const current = held.key === key;
   return { value: current ? held.value : undefined, problem: current ? held.problem : null, again };

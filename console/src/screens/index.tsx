@@ -1,6 +1,6 @@
 // What there is to see. The first one comes with the frame; the others are loaded when they are shown.
 
-import type { ComponentType } from "react";
+import { lazy, type ComponentType } from "react";
 import type { IconName } from "../ui/icons";
 import { Link } from "../lib/route";
 import { Devices } from "./devices";
@@ -14,7 +14,11 @@ export interface Screen {
   Screen: ComponentType;
 }
 
-export const SCREENS: Screen[] = [{ at: "devices", name: "Inventory", keys: "g i", icon: "devices", Screen: Devices }];
+export const SCREENS: Screen[] = [
+  { at: "devices", name: "Inventory", keys: "g i", icon: "devices", Screen: Devices },
+  { at: "reach", name: "Reach", keys: "g r", icon: "reach", Screen: lazy(() => import("./reach")) },
+  { at: "proof", name: "Proof", keys: "g p", icon: "proof", Screen: lazy(() => import("./proof")) },
+];
 
 export function Missing() {
   return (

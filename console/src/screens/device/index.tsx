@@ -11,6 +11,7 @@ import { nameOf } from "../inventory/columns";
 import { Act, type Deed } from "./act";
 import { Beliefs, Identity } from "./beliefs";
 import { DecisionCard, useDecision } from "./decision";
+import { ReachCard } from "./reach";
 import { Timeline } from "./timeline";
 import "../../styles/device.css";
 
@@ -82,7 +83,7 @@ export default function DeviceScreen() {
           </button>
         </Menu>
       </header>
-      <div className="scroll device" tabIndex={0} role="region" aria-label={nameOf(it)}>
+      <div className="scroll sheet" tabIndex={0} role="region" aria-label={nameOf(it)}>
         {device.problem && <ProblemNotice problem={device.problem} />}
         <dl className="summary">
           <Fact name="State">
@@ -116,6 +117,7 @@ export default function DeviceScreen() {
           </div>
           <div className="stack">
             <DecisionCard decision={decision} hasZone={!!it.zone} />
+            {it.zone && !retired && <ReachCard id={it.id} concerns={concerns} />}
             <Timeline id={it.id} concerns={concerns} decided={decision.value} />
           </div>
         </div>

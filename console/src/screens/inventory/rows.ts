@@ -9,6 +9,8 @@ import { ask, problemOf, type Device, type Problem } from "../../api/client";
 const PAGE = 200;
 /** Rows that are read ahead of the last one that is shown. */
 const AHEAD = 600;
+/** Between two readings of what has changed (ms). */
+const PACE = 700;
 /** Pages that are held; the ones longest not looked at are let go. */
 const HELD_MAX = 60;
 
@@ -79,18 +81,17 @@ export class Rows {
   /** What is held may be old: it is read anew, what is shown first. */
   refresh() {
     for (const page of this.pages) page.old = true;
-    this.again(400);
+    // However much changes: what is shown is read anew once in this time.
+    this.timer ??= setTimeout(() => {
+      this.timer = undefined;
+      void this.run();
+    }, PACE);
   }
 
   /** After a failure. */
   retry() {
     this.standing = { ...this.standing, problem: null };
-    this.again(0);
-  }
-
-  private again(wait: number) {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => void this.run(), wait);
+    void this.run();
   }
 
   private find(index: number): [number, number] | undefined {
