@@ -31,7 +31,8 @@ export class Unreachable extends Error {
 type Method = "get" | "post" | "put" | "patch" | "delete";
 type Operation<P extends keyof paths, M extends Method> = paths[P] extends { [m in M]: infer O } ? NonNullable<O> : never;
 type With<M extends Method> = { [P in keyof paths]: [Operation<P, M>] extends [never] ? never : P }[keyof paths];
-type Content<R> = R extends { content: infer C } ? C[keyof C] : undefined;
+// Where there is a document among the forms of an answer, that one is asked for.
+type Content<R> = R extends { content: { "application/json": infer C } } ? C : R extends { content: infer C } ? C[keyof C] : undefined;
 type Success = 200 | 201 | 202 | 204;
 type Answer<O> = O extends { responses: infer R }
   ? { [S in keyof R & Success]: { status: S; body: Content<R[S]>; etag: string | null } }[keyof R & Success]

@@ -16,6 +16,7 @@
 //! * [`line`]: the sites' connections.
 //! * [`authority`]: the certificates of both.
 //! * [`shell`]: the process.
+//! * [`import`]: lists of devices from elsewhere.
 //! * [`backup`]: all of the state in one file, and back.
 //!
 //! What is true is decided in `estate` and `policy`; here are sockets, files, threads and the clock.
@@ -28,6 +29,7 @@ pub mod blobs;
 mod front;
 pub mod hub;
 mod id;
+pub mod import;
 pub mod line;
 pub mod pdp;
 pub mod shell;

@@ -193,21 +193,32 @@ impl Estate {
     fn names_exist(&self, command: &devices::Command) -> Result<(), Refusal> {
         match command {
             devices::Command::Report { site, .. } => self.sites.one(site).map(drop),
-            devices::Command::Edit { edit, .. } => {
-                if let Some(Some(owner)) = edit.set.get(&Field::Owner)
-                    && self.teams.get(owner).is_none()
-                {
-                    return Err(teams::unknown(owner));
-                }
-                if let Some(Some(site)) = edit.set.get(&Field::Site)
-                    && let Ok(site) = SiteId::new(site)
-                {
-                    self.sites.one(&site)?;
-                }
-                Ok(())
+            devices::Command::Edit { edit, .. } => self.names_of(edit),
+            devices::Command::EditEach { edits } => {
+                edits.iter().try_for_each(|(_, edit)| self.names_of(edit))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether this can be decided about a device of this estate.
+    pub fn check(&self, edit: &devices::Edit) -> Result<(), Refusal> {
+        edit.check()?;
+        self.names_of(edit)
+    }
+
+    fn names_of(&self, edit: &devices::Edit) -> Result<(), Refusal> {
+        if let Some(Some(owner)) = edit.set.get(&Field::Owner)
+            && self.teams.get(owner).is_none()
+        {
+            return Err(teams::unknown(owner));
+        }
+        if let Some(Some(site)) = edit.set.get(&Field::Site)
+            && let Ok(site) = SiteId::new(site)
+        {
+            self.sites.one(&site)?;
+        }
+        Ok(())
     }
 
     /// A team that owns something stays.

@@ -156,7 +156,7 @@ impl Teams {
 /// There is no such team.
 pub(crate) fn unknown(id: &str) -> Refusal {
     Refusal::new(Sort::Unknown, "team.unknown", format!("team {id}"), "there is none with this id")
-        .help("`ringfence get owners` lists them")
+        .help("`ringfence get teams` lists them")
 }
 
 fn check(team: &Team) -> Result<(), Refusal> {

@@ -17,6 +17,7 @@ mod devices;
 mod findings;
 mod graph;
 pub mod import;
+pub mod leases;
 mod merge;
 mod mud;
 pub mod oui;

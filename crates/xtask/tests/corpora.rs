@@ -8,6 +8,7 @@ fn every_corpus_replays() {
     let mut targets = dissect::fuzzing::TARGETS.to_vec();
     assert!(targets.len() <= 8, "dissectors are grouped: a target for each would starve them all");
     targets.push(("capture", sensor::capture::fuzzing::capture));
+    targets.push(("leases", inventory::leases::fuzzing::leases));
     targets.push(("kernel", enforcer::fuzzing::kernel));
     targets.push(("journal", journal::fuzzing::journal));
     targets.push(("messages", names::fuzzing::messages));

@@ -40,6 +40,25 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
+/// The bytes of a list, whatever they are; JSON is none.
+#[derive(Debug)]
+pub struct Raw(pub axum::body::Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Raw {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        if kind.is_some_and(|kind| kind.trim_start().starts_with("application/json")) {
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            let detail =
+                "its Content-Type is application/json, and a list is text/csv or text/plain";
+            return Err(Problem::new(status, "request.media", "the body", detail));
+        }
+        axum::body::Bytes::from_request(request, state).await.map(Self).map_err(unread)
+    }
+}
+
 fn unread(rejection: BytesRejection) -> Problem {
     let status = rejection.status();
     let code =

@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::approvals::{self, Ask};
 use super::page::{self, Page, Paging};
-use super::{Api, Body, Problem, Who, reason};
+use super::{Api, Body, Problem, Who, imports, reason};
 
 /// What is believed, and how it is known.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -154,16 +154,20 @@ fn id_of(text: &str) -> Result<DeviceId, Problem> {
     DeviceId::new(text).map_err(|_| Problem::unknown("device.unknown", format!("device {text}")))
 }
 
-/// Devices by id.
+/// Devices by id. With `Accept: text/csv` all of them as one table, which can be imported again.
 #[utoipa::path(get, path = "/v1/devices", tag = "devices", params(Selection, Paging),
-    responses((status = 200, body = Page<Document>), (status = "default", body = Problem)))]
+    responses((status = 200, content((Page<Document> = "application/json"), (String = "text/csv"))), (status = "default", body = Problem)))]
 pub async fn list(
     State(api): State<Api>,
     who: Who,
     Query(selection): Query<Selection>,
     Query(paging): Query<Paging>,
-) -> Result<Json<Page<Document>>, Problem> {
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let query = selector(selection.l.as_deref())?;
+    if imports::wants_table(&headers) {
+        return Ok(imports::table(&api, who, query));
+    }
     let after = paging.after()?.map(|id| id_of(&id)).transpose()?;
     api.hub.read(|estate| {
         let all = estate.devices().after(after.as_ref());
@@ -172,7 +176,8 @@ pub async fn list(
         Ok(Json(Page {
             items: page.items.into_iter().map(Document::from).collect(),
             next: page.next,
-        }))
+        })
+        .into_response())
     })
 }
 

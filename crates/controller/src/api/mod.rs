@@ -8,6 +8,7 @@ mod body;
 pub mod console;
 pub mod describe;
 pub mod devices;
+pub mod imports;
 pub mod journal;
 pub mod leases;
 pub mod live;
@@ -102,6 +103,7 @@ pub const ENDPOINTS: &[(&str, &str, Needs)] = &[
     ("POST", "/v1/devices/{id}/retire", Needs::To(Action::DevicesRetire)),
     ("POST", "/v1/devices/edit", Needs::To(Action::DevicesEdit)),
     ("POST", "/v1/devices/report", Needs::To(Action::DevicesImport)),
+    ("POST", "/v1/devices/import", Needs::To(Action::DevicesImport)),
     ("GET", "/v1/sites", Needs::To(Action::SitesRead)),
     ("POST", "/v1/sites", Needs::To(Action::SitesEdit)),
     ("GET", "/v1/sites/{id}", Needs::To(Action::SitesRead)),
@@ -203,6 +205,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/devices", get(devices::list))
         .route("/v1/devices/edit", post(devices::edit))
         .route("/v1/devices/report", post(devices::report))
+        .route("/v1/devices/import", post(imports::import))
         .route("/v1/devices/{id}", get(devices::get).merge(patch(devices::change)))
         .route("/v1/devices/{id}/history", get(devices::history))
         .route("/v1/devices/{id}/retire", post(devices::retire))

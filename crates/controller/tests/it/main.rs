@@ -11,6 +11,7 @@ mod access;
 mod approvals;
 mod backup;
 mod decisions;
+mod imports;
 mod journal;
 mod life;
 mod line;

@@ -28,6 +28,11 @@ pub enum Command {
         /// What.
         edit: Edit,
     },
+    /// A person decides about each of some devices, something else about each: a list of theirs.
+    EditEach {
+        /// Which, and what; no device twice.
+        edits: Vec<(DeviceId, Edit)>,
+    },
     /// They are gone for good; their ids stay taken.
     Retire {
         /// Which.

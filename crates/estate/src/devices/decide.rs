@@ -30,6 +30,7 @@ impl Devices {
         match command {
             Command::Report { site, source, devices } => self.report(site, source, devices, now),
             Command::Edit { devices, edit } => self.edit(devices, edit),
+            Command::EditEach { edits } => self.edit_each(edits),
             Command::Retire { devices } => {
                 let ids = self.known(devices)?;
                 let ids = ids.into_iter().filter(|d| d.state != State::Retired);
@@ -95,36 +96,7 @@ impl Devices {
     }
 
     fn edit(&self, devices: &[DeviceId], edit: &Edit) -> Result<Vec<Event>, Refusal> {
-        if edit.set.is_empty() && edit.labels.is_empty() {
-            let why = "it sets no field and no label";
-            return Err(invalid("device.edit", "the edit", why));
-        }
-        let bytes = json_bytes(edit);
-        if bytes > EDIT_BYTES_MAX {
-            let why = format!("{bytes} bytes as JSON, more than {EDIT_BYTES_MAX}");
-            return Err(invalid("device.edit", "the edit", why));
-        }
-        for (field, value) in &edit.set {
-            if *field == Field::Assurance {
-                let why = "raising it takes a cryptographic proof, or two people (`vouched`)";
-                return Err(Refusal::new(Sort::Forbidden, "device.assurance", "assurance", why));
-            }
-            if let Some(value) = value {
-                fits(*field, value)?;
-            }
-        }
-        for (name, value) in &edit.labels {
-            let good = !name.is_empty()
-                && name.len() <= 63
-                && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
-            if !good {
-                let why = "a label's name is 1 to 63 of a-z A-Z 0-9 - _ . /";
-                return Err(invalid("device.label", format!("label `{name}`"), why));
-            }
-            if let Some(value) = value {
-                text(value).map_err(|why| invalid("device.label", format!("label {name}"), why))?;
-            }
-        }
+        edit.check()?;
         let mut ids = Vec::new();
         for device in self.known(devices)? {
             let set = |(field, value): (&Field, &Option<String>)| {
@@ -149,6 +121,20 @@ impl Devices {
             }
         }
         Ok(some(ids, |ids| Event::Edited { ids, edit: edit.clone() }))
+    }
+
+    fn edit_each(&self, edits: &[(DeviceId, Edit)]) -> Result<Vec<Event>, Refusal> {
+        batch(edits.len())?;
+        let mut seen = BTreeSet::new();
+        let mut events = Vec::new();
+        for (id, edit) in edits {
+            if !seen.insert(&self.one(id)?.id) {
+                let why = "it is decided about twice in one command";
+                return Err(invalid("device.twice", format!("device {id}"), why));
+            }
+            events.extend(self.edit(std::slice::from_ref(id), edit)?);
+        }
+        Ok(events)
     }
 
     fn merge(&self, keep: &DeviceId, other: &DeviceId) -> Result<Vec<Event>, Refusal> {
@@ -235,6 +221,43 @@ impl Devices {
     }
 }
 
+impl Edit {
+    /// Whether it can be decided about a device at all.
+    pub fn check(&self) -> Result<(), Refusal> {
+        if self.set.is_empty() && self.labels.is_empty() {
+            let why = "it sets no field and no label";
+            return Err(invalid("device.edit", "the edit", why));
+        }
+        let bytes = json_bytes(self);
+        if bytes > EDIT_BYTES_MAX {
+            let why = format!("{bytes} bytes as JSON, more than {EDIT_BYTES_MAX}");
+            return Err(invalid("device.edit", "the edit", why));
+        }
+        for (field, value) in &self.set {
+            if *field == Field::Assurance {
+                let why = "raising it takes a cryptographic proof, or two people (`vouched`)";
+                return Err(Refusal::new(Sort::Forbidden, "device.assurance", "assurance", why));
+            }
+            if let Some(value) = value {
+                fits(*field, value)?;
+            }
+        }
+        for (name, value) in &self.labels {
+            let good = !name.is_empty()
+                && name.len() <= 63
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
+            if !good {
+                let why = "a label's name is 1 to 63 of a-z A-Z 0-9 - _ . /";
+                return Err(invalid("device.label", format!("label `{name}`"), why));
+            }
+            if let Some(value) = value {
+                text(value).map_err(|why| invalid("device.label", format!("label {name}"), why))?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// One report on its way to events. Later devices of it see what earlier ones brought.
 struct Batch<'d> {
     known: &'d Devices,
@@ -255,8 +278,11 @@ impl Batch<'_> {
         let subject = key::subject(self.site, self.source, &facts.subject);
         let indexed: Vec<String> =
             facts.keys.iter().filter_map(|key| key::indexed(key, self.site)).collect();
-        // A source knows its own; then identifiers; each device once, in this order.
-        let mut who: Vec<DeviceId> = Vec::new();
+        // A list of people that calls a device by our id means that one; a source knows its own; then identifiers; each device once, in this order.
+        let by_id = (self.source.starts_with("import/") && facts.subject == facts.id.as_str())
+            .then(|| self.known.get(&facts.id))
+            .flatten();
+        let mut who: Vec<DeviceId> = by_id.map(|device| device.id.clone()).into_iter().collect();
         for key in std::iter::once(&subject).chain(&indexed) {
             if let Some(id) = self.owner(key)
                 && !who.contains(id)

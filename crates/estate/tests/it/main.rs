@@ -11,5 +11,6 @@ mod access;
 mod drill;
 mod fixtures;
 mod laws;
+mod lists;
 mod places;
 mod world;

@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::HeaderName;
+use hyper::http;
 use hyper::{Method, Request, Response, Uri, header};
 use hyper_util::rt::TokioIo;
 use pki::Certificate;
@@ -202,6 +203,17 @@ impl Client {
         headers: &[(HeaderName, &str)],
     ) -> Result<Answer, Fault> {
         let bytes = body.map(|value| Bytes::from(value.to_string())).unwrap_or_default();
+        self.send_bytes(method, path, &bytes, headers)
+    }
+
+    /// The same with a body of any kind, which a header names.
+    pub(crate) fn send_bytes(
+        &mut self,
+        method: &Method,
+        path: &str,
+        bytes: &Bytes,
+        headers: &[(HeaderName, &str)],
+    ) -> Result<Answer, Fault> {
         let Self { runtime, place, config, bearer, open } = self;
         runtime.block_on(async {
             let mut kept = open.take();
@@ -220,7 +232,7 @@ impl Client {
             let make = || {
                 let key = key.as_deref().map(|key| (KEY, key));
                 let headers = headers.iter().cloned().chain(key);
-                request(place, method, path, bearer.as_deref(), &bytes, headers)
+                request(place, method, path, bearer.as_deref(), bytes, headers)
             };
             let mut sent = send(&mut sender, make()?).await;
             let twice = *method == Method::GET || key.is_some();
@@ -414,8 +426,7 @@ fn request<'a>(
         .method(method)
         .uri(path)
         .header(header::HOST, host)
-        .header(header::USER_AGENT, concat!("ringfence/", env!("CARGO_PKG_VERSION")))
-        .header(header::ACCEPT, "application/json, */*");
+        .header(header::USER_AGENT, concat!("ringfence/", env!("CARGO_PKG_VERSION")));
     if let Some(bearer) = bearer {
         let mut value = header::HeaderValue::from_str(&format!("Bearer {bearer}"))
             .map_err(|_| Fault::usage("the credential", "it is no token: log in again"))?;
@@ -425,7 +436,13 @@ fn request<'a>(
     for (name, value) in headers {
         request = request.header(name, value);
     }
-    if !body.is_empty() {
+    let has = |request: &http::request::Builder, name| {
+        request.headers_ref().is_some_and(|headers| headers.contains_key(name))
+    };
+    if !has(&request, header::ACCEPT) {
+        request = request.header(header::ACCEPT, "application/json, */*");
+    }
+    if !body.is_empty() && !has(&request, header::CONTENT_TYPE) {
         request = request.header(header::CONTENT_TYPE, "application/json");
     }
     let made = request.body(Full::new(body.clone()));

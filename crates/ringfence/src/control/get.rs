@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::time::Duration;
 
+use hyper::{Method, header};
 use serde_json::Value;
 
 use super::args::{Format, Get, Kind};
@@ -13,7 +14,7 @@ use super::fault::{Fault, Stop};
 use super::follow::Follow;
 use super::sink::{Sink, cells, heads};
 use super::words;
-use crate::exit;
+use crate::{exit, out};
 
 /// Things looked up one by one after a change; where more changed, all are read again.
 const ONE_BY_ONE: usize = 50;
@@ -27,7 +28,16 @@ pub(super) fn run(args: &Get) -> Result<u8, Stop> {
     if args.watch && !matches!(args.kind, Kind::Devices | Kind::Sites) {
         return Err(Fault::usage("--watch", "only devices and sites are watched").into());
     }
+    let is_table = args.output == Format::Csv;
+    if is_table && (args.kind != Kind::Devices || args.watch || !args.ids.is_empty()) {
+        return Err(
+            Fault::usage("-o csv", "it is for lists of devices; select them with -l").into()
+        );
+    }
     let mut client = super::open(&args.at)?;
+    if is_table {
+        return csv(&mut client, args);
+    }
     if args.watch {
         return watch(&mut client, args);
     }
@@ -46,6 +56,16 @@ pub(super) fn run(args: &Get) -> Result<u8, Stop> {
             sink.end()?;
         }
     }
+    Ok(exit::FINE)
+}
+
+/// The table that the controller writes, as it is.
+fn csv(client: &mut Client, args: &Get) -> Result<u8, Stop> {
+    let query: Vec<_> = args.selector.iter().map(|l| ("l", l.clone())).collect();
+    let path = with_query("/v1/devices", &query);
+    let table = [(header::ACCEPT, "text/csv")];
+    let answer = client.ask(&Method::GET, &path, None, &table)?;
+    out::print(|out| out.write_all(&answer.body))?;
     Ok(exit::FINE)
 }
 
@@ -251,7 +271,8 @@ impl<'a> Shown<'a> {
                 self.padded(&cells(&self.listing, self.args.output, item))
             }
             Format::Name => id,
-            Format::Json | Format::Jsonl => words::json(item),
+            // A table is no stream.
+            Format::Json | Format::Jsonl | Format::Csv => words::json(item),
             Format::Yaml => {
                 let mut text = b"---\n".to_vec();
                 // Into memory nothing fails.

@@ -15,6 +15,7 @@ mod folder;
 mod follow;
 mod get;
 mod history;
+mod import;
 mod people;
 mod progress;
 mod secret;
@@ -49,6 +50,7 @@ pub(crate) fn run(command: &Command) -> Result<u8> {
         Command::Explain(args) => explain::run(args),
         Command::Diff(args) => folder::diff(args),
         Command::Edit(args) => change::edit(args),
+        Command::Import(args) => import::run(args),
         Command::Owner(args) => change::owner(args),
         Command::Quarantine(args) => change::quarantine(args),
         Command::Retire(args) => change::retire(args),

@@ -39,7 +39,8 @@ impl Sink {
                 Ok(())
             }
             Format::Name => writeln!(self.out, "{}", words::at(item, self.listing.id)),
-            Format::Jsonl => writeln!(self.out, "{}", words::json(item)),
+            // A table comes from the controller.
+            Format::Jsonl | Format::Csv => writeln!(self.out, "{}", words::json(item)),
             Format::Json if self.one => write!(self.out, "{}", words::pretty(item)),
             Format::Json => {
                 let before = if first { "[\n  " } else { ",\n  " };
@@ -69,7 +70,7 @@ impl Sink {
             Format::Json if self.count == 0 => writeln!(self.out, "[]"),
             Format::Json => writeln!(self.out, "\n]"),
             Format::Yaml if self.count == 0 && !self.one => writeln!(self.out, "[]"),
-            Format::Yaml | Format::Jsonl | Format::Name => Ok(()),
+            Format::Yaml | Format::Jsonl | Format::Name | Format::Csv => Ok(()),
         };
         let written = written.and_then(|()| self.out.flush());
         self.is_open(written)?;

@@ -14,6 +14,7 @@ Examples:
   ringfence get devices -l 'type=ip-camera,site in (w1,w2),!owner' -o wide
   ringfence get devices -l state=stale -o name | xargs -n1 ringfence retire device --reason gone
   ringfence get device camera-7 -o yaml
+  ringfence get devices -l site=w1 -o csv > devices.csv
   ringfence get sites --watch
   ringfence get leases camera-7
   ringfence get policy -o json | jq -r '.files[\"estate.toml\"]'
@@ -96,6 +97,8 @@ pub(crate) enum Format {
     Yaml,
     /// One id a line.
     Name,
+    /// A table that `ringfence import` takes again (devices only).
+    Csv,
 }
 
 const DESCRIBE: &str = "\

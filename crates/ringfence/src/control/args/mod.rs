@@ -1,6 +1,7 @@
 //! What can be typed to a controller.
 
 mod change;
+mod import;
 mod look;
 mod session;
 mod shell;
@@ -8,6 +9,7 @@ mod shell;
 use clap::{Args as Group, Subcommand, ValueEnum};
 
 pub(crate) use change::*;
+pub(crate) use import::*;
 pub(crate) use look::*;
 pub(crate) use session::*;
 pub(crate) use shell::*;
@@ -50,6 +52,10 @@ pub(crate) enum Command {
     ///
     /// What a person decides is never overwritten by discovery. `FIELD=` takes a decision back.
     Edit(Edit),
+    /// Takes in a list of devices: a table (CSV), or the leases of a DHCP server.
+    ///
+    /// What would change is told row by row; --dry-run changes nothing.
+    Import(Import),
     /// Says which team is answerable for devices.
     Owner(Owner),
     /// Cuts devices off, or lets them back in.

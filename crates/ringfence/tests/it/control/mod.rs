@@ -3,6 +3,7 @@
 mod backup;
 mod devices;
 mod hq;
+mod import;
 mod people;
 mod policy;
 mod process;
