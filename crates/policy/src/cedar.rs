@@ -312,7 +312,7 @@ fn value(json: &Json) -> Result<Expr, String> {
 }
 
 /// Literal parts between wildcards; Cedar may give a literal in pieces.
-fn pattern(json: &Json) -> Vec<String> {
+pub(crate) fn pattern(json: &Json) -> Vec<String> {
     let mut parts = vec![String::new()];
     for element in json.as_array().into_iter().flatten() {
         match element.get("Literal").and_then(Json::as_str) {

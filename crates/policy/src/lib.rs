@@ -29,6 +29,7 @@
 //! * [`impact`]: what one device reaches when it is taken over, and what stops when it is cut off.
 //! * [`iec62443`]: zones and conduits judged as the standard asks.
 //! * [`cards`]: what devices can do for their own security, and what stands in for what they lack.
+//! * [`filter`]: which devices, as a Cedar expression about one.
 //! * [`unused`]: rules that nothing has used.
 //! * [`why`]: the rule and line behind a verdict, or the nearest rule and the fields that differ.
 //! * [`prove`]: standing claims for every estate under the schema, as questions to a solver.
@@ -47,6 +48,7 @@ pub mod decide;
 pub mod draft;
 pub mod evaluate;
 mod fault;
+pub mod filter;
 pub mod folder;
 pub mod iec62443;
 pub mod impact;

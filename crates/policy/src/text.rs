@@ -115,6 +115,26 @@ fn distance(a: &str, b: &str) -> usize {
     row.last().copied().unwrap_or(0)
 }
 
+/// Glob with the literal parts between stars: the first is anchored at the start, the last at the end.
+pub(crate) fn like(text: &str, parts: &[String]) -> bool {
+    let Some((first, rest)) = parts.split_first() else {
+        return text.is_empty();
+    };
+    let Some(mut left) = text.strip_prefix(first.as_str()) else {
+        return false;
+    };
+    let Some((last, middle)) = rest.split_last() else {
+        return left.is_empty();
+    };
+    for part in middle {
+        let Some((_, after)) = left.split_once(part.as_str()) else {
+            return false;
+        };
+        left = after;
+    }
+    left.ends_with(last.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,5 +178,21 @@ mod tests {
             assert_eq!(nearest(text, &words), word, "{text}");
         }
         assert_eq!((distance("", "abc"), distance("kitten", "sitting")), (3, 3));
+    }
+
+    #[test]
+    fn globs() {
+        let check = |text, parts: &[&str], expect| {
+            let parts: Vec<String> = parts.iter().map(|p| (*p).to_owned()).collect();
+            assert_eq!(like(text, &parts), expect, "{text} {parts:?}");
+        };
+        check("abc", &["abc"], true);
+        check("abcd", &["abc"], false);
+        check("abcd", &["ab", ""], true);
+        check("abcd", &["", "cd"], true);
+        check("abcd", &["a", "c", ""], true);
+        check("abab", &["ab", "ab", "ab"], false);
+        check("aa", &["aa", "a"], false);
+        check("", &[], true);
     }
 }

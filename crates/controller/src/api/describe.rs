@@ -6,8 +6,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    approvals, console, devices, imports, journal, leases, live, login, operators, policy, reach,
-    sites, standing, teams, tokens,
+    approvals, console, devices, imports, inventory, journal, leases, live, login, operators,
+    policy, reach, sites, standing, teams, tokens,
 };
 
 #[derive(OpenApi)]
@@ -23,7 +23,7 @@ use super::{
         login::setup, login::login, login::logout, login::password,
         operators::list, operators::add, operators::get, operators::change, operators::password, operators::erase,
         tokens::list, tokens::make, tokens::revoke, approvals::list, approvals::answer,
-        devices::list, devices::get, devices::change, devices::edit, devices::report, imports::import, devices::retire, devices::history,
+        inventory::list, devices::get, devices::change, devices::edit, devices::report, imports::import, devices::retire, devices::history,
         sites::list, sites::get, sites::create, sites::revoke, sites::token,
         teams::list, teams::get, teams::set, teams::remove,
         policy::get, policy::set, policy::check, reach::plan,

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use estate::access::rbac::{Action, Place};
 use estate::access::{Role, SITES_MAX, Sites};
-use estate::devices::{self, Claim, Device, Edit, Event, Facts, Field};
+use estate::devices::{self, Claim, Device, Edit, Event, Facts, Field, SelectionError};
 use estate::{Command, record};
 use model::{DeviceId, SiteId};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::approvals::{self, Ask};
 use super::page::{self, Page, Paging};
-use super::{Api, Body, Problem, Who, imports, reason};
+use super::{Api, Body, Problem, Who, reason};
 
 /// What is believed, and how it is known.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -137,48 +137,49 @@ document!(
     mud_url = MudUrl as "mud-url",
 );
 
-/// Which devices.
-#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+/// Which devices: all of it has to hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Selection {
     /// A selector: `type=ip-camera,site=w1,!owner`.
     pub l: Option<String>,
+    /// A Cedar expression about `device` and `now`: `device.type == "ip-camera" && device.last_seen < now.offset(duration("-1d"))`.
+    #[serde(rename = "where")]
+    pub expression: Option<String>,
+    /// Words that occur in its name, host name, address, link address, vendor, model, owner or id.
+    pub q: Option<String>,
 }
 
-fn selector(l: Option<&str>) -> Result<devices::Query, Problem> {
-    devices::Query::parse(l.unwrap_or_default())
-        .map_err(|error| Problem::invalid(format!("the selector `{}`", error.term), error.why))
-}
-
-fn id_of(text: &str) -> Result<DeviceId, Problem> {
-    DeviceId::new(text).map_err(|_| Problem::unknown("device.unknown", format!("device {text}")))
-}
-
-/// Devices by id. With `Accept: text/csv` all of them as one table, which can be imported again.
-#[utoipa::path(get, path = "/v1/devices", tag = "devices", params(Selection, Paging),
-    responses((status = 200, content((Page<Document> = "application/json"), (String = "text/csv"))), (status = "default", body = Problem)))]
-pub async fn list(
-    State(api): State<Api>,
-    who: Who,
-    Query(selection): Query<Selection>,
-    Query(paging): Query<Paging>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let query = selector(selection.l.as_deref())?;
-    if imports::wants_table(&headers) {
-        return Ok(imports::table(&api, who, query));
+impl Selection {
+    /// It selects everything, whatever is written in it.
+    fn is_empty(&self) -> bool {
+        let all = [&self.l, &self.expression, &self.q];
+        all.iter().all(|part| part.as_deref().is_none_or(|text| text.trim().is_empty()))
     }
-    let after = paging.after()?.map(|id| id_of(&id)).transpose()?;
-    api.hub.read(|estate| {
-        let all = estate.devices().after(after.as_ref());
-        let mine = all.filter(|device| who.sees(&device.site) && query.selects(device));
-        let page = paging.of(mine, |device| device.id.to_string())?;
-        Ok(Json(Page {
-            items: page.items.into_iter().map(Document::from).collect(),
-            next: page.next,
-        })
-        .into_response())
-    })
+
+    /// Reads it.
+    pub(crate) fn parse(&self, api: &Api) -> Result<devices::Selection, Problem> {
+        let Self { l, expression, q } = self;
+        let now = api.hub.now();
+        devices::Selection::parse(l.as_deref(), expression.as_deref(), q.as_deref(), now).map_err(
+            |error| match error {
+                SelectionError::Selector(error) => {
+                    Problem::invalid(format!("the selector `{}`", error.term), error.why)
+                }
+                SelectionError::Where(error) => {
+                    let (code, shown) = ("request.where", error.shown());
+                    let problem =
+                        Problem::new(StatusCode::BAD_REQUEST, code, "the expression", shown);
+                    problem.help(error.help)
+                }
+                SelectionError::Words => Problem::invalid("the words", error.to_string()),
+            },
+        )
+    }
+}
+
+pub(crate) fn id_of(text: &str) -> Result<DeviceId, Problem> {
+    DeviceId::new(text).map_err(|_| Problem::unknown("device.unknown", format!("device {text}")))
 }
 
 /// One device.
@@ -250,6 +251,9 @@ pub struct BulkChange {
     /// A selector; all of the estate takes `state=active`.
     #[serde(default)]
     pub l: Option<String>,
+    /// A Cedar expression that has to hold too, or alone.
+    #[serde(default, rename = "where")]
+    pub expression: Option<String>,
     /// Or their ids.
     #[serde(default)]
     pub ids: Vec<String>,
@@ -287,7 +291,8 @@ pub async fn edit(
     headers: HeaderMap,
     Body(change): Body<BulkChange>,
 ) -> Result<Response, Problem> {
-    let ids = chosen(&api, &who, change.l.as_deref(), &change.ids)?;
+    let of = Selection { l: change.l, expression: change.expression, q: None };
+    let ids = chosen(&api, &who, &of, &change.ids)?;
     let edit = Edit { set: change.set, labels: change.labels };
     who.may_edit(&edit)?;
     let selected = ids.len();
@@ -296,7 +301,7 @@ pub async fn edit(
     }
     reason(&change.why)?;
     if selected > api.who.approval_above() {
-        let ask = asked(&api, change.l.as_deref(), &ids, &edit, &change.why);
+        let ask = asked(&api, &of, &ids, &edit, &change.why);
         if let Some(waits) = approvals::second_person(&api, &who, &headers, ask).await? {
             return Ok(waits);
         }
@@ -307,7 +312,7 @@ pub async fn edit(
 }
 
 /// What a second person is asked: these devices and no others.
-fn asked<'a>(api: &Api, l: Option<&str>, ids: &[DeviceId], edit: &Edit, why: &'a str) -> Ask<'a> {
+fn asked<'a>(api: &Api, of: &Selection, ids: &[DeviceId], edit: &Edit, why: &'a str) -> Ask<'a> {
     let mut all = Vec::new();
     for id in ids {
         all.extend_from_slice(id.as_str().as_bytes());
@@ -320,7 +325,7 @@ fn asked<'a>(api: &Api, l: Option<&str>, ids: &[DeviceId], edit: &Edit, why: &'a
     let posture = edit.set.contains_key(&Field::Posture);
     Ask {
         command: serde_json::json!({
-            "change": "devices", "l": l, "devices": ids.len(),
+            "change": "devices", "l": of.l, "where": of.expression, "devices": ids.len(),
             "ids_sha256": crate::blobs::hex(&crypto::sha256(&all)),
             "set": edit.set, "labels": edit.labels,
         }),
@@ -349,7 +354,7 @@ pub async fn retire(
     Path(id): Path<String>,
     Body(retire): Body<Retire>,
 ) -> Result<Response, Problem> {
-    let ids = chosen(&api, &who, None, std::slice::from_ref(&id))?;
+    let ids = chosen(&api, &who, &Selection::default(), std::slice::from_ref(&id))?;
     let command = devices::Command::Retire { devices: ids };
     api.command(&who, retire.why, Command::Device(command)).await?;
     get(State(api), who, Path(id), HeaderMap::new()).await
@@ -474,20 +479,20 @@ fn shortened(mut event: Event, ids: &[DeviceId]) -> Event {
     event
 }
 
-/// Devices of a selector and of ids that who asks may see.
-fn chosen(api: &Api, who: &Who, l: Option<&str>, ids: &[String]) -> Result<Vec<DeviceId>, Problem> {
-    if l.is_none_or(str::is_empty) && ids.is_empty() {
+/// Devices of a selection and of ids that who asks may see.
+fn chosen(api: &Api, who: &Who, of: &Selection, ids: &[String]) -> Result<Vec<DeviceId>, Problem> {
+    if of.is_empty() && ids.is_empty() {
         let help = "`state=active` selects everything that is alive";
         return Err(
-            Problem::invalid("which devices", "neither a selector nor ids are given").help(help)
+            Problem::invalid("which devices", "neither a selection nor ids are given").help(help)
         );
     }
     let mut chosen = Vec::new();
-    if let Some(l) = l.filter(|l| !l.is_empty()) {
-        let query = selector(Some(l))?;
+    if !of.is_empty() {
+        let selected = of.parse(api)?;
         api.hub.read(|estate| {
-            let all =
-                estate.devices().after(None).filter(|d| who.sees(&d.site) && query.selects(d));
+            let all = estate.devices().after(None);
+            let all = all.filter(|d| who.sees(&d.site) && selected.selects(d));
             chosen.extend(all.take(devices::BATCH_MAX.saturating_add(1)).map(|d| d.id.clone()));
         });
     }
@@ -505,7 +510,7 @@ fn chosen(api: &Api, who: &Who, l: Option<&str>, ids: &[String]) -> Result<Vec<D
             StatusCode::NOT_FOUND,
             "device.none",
             "which devices",
-            "the selector selects none",
+            "none is selected",
         )),
         false => Ok(chosen),
     }

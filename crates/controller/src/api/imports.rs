@@ -295,7 +295,7 @@ pub(super) fn wants_table(headers: &HeaderMap) -> bool {
 }
 
 /// Every device that is selected, as a table that can be imported again; it is written as it is read.
-pub(super) fn table(api: &Api, who: Who, query: devices::Query) -> Response {
+pub(super) fn table(api: &Api, who: Who, query: devices::Selection) -> Response {
     let hub = std::sync::Arc::clone(&api.hub);
     let stream = async_stream::stream! {
         let labels: BTreeSet<String> = hub.read(|estate| {

@@ -9,6 +9,7 @@ pub mod console;
 pub mod describe;
 pub mod devices;
 pub mod imports;
+pub mod inventory;
 pub mod journal;
 pub mod leases;
 pub mod live;
@@ -49,6 +50,7 @@ use crate::{Hub, HubError};
 
 pub use body::Body;
 pub use describe::document;
+pub use inventory::Lists;
 pub use once::Answers;
 pub use pace::Pace;
 pub use problem::Problem;
@@ -162,6 +164,8 @@ pub struct Api {
     pub answers: Arc<Answers>,
     /// How often somebody may ask.
     pub pace: Arc<Pace>,
+    /// Lists of devices that were made.
+    pub lists: Arc<Lists>,
     /// Since when the process runs.
     pub started: Timestamp,
 }
@@ -170,7 +174,16 @@ impl Api {
     /// An API without a line.
     pub fn new(hub: Arc<Hub>, pdp: Arc<Pdp>, who: Arc<Auth>) -> Self {
         let started = hub.now();
-        Self { hub, pdp, who, line: None, answers: Arc::default(), pace: Arc::default(), started }
+        Self {
+            hub,
+            pdp,
+            who,
+            line: None,
+            answers: Arc::default(),
+            lists: Arc::default(),
+            pace: Arc::default(),
+            started,
+        }
     }
 }
 
@@ -202,7 +215,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/tokens/{id}", delete(tokens::revoke))
         .route("/v1/approvals", get(approvals::list))
         .route("/v1/approvals/{id}", post(approvals::answer))
-        .route("/v1/devices", get(devices::list))
+        .route("/v1/devices", get(inventory::list))
         .route("/v1/devices/edit", post(devices::edit))
         .route("/v1/devices/report", post(devices::report))
         .route("/v1/devices/import", post(imports::import))

@@ -11,6 +11,9 @@ const LIMIT: u16 = 100;
 /// Things of one page at most.
 pub const LIMIT_MAX: u16 = 1_000;
 
+/// Bytes of what a page token holds: the longest value that devices are ordered by, written as JSON, and an id.
+const TOKEN_BYTES_MAX: usize = 4_096;
+
 /// Which page.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -71,7 +74,11 @@ impl Paging {
             let pair = std::str::from_utf8(pair).ok().filter(|p| p.len() == 2);
             bytes.push(pair.and_then(|p| u8::from_str_radix(p, 16).ok()).ok_or_else(wrong)?);
         }
-        String::from_utf8(bytes).ok().filter(|key| key.len() <= 256).map(Some).ok_or_else(wrong)
+        String::from_utf8(bytes)
+            .ok()
+            .filter(|key| key.len() <= TOKEN_BYTES_MAX)
+            .map(Some)
+            .ok_or_else(wrong)
     }
 
     /// The journal's entry that the page ends before, the newest coming first.

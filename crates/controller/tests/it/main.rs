@@ -12,6 +12,7 @@ mod approvals;
 mod backup;
 mod decisions;
 mod imports;
+mod inventory;
 mod journal;
 mod life;
 mod line;

@@ -13,13 +13,17 @@ mod decide;
 mod device;
 pub mod key;
 mod known;
+mod order;
 mod query;
+mod selection;
 
 pub use claims::{CLAIMS_MAX, Claim, Field};
 pub use command::{Command, Edit, Event, Facts, Found, Said, Timeouts, Told, Wait};
 pub use device::{Device, State};
 pub use known::Devices;
+pub use order::{Key, Order, OrderError, Rank};
 pub use query::{Query, QueryError};
+pub use selection::{Selection, SelectionError};
 
 /// Devices in one estate.
 pub const DEVICES_MAX: usize = 4_000_000;

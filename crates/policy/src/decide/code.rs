@@ -9,6 +9,7 @@ use std::ops::Range;
 use super::columns::{Columns, Kind, Name, Val};
 use crate::language::{Binary, Expr, Var};
 use crate::lower::{index, small};
+use crate::text::like;
 
 /// What a packet or a moment says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -521,46 +522,5 @@ impl Compiler<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// Glob with the literal parts between stars: the first is anchored at the start, the last at the end.
-fn like(text: &str, parts: &[String]) -> bool {
-    let Some((first, rest)) = parts.split_first() else {
-        return text.is_empty();
-    };
-    let Some(mut left) = text.strip_prefix(first.as_str()) else {
-        return false;
-    };
-    let Some((last, middle)) = rest.split_last() else {
-        return left.is_empty();
-    };
-    for part in middle {
-        let Some((_, after)) = left.split_once(part.as_str()) else {
-            return false;
-        };
-        left = after;
-    }
-    left.ends_with(last.as_str())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn globs() {
-        let check = |text, parts: &[&str], expect| {
-            let parts: Vec<String> = parts.iter().map(|p| (*p).to_owned()).collect();
-            assert_eq!(like(text, &parts), expect, "{text} {parts:?}");
-        };
-        check("abc", &["abc"], true);
-        check("abcd", &["abc"], false);
-        check("abcd", &["ab", ""], true);
-        check("abcd", &["", "cd"], true);
-        check("abcd", &["a", "c", ""], true);
-        check("abab", &["ab", "ab", "ab"], false);
-        check("aa", &["aa", "a"], false);
-        check("", &[], true);
     }
 }

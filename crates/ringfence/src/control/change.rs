@@ -3,7 +3,7 @@
 use hyper::{Method, header};
 use serde_json::{Map, Value, json};
 
-use super::args::{Approval, Edit, Output, Owner, Quarantine, Retire, Sites, Teams};
+use super::args::{Approval, Edit, Output, Owner, Quarantine, Retire, Sites, Teams, Which};
 use super::client::{APPROVAL, Client, segment};
 use super::fault::Stop;
 use super::words::at;
@@ -18,10 +18,11 @@ const ESCALATE_MIN: u64 = 240;
 pub(super) fn edit(args: &Edit) -> Result<u8, Stop> {
     let mut client = super::open(&args.at)?;
     let what = Change::of(&args.set, &args.reason.reason);
-    match (args.ids.as_slice(), &args.selector) {
-        ([id], None) if !args.dry_run => one(&mut client, id, &what),
-        (ids, selector) => {
-            let of = Selected { selector: selector.as_deref(), ids, dry_run: args.dry_run };
+    match args.ids.as_slice() {
+        [id] if !args.dry_run => one(&mut client, id, &what),
+        ids => {
+            let (selector, expression) = (args.selector.as_deref(), args.expression.as_deref());
+            let of = Selected { selector, expression, ids, dry_run: args.dry_run };
             many(&mut client, &of, &what, args.approval.approval.as_deref())
         }
     }
@@ -77,20 +78,25 @@ impl<'a> Change<'a> {
 /// About one device or a selection, whichever was typed.
 fn chosen(
     client: &mut Client,
-    devices: &str,
+    which: &Which,
     change: &Change<'_>,
     approval: &Approval,
 ) -> Result<u8, Stop> {
-    if !is_selector(devices) {
-        return one(client, devices, change);
+    let selector = which.devices.as_deref();
+    if let Some(id) = selector
+        && !is_selector(id)
+    {
+        return one(client, id, change);
     }
-    let of = Selected { selector: Some(devices), ids: &[], dry_run: false };
+    let of =
+        Selected { selector, expression: which.expression.as_deref(), ids: &[], dry_run: false };
     many(client, &of, change, approval.approval.as_deref())
 }
 
 /// Which devices.
 struct Selected<'a> {
     selector: Option<&'a str>,
+    expression: Option<&'a str>,
     ids: &'a [String],
     dry_run: bool,
 }
@@ -120,7 +126,7 @@ fn many(
     approval: Option<&str>,
 ) -> Result<u8, Stop> {
     let body = json!({
-        "l": of.selector, "ids": of.ids, "set": change.set, "labels": change.labels,
+        "l": of.selector, "where": of.expression, "ids": of.ids, "set": change.set, "labels": change.labels,
         "why": change.why, "dry_run": of.dry_run,
     });
     let approved: Vec<_> = approval.iter().map(|id| (APPROVAL, *id)).collect();

@@ -22,17 +22,25 @@ const ONE_BY_ONE: usize = 50;
 const WAIT: Duration = Duration::from_secs(60);
 
 pub(super) fn run(args: &Get) -> Result<u8, Stop> {
-    if args.selector.is_some() && args.kind != Kind::Devices {
-        return Err(Fault::usage("-l", "selectors are for devices").into());
+    let of_devices = [
+        ("-l", &args.selector),
+        ("--where", &args.expression),
+        ("--search", &args.search),
+        ("--sort", &args.sort),
+    ];
+    if let Some((option, _)) = of_devices.iter().find(|(_, given)| given.is_some())
+        && args.kind != Kind::Devices
+    {
+        return Err(Fault::usage(*option, "it is for devices").into());
     }
     if args.watch && !matches!(args.kind, Kind::Devices | Kind::Sites) {
         return Err(Fault::usage("--watch", "only devices and sites are watched").into());
     }
     let is_table = args.output == Format::Csv;
-    if is_table && (args.kind != Kind::Devices || args.watch || !args.ids.is_empty()) {
-        return Err(
-            Fault::usage("-o csv", "it is for lists of devices; select them with -l").into()
-        );
+    let by_id = !args.watch && args.ids.is_empty() && args.sort.is_none();
+    if is_table && (args.kind != Kind::Devices || !by_id) {
+        let why = "it is for lists of devices, by id; select them with -l or --where";
+        return Err(Fault::usage("-o csv", why).into());
     }
     let mut client = super::open(&args.at)?;
     if is_table {
@@ -61,8 +69,7 @@ pub(super) fn run(args: &Get) -> Result<u8, Stop> {
 
 /// The table that the controller writes, as it is.
 fn csv(client: &mut Client, args: &Get) -> Result<u8, Stop> {
-    let query: Vec<_> = args.selector.iter().map(|l| ("l", l.clone())).collect();
-    let path = with_query("/v1/devices", &query);
+    let path = with_query("/v1/devices", &chosen(args));
     let table = [(header::ACCEPT, "text/csv")];
     let answer = client.ask(&Method::GET, &path, None, &table)?;
     out::print(|out| out.write_all(&answer.body))?;
@@ -77,8 +84,7 @@ fn each(
 ) -> Result<(), Fault> {
     let listing = listing(args.kind);
     if args.ids.is_empty() {
-        let selector = args.selector.iter().map(|l| ("l", l.clone())).collect::<Vec<_>>();
-        return client.list(listing.path, &selector, take);
+        return client.list(listing.path, &chosen(args), take);
     }
     for id in &args.ids {
         if args.kind == Kind::Leases {
@@ -104,6 +110,17 @@ fn each(
         }
     }
     Ok(())
+}
+
+/// Which devices, as a query.
+fn chosen(args: &Get) -> Vec<(&'static str, String)> {
+    let all = [
+        ("l", &args.selector),
+        ("where", &args.expression),
+        ("q", &args.search),
+        ("sort", &args.sort),
+    ];
+    all.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect()
 }
 
 /// One of a list.
@@ -202,14 +219,17 @@ fn look(
         if !args.ids.is_empty() && !args.ids.contains(id) {
             continue;
         }
-        let found = match &args.selector {
-            Some(selector) => {
-                let both = format!("{selector},id={id}");
-                let query = [("l", both), ("limit", "1".to_owned())];
+        let mut query = chosen(args);
+        let found = match query.is_empty() {
+            false => {
+                query.retain(|(name, _)| *name != "l");
+                let selector = args.selector.as_deref().unwrap_or_default();
+                query.push(("l", format!("{selector},id={id}")));
+                query.push(("limit", "1".to_owned()));
                 let page = client.get(&with_query("/v1/devices", &query))?;
                 words::list(&page, "/items").next().cloned()
             }
-            None => {
+            true => {
                 let path = format!("{}/{}", listing(args.kind).path, segment(id));
                 match client.get(&path) {
                     Ok(item) => Some(item),

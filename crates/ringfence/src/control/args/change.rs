@@ -14,6 +14,8 @@ Examples:
   ringfence edit device -l 'type=plc,site=w1' --set criticality=high --reason \"line 1\"
   ringfence edit device camera-7 --set zone= --reason \"the sensor knows better\"
   ringfence edit device -l '!owner' --set owner=video --reason \"new team\" --dry-run
+  ringfence edit device --where 'device.networks.contains(ip(\"10.1.0.0/16\"))' --set zone=hall-1 \
+    --reason \"new zones\"
 
 Fields: name, owner, zone, site, type, vendor, model, firmware, hardware, serial, os, hostname,
 criticality, posture, support, exposure, and label.NAME. About one device it is refused when
@@ -38,11 +40,14 @@ pub(crate) struct Edit {
     #[arg(value_enum, value_name = "KIND")]
     pub(crate) kind: super::HasHistory,
     /// Which.
-    #[arg(value_name = "ID", required_unless_present = "selector")]
+    #[arg(value_name = "ID", required_unless_present_any = ["selector", "expression"])]
     pub(crate) ids: Vec<String>,
     /// All that a selector selects (see `ringfence get --help`).
     #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "ids")]
     pub(crate) selector: Option<String>,
+    /// All that a Cedar expression holds for (see `ringfence get --help`).
+    #[arg(long = "where", value_name = "EXPRESSION", conflicts_with = "ids")]
+    pub(crate) expression: Option<String>,
     /// What is decided; an empty value takes it back.
     #[arg(long, value_name = "FIELD=VALUE", required = true, value_parser = assignment)]
     pub(crate) set: Vec<(String, String)>,
@@ -57,21 +62,32 @@ pub(crate) struct Edit {
     pub(crate) at: At,
 }
 
+/// One device, or all that are selected.
+#[derive(Clone, Debug, Group)]
+pub(crate) struct Which {
+    /// A device, or a selector (see `ringfence get --help`).
+    #[arg(value_name = "SELECTOR", required_unless_present = "expression")]
+    pub(crate) devices: Option<String>,
+    /// Devices that a Cedar expression holds for (see `ringfence get --help`).
+    #[arg(long = "where", value_name = "EXPRESSION", conflicts_with = "devices")]
+    pub(crate) expression: Option<String>,
+}
+
 const OWNER: &str = "\
 Examples:
   ringfence owner camera-7 video --reason \"new team\"
   ringfence owner 'type=ip-camera,!owner' video --reason \"new team\"
+  ringfence owner --where 'device.site == \"w1\" && !(device has owner)' floor --reason \"new team\"
 
 Exit codes: 0 done, 1 failed, 3 no such device or team, 5 not allowed, or a second person has to
 approve it first, 64 wrong usage.";
 
 /// Options of `owner`.
 #[derive(Debug, Group)]
-#[command(after_help = OWNER)]
+#[command(after_help = OWNER, allow_missing_positional = true)]
 pub(crate) struct Owner {
-    /// A device, or a selector (see `ringfence get --help`).
-    #[arg(value_name = "SELECTOR")]
-    pub(crate) devices: String,
+    #[command(flatten)]
+    pub(crate) devices: Which,
     /// The team.
     #[arg(value_name = "TEAM")]
     pub(crate) team: String,
@@ -87,6 +103,7 @@ const QUARANTINE: &str = "\
 Examples:
   ringfence quarantine camera-7 --reason \"it scans\"
   ringfence quarantine 'model=DVR-4,firmware=1.0' --reason \"advisory 2031-7\"
+  ringfence quarantine --where 'device.exposure == \"known-exploited\"' --reason \"advisory 2031-7\"
   ringfence quarantine camera-7 --lift --reason \"new firmware\"
 
 A device in quarantine keeps nothing that it was granted; open connections are cut.
@@ -98,9 +115,8 @@ person has to approve it first, 64 wrong usage.";
 #[derive(Debug, Group)]
 #[command(after_help = QUARANTINE)]
 pub(crate) struct Quarantine {
-    /// A device, or a selector (see `ringfence get --help`).
-    #[arg(value_name = "SELECTOR")]
-    pub(crate) devices: String,
+    #[command(flatten)]
+    pub(crate) devices: Which,
     /// Take it back.
     #[arg(long)]
     pub(crate) lift: bool,

@@ -13,6 +13,9 @@ Examples:
   ringfence get devices
   ringfence get devices -l 'type=ip-camera,site in (w1,w2),!owner' -o wide
   ringfence get devices -l state=stale -o name | xargs -n1 ringfence retire device --reason gone
+  ringfence get devices --where 'device.zone != \"cameras\" && device.type like \"*-camera\"'
+  ringfence get devices --where 'device.last_seen < now.offset(duration(\"-1d\"))' --sort last_seen
+  ringfence get devices --search gate --sort -last_seen
   ringfence get device camera-7 -o yaml
   ringfence get devices -l site=w1 -o csv > devices.csv
   ringfence get sites --watch
@@ -23,6 +26,10 @@ Examples:
 Selectors: FIELD=VALUE, FIELD!=VALUE, FIELD (has a value), !FIELD (has none), FIELD in (A,B), with
 fields id, state, site, address, mac, label.NAME, name, owner, zone, type, vendor, model and so on;
 joined by commas, all have to hold.
+
+Expressions are Cedar, in the words of policies, with `device` and `now`: the same fields, addresses,
+networks, macs, keys, labels.NAME, resurfaced, confused, first_seen, last_seen. What nobody says is
+\"\"; `device has owner` asks whether somebody does. docs/control.md has them all.
 
 Exit codes: 0 shown, also where the list is empty, 1 failed, 3 no such thing, 5 not allowed,
 64 wrong usage.";
@@ -40,6 +47,15 @@ pub(crate) struct Get {
     /// Only devices that a selector selects.
     #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "ids")]
     pub(crate) selector: Option<String>,
+    /// Only devices that a Cedar expression holds for.
+    #[arg(long = "where", value_name = "EXPRESSION", conflicts_with = "ids")]
+    pub(crate) expression: Option<String>,
+    /// Only devices with these words in a name, an address, vendor, model, owner or id.
+    #[arg(long, value_name = "WORDS", conflicts_with = "ids")]
+    pub(crate) search: Option<String>,
+    /// Devices in this order: a field, with `-` in front for falling (else: by id).
+    #[arg(long, value_name = "FIELD", allow_hyphen_values = true, conflicts_with_all = ["ids", "watch"])]
+    pub(crate) sort: Option<String>,
     /// Output on standard output.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,

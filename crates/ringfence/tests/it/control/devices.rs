@@ -57,7 +57,21 @@ fn devices_are_seen_in_every_form() {
     assert_eq!((none.code, none.out.as_str(), none.err.as_str()), (0, "", "none\n"));
     assert_eq!(anna.ok("get devices -l type=toaster -o json"), "[]\n");
     anna.fails("get devices -l colour=red", 64, "`colour` is no field");
-    anna.fails("get sites -l type=plc", 64, "selectors are for devices");
+    anna.fails("get sites -l type=plc", 64, "-l: it is for devices");
+    anna.fails("get sites --where device.id==\"x\"", 64, "--where: it is for devices");
+    let here =
+        format!("get devices -o name --where device.id==\"{id}\"&&device.state!=\"retired\"");
+    assert_eq!(anna.ok(&here), format!("{id}\n"));
+    let found = anna.ok(&format!("get devices -o name --search {}", id.to_uppercase()));
+    assert!(found.lines().all(|other| other.contains(&id)), "{found}");
+    assert!(found.lines().any(|other| other == id), "{found}");
+    let falling = anna.ok("get devices -o name --sort -id");
+    let mut rising: Vec<&str> = falling.lines().collect();
+    rising.reverse();
+    assert_eq!(anna.ok("get devices -o name"), rising.join("\n") + "\n");
+    let wrong = anna.run("get devices --where device.typ==\"plc\"");
+    assert_eq!(wrong.code, 64);
+    insta::assert_snapshot!("where-is-wrong", wrong.err);
     anna.fails("get teams --watch", 64, "only devices and sites");
     anna.fails("get device nobody", 3, "device nobody");
     anna.fails("describe site nowhere", 3, "site nowhere");
@@ -94,7 +108,16 @@ fn what_a_person_decides_is_done_once_and_told() {
     assert!(all.err.contains("nothing was changed"), "{}", all.err);
     let all = anna.run("edit device -l label.rack=B12 --set criticality=high --reason line-1");
     assert!(all.err.contains("1 of 1 devices are changed"), "{}", all.err);
-    anna.fails("edit device -l type=toaster --set zone=x --reason y", 3, "selects none");
+    anna.fails("edit device -l type=toaster --set zone=x --reason y", 3, "none is selected");
+    let of = "--where device.labels.rack==\"B12\"";
+    let all = anna.run(&format!("edit device {of} -l state=active --set label.shelf=2 --reason z"));
+    assert!(all.err.contains("1 of 1 devices are changed"), "{}", all.err);
+    let all = anna.run(&format!("owner {of} video --reason again"));
+    assert!(all.err.contains("0 of 1 devices are changed"), "{}", all.err);
+    anna.fails(&format!("owner {of} {id} video --reason again"), 64, "cannot be used with");
+    anna.fails("owner video --reason again", 64, "<SELECTOR>");
+    let all = anna.run("quarantine --where device.labels.rack==\"B13\" --reason z");
+    assert_eq!((all.code, all.err.contains("none is selected")), (3, true), "{}", all.err);
     anna.fails(&format!("edit device {id} --set criticality=huge --reason y"), 1, "criticality");
     anna.fails(&format!("edit device {id} --set zone=x"), 64, "--reason");
 
