@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use estate::commitments::{self, Outcome};
 use estate::record::{self, Record};
 use estate::{At, Command, Estate, Event, Refusal};
+use journal::commitment::Verified;
 use journal::entry::{Actor, Entry, Name};
 use journal::policy::Policy;
 use journal::tile::TileNodes;
@@ -23,6 +25,7 @@ use store::{
 };
 use tokio::sync::broadcast;
 
+use crate::commitments::Desk;
 use crate::id;
 use crate::state::{StateError, StateFolder};
 
@@ -95,6 +98,8 @@ pub struct Hub {
     snapshot_at: AtomicU64,
     /// The last append failed; the next that works ends it.
     stuck: AtomicBool,
+    /// Commitments that wait to be written.
+    desk: Desk,
 }
 
 impl std::fmt::Debug for Hub {
@@ -154,6 +159,7 @@ impl Hub {
             clock,
             snapshot_at,
             stuck: AtomicBool::new(false),
+            desk: Desk::default(),
         })
     }
 
@@ -208,12 +214,43 @@ impl Hub {
         command: Command,
         evidence: BTreeSet<Hash>,
     ) -> Result<Committed, HubError> {
+        let decide =
+            |estate: &Estate, command: &Command, now| Ok((estate.decide(command, who, now)?, ()));
+        Ok(self.decided(who, why, command, evidence, decide)?.0)
+    }
+
+    /// Commits to what devices signed; what became of each. Blocks until it is durable.
+    pub fn commit(
+        &self,
+        who: &Actor,
+        why: &str,
+        batch: Vec<Verified>,
+    ) -> Result<Vec<Outcome>, HubError> {
+        let command = Command::Commitment(commitments::Command::Commit { batch });
+        let decide = |estate: &Estate, command: &Command, now| match command {
+            Command::Commitment(commitments::Command::Commit { batch }) => {
+                estate.commit(batch, now)
+            }
+            other => Ok((estate.decide(other, who, now)?, Vec::new())),
+        };
+        Ok(self.decided(who, why, command, BTreeSet::new(), decide)?.1)
+    }
+
+    /// Decides, writes and folds, while nothing else does; with what else the decision says.
+    fn decided<T>(
+        &self,
+        who: &Actor,
+        why: &str,
+        command: Command,
+        evidence: BTreeSet<Hash>,
+        decide: impl FnOnce(&Estate, &Command, Timestamp) -> Result<(Vec<Event>, T), Refusal>,
+    ) -> Result<(Committed, T), HubError> {
         let _writing = self.writing();
         let now = self.now();
-        let events = self.read(|estate| estate.decide(&command, who, now))?;
+        let (events, said) = self.read(|estate| decide(estate, &command, now))?;
         let size = self.read(Estate::size);
         if events.is_empty() {
-            return Ok(Committed { entries: size..size, events });
+            return Ok((Committed { entries: size..size, events }, said));
         }
         let record =
             Record { at: now, who: who.clone(), why: why.to_owned(), command, evidence, events };
@@ -231,7 +268,12 @@ impl Hub {
         let told = Told { entry: numbers.start, at: now, who, events: events.clone() };
         // Nobody may be listening.
         let _ = self.told.send(Arc::new(told));
-        Ok(Committed { entries: numbers, events })
+        Ok((Committed { entries: numbers, events }, said))
+    }
+
+    /// Where commitments wait.
+    pub(crate) const fn desk(&self) -> &Desk {
+        &self.desk
     }
 
     /// Signs and publishes what is durable; makes a snapshot when many entries are new.

@@ -14,6 +14,7 @@
 //! * [`auth`]: who is who.
 //! * [`api`]: HTTP for people and programs.
 //! * [`line`]: the sites' connections.
+//! * [`commitments`]: what devices signed, on its way into the journal.
 //! * [`authority`]: the certificates of both.
 //! * [`shell`]: the process.
 //! * [`import`]: lists of devices from elsewhere.
@@ -26,6 +27,7 @@ pub mod auth;
 pub mod authority;
 pub mod backup;
 pub mod blobs;
+pub mod commitments;
 mod front;
 pub mod hub;
 mod id;

@@ -76,6 +76,15 @@ impl journal::commitment::Verifier for Provider {
     }
 }
 
+/// Whether a key that signs commitments is a point of its curve: under what is none no signature ever holds.
+pub fn is_public_key(key: &journal::commitment::Key) -> bool {
+    use journal::commitment::Key::{Ed25519, P256};
+    match key {
+        Ed25519(key) => sig::ParsedPublicKey::new(&sig::ED25519, key).is_ok(),
+        P256(key) => sig::ParsedPublicKey::new(&sig::ECDSA_P256_SHA256_FIXED, key).is_ok(),
+    }
+}
+
 /// Whether two secrets are equal, in a time that does not tell where they differ.
 pub fn same(a: &[u8], b: &[u8]) -> bool {
     constant_time::verify_slices_are_equal(a, b).is_ok()

@@ -18,12 +18,14 @@
 //! * [`devices`]: what there is, who says so, and what people decided about it.
 //! * [`policies`]: which policy folder is meant to be in force.
 //! * [`leases`]: what each device is granted, until when, on which evidence.
+//! * [`commitments`]: which key signs for which device, and how far each has committed to what it sent.
 //!
 //! [`side`] has the words for personal data, which is never here.
 //!
 //! It must never know a clock, a database, a socket, or how an id is made.
 
 pub mod access;
+pub mod commitments;
 pub mod devices;
 pub mod leases;
 pub mod policies;
@@ -58,6 +60,8 @@ pub enum Command {
     Policy(policies::Command),
     /// Leases.
     Lease(leases::Command),
+    /// Signature keys and commitments.
+    Commitment(commitments::Command),
 }
 
 /// What came of it, area by area.
@@ -75,6 +79,8 @@ pub enum Event {
     Policy(policies::Event),
     /// Leases.
     Lease(leases::Event),
+    /// Signature keys and commitments.
+    Commitment(commitments::Event),
 }
 
 /// Where in the journal events stand.
@@ -99,6 +105,8 @@ pub struct Estate {
     devices: devices::Devices,
     policies: policies::Policies,
     leases: leases::Leases,
+    /// Since version 3 of a snapshot; it stays behind what was there before.
+    commitments: commitments::Commitments,
 }
 
 impl Estate {
@@ -137,6 +145,21 @@ impl Estate {
         &self.leases
     }
 
+    /// Signature keys and commitments.
+    pub const fn commitments(&self) -> &commitments::Commitments {
+        &self.commitments
+    }
+
+    /// What comes of commitments whose signatures hold, and what became of each.
+    pub fn commit(
+        &self,
+        batch: &[journal::commitment::Verified],
+        now: Timestamp,
+    ) -> Result<(Vec<Event>, Vec<commitments::Outcome>), Refusal> {
+        let (events, outcomes) = self.commitments.commit(batch, &self.devices, now)?;
+        Ok((events.into_iter().map(Event::Commitment).collect(), outcomes))
+    }
+
     /// What comes of a command, given by `who` at `now`. Nothing: all of it is so already.
     pub fn decide(
         &self,
@@ -166,6 +189,10 @@ impl Estate {
             Command::Lease(command) => {
                 self.leases.decide(command, &self.devices, now).map(|e| all(e, Event::Lease))
             }
+            Command::Commitment(command) => self
+                .commitments
+                .decide(command, &self.devices, now)
+                .map(|e| all(e, Event::Commitment)),
         }
     }
 
@@ -185,6 +212,7 @@ impl Estate {
                 }
                 Event::Policy(event) => self.policies.apply(event, at.entry, at.time),
                 Event::Lease(event) => self.leases.apply(event, at.entry),
+                Event::Commitment(event) => self.commitments.apply(event, at),
             }
         }
     }

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::{Command, Event, access, devices, leases, policies, sites, teams};
+use crate::{Command, Event, access, commitments, devices, leases, policies, sites, teams};
 
 /// Version of every command and event so far.
 const VERSION: u32 = 1;
@@ -83,6 +83,7 @@ fn command(command: &Command) -> Result<Typed, Malformed> {
         Command::Device(command) => ("device", json_of(command)?),
         Command::Policy(command) => ("policy", json_of(command)?),
         Command::Lease(command) => ("lease", json_of(command)?),
+        Command::Commitment(command) => ("commitment", json_of(command)?),
     };
     let payload = match payload.len() > COMMAND_BYTES_MAX {
         true => {
@@ -103,6 +104,7 @@ fn event_typed(event: &Event) -> Result<Typed, Malformed> {
         Event::Device(event) => json_of(event)?,
         Event::Policy(event) => json_of(event)?,
         Event::Lease(event) => json_of(event)?,
+        Event::Commitment(event) => json_of(event)?,
     };
     Ok(Typed { name: Name::new(&name(event))?, version: VERSION, payload })
 }
@@ -116,6 +118,7 @@ fn name(event: &Event) -> String {
         Event::Device(event) => ("device", event.word()),
         Event::Policy(event) => ("policy", event.word()),
         Event::Lease(event) => ("lease", event.word()),
+        Event::Commitment(event) => ("commitment", event.word()),
     };
     format!("{area}.{word}")
 }
@@ -134,6 +137,7 @@ fn event(typed: &Typed) -> Result<Event, Malformed> {
         "device" => of_json::<devices::Event>(typed).map(Event::Device),
         "policy" => of_json::<policies::Event>(typed).map(Event::Policy),
         "lease" => of_json::<leases::Event>(typed).map(Event::Lease),
+        "commitment" => of_json::<commitments::Event>(typed).map(Event::Commitment),
         _ => Err(malformed(format!("`{called}` is no event of an estate"))),
     }?;
     // Whoever filters by name sees what is applied.

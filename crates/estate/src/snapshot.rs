@@ -1,13 +1,16 @@
 //! An estate as bytes, so that a start does not fold the whole journal.
 //!
 //! `RFESTATE`, the version as four bytes, then the state in postcard. A snapshot is a copy of what the journal says: one of
-//! another version is not read but made anew.
+//! another version is not read but made anew. An area that is new stands behind all others, so that a snapshot from before it is read too:
+//! that area is empty.
 
-use crate::Estate;
+use crate::{Estate, commitments};
 
 const MAGIC: &[u8; 8] = b"RFESTATE";
 /// Version of the form; a change of any type in it is a new one.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// The version that ends before [`commitments`].
+const BEFORE_COMMITMENTS: u32 = 2;
 
 /// Bytes that are no snapshot of this version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,9 +37,15 @@ impl Estate {
 
     /// The state of a snapshot.
     pub fn restore(bytes: &[u8]) -> Result<Self, SnapshotError> {
-        let version = VERSION.to_be_bytes();
-        let rest = bytes.strip_prefix(MAGIC).and_then(|rest| rest.strip_prefix(&version));
-        let rest = rest.ok_or(SnapshotError::Version)?;
-        postcard::from_bytes(rest).map_err(|error| SnapshotError::Damaged(error.to_string()))
+        let damaged = |error: postcard::Error| SnapshotError::Damaged(error.to_string());
+        let of = |version: u32| {
+            bytes.strip_prefix(MAGIC).and_then(|rest| rest.strip_prefix(&version.to_be_bytes()))
+        };
+        if let Some(rest) = of(VERSION) {
+            return postcard::from_bytes(rest).map_err(damaged);
+        }
+        let rest = of(BEFORE_COMMITMENTS).ok_or(SnapshotError::Version)?;
+        let whole = postcard::to_extend(&commitments::Commitments::default(), rest.to_vec());
+        postcard::from_bytes(&whole.map_err(damaged)?).map_err(damaged)
     }
 }

@@ -39,6 +39,34 @@ pub fn journal(bytes: &[u8]) {
     grown(bytes);
 }
 
+/// Reads the bytes as a sequence of commitments; what is read is written again, and must be the same bytes. Each is then judged as the
+/// registry would have it, with a provider that says yes.
+pub fn commitments(bytes: &[u8]) {
+    let Ok(all) = commitment::Signed::decode_sequence(bytes) else { return };
+    assert!(!all.is_empty() && all.len() <= commitment::SEQUENCE_MAX, "within its bounds");
+    let mut again = Vec::new();
+    for signed in &all {
+        again.extend(signed.encode().unwrap_or_default());
+    }
+    assert_eq!(again, bytes, "one byte string for {all:?}");
+    let key = commitment::Key::P256([4; 65]);
+    let mut last: Option<commitment::Last> = None;
+    for signed in &all {
+        let mut ours = signed.clone();
+        ours.commitment.key = key.id();
+        let device = ours.commitment.device.clone();
+        let speaker = commitment::Speaker {
+            class: ours.commitment.class,
+            key: &key,
+            device: &device,
+            epoch: ours.commitment.epoch,
+        };
+        if let Ok(accepted) = commitment::accept(&ours, &speaker, last.as_ref(), &Yes) {
+            last = Some(accepted.last());
+        }
+    }
+}
+
 fn same<T: Debug, B: AsRef<[u8]>>(
     bytes: &[u8],
     read: Option<T>,
@@ -115,6 +143,12 @@ struct Yes;
 
 impl Verifier for Yes {
     fn verify(&self, _: &[u8; 32], _: &[u8], _: &[u8; 64]) -> bool {
+        true
+    }
+}
+
+impl commitment::Verifier for Yes {
+    fn verify_commitment(&self, _: &commitment::Key, _: &[u8], _: &[u8; 64]) -> bool {
         true
     }
 }

@@ -11,6 +11,7 @@ fn every_corpus_replays() {
     targets.push(("leases", inventory::leases::fuzzing::leases));
     targets.push(("kernel", enforcer::fuzzing::kernel));
     targets.push(("journal", journal::fuzzing::journal));
+    targets.push(("commitments", journal::fuzzing::commitments));
     targets.push(("messages", names::fuzzing::messages));
     targets.push(("pipeline", sensor::fuzzing::pipeline));
     targets.push(("mud", policy::mud::fuzzing::mud));

@@ -6,7 +6,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    approvals, console, devices, imports, inventory, journal, leases, live, login, operators,
+    approvals, console, devices, imports, inventory, journal, keys, leases, live, login, operators,
     policy, reach, sites, standing, teams, tokens,
 };
 
@@ -24,6 +24,7 @@ use super::{
         operators::list, operators::add, operators::get, operators::change, operators::password, operators::erase,
         tokens::list, tokens::make, tokens::revoke, approvals::list, approvals::answer,
         inventory::list, devices::get, devices::change, devices::edit, devices::report, imports::import, devices::retire, devices::history,
+        keys::list, keys::register, keys::revoke, keys::chains, keys::send,
         sites::list, sites::get, sites::create, sites::revoke, sites::token,
         teams::list, teams::get, teams::set, teams::remove,
         policy::get, policy::set, policy::check, reach::plan,

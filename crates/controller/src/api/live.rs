@@ -9,6 +9,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use estate::access::Principal;
 use estate::access::rbac::{self, Action, Place};
 use futures_core::Stream;
+use model::DeviceId;
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -89,6 +90,19 @@ fn shown(api: &Api, principal: &Principal, event: &estate::Event) -> Option<serd
             let estate::leases::Event::Decided(decision) = event;
             may(Action::LeasesRead, Place::At(&decision.subject.site))
                 .then(|| ("lease", json!(event)))?
+        }
+        // What devices commit to is no change that anybody watches for; what is found is.
+        estate::Event::Commitment(estate::commitments::Event::Committed { .. }) => return None,
+        estate::Event::Commitment(event) => {
+            let sees = api.hub.read(|estate| {
+                event.devices().into_iter().all(|name| {
+                    let device = DeviceId::new(name).ok();
+                    let device = device.and_then(|id| estate.devices().get(&id));
+                    device.is_none_or(|device| principal.grant.sites.admits(&device.site))
+                })
+            });
+            (sees && may(Action::DevicesRead, Place::Somewhere))
+                .then(|| ("commitment", json!(event)))?
         }
         estate::Event::Access(event) => {
             may(Action::OperatorsRead, Place::Estate).then(|| ("access", json!(event)))?

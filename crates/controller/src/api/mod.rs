@@ -11,6 +11,7 @@ pub mod devices;
 pub mod imports;
 pub mod inventory;
 pub mod journal;
+pub mod keys;
 pub mod leases;
 pub mod live;
 pub mod login;
@@ -106,6 +107,11 @@ pub const ENDPOINTS: &[(&str, &str, Needs)] = &[
     ("POST", "/v1/devices/edit", Needs::To(Action::DevicesEdit)),
     ("POST", "/v1/devices/report", Needs::To(Action::DevicesImport)),
     ("POST", "/v1/devices/import", Needs::To(Action::DevicesImport)),
+    ("GET", "/v1/devices/{id}/keys", Needs::To(Action::DevicesRead)),
+    ("POST", "/v1/devices/{id}/keys", Needs::To(Action::KeysEdit)),
+    ("DELETE", "/v1/devices/{id}/keys/{key}", Needs::To(Action::KeysEdit)),
+    ("GET", "/v1/devices/{id}/commitments", Needs::To(Action::DevicesRead)),
+    ("POST", "/v1/commitments", Needs::To(Action::CommitmentsSend)),
     ("GET", "/v1/sites", Needs::To(Action::SitesRead)),
     ("POST", "/v1/sites", Needs::To(Action::SitesEdit)),
     ("GET", "/v1/sites/{id}", Needs::To(Action::SitesRead)),
@@ -222,6 +228,13 @@ pub fn router(api: Api) -> Router {
         .route("/v1/devices/{id}", get(devices::get).merge(patch(devices::change)))
         .route("/v1/devices/{id}/history", get(devices::history))
         .route("/v1/devices/{id}/retire", post(devices::retire))
+        .route("/v1/devices/{id}/keys", get(keys::list).merge(post(keys::register)))
+        .route("/v1/devices/{id}/keys/{key}", delete(keys::revoke))
+        .route("/v1/devices/{id}/commitments", get(keys::chains))
+        .route(
+            "/v1/commitments",
+            post(keys::send).layer(DefaultBodyLimit::max(crate::commitments::BODY_BYTES_MAX)),
+        )
         .route("/v1/sites", get(sites::list).merge(post(sites::create)))
         .route("/v1/sites/{id}", get(sites::get))
         .route("/v1/sites/{id}/revoke", post(sites::revoke))

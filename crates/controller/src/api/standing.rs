@@ -135,6 +135,12 @@ pub async fn metrics(State(api): State<Api>) -> Response {
         "Logins that were tried.",
         &api.who.tries().map(|(word, count)| (format!("{{result=\"{word}\"}}"), count)),
     );
+    figure(
+        "commitments",
+        "counter",
+        "Signed commitments that were brought.",
+        &api.hub.desk().counted().map(|(word, count)| (format!("{{result=\"{word}\"}}"), count)),
+    );
     let (sweeps, missed) = api.pdp.levels.sweeps();
     figure(
         "decision_sweeps",

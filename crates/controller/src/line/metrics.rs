@@ -25,6 +25,8 @@ pub struct Metrics {
     pub batches: Counter,
     /// Batches that came again.
     pub batches_again: Counter,
+    /// Requests with commitments that were taken.
+    pub signed: Counter,
     /// Devices of batches that the estate did not take.
     pub devices_refused: Counter,
     /// Requests that were refused.
@@ -56,7 +58,7 @@ impl Counter {
 
 impl Metrics {
     /// Name, what it counts, and how many: all of them are counters.
-    pub fn figures(&self) -> [(&'static str, &'static str, u64); 13] {
+    pub fn figures(&self) -> [(&'static str, &'static str, u64); 14] {
         let of = |name, what, counter: &Counter| (name, what, counter.count());
         [
             of("line_connections", "Connections of sites that were taken.", &self.connections),
@@ -69,6 +71,7 @@ impl Metrics {
             of("line_acks", "Acknowledgements taken.", &self.acks),
             of("line_batches", "Batches of observations taken.", &self.batches),
             of("line_batches_again", "Batches that came again.", &self.batches_again),
+            of("line_signed", "Requests with signed commitments taken.", &self.signed),
             of("line_devices_refused", "Devices of batches not taken.", &self.devices_refused),
             of("line_refused", "Requests of sites refused.", &self.refused),
             of("line_too_early", "Requests of sites that came too early.", &self.too_early),

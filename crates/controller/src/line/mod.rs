@@ -12,6 +12,7 @@ mod enrol;
 mod metrics;
 mod pace;
 mod sessions;
+mod signed;
 mod tell;
 
 use std::convert::Infallible;
@@ -68,6 +69,8 @@ const WINDOW_BYTES: u32 = 256 << 10;
 const ALIVE: Duration = Duration::from_secs(30);
 /// Batches that are worked on at one time; each may have [`model::line::BATCH_BYTES_MAX`].
 const BATCHES_MAX: usize = 16;
+/// Requests with commitments that are worked on at one time; each may have half a megabyte.
+const SIGNED_MAX: usize = 256;
 /// Bytes of a request that is no batch.
 const REQUEST_BYTES_MAX: usize = 32 << 10;
 /// Lines in a minute about what goes wrong: whoever knocks at the port fills no log.
@@ -125,6 +128,10 @@ pub struct Line {
     tries: Tries,
     purses: Purses,
     batches: Semaphore,
+    /// Requests with commitments that are worked on.
+    signed: Semaphore,
+    /// What sites may spend on commitments.
+    signed_purses: Purses,
     shaking: Semaphore,
     /// What the server shows, and until when.
     shown: Mutex<(Arc<ServerConfig>, Timestamp)>,
@@ -167,6 +174,8 @@ impl Line {
             tries: Tries::default(),
             purses: Purses::default(),
             batches: Semaphore::new(BATCHES_MAX),
+            signed: Semaphore::new(SIGNED_MAX),
+            signed_purses: Purses::default(),
             shaking: Semaphore::new(HANDSHAKES_MAX),
             shown,
             notes: Mutex::default(),
@@ -491,6 +500,9 @@ async fn route(
         }
         (&Method::POST, "/site/v1/renew") => {
             enrol::renew(line, session, json(&head.headers, body).await?).await
+        }
+        (&Method::POST, "/site/v1/commitments") => {
+            signed::commitments(line, session, &head.headers, body).await
         }
         (&Method::POST, "/site/v1/observations") => {
             // Before it is read: what waits takes memory.

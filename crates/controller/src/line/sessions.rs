@@ -14,6 +14,8 @@ use crate::Hub;
 const OF_ONE_MAX: usize = 4;
 /// Connections of one network that have not shown who they are.
 const UNKNOWN_OF_ONE_MAX: usize = 32;
+/// Requests with commitments of one connection that are worked on.
+const SIGNED_OF_ONE_MAX: usize = 2;
 
 /// All of them.
 #[derive(Debug, Default)]
@@ -41,6 +43,8 @@ pub(super) struct Session {
     cut: watch::Receiver<bool>,
     of: Arc<Sessions>,
     batch: Semaphore,
+    /// Places of requests with commitments.
+    pub(super) signed: Semaphore,
 }
 
 impl Session {
@@ -108,7 +112,8 @@ impl Sessions {
         }
         open.insert(number, Open { key_sha256: key_sha256.clone(), cut: sender });
         let (of, batch) = (Arc::clone(self), Semaphore::new(1));
-        Session { site, key_sha256, number, cut, of, batch }
+        let signed = Semaphore::new(SIGNED_OF_ONE_MAX);
+        Session { site, key_sha256, number, cut, of, batch, signed }
     }
 
     /// One more connection that has not shown who it is; `None`: there are too many from there.

@@ -33,7 +33,11 @@ impl Scope {
             Event::Site(sites::Event::Created { id, .. }) => {
                 Some(Self::Some { devices: BTreeSet::new(), sites: BTreeSet::from([id.clone()]) })
             }
-            Event::Site(_) | Event::Access(_) | Event::Team(_) | Event::Lease(_) => None,
+            Event::Site(_)
+            | Event::Access(_)
+            | Event::Team(_)
+            | Event::Lease(_)
+            | Event::Commitment(_) => None,
         }
     }
 

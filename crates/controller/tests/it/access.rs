@@ -13,6 +13,7 @@ fn concrete(path: &str) -> String {
         .replace("{number}", "0")
         .replace("{file}", "devices")
         .replace("{path}", "0/000")
+        .replace("{key}", "x")
 }
 
 #[tokio::test]

@@ -41,8 +41,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const YEAR_NANOS: i64 = 365 * 86_400 * 1_000_000_000;
 
 /// A controller with its line.
-struct Hq {
-    running: Running,
+pub(super) struct Hq {
+    pub(super) running: Running,
     line: Arc<Line>,
     authority: Arc<Authority>,
     port: u16,
@@ -52,7 +52,7 @@ struct Hq {
 }
 
 impl Hq {
-    async fn new(folder: &Folder, timing: Timing) -> Self {
+    pub(super) async fn new(folder: &Folder, timing: Timing) -> Self {
         let running = start(folder);
         let authority = Authority::open(&running.state, "acme.example", now()).unwrap();
         Self::with(running, authority, timing).await
@@ -83,7 +83,7 @@ impl Hq {
             .unwrap();
     }
 
-    fn site(&self, id: &str) -> SiteId {
+    pub(super) fn site(&self, id: &str) -> SiteId {
         let id = SiteId::new(id).unwrap();
         self.command(sites::Command::Create { id: id.clone(), name: id.to_string() });
         id
@@ -128,7 +128,7 @@ impl Hq {
         (of("device"), SiteId::new(&of("site")).unwrap())
     }
 
-    async fn dial(&self, config: Arc<ClientConfig>) -> Client {
+    pub(super) async fn dial(&self, config: Arc<ClientConfig>) -> Client {
         self.dial_with(config, 1 << 20).await
     }
 
@@ -147,13 +147,13 @@ impl Hq {
         tls::client_pinned(root, Arc::new(SystemClock)).unwrap()
     }
 
-    fn with_credentials(&self, credentials: &Credentials) -> Arc<ClientConfig> {
+    pub(super) fn with_credentials(&self, credentials: &Credentials) -> Arc<ClientConfig> {
         let roots = vec![self.authority.root().clone()];
         tls::client(roots, Some(credentials), Arc::new(SystemClock)).unwrap()
     }
 
     /// Enrols a site with a key, and gives what it shows from then on.
-    async fn enrolled(&self, id: &SiteId) -> Credentials {
+    pub(super) async fn enrolled(&self, id: &SiteId) -> Credentials {
         self.token(id, "secret");
         let key = key();
         let answer = self.enrol("secret", &csr(&key)).await;
@@ -172,28 +172,28 @@ impl Hq {
     }
 }
 
-struct Client {
+pub(super) struct Client {
     sender: SendRequest<Full<Bytes>>,
     ended: JoinHandle<()>,
 }
 
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(super) struct Answer {
+    pub(super) status: u16,
     retry_after: Option<u32>,
     body: Bytes,
 }
 
 impl Answer {
-    fn of<T: DeserializeOwned>(&self) -> T {
+    pub(super) fn of<T: DeserializeOwned>(&self) -> T {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    fn code(&self) -> (u16, String) {
+    pub(super) fn code(&self) -> (u16, String) {
         let problem: Value = self.of();
         (self.status, problem["code"].as_str().unwrap().to_owned())
     }
@@ -207,12 +207,14 @@ impl Client {
         body: Vec<u8>,
     ) -> Result<Response<Incoming>, hyper::Error> {
         let uri = format!("https://127.0.0.1{path}");
-        let request = Request::builder().method(method).uri(uri).body(Full::from(body)).unwrap();
+        let kind = if path.ends_with("commitments") { "application/cbor-seq" } else { "any/thing" };
+        let request = Request::builder().method(method).uri(uri).header("content-type", kind);
+        let request = request.body(Full::from(body)).unwrap();
         self.sender.ready().await?;
         tokio::time::timeout(PATIENCE, self.sender.send_request(request)).await.unwrap()
     }
 
-    async fn post(&mut self, path: &str, body: Vec<u8>) -> Result<Answer, hyper::Error> {
+    pub(super) async fn post(&mut self, path: &str, body: Vec<u8>) -> Result<Answer, hyper::Error> {
         let response = self.send("POST", path, body).await?;
         let status = response.status().as_u16();
         let retry_after = response.headers().get("retry-after");

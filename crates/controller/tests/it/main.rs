@@ -10,6 +10,7 @@
 mod access;
 mod approvals;
 mod backup;
+mod commitments;
 mod decisions;
 mod imports;
 mod inventory;

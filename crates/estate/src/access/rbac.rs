@@ -50,6 +50,10 @@ actions!(
     DevicesRetire = "devices.retire",
     /// Cutting a device off, and taking it back.
     DevicesQuarantine = "devices.quarantine",
+    /// Keys with which devices sign what they send.
+    KeysEdit = "keys.edit",
+    /// Bringing what devices signed.
+    CommitmentsSend = "commitments.send",
     /// Sites and how they are.
     SitesRead = "sites.read",
     /// Sites: adding, enrolling, revoking.

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use estate::record::{self, Record};
-use estate::{Command, Event, devices, leases, policies, sites, teams};
+use estate::{Command, Event, commitments, devices, leases, policies, sites, teams};
 use journal::entry::{Entry, Name, Typed};
 use model::Timestamp;
 
@@ -76,6 +76,12 @@ fn word(event: &Event) -> String {
         ) => ("device", event.word()),
         Event::Policy(event @ policies::Event::Set { .. }) => ("policy", event.word()),
         Event::Lease(event @ leases::Event::Decided(_)) => ("lease", event.word()),
+        Event::Commitment(
+            event @ (commitments::Event::KeyRegistered { .. }
+            | commitments::Event::KeyRevoked { .. }
+            | commitments::Event::Committed { .. }
+            | commitments::Event::Found { .. }),
+        ) => ("commitment", event.word()),
     };
     format!("{area}.{word}")
 }
@@ -104,6 +110,10 @@ fn every_event_of_version_1_is_read_and_written_again() {
         assert_eq!((again.name.as_str(), again.version), (name, 1));
     }
     let all = [
+        "commitment.committed",
+        "commitment.found",
+        "commitment.key-registered",
+        "commitment.key-revoked",
         "device.confused",
         "device.edited",
         "device.found",

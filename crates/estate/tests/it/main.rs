@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod commitments;
 mod drill;
 mod fixtures;
 mod laws;

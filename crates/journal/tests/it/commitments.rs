@@ -138,7 +138,7 @@ fn classes_are_never_mixed() {
         let refusal = accept(&relabelled, &speaker(registered, 0), None, &Toy).unwrap_err();
         assert_eq!(refusal, Refusal::Signature);
         // Neither goes on with the other's chain.
-        let last = accept(&signed, &speaker(said, 0), None, &Toy).unwrap().last().unwrap();
+        let last = accept(&signed, &speaker(said, 0), None, &Toy).unwrap().last();
         let next =
             Commitment { class: registered, first: 3, last: 3, previous: last.hash, ..first() };
         let refusal = accept(&sign(next, &KEY), &speaker(registered, 0), Some(&last), &Toy);
@@ -186,7 +186,7 @@ fn a_message_is_proven_within_its_batch() {
     assert!(matches!(prove(&messages, 13), Err(CannotProve::Nothing(_))));
     assert!(matches!(prove::<Vec<u8>>(&[], 0), Err(CannotProve::Nothing(_))));
     // Numbers go on from batch to batch.
-    let last = accepted.last().unwrap();
+    let last = accepted.last();
     let next =
         Commitment { first: 13, last: 14, previous: last.hash, root: root(&["a", "b"]), ..first() };
     let next = accept(&sign(next, &KEY), &speaker(Class::Device, 0), Some(&last), &Toy).unwrap();
@@ -352,7 +352,7 @@ proptest! {
             match judged {
                 Ok(accepted) => {
                     prop_assert_eq!(accepted.commitment(), &signed.commitment);
-                    last = Some(accepted.last().unwrap());
+                    last = Some(accepted.last());
                     model.expected = signed.commitment.last + 1;
                     model.chain = Some(signed.clone());
                     model.accepted.push(signed);

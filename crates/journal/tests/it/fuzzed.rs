@@ -1,16 +1,27 @@
-//! The fuzz target's function on what fuzzing begins with, and on what is near it.
+//! The fuzz targets' functions on what fuzzing begins with, and on what is near it.
 
 use std::path::Path;
 use std::sync::LazyLock;
 
-use journal::fuzzing::journal;
+use journal::fuzzing::{commitments, journal};
 use proptest::prelude::*;
 
-static CORPUS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/journal");
+static CORPUS: LazyLock<Vec<Vec<u8>>> =
+    LazyLock::new(|| ["journal", "commitments"].into_iter().flat_map(corpus).collect());
+
+fn corpus(of: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(of);
     let files = std::fs::read_dir(folder).unwrap();
     files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
-});
+}
+
+#[test]
+fn what_fuzzing_begins_with_is_read() {
+    for bytes in &*CORPUS {
+        journal(bytes);
+        commitments(bytes);
+    }
+}
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
@@ -28,10 +39,12 @@ proptest! {
             bytes[at] = byte;
         }
         journal(&bytes);
+        commitments(&bytes);
         // The beginning of one input before the end of another.
         let tail = &CORPUS[other.index(CORPUS.len())];
         bytes.truncate(cuts[0].index(bytes.len()));
         bytes.extend(&tail[cuts[1].index(tail.len())..]);
         journal(&bytes);
+        commitments(&bytes);
     }
 }

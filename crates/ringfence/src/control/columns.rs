@@ -134,6 +134,33 @@ const APPROVALS: &[Column] = &[
     of("UNTIL", |v| instant(v, "/expires_at")),
 ];
 
+pub(super) const SIGNATURE_KEYS: &[Column] = &[
+    of("KEY", |v| short(v, "/id")),
+    of("CLASS", |v| at(v, "/class")),
+    of("GATEWAY", |v| at(v, "/gateway")),
+    of("EPOCH", |v| at(v, "/epoch")),
+    of("STATE", |v| at(v, "/state")),
+    of("SINCE", |v| instant(v, "/since")),
+    wide("DEVICE", |v| at(v, "/device")),
+    wide("PUBLIC KEY", |v| at(v, "/key")),
+    wide("ENTRY", |v| at(v, "/entry")),
+];
+
+pub(super) const CHAINS: &[Column] = &[
+    of("CLASS", |v| at(v, "/class")),
+    of("GATEWAY", |v| at(v, "/gateway")),
+    of("EPOCH", |v| at(v, "/epoch")),
+    of("UP TO", |v| at(v, "/last/last")),
+    of("AT", |v| instant(v, "/last/at")),
+    of("COMMITMENTS", |v| at(v, "/commitments")),
+    of("MESSAGES", |v| at(v, "/messages")),
+    of("FOUND", |v| at(v, "/found")),
+    of("LATEST FINDING", |v| at(v, "/findings/0/what")),
+    wide("DEVICE", |v| at(v, "/device")),
+    wide("KEY", |v| short(v, "/key")),
+    wide("ENTRY", |v| at(v, "/last/entry")),
+];
+
 /// What is known about a kind.
 pub(super) const fn listing(kind: Kind) -> Listing {
     let (path, id, columns) = match kind {

@@ -16,6 +16,7 @@ mod follow;
 mod get;
 mod history;
 mod import;
+mod keys;
 mod people;
 mod progress;
 mod secret;
@@ -56,6 +57,7 @@ pub(crate) fn run(command: &Command) -> Result<u8> {
         Command::Retire(args) => change::retire(args),
         Command::Sites { command } => change::sites(command),
         Command::Teams { command } => change::teams(command),
+        Command::Keys { command } => keys::run(command),
         Command::Tokens { command } => people::tokens(command),
         Command::Operators { command } => people::operators(command),
         Command::Approve(args) => people::judge(args, true),

@@ -2,6 +2,7 @@
 
 mod change;
 mod import;
+mod keys;
 mod look;
 mod session;
 mod shell;
@@ -10,6 +11,7 @@ use clap::{Args as Group, Subcommand, ValueEnum};
 
 pub(crate) use change::*;
 pub(crate) use import::*;
+pub(crate) use keys::*;
 pub(crate) use look::*;
 pub(crate) use session::*;
 pub(crate) use shell::*;
@@ -71,6 +73,11 @@ pub(crate) enum Command {
     Teams {
         #[command(subcommand)]
         command: Teams,
+    },
+    /// Keys with which devices sign what they send: list, chains, register, revoke.
+    Keys {
+        #[command(subcommand)]
+        command: Keys,
     },
     /// Tokens for programs: create, revoke.
     Tokens {

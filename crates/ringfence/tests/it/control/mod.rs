@@ -4,6 +4,7 @@ mod backup;
 mod devices;
 mod hq;
 mod import;
+mod keys;
 mod people;
 mod policy;
 mod process;
