@@ -7,7 +7,7 @@
 //! This machine's own token needs no second person: whoever has it can change the journal's files anyway.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use estate::Command;
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::page::{Page, Paging};
-use super::{Api, Body, Problem, Who};
+use super::{Api, Body, Path, Problem, Query, Who};
 
 /// The header that names an approval.
 pub const HEADER: &str = "ringfence-approval";

@@ -3,11 +3,10 @@
 //! It has no privilege: whoever loads it asks the same API as everybody, with their own session. Nothing here is secret, so nobody
 //! has to be somebody to load it; it says nothing of the estate.
 
-use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::{Problem, nowhere};
+use super::{Path, Problem, nowhere};
 
 /// A file of the console.
 #[derive(Clone, Copy, Debug)]

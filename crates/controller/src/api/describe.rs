@@ -1,14 +1,18 @@
 //! The document that describes the API (OpenAPI 3.1), made from the code.
 
 use axum::Json;
-use utoipa::openapi::OpenApi as Document;
+use utoipa::openapi::schema::Schema;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr};
 use utoipa::{Modify, OpenApi};
 
 use super::{
     approvals, console, devices, imports, inventory, journal, keys, leases, live, login, operators,
     policy, reach, sites, standing, teams, tokens,
 };
+
+/// What answers are, unless they say otherwise.
+const JSON: &str = "application/json";
 
 #[derive(OpenApi)]
 #[openapi(
@@ -32,7 +36,7 @@ use super::{
         leases::list, leases::decision, leases::replay,
         live::events, journal::standing, journal::checkpoint, journal::tile, journal::entries, journal::entry, journal::proof,
     ),
-    modifiers(&Bearer, &Named),
+    modifiers(&Bearer, &Named, &Worded),
     security(("bearer" = [])),
 )]
 struct Ringfence;
@@ -66,6 +70,42 @@ impl Modify for Named {
                     let name = [&[method], &*path].concat().join("_");
                     operation.operation_id = Some(name);
                 }
+            }
+        }
+    }
+}
+
+struct Worded;
+
+impl Modify for Worded {
+    /// Faults are `application/problem+json`, and reasons are what the journal takes: said once, for all of them.
+    fn modify(&self, document: &mut Document) {
+        let fault = Ref::from_schema_name("Problem").ref_location;
+        for item in document.paths.paths.values_mut() {
+            let all =
+                [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
+            for response in
+                all.into_iter().flatten().flat_map(|o| o.responses.responses.values_mut())
+            {
+                let RefOr::T(response) = response else { continue };
+                let is_fault = |content: &Content| match &content.schema {
+                    Some(RefOr::Ref(schema)) => schema.ref_location == fault,
+                    _ => false,
+                };
+                if response.content.get(JSON).is_some_and(is_fault)
+                    && let Some(content) = response.content.swap_remove(JSON)
+                {
+                    response.content.insert("application/problem+json".to_owned(), content);
+                }
+            }
+        }
+        let schemas = document.components.iter_mut().flat_map(|c| c.schemas.values_mut());
+        for schema in schemas {
+            if let RefOr::T(Schema::Object(schema)) = schema
+                && let Some(RefOr::T(Schema::Object(why))) = schema.properties.get_mut("why")
+            {
+                (why.min_length, why.max_length) = (Some(1), Some(4_096));
+                why.pattern = Some(r"^[^\x00-\x09\x0b-\x1f\x7f-\x9f]+$".to_owned());
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Devices.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use estate::access::rbac::{Action, Place};
@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::approvals::{self, Ask};
 use super::page::{self, Page, Paging};
-use super::{Api, Body, Problem, Who, reason};
+use super::{Api, Body, Path, Problem, Query, Who, reason};
 
 /// What is believed, and how it is known.
 #[derive(Clone, Debug, Serialize, ToSchema)]

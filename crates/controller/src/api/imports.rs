@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use axum::Json;
 use axum::body::Body as Stream;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use estate::access::rbac::{Action, Place};
@@ -16,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::approvals::{self, Ask};
 use super::body::Raw;
-use super::{Api, Problem, Who, reason};
+use super::{Api, Problem, Query, Who, reason};
 use crate::blobs::hex;
 use crate::import::{self, Format, Outcome, Plan, Planned, Scope, export};
 

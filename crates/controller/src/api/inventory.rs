@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use estate::access::Sites;
@@ -20,7 +20,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::devices::{Document, Selection};
 use super::page::{self, Paging};
-use super::{Api, Problem, Who, imports};
+use super::{Api, Problem, Query, Who, imports};
 use crate::{Hub, HubError};
 
 /// Devices looked at while changes wait.

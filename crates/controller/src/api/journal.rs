@@ -1,7 +1,7 @@
 //! The journal: entry by entry for people, as tiles for whoever wants all of it (C2SP tlog-tiles), and proofs for whoever believes nobody.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
@@ -14,7 +14,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::page::{Page, Paging};
-use super::{Api, Problem, Who};
+use super::{Api, Path, Problem, Query, Who};
 
 /// A full tile never changes.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";

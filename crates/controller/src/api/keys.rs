@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use estate::access::rbac::{Action, Place};
@@ -15,7 +15,7 @@ use pki::{KeyKind, Pem};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Api, Body, Problem, Who};
+use super::{Api, Body, Path, Problem, Query, Who};
 use crate::commitments::{MEDIA, Taken, read, take};
 
 /// A key that speaks for a device, or did.

@@ -1,7 +1,7 @@
 //! Leases and the decisions behind them.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use estate::leases::{Decision, Verdict};
 use model::DeviceId;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::page::{Page, Paging};
-use super::{Api, Problem, Who};
+use super::{Api, Path, Problem, Query, Who};
 
 /// The decision in force about a device.
 #[derive(Clone, Debug, Serialize, ToSchema)]

@@ -4,6 +4,7 @@
 //! table does not exist. The same table is compared with the document that describes the API (`docs/openapi.json`).
 
 pub mod approvals;
+mod asked;
 mod body;
 pub mod console;
 pub mod describe;
@@ -49,6 +50,7 @@ use crate::line::Line;
 use crate::pdp::Pdp;
 use crate::{Hub, HubError};
 
+pub use asked::{Path, Query};
 pub use body::Body;
 pub use describe::document;
 pub use inventory::Lists;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use estate::access::rbac::{Action, Place};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::page::{self, Page, Paging};
-use super::{Api, Body, Problem, Who, reason};
+use super::{Api, Body, Path, Problem, Query, Who, reason};
 use crate::auth::{Auth, Changes, Known, NewOperator, Profile, Secret};
 
 /// An operator.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use estate::access::rbac::{Action, Place};
 use model::DeviceId;
@@ -18,7 +18,7 @@ use policy::why::{Explanation, explain};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Api, Body, Problem, Who};
+use super::{Api, Body, Path, Problem, Query, Who};
 use crate::blobs::Files;
 use crate::pdp::{PolicyError, View};
 

@@ -1,7 +1,7 @@
 //! Sites.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use estate::Command;
@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::login::NO_STORE;
 use super::page::{self, Page, Paging};
-use super::{Api, Body, Problem, Who, reason};
+use super::{Api, Body, Path, Problem, Query, Who, reason};
 use crate::HubError;
 use crate::auth::Secret;
 use crate::blobs::hex;

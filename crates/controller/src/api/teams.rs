@@ -1,7 +1,7 @@
 //! Teams: who is answerable.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use estate::Command;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::page::{self, Page, Paging};
-use super::{Api, Body, Problem, Who};
+use super::{Api, Body, Path, Problem, Query, Who};
 
 /// A team.
 #[derive(Clone, Debug, Serialize, ToSchema)]

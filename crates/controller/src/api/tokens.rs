@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use estate::Command;
@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use super::login::NO_STORE;
 use super::operators::{granted, sites_of};
 use super::page::{Page, Paging};
-use super::{Api, Body, Problem, Who, reason};
+use super::{Api, Body, Path, Problem, Query, Who, reason};
 use crate::auth::Secret;
 
 /// Hours that a token lives unless asked otherwise: 30 days.

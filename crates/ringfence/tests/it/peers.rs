@@ -8,7 +8,7 @@ use crate::folder;
 use crate::witness::{ORIGIN, Serving, append, copy, good, http, post, run};
 
 /// Whether a foreign program is there. When nothing may be skipped, its absence is a failure.
-fn there(test: &str, program: &Path, how: &str) -> bool {
+pub(crate) fn there(test: &str, program: &Path, how: &str) -> bool {
     if Command::new(program).arg("--version").output().is_ok()
         || Command::new(program).arg("version").output().is_ok()
     {
@@ -41,7 +41,7 @@ fn key(here: &Path) -> String {
 }
 
 /// `program` of the environment that `./x setup` makes.
-fn python(program: &str) -> PathBuf {
+pub(crate) fn python(program: &str) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     target.join("peers/bin").join(program)
 }

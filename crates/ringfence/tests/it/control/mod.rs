@@ -9,3 +9,4 @@ mod people;
 mod policy;
 mod process;
 mod session;
+mod strangers;
