@@ -6,7 +6,7 @@ use std::path::Path;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::args::{Keys, KeysOf};
+use super::args::{Format, Keys, KeysOf};
 use super::client::{Client, segment, with_query};
 use super::columns::{CHAINS, Listing, SIGNATURE_KEYS};
 use super::fault::{Fault, Stop};
@@ -59,6 +59,9 @@ fn of(device: &str, what: &str) -> String {
 }
 
 fn show(args: &KeysOf, what: &str, listing: Listing) -> Result<(), Stop> {
+    if args.output == Format::Csv {
+        return Err(Fault::usage("-o csv", "it is for lists of devices").into());
+    }
     let all = super::open(&args.at)?.get(&of(&args.device, what))?;
     let mut sink = Sink::new(listing, args.output, false);
     for item in list(&all, "/items") {

@@ -23,6 +23,7 @@ fn a_key_is_registered_from_a_file_shown_and_revoked_by_its_beginning() {
     fs::write(hq.here.join("text"), "hello\n").unwrap();
 
     assert_eq!(anna.run(&format!("keys list {id}")).err, "none\n");
+    anna.fails(&format!("keys list {id} -o csv"), 64, "devices");
     anna.fails(&format!("keys register {id} --key key.pem --reason x"), 64, "never leaves");
     anna.fails(&format!("keys register {id} --key nothing --reason x"), 1, "nothing");
     anna.fails(&format!("keys register {id} --key text --reason x"), 1, "key.malformed");
