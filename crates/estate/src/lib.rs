@@ -17,6 +17,7 @@
 //! * [`teams`]: who is answerable.
 //! * [`devices`]: what there is, who says so, and what people decided about it.
 //! * [`policies`]: which policy folder is meant to be in force.
+//! * [`views`]: ways to look at devices, under a name.
 //! * [`leases`]: what each device is granted, until when, on which evidence.
 //! * [`commitments`]: which key signs for which device, and how far each has committed to what it sent.
 //!
@@ -35,6 +36,7 @@ pub mod side;
 pub mod sites;
 mod snapshot;
 pub mod teams;
+pub mod views;
 
 use journal::entry::Actor;
 use model::{SiteId, Timestamp};
@@ -62,6 +64,8 @@ pub enum Command {
     Lease(leases::Command),
     /// Signature keys and commitments.
     Commitment(commitments::Command),
+    /// Views.
+    View(views::Command),
 }
 
 /// What came of it, area by area.
@@ -81,6 +85,8 @@ pub enum Event {
     Lease(leases::Event),
     /// Signature keys and commitments.
     Commitment(commitments::Event),
+    /// Views.
+    View(views::Event),
 }
 
 /// Where in the journal events stand.
@@ -107,6 +113,7 @@ pub struct Estate {
     leases: leases::Leases,
     /// Since version 3 of a snapshot; it stays behind what was there before.
     commitments: commitments::Commitments,
+    views: views::Views,
 }
 
 impl Estate {
@@ -160,6 +167,11 @@ impl Estate {
         Ok((events.into_iter().map(Event::Commitment).collect(), outcomes))
     }
 
+    /// Ways to look at devices.
+    pub const fn views(&self) -> &views::Views {
+        &self.views
+    }
+
     /// What comes of a command, given by `who` at `now`. Nothing: all of it is so already.
     pub fn decide(
         &self,
@@ -186,6 +198,7 @@ impl Estate {
             Command::Policy(command) => {
                 self.policies.decide(command).map(|e| all(e, Event::Policy))
             }
+            Command::View(command) => self.views.decide(command).map(|e| all(e, Event::View)),
             Command::Lease(command) => {
                 self.leases.decide(command, &self.devices, now).map(|e| all(e, Event::Lease))
             }
@@ -213,6 +226,7 @@ impl Estate {
                 Event::Policy(event) => self.policies.apply(event, at.entry, at.time),
                 Event::Lease(event) => self.leases.apply(event, at.entry),
                 Event::Commitment(event) => self.commitments.apply(event, at),
+                Event::View(event) => self.views.apply(event, at.entry),
             }
         }
     }

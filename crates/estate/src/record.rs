@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::{Command, Event, access, commitments, devices, leases, policies, sites, teams};
+use crate::{Command, Event, access, commitments, devices, leases, policies, sites, teams, views};
 
 /// Version of every command and event so far.
 const VERSION: u32 = 1;
@@ -84,6 +84,7 @@ fn command(command: &Command) -> Result<Typed, Malformed> {
         Command::Policy(command) => ("policy", json_of(command)?),
         Command::Lease(command) => ("lease", json_of(command)?),
         Command::Commitment(command) => ("commitment", json_of(command)?),
+        Command::View(command) => ("view", json_of(command)?),
     };
     let payload = match payload.len() > COMMAND_BYTES_MAX {
         true => {
@@ -105,6 +106,7 @@ fn event_typed(event: &Event) -> Result<Typed, Malformed> {
         Event::Policy(event) => json_of(event)?,
         Event::Lease(event) => json_of(event)?,
         Event::Commitment(event) => json_of(event)?,
+        Event::View(event) => json_of(event)?,
     };
     Ok(Typed { name: Name::new(&name(event))?, version: VERSION, payload })
 }
@@ -119,6 +121,7 @@ fn name(event: &Event) -> String {
         Event::Policy(event) => ("policy", event.word()),
         Event::Lease(event) => ("lease", event.word()),
         Event::Commitment(event) => ("commitment", event.word()),
+        Event::View(event) => ("view", event.word()),
     };
     format!("{area}.{word}")
 }
@@ -138,6 +141,7 @@ fn event(typed: &Typed) -> Result<Event, Malformed> {
         "policy" => of_json::<policies::Event>(typed).map(Event::Policy),
         "lease" => of_json::<leases::Event>(typed).map(Event::Lease),
         "commitment" => of_json::<commitments::Event>(typed).map(Event::Commitment),
+        "view" => of_json::<views::Event>(typed).map(Event::View),
         _ => Err(malformed(format!("`{called}` is no event of an estate"))),
     }?;
     // Whoever filters by name sees what is applied.

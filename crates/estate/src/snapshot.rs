@@ -1,16 +1,18 @@
 //! An estate as bytes, so that a start does not fold the whole journal.
 //!
 //! `RFESTATE`, the version as four bytes, then the state in postcard. A snapshot is a copy of what the journal says: one of
-//! another version is not read but made anew. An area that is new stands behind all others, so that a snapshot from before it is read too:
-//! that area is empty.
+//! another version is not read but made anew. What is new stands behind all else, so that a snapshot from before it is read too: there it
+//! is empty.
 
-use crate::{Estate, commitments};
+use crate::{Estate, commitments, devices, views};
 
 const MAGIC: &[u8; 8] = b"RFESTATE";
 /// Version of the form; a change of any type in it is a new one.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// The version that ends before [`commitments`].
 const BEFORE_COMMITMENTS: u32 = 2;
+/// The version that ends before [`views`] and the pairs of devices that are kept apart.
+const BEFORE_VIEWS: u32 = 3;
 
 /// Bytes that are no snapshot of this version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,20 +34,40 @@ impl Estate {
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&VERSION.to_be_bytes());
         postcard::to_extend(self, bytes)
+            .and_then(|bytes| postcard::to_extend(self.devices.apart(), bytes))
             .map_err(|error| SnapshotError::Unwritable(error.to_string()))
     }
 
     /// The state of a snapshot.
     pub fn restore(bytes: &[u8]) -> Result<Self, SnapshotError> {
-        let damaged = |error: postcard::Error| SnapshotError::Damaged(error.to_string());
-        let of = |version: u32| {
+        let of = |version: &u32| {
             bytes.strip_prefix(MAGIC).and_then(|rest| rest.strip_prefix(&version.to_be_bytes()))
         };
-        if let Some(rest) = of(VERSION) {
-            return postcard::from_bytes(rest).map_err(damaged);
-        }
-        let rest = of(BEFORE_COMMITMENTS).ok_or(SnapshotError::Version)?;
-        let whole = postcard::to_extend(&commitments::Commitments::default(), rest.to_vec());
-        postcard::from_bytes(&whole.map_err(damaged)?).map_err(damaged)
+        let known = [VERSION, BEFORE_VIEWS, BEFORE_COMMITMENTS].into_iter();
+        let (version, rest) = known
+            .filter_map(|version| Some((version, of(&version)?)))
+            .next()
+            .ok_or(SnapshotError::Version)?;
+        let read = match version {
+            VERSION => whole(rest),
+            older => completed(older, rest).and_then(|all| whole(&all)),
+        };
+        read.map_err(|error| SnapshotError::Damaged(error.to_string()))
     }
+}
+
+/// An older state, with what is new in it empty.
+fn completed(version: u32, rest: &[u8]) -> postcard::Result<Vec<u8>> {
+    let mut all = rest.to_vec();
+    if version <= BEFORE_COMMITMENTS {
+        all = postcard::to_extend(&commitments::Commitments::default(), all)?;
+    }
+    all = postcard::to_extend(&views::Views::default(), all)?;
+    postcard::to_extend(&devices::Apart::default(), all)
+}
+
+fn whole(bytes: &[u8]) -> postcard::Result<Estate> {
+    let (mut estate, rest) = postcard::take_from_bytes::<Estate>(bytes)?;
+    estate.devices.keep_apart(postcard::from_bytes(rest)?);
+    Ok(estate)
 }

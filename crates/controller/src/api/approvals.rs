@@ -91,7 +91,7 @@ fn document(id: &ApprovalId, approval: &Approval, now: Timestamp) -> Document {
 }
 
 /// Whether somebody is told of an approval: their own, and those about their sites.
-fn sees(who: &Who, approval: &Approval) -> bool {
+pub(super) fn sees(who: &Who, approval: &Approval) -> bool {
     let principal = who.principal();
     principal.grant.sites.include(&approval.sites)
         || principal.operator.as_ref() == Some(&approval.operator)

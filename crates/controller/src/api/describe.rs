@@ -7,8 +7,8 @@ use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    approvals, console, devices, imports, inventory, journal, keys, leases, live, login, operators,
-    policy, reach, sites, standing, teams, tokens,
+    approvals, console, devices, identity, imports, inventory, journal, keys, leases, live, login,
+    operators, policy, questions, reach, sites, standing, teams, tokens, views,
 };
 
 /// What answers are, unless they say otherwise.
@@ -29,8 +29,10 @@ const JSON: &str = "application/json";
         tokens::list, tokens::make, tokens::revoke, approvals::list, approvals::answer,
         inventory::list, devices::get, devices::change, devices::edit, devices::report, imports::import, devices::retire, devices::history,
         keys::list, keys::register, keys::revoke, keys::chains, keys::send,
+        identity::merge, identity::apart, identity::come_back, questions::list,
         sites::list, sites::get, sites::create, sites::revoke, sites::token,
         teams::list, teams::get, teams::set, teams::remove,
+        views::list, views::get, views::set, views::remove,
         policy::get, policy::set, policy::check, reach::plan,
         reach::matrix, reach::device, reach::map, reach::worst, reach::why,
         leases::list, leases::decision, leases::replay,

@@ -474,6 +474,7 @@ fn shortened(mut event: Event, ids: &[DeviceId]) -> Event {
         | Event::Resurfaced { .. }
         | Event::Returned { .. }
         | Event::Merged { .. }
+        | Event::KeptApart { .. }
         | Event::TimeoutsSet { .. } => {}
     }
     event

@@ -83,6 +83,9 @@ fn shown(api: &Api, principal: &Principal, event: &estate::Event) -> Option<serd
         estate::Event::Team(event) => {
             may(Action::TeamsRead, Place::Somewhere).then(|| ("team", json!(event)))?
         }
+        estate::Event::View(event) => {
+            may(Action::ViewsRead, Place::Somewhere).then(|| ("view", json!(event)))?
+        }
         estate::Event::Policy(event) => {
             may(Action::PoliciesRead, Place::Somewhere).then(|| ("policy", json!(event)))?
         }

@@ -9,6 +9,7 @@ mod body;
 pub mod console;
 pub mod describe;
 pub mod devices;
+pub mod identity;
 pub mod imports;
 pub mod inventory;
 pub mod journal;
@@ -22,11 +23,13 @@ mod pace;
 pub mod page;
 pub mod policy;
 mod problem;
+pub mod questions;
 pub mod reach;
 pub mod sites;
 pub mod standing;
 pub mod teams;
 pub mod tokens;
+pub mod views;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -106,6 +109,10 @@ pub const ENDPOINTS: &[(&str, &str, Needs)] = &[
     ("PATCH", "/v1/devices/{id}", Needs::To(Action::DevicesEdit)),
     ("GET", "/v1/devices/{id}/history", Needs::To(Action::DevicesRead)),
     ("POST", "/v1/devices/{id}/retire", Needs::To(Action::DevicesRetire)),
+    ("POST", "/v1/devices/{id}/merge", Needs::To(Action::DecisionsMake)),
+    ("POST", "/v1/devices/{id}/apart", Needs::To(Action::DecisionsMake)),
+    ("POST", "/v1/devices/{id}/return", Needs::To(Action::DevicesRetire)),
+    ("GET", "/v1/questions", Needs::To(Action::DecisionsRead)),
     ("POST", "/v1/devices/edit", Needs::To(Action::DevicesEdit)),
     ("POST", "/v1/devices/report", Needs::To(Action::DevicesImport)),
     ("POST", "/v1/devices/import", Needs::To(Action::DevicesImport)),
@@ -114,6 +121,10 @@ pub const ENDPOINTS: &[(&str, &str, Needs)] = &[
     ("DELETE", "/v1/devices/{id}/keys/{key}", Needs::To(Action::KeysEdit)),
     ("GET", "/v1/devices/{id}/commitments", Needs::To(Action::DevicesRead)),
     ("POST", "/v1/commitments", Needs::To(Action::CommitmentsSend)),
+    ("GET", "/v1/views", Needs::To(Action::ViewsRead)),
+    ("GET", "/v1/views/{name}", Needs::To(Action::ViewsRead)),
+    ("PUT", "/v1/views/{name}", Needs::To(Action::ViewsEdit)),
+    ("DELETE", "/v1/views/{name}", Needs::To(Action::ViewsEdit)),
     ("GET", "/v1/sites", Needs::To(Action::SitesRead)),
     ("POST", "/v1/sites", Needs::To(Action::SitesEdit)),
     ("GET", "/v1/sites/{id}", Needs::To(Action::SitesRead)),
@@ -229,6 +240,10 @@ pub fn router(api: Api) -> Router {
         .route("/v1/devices/import", post(imports::import))
         .route("/v1/devices/{id}", get(devices::get).merge(patch(devices::change)))
         .route("/v1/devices/{id}/history", get(devices::history))
+        .route("/v1/devices/{id}/merge", post(identity::merge))
+        .route("/v1/devices/{id}/apart", post(identity::apart))
+        .route("/v1/devices/{id}/return", post(identity::come_back))
+        .route("/v1/questions", get(questions::list))
         .route("/v1/devices/{id}/retire", post(devices::retire))
         .route("/v1/devices/{id}/keys", get(keys::list).merge(post(keys::register)))
         .route("/v1/devices/{id}/keys/{key}", delete(keys::revoke))
@@ -237,6 +252,8 @@ pub fn router(api: Api) -> Router {
             "/v1/commitments",
             post(keys::send).layer(DefaultBodyLimit::max(crate::commitments::BODY_BYTES_MAX)),
         )
+        .route("/v1/views", get(views::list))
+        .route("/v1/views/{name}", get(views::get).merge(put(views::set)).delete(views::remove))
         .route("/v1/sites", get(sites::list).merge(post(sites::create)))
         .route("/v1/sites/{id}", get(sites::get))
         .route("/v1/sites/{id}/revoke", post(sites::revoke))

@@ -37,14 +37,15 @@ impl Scope {
             | Event::Access(_)
             | Event::Team(_)
             | Event::Lease(_)
-            | Event::Commitment(_) => None,
+            | Event::Commitment(_)
+            | Event::View(_) => None,
         }
     }
 
     fn of_device(event: &devices::Event) -> Option<Self> {
         let mut sites = BTreeSet::new();
         match event {
-            devices::Event::Seen { .. } => return None,
+            devices::Event::Seen { .. } | devices::Event::KeptApart { .. } => return None,
             // One of them is not there any more, or was elsewhere before.
             devices::Event::Merged { .. } => return Some(Self::All),
             devices::Event::Edited { edit, .. } if edit.set.contains_key(&Field::Site) => {

@@ -19,7 +19,9 @@ mod life;
 mod line;
 mod login;
 mod operators;
+mod questions;
 mod reach;
+mod views;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

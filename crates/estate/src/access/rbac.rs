@@ -44,6 +44,10 @@ actions!(
     DevicesRead = "devices.read",
     /// What people decide about devices.
     DevicesEdit = "devices.edit",
+    /// Ways to look at devices that are kept under a name.
+    ViewsRead = "views.read",
+    /// Keeping such ways.
+    ViewsEdit = "views.edit",
     /// Devices from a file.
     DevicesImport = "devices.import",
     /// Devices that are gone, or back.

@@ -50,6 +50,13 @@ pub enum Command {
         /// An alias from now on.
         other: DeviceId,
     },
+    /// Two records that share an identifier are two devices all the same.
+    KeepApart {
+        /// One.
+        device: DeviceId,
+        /// The other.
+        other: DeviceId,
+    },
     /// After how long without a sign devices are stale, and retired.
     SetTimeouts {
         /// All of them.
@@ -208,6 +215,11 @@ pub enum Event {
         /// Its alias.
         other: DeviceId,
     },
+    /// They are two devices, whatever they share.
+    KeptApart {
+        /// Both.
+        ids: [DeviceId; 2],
+    },
     /// When devices are stale and retired.
     TimeoutsSet {
         /// All of them.
@@ -266,6 +278,7 @@ impl Event {
             Self::Resurfaced { .. } => "resurfaced",
             Self::Returned { .. } => "returned",
             Self::Merged { .. } => "merged",
+            Self::KeptApart { .. } => "kept-apart",
             Self::TimeoutsSet { .. } => "timeouts-set",
         }
     }
@@ -284,6 +297,7 @@ impl Event {
             | Self::Edited { ids, .. }
             | Self::Stale { ids }
             | Self::Retired { ids, .. } => ids,
+            Self::KeptApart { ids } => ids,
             Self::TimeoutsSet { .. } => &[],
         }
     }

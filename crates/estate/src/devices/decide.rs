@@ -33,7 +33,8 @@ impl Devices {
             Command::EditEach { edits } => self.edit_each(edits),
             Command::Retire { devices } => {
                 let ids = self.known(devices)?;
-                let ids = ids.into_iter().filter(|d| d.state != State::Retired);
+                // One that was seen again stays retired, and that is decided.
+                let ids = ids.into_iter().filter(|d| d.state != State::Retired || d.resurfaced);
                 let ids: Vec<DeviceId> = ids.map(|d| d.id.clone()).collect();
                 Ok(some(ids, |ids| Event::Retired { ids, timed_out: false }))
             }
@@ -49,6 +50,21 @@ impl Devices {
                 )),
             },
             Command::Merge { keep, other } => self.merge(keep, other),
+            Command::KeepApart { device, other } => {
+                let (device, other) = (self.one(device)?, self.one(other)?);
+                if device.id == other.id {
+                    let (what, why) =
+                        (format!("{} apart from itself", device.id), "they are one device already");
+                    return Err(Refusal::new(Sort::Conflict, "device.merged", what, why));
+                }
+                let ids = [device.id.clone(), other.id.clone()];
+                let confused = [(device, other), (other, device)].iter().any(|(a, b)| {
+                    let mut with = a.confused_with.iter();
+                    with.any(|id| self.get(id).is_some_and(|known| known.id == b.id))
+                });
+                let same = self.are_apart(&device.id, &other.id) && !confused;
+                Ok(if same { Vec::new() } else { vec![Event::KeptApart { ids }] })
+            }
             Command::SetTimeouts { timeouts } => self.set_timeouts(timeouts),
             Command::Sweep => Ok(self.sweep(now)),
         }
@@ -342,8 +358,10 @@ impl Batch<'_> {
             return;
         }
         let room = KEYS_MAX.saturating_sub(device.confused_with.len());
-        let others: Vec<DeviceId> =
-            others.into_iter().filter(|id| !device.confused_with.contains(id)).take(room).collect();
+        let new = |id: &DeviceId| {
+            !device.confused_with.contains(id) && !self.known.are_apart(&device.id, id)
+        };
+        let others: Vec<DeviceId> = others.into_iter().filter(new).take(room).collect();
         if !others.is_empty() {
             self.events.push(Event::Confused { id: device.id.clone(), others });
         }

@@ -26,7 +26,11 @@ pub struct Devices {
     by_key: FxHashMap<Arc<str>, u32>,
     texts: FxHashSet<Arc<str>>,
     timeouts: Timeouts,
+    apart: Apart,
 }
+
+/// Pairs that people keep apart, each in the order of ids. In a snapshot they stand behind all else.
+pub(crate) type Apart = BTreeSet<(DeviceId, DeviceId)>;
 
 /// What a snapshot holds; indexes are made again.
 #[derive(Deserialize)]
@@ -71,7 +75,7 @@ impl Serialize for Devices {
 impl PartialEq for Devices {
     /// Indexes follow from the rest.
     fn eq(&self, other: &Self) -> bool {
-        self.all == other.all && self.timeouts == other.timeouts
+        (&self.all, &self.timeouts, &self.apart) == (&other.all, &other.timeouts, &other.apart)
     }
 }
 
@@ -105,6 +109,20 @@ impl Devices {
     /// All devices, in the order in which they were found.
     pub fn iter(&self) -> std::slice::Iter<'_, Device> {
         self.all.iter()
+    }
+
+    /// Somebody has decided that two records are two devices.
+    pub fn are_apart(&self, one: &DeviceId, other: &DeviceId) -> bool {
+        self.apart.contains(&pair(one, other))
+    }
+
+    pub(crate) const fn apart(&self) -> &Apart {
+        &self.apart
+    }
+
+    /// What a snapshot says of it.
+    pub(crate) fn keep_apart(&mut self, apart: Apart) {
+        self.apart = apart;
     }
 
     /// After how long devices are stale, and retired.
@@ -189,6 +207,19 @@ impl Devices {
                 device.sign(at.time);
             }),
             Event::Merged { keep, other } => self.merged(keep, other),
+            Event::KeptApart { ids: [one, other] } => {
+                self.apart.insert(pair(one, other));
+                for (id, other) in [(one, other), (other, one)] {
+                    // Under ids from before merges too.
+                    let names = |id: &DeviceId| self.get(id).map(|d| d.aliases.clone());
+                    let names = names(other).unwrap_or_default();
+                    self.change(id, |device| {
+                        let mut with = std::mem::take(&mut device.confused_with).into_vec();
+                        with.retain(|id| id != other && !names.contains(id));
+                        device.confused_with = with.into_boxed_slice();
+                    });
+                }
+            }
             Event::TimeoutsSet { timeouts } => self.timeouts = timeouts.clone(),
         }
         if !matches!(event, Event::Seen { .. }) {
@@ -385,6 +416,17 @@ impl Devices {
             let from = history.len().saturating_sub(super::HISTORY_MAX);
             device.history = history.split_off(from).into_boxed_slice();
         });
+        // Who is kept apart from the one that went is kept apart from the other.
+        let (with, rest): (Apart, Apart) = std::mem::take(&mut self.apart)
+            .into_iter()
+            .partition(|(one, two)| one == other || two == other);
+        self.apart = rest;
+        for (one, two) in with {
+            let third = if one == *other { two } else { one };
+            if third != *keep {
+                self.apart.insert(pair(keep, &third));
+            }
+        }
         // The last record takes the place of the one that went.
         let last = self.all.len().saturating_sub(1);
         self.all.swap_remove(index(gone));
@@ -480,6 +522,14 @@ impl Devices {
         self.texts.insert(Arc::clone(&new));
         new
     }
+}
+
+/// Two ids in their order.
+fn pair(one: &DeviceId, other: &DeviceId) -> (DeviceId, DeviceId) {
+    let mut both = [one, other];
+    both.sort_unstable();
+    let [first, second] = both;
+    (first.clone(), second.clone())
 }
 
 /// The source in front of the detail: `sensor` of `sensor/lldp.name`.

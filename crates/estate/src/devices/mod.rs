@@ -20,6 +20,7 @@ mod selection;
 pub use claims::{CLAIMS_MAX, Claim, Field};
 pub use command::{Command, Edit, Event, Facts, Found, Said, Timeouts, Told, Wait};
 pub use device::{Device, State};
+pub(crate) use known::Apart;
 pub use known::Devices;
 pub use order::{Key, Order, OrderError, Rank};
 pub use query::{Query, QueryError};

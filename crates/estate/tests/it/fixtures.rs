@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use estate::record::{self, Record};
-use estate::{Command, Event, commitments, devices, leases, policies, sites, teams};
+use estate::{Command, Event, commitments, devices, leases, policies, sites, teams, views};
 use journal::entry::{Entry, Name, Typed};
 use model::Timestamp;
 
@@ -72,9 +72,13 @@ fn word(event: &Event) -> String {
             | devices::Event::Resurfaced { .. }
             | devices::Event::Returned { .. }
             | devices::Event::Merged { .. }
+            | devices::Event::KeptApart { .. }
             | devices::Event::TimeoutsSet { .. }),
         ) => ("device", event.word()),
         Event::Policy(event @ policies::Event::Set { .. }) => ("policy", event.word()),
+        Event::View(event @ (views::Event::Set { .. } | views::Event::Removed { .. })) => {
+            ("view", event.word())
+        }
         Event::Lease(event @ leases::Event::Decided(_)) => ("lease", event.word()),
         Event::Commitment(
             event @ (commitments::Event::KeyRegistered { .. }
@@ -117,6 +121,7 @@ fn every_event_of_version_1_is_read_and_written_again() {
         "device.confused",
         "device.edited",
         "device.found",
+        "device.kept-apart",
         "device.merged",
         "device.moved",
         "device.resurfaced",
@@ -138,6 +143,8 @@ fn every_event_of_version_1_is_read_and_written_again() {
         "site.told",
         "team.removed",
         "team.set",
+        "view.removed",
+        "view.set",
     ];
     assert_eq!(words.iter().map(String::as_str).collect::<Vec<_>>(), all);
 }

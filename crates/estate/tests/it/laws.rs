@@ -40,6 +40,7 @@ enum Step {
     Retire { devices: Vec<usize> },
     Return { device: usize },
     Merge { keep: usize, other: usize },
+    Apart { device: usize, other: usize },
     Timeouts { stale_s: u32, kind: usize },
     Sweep,
     Offer { site: usize, generation: u64 },
@@ -87,6 +88,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => some().prop_map(|devices| Step::Retire { devices }),
         1 => (0..12_usize).prop_map(|device| Step::Return { device }),
         2 => (0..12_usize, 0..12_usize).prop_map(|(keep, other)| Step::Merge { keep, other }),
+        2 => (0..12_usize, 0..12_usize).prop_map(|(device, other)| Step::Apart { device, other }),
         1 => (60..20_000_u32, 0..3_usize)
             .prop_map(|(stale_s, kind)| Step::Timeouts { stale_s, kind }),
         2 => Just(Step::Sweep),
@@ -163,6 +165,9 @@ fn command(world: &World, step: &Step, number: usize) -> Option<Command> {
         Step::Return { device } => devices::Command::Return { device: one(device) },
         Step::Merge { keep, other } => {
             devices::Command::Merge { keep: one(keep), other: one(other) }
+        }
+        Step::Apart { device, other } => {
+            devices::Command::KeepApart { device: one(device), other: one(other) }
         }
         Step::Timeouts { stale_s, kind } => {
             let wait = Wait { stale_s: *stale_s, retired_s: stale_s.saturating_mul(4) };

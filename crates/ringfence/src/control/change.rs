@@ -3,7 +3,7 @@
 use hyper::{Method, header};
 use serde_json::{Map, Value, json};
 
-use super::args::{Approval, Edit, Output, Owner, Quarantine, Retire, Sites, Teams, Which};
+use super::args::{Approval, Edit, Output, Owner, Quarantine, Retire, Sites, Teams, Views, Which};
 use super::client::{APPROVAL, Client, segment};
 use super::fault::Stop;
 use super::words::at;
@@ -234,6 +234,27 @@ pub(super) fn teams(command: &Teams) -> Result<u8, Stop> {
             let path = format!("/v1/teams/{}", segment(&args.id));
             super::open(&args.at)?.ask(&Method::DELETE, &path, None, &[])?;
             eprintln!("team {} is taken away", args.id);
+        }
+    }
+    Ok(exit::FINE)
+}
+
+/// `ringfence views …`.
+pub(super) fn views(command: &Views) -> Result<u8, Stop> {
+    match command {
+        Views::Set(args) => {
+            let body = json!({
+                "l": args.selector, "where": args.expression, "q": args.search,
+                "columns": args.columns, "sort": args.sort, "why": args.reason.reason,
+            });
+            let path = format!("/v1/views/{}", segment(&args.name));
+            super::open(&args.at)?.ask(&Method::PUT, &path, Some(&body), &[])?;
+            eprintln!("view {} is set: ringfence get devices --view {}", args.name, args.name);
+        }
+        Views::Remove(args) => {
+            let path = format!("/v1/views/{}", segment(&args.name));
+            super::open(&args.at)?.ask(&Method::DELETE, &path, None, &[])?;
+            eprintln!("view {} is taken away", args.name);
         }
     }
     Ok(exit::FINE)

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::args::Kind;
-use super::words::{at, instant, list, micros, plain, short};
+use super::words::{at, instant, list, micros, plain, short, word};
 
 /// A column of a table.
 pub(super) struct Column {
@@ -19,6 +19,8 @@ pub(super) struct Listing {
     /// Where its id is.
     pub(super) id: &'static str,
     pub(super) columns: &'static [Column],
+    /// Columns of a view, which are shown instead.
+    pub(super) chosen: Vec<String>,
 }
 
 const fn of(head: &'static str, cell: fn(&Value) -> String) -> Column {
@@ -161,6 +163,48 @@ pub(super) const CHAINS: &[Column] = &[
     wide("ENTRY", |v| at(v, "/last/entry")),
 ];
 
+const VIEWS: &[Column] = &[
+    of("NAME", |v| at(v, "/name")),
+    of("SELECTOR", |v| at(v, "/l")),
+    of("WHERE", |v| at(v, "/where")),
+    of("SEARCH", |v| at(v, "/q")),
+    of("COLUMNS", |v| at(v, "/columns")),
+    of("SORT", |v| at(v, "/sort")),
+];
+
+const QUESTIONS: &[Column] = &[
+    of("ID", |v| at(v, "/id")),
+    of("KIND", |v| at(v, "/kind")),
+    of("WHAT", |v| at(v, "/what")),
+    of("SINCE", |v| instant(v, "/since")),
+    of("ANSWERABLE", |v| at(v, "/answerable")),
+    of("CHOICES", |v| {
+        list(v, "/choices").map(|choice| at(choice, "/choice")).collect::<Vec<_>>().join(", ")
+    }),
+];
+
+/// What a device has in a column of a view.
+pub(super) fn of_view(device: &Value, column: &str) -> String {
+    match (column, column.strip_prefix("label.")) {
+        ("id" | "site" | "state" | "labels", _) => at(device, &format!("/{column}")),
+        ("first_seen" | "last_seen", _) => instant(device, &format!("/{column}")),
+        ("address", _) => address(device),
+        ("mac", _) => {
+            let keys = list(device, "/keys").filter_map(Value::as_str);
+            let macs = keys.filter_map(|key| key.strip_prefix("mac/")).map(plain);
+            macs.collect::<Vec<_>>().join(", ")
+        }
+        (_, Some(label)) => {
+            let label = device.get("labels").and_then(|labels| labels.get(label));
+            label.map(word).unwrap_or_default()
+        }
+        (field, None) => {
+            let value = device.get(field).and_then(|field| field.get("value"));
+            value.map(word).unwrap_or_default()
+        }
+    }
+}
+
 /// What is known about a kind.
 pub(super) const fn listing(kind: Kind) -> Listing {
     let (path, id, columns) = match kind {
@@ -173,8 +217,10 @@ pub(super) const fn listing(kind: Kind) -> Listing {
         Kind::Operators => ("/v1/operators", "/id", OPERATORS),
         Kind::Tokens => ("/v1/tokens", "/id", TOKENS),
         Kind::Approvals => ("/v1/approvals", "/id", APPROVALS),
+        Kind::Questions => ("/v1/questions", "/id", QUESTIONS),
+        Kind::Views => ("/v1/views", "/name", VIEWS),
     };
-    Listing { path, id, columns }
+    Listing { path, id, columns, chosen: Vec::new() }
 }
 
 /// The first address, and how many more there are.

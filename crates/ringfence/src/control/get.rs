@@ -27,6 +27,7 @@ pub(super) fn run(args: &Get) -> Result<u8, Stop> {
         ("--where", &args.expression),
         ("--search", &args.search),
         ("--sort", &args.sort),
+        ("--view", &args.view),
     ];
     if let Some((option, _)) = of_devices.iter().find(|(_, given)| given.is_some())
         && args.kind != Kind::Devices
@@ -43,6 +44,15 @@ pub(super) fn run(args: &Get) -> Result<u8, Stop> {
         return Err(Fault::usage("-o csv", why).into());
     }
     let mut client = super::open(&args.at)?;
+    let mut listed = listing(args.kind);
+    let viewed;
+    let args = match &args.view {
+        None => args,
+        Some(name) => {
+            viewed = through(&mut client, args, name, &mut listed.chosen)?;
+            &viewed
+        }
+    };
     if is_table {
         return csv(&mut client, args);
     }
@@ -59,7 +69,7 @@ pub(super) fn run(args: &Get) -> Result<u8, Stop> {
         Kind::Slo => slo(&mut client, args)?,
         _ => {
             let one = args.ids.len() == 1 && args.kind != Kind::Leases;
-            let mut sink = Sink::new(listing(args.kind), args.output, one);
+            let mut sink = Sink::new(listed, args.output, one);
             each(&mut client, args, &mut |item| sink.take(&item))?;
             sink.end()?;
         }
@@ -69,11 +79,49 @@ pub(super) fn run(args: &Get) -> Result<u8, Stop> {
 
 /// The table that the controller writes, as it is.
 fn csv(client: &mut Client, args: &Get) -> Result<u8, Stop> {
-    let path = with_query("/v1/devices", &chosen(args));
+    let mut query = chosen(args);
+    // A view may have an order; a table has its own.
+    query.retain(|(name, _)| *name != "sort");
+    let path = with_query("/v1/devices", &query);
     let table = [(header::ACCEPT, "text/csv")];
     let answer = client.ask(&Method::GET, &path, None, &table)?;
     out::print(|out| out.write_all(&answer.body))?;
     Ok(exit::FINE)
+}
+
+/// The same through a view: what is typed besides has to hold too; words and an order that are typed replace those of the view.
+fn through(
+    client: &mut Client,
+    args: &Get,
+    name: &str,
+    columns: &mut Vec<String>,
+) -> Result<Get, Fault> {
+    let view = client.get(&format!("/v1/views/{}", segment(name)))?;
+    let text = |pointer: &str| {
+        let text = view.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        (!text.is_empty()).then(|| text.to_owned())
+    };
+    let both = |a: Option<String>, b: &Option<String>, join: fn(&str, &str) -> String| match (a, b)
+    {
+        (Some(a), Some(b)) => Some(join(&a, b)),
+        (a, b) => a.or_else(|| b.clone()),
+    };
+    columns.extend(words::list(&view, "/columns").filter_map(|c| c.as_str().map(str::to_owned)));
+    Ok(Get {
+        kind: args.kind,
+        ids: Vec::new(),
+        selector: both(text("/l"), &args.selector, |a, b| format!("{a},{b}")),
+        // Each on lines of its own: a comment in one does not swallow the other.
+        expression: both(text("/where"), &args.expression, |a, b| {
+            format!("(\n{a}\n) && (\n{b}\n)")
+        }),
+        search: args.search.clone().or_else(|| text("/q")),
+        sort: args.sort.clone().or_else(|| text("/sort")),
+        view: None,
+        output: args.output,
+        watch: false,
+        at: args.at.clone(),
+    })
 }
 
 /// Reads what is asked for.
@@ -102,7 +150,7 @@ fn each(
         }
         let item = match args.kind {
             // These are listed only.
-            Kind::Tokens | Kind::Approvals => found(client, &listing, id)?,
+            Kind::Tokens | Kind::Approvals | Kind::Questions => found(client, &listing, id)?,
             _ => client.get(&format!("{}/{}", listing.path, segment(id)))?,
         };
         if !take(item)? {
@@ -266,7 +314,6 @@ impl<'a> Shown<'a> {
                     *width = (*width).max(cell.chars().count());
                 }
             }
-            let heads = heads.into_iter().map(str::to_owned).collect::<Vec<_>>();
             if !self.line(&self.padded(&heads))? {
                 return Ok(false);
             }

@@ -20,10 +20,18 @@ const KEY_BYTES_MAX: u64 = 16 << 10;
 pub(super) fn run(command: &Keys) -> Result<u8, Stop> {
     match command {
         Keys::List(args) => {
-            show(args, "keys", Listing { path: "", id: "/id", columns: SIGNATURE_KEYS })?;
+            show(
+                args,
+                "keys",
+                Listing { path: "", id: "/id", columns: SIGNATURE_KEYS, chosen: Vec::new() },
+            )?;
         }
         Keys::Chains(args) => {
-            show(args, "commitments", Listing { path: "", id: "/device", columns: CHAINS })?;
+            show(
+                args,
+                "commitments",
+                Listing { path: "", id: "/device", columns: CHAINS, chosen: Vec::new() },
+            )?;
         }
         Keys::Register(args) => {
             let body = json!({

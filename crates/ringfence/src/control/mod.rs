@@ -7,6 +7,7 @@ mod change;
 mod client;
 mod columns;
 mod context;
+mod decide;
 mod describe;
 mod doctor;
 mod explain;
@@ -58,8 +59,10 @@ pub(crate) fn run(command: &Command) -> Result<u8> {
         Command::Sites { command } => change::sites(command),
         Command::Teams { command } => change::teams(command),
         Command::Keys { command } => keys::run(command),
+        Command::Views { command } => change::views(command),
         Command::Tokens { command } => people::tokens(command),
         Command::Operators { command } => people::operators(command),
+        Command::Decide(args) => decide::run(args),
         Command::Approve(args) => people::judge(args, true),
         Command::Reject(args) => people::judge(args, false),
         Command::Wait(args) => wait::run(args),

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Stdout, Write};
 use serde_json::Value;
 
 use super::args::Format;
-use super::columns::{Column, Listing};
+use super::columns::{Column, Listing, of_view};
 use super::fault::Fault;
 use super::{words, yaml};
 use crate::terminal::table;
@@ -60,7 +60,8 @@ impl Sink {
                 Ok(())
             }
             Format::Table | Format::Wide => {
-                let mut table = table(&heads(&self.listing, self.format));
+                let heads = heads(&self.listing, self.format);
+                let mut table = table(&heads.iter().map(String::as_str).collect::<Vec<_>>());
                 for row in std::mem::take(&mut self.rows) {
                     table.add_row(row);
                 }
@@ -94,11 +95,17 @@ fn columns(listing: &Listing, format: Format) -> impl Iterator<Item = &'static C
 }
 
 /// Their heads.
-pub(super) fn heads(listing: &Listing, format: Format) -> Vec<&'static str> {
-    columns(listing, format).map(|column| column.head).collect()
+pub(super) fn heads(listing: &Listing, format: Format) -> Vec<String> {
+    match listing.chosen.is_empty() {
+        true => columns(listing, format).map(|column| column.head.to_owned()).collect(),
+        false => listing.chosen.iter().map(|name| name.to_uppercase().replace('_', " ")).collect(),
+    }
 }
 
 /// The cells of a row.
 pub(super) fn cells(listing: &Listing, format: Format, item: &Value) -> Vec<String> {
-    columns(listing, format).map(|column| (column.cell)(item)).collect()
+    match listing.chosen.is_empty() {
+        true => columns(listing, format).map(|column| (column.cell)(item)).collect(),
+        false => listing.chosen.iter().map(|name| of_view(item, name)).collect(),
+    }
 }

@@ -99,6 +99,7 @@ pub(super) fn event(event: &Value) -> String {
         "moved" => format!("from {} to {}", at(event, "/from"), at(event, "/to")),
         "confused" => format!("with {}", at(event, "/others")),
         "merged" => format!("{} into {}", at(event, "/other"), at(event, "/keep")),
+        "kept-apart" => at(event, "/ids"),
         "decided" => at(event, "/verdict/verdict"),
         _ => String::new(),
     };

@@ -116,8 +116,8 @@ Examples:
   ringfence controller run --state /var/lib/ringfence/controller
 
 Never run two controllers from one backup. A restored controller asks its witnesses before it signs:
-one that saw more than the backup has says so, and nothing is signed until a newer backup is restored.
---check unpacks into the folder for temporary files (TMPDIR) and removes it again.
+one that saw more than the backup has says so, and nothing is signed until a newer backup is
+restored. --check unpacks into the folder for temporary files (TMPDIR) and removes it again.
 
 Exit codes: 0 it is there (or whole), 1 it is damaged or something failed, 4 the folder is not empty
 or another restore is under way, 64 wrong usage.";

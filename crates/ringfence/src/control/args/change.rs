@@ -14,8 +14,7 @@ Examples:
   ringfence edit device -l 'type=plc,site=w1' --set criticality=high --reason \"line 1\"
   ringfence edit device camera-7 --set zone= --reason \"the sensor knows better\"
   ringfence edit device -l '!owner' --set owner=video --reason \"new team\" --dry-run
-  ringfence edit device --where 'device.networks.contains(ip(\"10.1.0.0/16\"))' --set zone=hall-1 \
-    --reason \"new zones\"
+  ringfence edit device --where 'device in Zone::\"hall\"' --set zone=hall-1 --reason \"new zones\"
 
 Fields: name, owner, zone, site, type, vendor, model, firmware, hardware, serial, os, hostname,
 criticality, posture, support, exposure, and label.NAME. About one device it is refused when
@@ -261,6 +260,58 @@ pub(crate) struct TeamRemove {
     /// Which.
     #[arg(value_name = "ID")]
     pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// Commands of `views`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Views {
+    /// Keeps a way to look at devices; an earlier one of this name is replaced.
+    #[command(
+        after_help = "Examples:\n  ringfence views set ours -l owner=video --columns id,site,last_seen --sort -last_seen --reason x\n  ringfence views set quiet --where 'device.last_seen < now.offset(duration(\"-1d\"))' --reason shifts\n  ringfence get devices --view quiet\n\nColumns: id, site, state, address, mac, labels, first_seen, last_seen, label.NAME and the fields.\n\nExit codes: 0 done, 1 failed, 4 changed meanwhile, 5 not allowed, 64 wrong usage."
+    )]
+    Set(ViewSet),
+    /// Takes a view away.
+    #[command(
+        after_help = "Example:\n  ringfence views remove quiet\n\nExit codes: 0 done, 1 failed, 3 no such view, 5 not allowed, 64 wrong usage."
+    )]
+    Remove(ViewRemove),
+}
+
+/// Options of `views set`.
+#[derive(Debug, Group)]
+pub(crate) struct ViewSet {
+    /// Its name.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Devices that a selector selects (see `ringfence get --help`).
+    #[arg(short = 'l', long, value_name = "SELECTOR", default_value = "")]
+    pub(crate) selector: String,
+    /// Devices that a Cedar expression holds for (see `ringfence get --help`).
+    #[arg(long = "where", value_name = "EXPRESSION", default_value = "")]
+    pub(crate) expression: String,
+    /// Devices with these words in a name, an address, vendor, model, owner or id.
+    #[arg(long, value_name = "WORDS", default_value = "")]
+    pub(crate) search: String,
+    /// What is shown of them, in order.
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    pub(crate) columns: Vec<String>,
+    /// In which order: a field, with `-` in front for falling (else: by id).
+    #[arg(long, value_name = "FIELD", default_value = "", allow_hyphen_values = true)]
+    pub(crate) sort: String,
+    #[command(flatten)]
+    pub(crate) reason: Reason,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// Options of `views remove`.
+#[derive(Debug, Group)]
+pub(crate) struct ViewRemove {
+    /// Which.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
     #[command(flatten)]
     pub(crate) at: At,
 }

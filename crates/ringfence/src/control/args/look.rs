@@ -15,6 +15,7 @@ Examples:
   ringfence get devices -l state=stale -o name | xargs -n1 ringfence retire device --reason gone
   ringfence get devices --where 'device.zone != \"cameras\" && device.type like \"*-camera\"'
   ringfence get devices --where 'device.last_seen < now.offset(duration(\"-1d\"))' --sort last_seen
+  ringfence get devices --view nobody-owns
   ringfence get devices --search gate --sort -last_seen
   ringfence get device camera-7 -o yaml
   ringfence get devices -l site=w1 -o csv > devices.csv
@@ -27,9 +28,9 @@ Selectors: FIELD=VALUE, FIELD!=VALUE, FIELD (has a value), !FIELD (has none), FI
 fields id, state, site, address, mac, label.NAME, name, owner, zone, type, vendor, model and so on;
 joined by commas, all have to hold.
 
-Expressions are Cedar, in the words of policies, with `device` and `now`: the same fields, addresses,
-networks, macs, keys, labels.NAME, resurfaced, confused, first_seen, last_seen. What nobody says is
-\"\"; `device has owner` asks whether somebody does. docs/control.md has them all.
+Expressions are Cedar, in the words of policies, with `device` and `now`: the same fields,
+addresses, networks, macs, keys, labels.NAME, resurfaced, confused, first_seen, last_seen. What
+nobody says is \"\"; `device has owner` asks whether somebody does. docs/control.md has them all.
 
 Exit codes: 0 shown, also where the list is empty, 1 failed, 3 no such thing, 5 not allowed,
 64 wrong usage.";
@@ -56,6 +57,9 @@ pub(crate) struct Get {
     /// Devices in this order: a field, with `-` in front for falling (else: by id).
     #[arg(long, value_name = "FIELD", allow_hyphen_values = true, conflicts_with_all = ["ids", "watch"])]
     pub(crate) sort: Option<String>,
+    /// Only devices of a view, with its columns and in its order.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["ids", "watch"])]
+    pub(crate) view: Option<String>,
     /// Output on standard output.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
@@ -95,6 +99,12 @@ pub(crate) enum Kind {
     /// What waits for a second person.
     #[value(alias = "approval")]
     Approvals,
+    /// Ways to look at devices that are kept under a name.
+    #[value(alias = "view")]
+    Views,
+    /// What waits for a person (see `ringfence decide`).
+    #[value(alias = "question")]
+    Questions,
 }
 
 /// What standard output gets.
@@ -332,6 +342,8 @@ pub(crate) enum Area {
     Site,
     /// Teams.
     Team,
+    /// Views.
+    View,
 }
 
 const DOCTOR: &str = "\
@@ -353,4 +365,65 @@ pub(crate) struct Doctor {
     pub(crate) output: Output,
     #[command(flatten)]
     pub(crate) at: At,
+}
+
+const DECIDE: &str = "\
+Examples:
+  ringfence decide
+  ringfence decide --kind same-device
+  ringfence decide same-3fa94c1b22d07e11
+  ringfence decide same-3fa94c1b22d07e11 merge --reason \"new network card\"
+
+Exit codes: 0 shown or done, 1 failed, 3 nothing waits under this id, 4 it is decided already,
+5 not allowed, 64 wrong usage.";
+
+/// Options of `decide`.
+#[derive(Debug, Group)]
+#[command(after_help = DECIDE)]
+pub(crate) struct Decide {
+    /// What (else: all of it is listed).
+    #[arg(value_name = "ID")]
+    pub(crate) id: Option<String>,
+    /// The answer (else: what is known is shown, and what can be chosen).
+    #[arg(value_name = "CHOICE", requires = "reason")]
+    pub(crate) choice: Option<String>,
+    /// Only of this kind.
+    #[arg(long, value_enum, value_name = "KIND", conflicts_with = "id")]
+    pub(crate) kind: Option<Waiting>,
+    /// Why; it goes into the journal.
+    #[arg(long, value_name = "TEXT", requires = "choice")]
+    pub(crate) reason: Option<String>,
+    /// Output on standard output.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: super::Format,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// What waits for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Waiting {
+    /// A change that takes a second person.
+    Approval,
+    /// Records that may be one device.
+    SameDevice,
+    /// Retired devices that were seen again.
+    Back,
+    /// Devices that nobody is answerable for.
+    NoOwner,
+    /// Sites without a box.
+    NotEnrolled,
+}
+
+impl Waiting {
+    /// Its word in the API.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Approval => "approval",
+            Self::SameDevice => "same-device",
+            Self::Back => "back",
+            Self::NoOwner => "no-owner",
+            Self::NotEnrolled => "not-enrolled",
+        }
+    }
 }

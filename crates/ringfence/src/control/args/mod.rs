@@ -79,6 +79,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Keys,
     },
+    /// Ways to look at devices that are kept under a name: set, remove.
+    Views {
+        #[command(subcommand)]
+        command: Views,
+    },
     /// Tokens for programs: create, revoke.
     Tokens {
         #[command(subcommand)]
@@ -89,6 +94,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Operators,
     },
+    /// What waits for a person: records that may be one device, devices that are back, approvals; and the answer.
+    Decide(Decide),
     /// Agrees, as the second person, to what somebody asked for.
     Approve(Judge),
     /// Refuses what somebody asked for, or takes the own request back.

@@ -134,6 +134,70 @@ fn what_a_person_decides_is_done_once_and_told() {
 }
 
 #[test]
+fn a_view_is_opened_with_its_columns_and_what_is_typed_besides() {
+    let (hq, anna) = estate("control-views");
+    let id = granted(&anna);
+    anna.ok(&format!("edit device {id} --set label.rack=B12 --reason walk-through"));
+    anna.ok("views set racked --where !(device.labels.rack==\"\") --columns id,label.rack,mac,zone,last_seen --sort -id --reason walk-through");
+    anna.ok("views set everything --columns id --sort -id --reason walk-through");
+    anna.fails("views set racked --where device.typ==1 --reason x", 1, "typ");
+    anna.fails("views set racked --columns colour --reason x", 1, "colour");
+    assert_eq!(anna.ok("get devices --view racked -o name"), format!("{id}\n"));
+    assert_eq!(anna.ok("get devices --view racked -l site=nowhere -o json"), "[]\n");
+    assert_eq!(anna.ok("get devices --view racked --where false -o json"), "[]\n");
+    insta::assert_snapshot!("get-devices-view", hq.same(&anna.ok("get devices --view racked")));
+    insta::assert_snapshot!("get-views", hq.same(&anna.ok("get views")));
+    let falling = anna.ok("get devices --view everything -o name");
+    let mut rising: Vec<&str> = falling.lines().collect();
+    rising.reverse();
+    assert_eq!(
+        anna.ok("get devices --view everything --sort id -o name"),
+        rising.join("\n") + "\n"
+    );
+    assert_eq!(anna.ok("get devices --view racked -o csv").lines().count(), 2);
+    anna.ok("views remove racked");
+    anna.fails("get devices --view racked", 3, "view racked");
+    anna.fails("get sites --view everything", 64, "--view: it is for devices");
+}
+
+#[test]
+fn what_waits_is_listed_shown_and_decided() {
+    let hq = Hq::start("control-decide");
+    let anna = hq.anna();
+    anna.ok("sites create w1 --reason new");
+    let told = |day: u8, keys: &[&str]| {
+        let device = |id: &str, keys: &[&str]| {
+            json!({
+                "id": id, "subject": id, "keys": keys, "first_seen": "2026-01-01T00:00:00Z",
+                "last_seen": format!("2026-02-{day:02}T00:00:00Z"),
+            })
+        };
+        let devices = [device("a", keys), device("b", &["mac/00:80:f4:00:00:0b"])];
+        let report =
+            json!({ "do": "report", "site": "w1", "source": "sensor", "devices": devices });
+        let command = estate::Command::Device(serde_json::from_value(report).unwrap());
+        let who = controller::hub::itself().unwrap();
+        hq.hub.command(&who, "a list", command, Default::default()).unwrap();
+    };
+    told(1, &["mac/00:80:f4:00:00:0a"]);
+    told(2, &["mac/00:80:f4:00:00:0a", "mac/00:80:f4:00:00:0b"]);
+    insta::assert_snapshot!("decide", without_numbers(&hq.same(&anna.ok("decide"))));
+    let id = anna.ok("decide --kind same-device -o name").trim().to_owned();
+    insta::assert_snapshot!(
+        "decide-one",
+        without_numbers(&hq.same(&anna.ok(&format!("decide {id}"))))
+    );
+    anna.fails(&format!("decide {id} divide --reason x"), 64, "there are merge, merge-");
+    anna.fails(&format!("decide {id} merge"), 64, "--reason");
+    anna.fails("decide no-owner-w1 owner --reason x", 64, "ringfence owner");
+    anna.fails("decide same-0 merge --reason x", 3, "nothing waits");
+    anna.ok(&format!("decide {id} merge --reason new-card"));
+    assert_eq!(anna.ok("get devices -o name"), "a\n");
+    anna.fails(&format!("decide {id} merge --reason new-card"), 3, "nothing waits");
+    assert!(anna.ok("decide -o jsonl").contains("no-owner-w1"));
+}
+
+#[test]
 fn a_site_is_made_once_and_waits_for_its_box() {
     let hq = Hq::start("control-sites");
     let anna = hq.anna();
