@@ -26,8 +26,9 @@ fn schemathesis_finds_nothing() {
     let token = fs::read_to_string(here.join("hq/host-token")).unwrap();
     let ran = Command::new(schemathesis)
         .args(["run", "--no-color", "--seed", "17", "--max-examples", "6", "--max-time", "60"])
-        // A stream has no end.
-        .args(["--exclude-path", "/v1/events", "--checks", CHECKS, "--rate-limit", "auto"])
+        // A stream has no end; what devices sign is CBOR, which has a fuzz target of its own.
+        .args(["--exclude-path", "/v1/events", "--exclude-path", "/v1/commitments"])
+        .args(["--checks", CHECKS, "--rate-limit", "auto"])
         .args(["--warnings", "off", "--url", &format!("https://{}", process.api)])
         .args(["--header", &format!("Authorization: Bearer {}", token.trim_end())])
         .arg("--tls-verify")
