@@ -4,7 +4,7 @@
 //! one site. Places follow from who is connected with whom (a spring model, as Fruchterman and Reingold have it), begin at the same places every
 //! time, and use nothing random: the same estate is drawn the same way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::ruleset::Mode;
 
@@ -59,10 +59,24 @@ pub struct Edge {
     pub services: u64,
 }
 
-/// Draws a folder's zones. `counts` says which devices are counted: somebody may see only some of them.
-pub fn sketch(folder: &Folder, lowered: &Lowered, counts: &dyn Fn(usize) -> bool) -> Sketch {
-    let zones = &folder.estate.zones;
-    let names = few(zones);
+/// Draws a folder's zones. Somebody may see only some of it: `counts` says which devices are counted, by their number, and `shows` which zones
+/// are drawn; of the others only those that a device which is counted may open something in.
+pub fn sketch(
+    folder: &Folder,
+    lowered: &Lowered,
+    counts: &dyn Fn(usize) -> bool,
+    shows: &dyn Fn(&Zone) -> bool,
+) -> Sketch {
+    let mut opened = BTreeSet::new();
+    for (number, device) in folder.estate.devices.iter().enumerate().filter(|(n, _)| counts(*n)) {
+        opened.insert(device.zone.as_str());
+        let grants = lowered.grants(number).iter();
+        let services = grants.filter_map(|g| folder.estate.services.get(index(g.service)));
+        opened.extend(services.map(|service| service.zone.as_str()));
+    }
+    let drawn = |zone: &&Zone| shows(zone) || opened.contains(zone.id.as_str());
+    let zones: Vec<&Zone> = folder.estate.zones.iter().filter(drawn).collect();
+    let names = few(&zones);
     let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
     for name in &names {
         let next = numbers.len();
@@ -137,7 +151,7 @@ pub fn sketch(folder: &Folder, lowered: &Lowered, counts: &dyn Fn(usize) -> bool
 }
 
 /// What each zone is drawn as: the finest division of which there are few enough.
-fn few(zones: &[Zone]) -> Vec<String> {
+fn few(zones: &[&Zone]) -> Vec<String> {
     let site = |zone: &Zone| zone.site.as_ref().map(ToString::to_string);
     let finest: [&dyn Fn(&Zone) -> String; 3] = [
         &|zone| zone.id.clone(),
@@ -145,7 +159,7 @@ fn few(zones: &[Zone]) -> Vec<String> {
         &|zone| site(zone).unwrap_or_else(|| zone.id.clone()),
     ];
     for division in finest {
-        let names: Vec<String> = zones.iter().map(division).collect();
+        let names: Vec<String> = zones.iter().map(|zone| division(zone)).collect();
         let mut different: Vec<&String> = names.iter().collect();
         different.sort_unstable();
         different.dedup();
@@ -154,7 +168,7 @@ fn few(zones: &[Zone]) -> Vec<String> {
         }
     }
     // More sites than a map has room for: the first ones by themselves, all others together.
-    let mut sites: Vec<String> = zones.iter().map(|zone| site(zone).unwrap_or_default()).collect();
+    let mut sites: Vec<String> = zones.iter().filter_map(|zone| site(zone)).collect();
     sites.sort_unstable();
     sites.dedup();
     sites.truncate(NODES_MAX - 2);
@@ -163,7 +177,7 @@ fn few(zones: &[Zone]) -> Vec<String> {
         Some(site) if sites.binary_search(&site).is_ok() => site,
         Some(_) => "other sites".to_owned(),
     };
-    zones.iter().map(name).collect()
+    zones.iter().map(|zone| name(zone)).collect()
 }
 
 /// Where nodes are drawn, from 0 to 1 in both directions.
@@ -240,6 +254,39 @@ mod tests {
 
     fn edge(from: usize, to: usize) -> Edge {
         Edge { from, to, pairs: 1, services: 1 }
+    }
+
+    fn zone(site: usize, class: usize, subnet: usize) -> Zone {
+        Zone {
+            id: format!("s{site}/c{class}/{subnet}"),
+            site: Some(model::SiteId::new(&format!("s{site}")).unwrap()),
+            class: format!("c{class}"),
+            subnet: String::new(),
+            mode: Mode::Enforce,
+            share: None,
+            security_level: None,
+            owner: String::new(),
+            treatment: crate::folder::Treatments::default(),
+        }
+    }
+
+    fn named(zones: &[Zone]) -> Vec<String> {
+        let mut names = few(&zones.iter().collect::<Vec<_>>());
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    #[test]
+    fn where_zones_are_too_many_they_are_drawn_together_and_never_are_there_more() {
+        let one_site = |subnets: usize| (0..subnets).map(|n| zone(0, n % 5, n)).collect::<Vec<_>>();
+        assert_eq!(named(&one_site(NODES_MAX)).len(), NODES_MAX, "each by itself");
+        assert_eq!(named(&one_site(NODES_MAX + 1)).len(), 5, "by class");
+        let sites = |n: usize| (0..2 * n).map(|m| zone(m / 2, m % 2, m)).collect::<Vec<_>>();
+        assert_eq!(named(&sites(NODES_MAX)).len(), NODES_MAX, "by site");
+        let many = named(&sites(NODES_MAX + 1));
+        assert!(many.len() < NODES_MAX, "{}", many.len());
+        assert!(many.contains(&"other sites".to_owned()));
     }
 
     fn apart(at: &[(f64, f64)], a: usize, b: usize) -> f64 {

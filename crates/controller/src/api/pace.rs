@@ -23,7 +23,8 @@ const SWEEPS: Rate = Rate { burst: 20, every_nanos: SECOND / 5 };
 const NOBODY: Rate = Rate { burst: 500, every_nanos: SECOND / 50 };
 
 /// Endpoints that compute over the whole estate.
-const OVER_ALL: [&str; 8] = [
+const OVER_ALL: [&str; 10] = [
+    "/v1/devices/import",
     "/v1/policy",
     "/v1/policy/check",
     "/v1/policy/plan",
@@ -32,6 +33,7 @@ const OVER_ALL: [&str; 8] = [
     "/v1/reach/map",
     "/v1/reach/worst",
     "/v1/decisions/{id}/replay",
+    "/v1/questions",
 ];
 
 /// By the digest of who asks.
@@ -126,6 +128,14 @@ mod tests {
         ask("token/a", 5).unwrap_err();
         // Reading is counted apart.
         pace.somebody("token/a", &Method::GET, "/v1/devices", at(5)).unwrap();
+    }
+
+    #[test]
+    fn what_computes_over_all_is_there() {
+        for path in OVER_ALL {
+            let listed = super::super::ENDPOINTS.iter().any(|(_, known, _)| *known == path);
+            assert!(listed, "{path} is no endpoint");
+        }
     }
 
     #[test]

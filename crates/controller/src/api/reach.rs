@@ -10,6 +10,7 @@ use estate::access::rbac::{Action, Place};
 use model::DeviceId;
 use model::observation::Transport;
 use model::ruleset::Mode;
+use policy::folder::Zone;
 use policy::impact::{self, Step};
 use policy::lower::Change;
 use policy::reach;
@@ -157,14 +158,33 @@ fn matrix_of(view: &View, who: &Who) -> Matrix {
             }
         }
     }
-    let zones = estate.zones.iter().zip(devices).map(|(zone, devices)| ZoneRow {
+    // Of other sites only what devices of one's own may reach is told.
+    let seen = |zone: &Zone| zone.site.as_ref().is_none_or(|site| who.sees(site));
+    let zones = Kept::of(estate.zones.iter().map(&seen));
+    let reached: BTreeSet<usize> = cells.keys().map(|(_, service)| *service).collect();
+    let services = Kept::of(estate.services.iter().enumerate().map(|(number, service)| {
+        let zone = numbers.get(service.zone.as_str()).and_then(|zone| estate.zones.get(*zone));
+        reached.contains(&number) || zone.is_none_or(seen)
+    }));
+    let cells = cells.into_iter().filter_map(|((zone, service), count)| {
+        Some(Cell {
+            zone: zones.place(zone)?,
+            service: services.place(service)?,
+            granted: count.granted,
+            would_close: count.would_close,
+            would_open: count.would_open,
+            policies: count.policies.into_iter().map(str::to_owned).collect(),
+        })
+    });
+    let cells = cells.collect();
+    let zones = zones.only(estate.zones.iter().zip(devices)).map(|(zone, devices)| ZoneRow {
         id: zone.id.clone(),
         site: zone.site.as_ref().map(ToString::to_string),
         mode: mode(zone.mode),
         share: zone.share.unwrap_or(100),
         devices,
     });
-    let services = estate.services.iter().map(|service| ServiceColumn {
+    let services = services.only(estate.services.iter()).map(|service| ServiceColumn {
         id: service.id.to_string(),
         name: service.name.clone(),
         device: service.device.as_ref().map(ToString::to_string),
@@ -173,19 +193,31 @@ fn matrix_of(view: &View, who: &Who) -> Matrix {
         port: service.port,
         sensitive: service.sensitive,
     });
-    let cells = cells.into_iter().map(|((zone, service), count)| Cell {
-        zone,
-        service,
-        granted: count.granted,
-        would_close: count.would_close,
-        would_open: count.would_open,
-        policies: count.policies.into_iter().map(str::to_owned).collect(),
-    });
-    Matrix {
-        as_of: AsOf::of(view),
-        zones: zones.collect(),
-        services: services.collect(),
-        cells: cells.collect(),
+    Matrix { as_of: AsOf::of(view), zones: zones.collect(), services: services.collect(), cells }
+}
+
+/// Which of a list are told, and their places among those.
+struct Kept(Vec<Option<usize>>);
+
+impl Kept {
+    fn of(told: impl Iterator<Item = bool>) -> Self {
+        let mut next = 0_usize;
+        let place = |told: bool| {
+            told.then(|| {
+                let place = next;
+                next = next.saturating_add(1);
+                place
+            })
+        };
+        Self(told.map(place).collect())
+    }
+
+    fn place(&self, number: usize) -> Option<usize> {
+        self.0.get(number).copied().flatten()
+    }
+
+    fn only<T>(&self, all: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+        all.zip(&self.0).filter_map(|(one, place)| place.map(|_| one))
     }
 }
 
@@ -198,7 +230,7 @@ pub struct Reached {
     pub device: String,
     /// Services that it is granted.
     pub granted: Vec<GrantedService>,
-    /// Devices that somebody reaches who takes it over, nearest first; the first thousand.
+    /// Devices that somebody reaches who takes it over, nearest first: the first thousand of those that who asks may see.
     pub taken_over: Vec<Hop>,
     /// All of them.
     pub taken_over_devices: usize,
@@ -269,13 +301,17 @@ pub async fn device(
         });
         let taken = impact::takeover(folder, lowered, number);
         let (steps, services) = taken.map_or_else(Default::default, |t| (t.devices, t.services));
+        let sees = |id: &DeviceId| {
+            view.number(id).and_then(|n| view.site(n)).is_some_and(|site| who.sees(site))
+        };
+        let seen = |step: &Step| sees(&step.device) && sees(&step.from);
         Json(Reached {
             as_of: AsOf::of(&view),
             device: id,
             granted: granted.collect(),
             taken_over_devices: steps.len(),
             taken_over_services: services.len(),
-            taken_over: steps.into_iter().take(NAMED_MAX).map(Hop::from).collect(),
+            taken_over: steps.into_iter().filter(seen).take(NAMED_MAX).map(Hop::from).collect(),
         })
     })
     .await
@@ -347,7 +383,8 @@ pub async fn map(State(api): State<Api>, who: Who) -> Result<Json<Map>, Problem>
     let view = view(&api).await?;
     off_thread(move || {
         let counts = |device| view.site(device).is_some_and(|site| who.sees(site));
-        let Sketch { nodes, edges } = sketch(&view.folder, &view.lowered, &counts);
+        let seen = |zone: &Zone| zone.site.as_ref().is_none_or(|site| who.sees(site));
+        let Sketch { nodes, edges } = sketch(&view.folder, &view.lowered, &counts, &seen);
         Json(Map {
             as_of: AsOf::of(&view),
             nodes: nodes.into_iter().map(MapNode::from).collect(),

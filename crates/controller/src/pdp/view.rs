@@ -13,6 +13,7 @@ use policy::folder::Folder;
 use policy::lower::{self, Lowered};
 
 use super::{Held, Pdp, PolicyError};
+use crate::Hub;
 use crate::blobs::Files;
 
 /// Nanoseconds for which a view is young enough although the estate has changed.
@@ -36,17 +37,23 @@ pub struct View {
 }
 
 impl View {
-    fn of(held: &Held, estate: &Estate, at: Timestamp) -> Self {
-        let folder = with_devices(&held.folder, estate);
+    /// Copies what is asked about while changes wait, and asks afterwards.
+    fn of(held: &Held, hub: &Hub, at: Timestamp) -> Self {
+        let (entries, folder, sites) = hub.read(|estate| {
+            let folder = with_devices(&held.folder, estate);
+            let site = |id| estate.devices().get(id).map(|device| device.site.clone());
+            let sites = folder.estate.devices.iter().filter_map(|device| site(&device.id));
+            let sites = sites.collect();
+            (estate.size(), folder, sites)
+        });
         let lowered = lower::lower(&folder);
-        let devices = &folder.estate.devices;
-        let site = |id| estate.devices().get(id).map(|device| device.site.clone());
+        let devices = folder.estate.devices.iter().enumerate();
         Self {
-            entries: estate.size(),
+            entries,
             at,
             content: held.content.clone(),
-            sites: devices.iter().filter_map(|device| site(&device.id)).collect(),
-            numbers: devices.iter().enumerate().map(|(n, d)| (d.id.clone(), n)).collect(),
+            sites,
+            numbers: devices.map(|(number, device)| (device.id.clone(), number)).collect(),
             lowered,
             folder,
         }
@@ -86,7 +93,7 @@ impl Pdp {
         if let Some(view) = last.as_ref().filter(fresh) {
             return Ok(Some(Arc::clone(view)));
         }
-        let view = Arc::new(self.hub.read(|estate| View::of(&held, estate, now)));
+        let view = Arc::new(View::of(&held, &self.hub, now));
         *last = Some(Arc::clone(&view));
         Ok(Some(view))
     }

@@ -13,7 +13,11 @@ async fn in_force(running: &Running) {
 }
 
 async fn get(running: &Running, path: &str) -> Value {
-    let answer = running.ask("viewer", "GET", path, None).await;
+    get_as(running, "viewer", path).await
+}
+
+async fn get_as(running: &Running, who: &str, path: &str) -> Value {
+    let answer = running.ask(who, "GET", path, None).await;
     assert_eq!(answer.status, 200, "{path}: {}", answer.body);
     answer.json()
 }
@@ -109,6 +113,10 @@ async fn what_is_at_other_sites_is_neither_counted_nor_explained() {
     assert_eq!(answer.status, 201, "{}", answer.body);
     let matrix = running.ask("viewer@elsewhere", "GET", "/v1/reach/matrix", None).await.json();
     assert_eq!(matrix["cells"], json!([]));
+    let text = format!("{matrix}{}", get_as(&running, "viewer@elsewhere", "/v1/reach/map").await);
+    for site in ["w1/", "w2/"] {
+        assert!(!text.contains(site), "{text}");
+    }
     let devices = get(&running, "/v1/devices").await;
     let id = devices["items"][0]["id"].as_str().unwrap();
     let path = format!("/v1/reach/devices/{id}");
@@ -116,6 +124,50 @@ async fn what_is_at_other_sites_is_neither_counted_nor_explained() {
     assert_eq!(answer.problem(), (404, "device.unknown".to_owned()));
     let answer = running.ask("viewer@elsewhere", "GET", "/v1/reach/worst", None).await;
     assert_eq!(answer.status, 403);
+}
+
+#[tokio::test]
+async fn who_sees_one_site_is_told_of_another_only_what_their_own_devices_reach_there() {
+    let folder = Folder::new();
+    let running = start(&folder);
+    in_force(&running).await;
+    let matrix = get_as(&running, "viewer@w2", "/v1/reach/matrix").await;
+    let whole = get(&running, "/v1/reach/matrix").await;
+    let ids = |list: &Value| -> Vec<String> {
+        let ids = list.as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap());
+        ids.map(str::to_owned).collect()
+    };
+    let zones = ids(&matrix["zones"]);
+    assert!(zones.iter().any(|zone| zone.starts_with("w2/")), "{zones:?}");
+    assert!(!zones.iter().any(|zone| zone.starts_with("w1/")), "{zones:?}");
+    // The cells are those of the whole, under other numbers.
+    let named = |matrix: &Value, of: &str| -> Vec<(String, String, Value)> {
+        let (zones, services) = (ids(&matrix["zones"]), ids(&matrix["services"]));
+        let at = |list: &[String], n: &Value| {
+            list[usize::try_from(n.as_u64().unwrap()).unwrap()].clone()
+        };
+        let cells = matrix["cells"].as_array().unwrap().iter();
+        let cells = cells.map(|cell| {
+            (at(&zones, &cell["zone"]), at(&services, &cell["service"]), cell["granted"].clone())
+        });
+        cells.filter(|(zone, ..)| zone.starts_with(of)).collect()
+    };
+    assert_eq!(named(&matrix, ""), named(&whole, "w2/"));
+    assert!(!named(&matrix, "").is_empty());
+    let (some, all) = (ids(&matrix["services"]), ids(&whole["services"]));
+    assert!(some.len() < all.len(), "{some:?}");
+    // Who is reached elsewhere is counted, and not named.
+    let devices = get_as(&running, "viewer@w2", "/v1/devices").await;
+    let mine = ids(&devices["items"]);
+    for id in &mine {
+        let path = format!("/v1/reach/devices/{id}");
+        let reached = get_as(&running, "viewer@w2", &path).await;
+        for hop in reached["taken_over"].as_array().unwrap() {
+            assert!(mine.contains(&hop["device"].as_str().unwrap().to_owned()), "{hop}");
+        }
+        let whole = get(&running, &path).await;
+        assert_eq!(reached["taken_over_devices"], whole["taken_over_devices"]);
+    }
 }
 
 #[tokio::test]
