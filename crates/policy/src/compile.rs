@@ -22,7 +22,7 @@ use model::ruleset::{
 };
 
 use crate::decide::{Decider, View};
-use crate::folder::{Device, Folder, Service, Zone};
+use crate::folder::{self, Device, Folder, Service, Zone};
 use crate::lower::{Change, Grant, Lowered, ask_of, index, lower_at, small};
 use crate::moment::Moment;
 use crate::text::slug;
@@ -633,57 +633,10 @@ fn names(folder: &Folder, lowered: &Lowered, sources: &BTreeMap<ClassId, u32>) -
 }
 
 fn exceptions(folder: &Folder) -> Result<Vec<Exception>, CompileError> {
-    let estate = &folder.estate;
-    let devices = by_id(folder);
+    let mut ends = Ends::of(folder);
     let mut compiled = Vec::new();
-    let mut decider = None;
     for exception in &folder.exceptions {
-        let device = estate.devices.iter().position(|d| d.id == exception.from);
-        let service = estate.services.iter().position(|s| s.id == exception.to);
-        let without = |why: &str| CompileError::ExceptionWithoutAddress {
-            exception: exception.id.clone(),
-            line: exception.line,
-            why: why.to_owned(),
-        };
-        let (Some(d), Some(s)) = (device, service) else {
-            return Err(without("its device or service does not exist"));
-        };
-        let forbidding = ask_of(folder, d, s, Moment::default())
-            .and_then(|ask| {
-                decider.get_or_insert_with(|| Decider::new(folder, View::Today)).forbidding(&ask)
-            })
-            .and_then(|policy| folder.policies.get(policy));
-        if let Some(policy) = forbidding {
-            return Err(CompileError::ExceptionForbidden {
-                exception: exception.id.clone(),
-                line: exception.line,
-                policy: policy.id.clone(),
-                file: format!("{}:{}", policy.file, policy.line),
-            });
-        }
-        let (Some(device), Some(service)) = (estate.devices.get(d), estate.services.get(s)) else {
-            continue;
-        };
-        let from: BTreeSet<IpAddr> = own_addresses(device).collect();
-        let to = addresses(folder, &devices, service);
-        if from.is_empty() {
-            return Err(without("the device has no address"));
-        }
-        if to.is_empty() || service.transport == Transport::Link {
-            return Err(without("the service has no IP address"));
-        }
-        for from in &from {
-            for to in to.iter().filter(|to| to.is_ipv4() == from.is_ipv4()) {
-                compiled.push(Exception {
-                    from: *from,
-                    to: *to,
-                    transport: service.transport,
-                    port: service.port,
-                    expires: exception.expires,
-                    name: exception.id.clone(),
-                });
-            }
-        }
+        compiled.extend(ends.open(exception)?);
     }
     compiled.sort_by(|a, b| {
         (a.from, a.to, a.transport, a.port, &a.name).cmp(&(
@@ -695,4 +648,98 @@ fn exceptions(folder: &Folder) -> Result<Vec<Exception>, CompileError> {
         ))
     });
     Ok(compiled)
+}
+
+/// Exceptions that cannot be in force, and why.
+pub fn exceptions_left_out(folder: &Folder) -> Vec<(folder::Exception, CompileError)> {
+    let mut ends = Ends::of(folder);
+    let out = |e: &folder::Exception| ends.open(e).err().map(|error| (e.clone(), error));
+    folder.exceptions.iter().filter_map(out).collect()
+}
+
+/// Leaves those out: a device that is cut off, or has no address for a while, must not keep the rest of a folder from being enforced. Whoever
+/// writes a folder is told of them instead ([`ruleset`]).
+pub fn leave_out_exceptions(folder: &mut Folder) -> Vec<(folder::Exception, CompileError)> {
+    let out = exceptions_left_out(folder);
+    folder.exceptions.retain(|exception| out.iter().all(|(other, _)| other.id != exception.id));
+    out
+}
+
+/// Where exceptions begin and end; made only of what they need, because most folders have none.
+struct Ends<'f> {
+    folder: &'f Folder,
+    devices: BTreeMap<&'f str, &'f Device>,
+    numbers: BTreeMap<&'f str, usize>,
+    services: BTreeMap<&'f str, usize>,
+    decider: Option<Decider<'f>>,
+}
+
+impl<'f> Ends<'f> {
+    fn of(folder: &'f Folder) -> Self {
+        let estate = &folder.estate;
+        let any = !folder.exceptions.is_empty();
+        let devices = estate.devices.iter().enumerate().filter(|_| any);
+        let services = estate.services.iter().enumerate().filter(|_| any);
+        Self {
+            folder,
+            devices: if any { by_id(folder) } else { BTreeMap::new() },
+            numbers: devices.map(|(number, device)| (device.id.as_str(), number)).collect(),
+            services: services.map(|(number, service)| (service.id.as_str(), number)).collect(),
+            decider: None,
+        }
+    }
+
+    /// The paths that an exception opens.
+    fn open(&mut self, exception: &folder::Exception) -> Result<Vec<Exception>, CompileError> {
+        let folder = self.folder;
+        let without = |why: &str| CompileError::ExceptionWithoutAddress {
+            exception: exception.id.clone(),
+            line: exception.line,
+            why: why.to_owned(),
+        };
+        let device = self.numbers.get(exception.from.as_str()).copied();
+        let service = self.services.get(exception.to.as_str()).copied();
+        let (Some(d), Some(s)) = (device, service) else {
+            return Err(without("its device or service does not exist"));
+        };
+        let forbidding = ask_of(folder, d, s, Moment::default())
+            .and_then(|ask| {
+                self.decider
+                    .get_or_insert_with(|| Decider::new(folder, View::Today))
+                    .forbidding(&ask)
+            })
+            .and_then(|policy| folder.policies.get(policy));
+        if let Some(policy) = forbidding {
+            return Err(CompileError::ExceptionForbidden {
+                exception: exception.id.clone(),
+                line: exception.line,
+                policy: policy.id.clone(),
+                file: format!("{}:{}", policy.file, policy.line),
+            });
+        }
+        let ends = (folder.estate.devices.get(d), folder.estate.services.get(s));
+        let (Some(device), Some(service)) = ends else {
+            return Ok(Vec::new());
+        };
+        let from: BTreeSet<IpAddr> = own_addresses(device).collect();
+        let to = addresses(folder, &self.devices, service);
+        if from.is_empty() {
+            return Err(without("the device has no address"));
+        }
+        if to.is_empty() || service.transport == Transport::Link {
+            return Err(without("the service has no IP address"));
+        }
+        let pairs = from.iter().flat_map(|from| {
+            to.iter().filter(|to| to.is_ipv4() == from.is_ipv4()).map(|to| (*from, *to))
+        });
+        let path = |(from, to)| Exception {
+            from,
+            to,
+            transport: service.transport,
+            port: service.port,
+            expires: exception.expires,
+            name: exception.id.clone(),
+        };
+        Ok(pairs.map(path).collect())
+    }
 }

@@ -23,6 +23,7 @@
 //! * [`compile`] and [`evaluate`]: the factorised ruleset, and the interpreter that predicts what an
 //!   enforcement point does with a packet.
 //! * [`check`]: the folder's own tests and standing claims.
+//! * [`excepted`]: exceptions held against them too.
 //! * [`treat`]: neighbourhood protocols, as zones declare them.
 //! * [`reach`]: blast radius, exact, direct and by hopping.
 //! * [`sketch`]: a map of zones that a person can read.
@@ -47,6 +48,7 @@ pub mod compile;
 pub mod decide;
 pub mod draft;
 pub mod evaluate;
+pub mod excepted;
 mod fault;
 pub mod filter;
 pub mod folder;

@@ -58,7 +58,7 @@ pub enum Decided {
         owner: String,
         /// When it ends.
         expires: Timestamp,
-        /// Line in `exceptions.toml`.
+        /// Line in `exceptions.toml`; 0: it was made at the controller.
         line: u32,
     },
     /// No policy permits it.
@@ -338,6 +338,9 @@ impl Explanation {
         match &self.decided {
             Decided::Permit(place) => format!("permitted by {place}"),
             Decided::Forbid(place) => format!("forbidden by {place}"),
+            Decided::Exception { id, line: 0, .. } => {
+                format!("granted by exception `{id}`, made at the controller")
+            }
             Decided::Exception { id, line, .. } => {
                 format!("granted by exception `{id}` (exceptions.toml:{line})")
             }

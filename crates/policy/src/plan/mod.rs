@@ -20,7 +20,7 @@ use crate::compile::{CompileError, ruleset_of};
 use crate::folder::{EXCEPTIONS_FILE, Folder, parse};
 use crate::lower::{Lowered, lower};
 use crate::reach::{analyse, summary};
-use crate::{Fault, cards, check};
+use crate::{Fault, cards, check, excepted};
 
 pub(crate) use flows::owner;
 pub use flows::{BrokenFlow, Source};
@@ -237,7 +237,21 @@ pub struct Comparison {
 
 /// Compares two folders over the same devices, without compiling what an enforcement point gets.
 pub fn compare(before: Option<Folder>, after: Folder, now: Timestamp) -> Comparison {
-    let (before, after) = (before.map(Side::of), Side::of(after));
+    let lowered = |folder: Folder| {
+        let lowered = lower(&folder);
+        (folder, lowered)
+    };
+    compare_lowered(before.map(lowered), lowered(after), now)
+}
+
+/// The same with what both folders grant, which takes longest.
+pub fn compare_lowered(
+    before: Option<(Folder, Lowered)>,
+    after: (Folder, Lowered),
+    now: Timestamp,
+) -> Comparison {
+    let side = |(folder, lowered)| Side { folder, lowered };
+    let (before, after) = (before.map(side), side(after));
     let (opened, closed) = pairs::difference(before.as_ref(), &after);
     Comparison {
         refused: check::run(&after.folder, &after.lowered),
@@ -270,6 +284,7 @@ impl Side {
         parent: Option<u64>,
     ) -> (Vec<Fault>, Option<Ruleset>) {
         let mut refused = check::run(&self.folder, &self.lowered);
+        refused.extend(excepted::broken(&self.folder, now));
         let ruleset = compiled(self, now, generation, parent)
             .map_err(|error| refused.push(fault_of(&error)))
             .ok()
@@ -310,7 +325,7 @@ fn in_force(faults: Vec<Fault>) -> Vec<Fault> {
 }
 
 /// A reason not to compile, as a fault at its line.
-pub(crate) fn fault_of(error: &CompileError) -> Fault {
+pub fn fault_of(error: &CompileError) -> Fault {
     let why = error.to_string();
     match error {
         CompileError::ExceptionForbidden { exception, line, policy, file } => {

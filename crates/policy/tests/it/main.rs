@@ -9,6 +9,7 @@
 
 mod agree;
 mod drafts;
+mod excepted;
 mod filters;
 mod folders;
 mod laws;
