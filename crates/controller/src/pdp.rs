@@ -4,6 +4,7 @@
 //! journal. From the same answer it makes what each site is meant to enforce. A sweep now and then asks about everything: it must
 //! find nothing, and what it finds is counted as a defect.
 
+mod exceptions;
 mod import;
 mod levels;
 mod offer;
@@ -20,6 +21,7 @@ use estate::leases::{self, Decision, Verdict};
 use estate::{Command, Event, Refusal, Sort, policies};
 use journal::entry::Actor;
 use model::Timestamp;
+use policy::compile::CompileError;
 use policy::folder::Folder;
 use policy::lower;
 use tokio::sync::broadcast::error::TryRecvError;
@@ -32,6 +34,7 @@ use offer::Bundles;
 use scope::Scope;
 use view::Views;
 
+pub use exceptions::{Known, Proposal};
 pub use levels::{Level, Levels};
 pub use offer::Bundle;
 pub use view::View;
@@ -165,6 +168,13 @@ impl Pdp {
                     (a, b) => a.or(b),
                 };
             }
+            // A site lets go of an exception by itself; that of one whose clock is behind ends here.
+            if self.has_ended(now) {
+                next = Some(next.map_or((Scope::All, "exception", now), |(_, because, since)| {
+                    (Scope::All, because, since)
+                }));
+                continue;
+            }
             if !heard {
                 std::thread::park_timeout(Duration::from_millis(1));
             }
@@ -208,7 +218,7 @@ impl Pdp {
         parent: Option<String>,
         origin: String,
     ) -> Result<policies::Version, PolicyError> {
-        let folder = check(&files).map_err(PolicyError::Faults)?;
+        let folder = check(&files, self.hub.now()).map_err(PolicyError::Faults)?;
         let content = self.blobs.put(&files)?;
         let command = policies::Command::Set { content: content.clone(), parent, origin };
         // Refused before anything is imported.
@@ -349,10 +359,17 @@ fn with_always(files: &Files) -> Files {
     files
 }
 
-/// A folder without faults whose tests and claims hold.
-pub fn check(files: &Files) -> Result<Folder, Vec<policy::Fault>> {
+/// A folder without faults whose tests and claims hold, with its exceptions too, and none of these opens what is forbidden.
+pub fn check(files: &Files, now: Timestamp) -> Result<Folder, Vec<policy::Fault>> {
     let folder = policy::folder::parse(&with_always(files))?;
-    let broken = policy::check::run(&folder, &lower::lower(&folder));
+    let mut broken = policy::check::run(&folder, &lower::lower(&folder));
+    broken.extend(policy::excepted::broken(&folder, now));
+    // That one has no address yet is no fault: sensors find it.
+    let left_out = policy::compile::exceptions_left_out(&folder).into_iter();
+    let forbidden = left_out.filter(|(e, why)| {
+        e.expires > now && matches!(why, CompileError::ExceptionForbidden { .. })
+    });
+    broken.extend(forbidden.map(|(_, why)| policy::plan::fault_of(&why)));
     if broken.is_empty() { Ok(folder) } else { Err(broken) }
 }
 

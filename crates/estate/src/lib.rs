@@ -17,6 +17,7 @@
 //! * [`teams`]: who is answerable.
 //! * [`devices`]: what there is, who says so, and what people decided about it.
 //! * [`policies`]: which policy folder is meant to be in force.
+//! * [`exceptions`]: paths that are open for a while, and who said so.
 //! * [`views`]: ways to look at devices, under a name.
 //! * [`leases`]: what each device is granted, until when, on which evidence.
 //! * [`commitments`]: which key signs for which device, and how far each has committed to what it sent.
@@ -28,6 +29,7 @@
 pub mod access;
 pub mod commitments;
 pub mod devices;
+pub mod exceptions;
 pub mod leases;
 pub mod policies;
 pub mod record;
@@ -66,6 +68,8 @@ pub enum Command {
     Commitment(commitments::Command),
     /// Views.
     View(views::Command),
+    /// Exceptions.
+    Exception(exceptions::Command),
 }
 
 /// What came of it, area by area.
@@ -87,6 +91,8 @@ pub enum Event {
     Commitment(commitments::Event),
     /// Views.
     View(views::Event),
+    /// Exceptions.
+    Exception(exceptions::Event),
 }
 
 /// Where in the journal events stand.
@@ -114,6 +120,9 @@ pub struct Estate {
     /// Since version 3 of a snapshot; it stays behind what was there before.
     commitments: commitments::Commitments,
     views: views::Views,
+    /// Since version 5 of a snapshot.
+    #[serde(skip)]
+    exceptions: exceptions::Exceptions,
 }
 
 impl Estate {
@@ -172,6 +181,11 @@ impl Estate {
         &self.views
     }
 
+    /// Paths that are open for a while.
+    pub const fn exceptions(&self) -> &exceptions::Exceptions {
+        &self.exceptions
+    }
+
     /// What comes of a command, given by `who` at `now`. Nothing: all of it is so already.
     pub fn decide(
         &self,
@@ -188,7 +202,7 @@ impl Estate {
             }
             Command::Site(command) => self.sites.decide(command, now).map(|e| all(e, Event::Site)),
             Command::Team(command) => {
-                self.team_is_free(command)?;
+                self.team_is_free(command, now)?;
                 self.teams.decide(command).map(|e| all(e, Event::Team))
             }
             Command::Device(command) => {
@@ -199,6 +213,10 @@ impl Estate {
                 self.policies.decide(command).map(|e| all(e, Event::Policy))
             }
             Command::View(command) => self.views.decide(command).map(|e| all(e, Event::View)),
+            Command::Exception(command) => {
+                self.is_owned(command)?;
+                self.exceptions.decide(command, now).map(|e| all(e, Event::Exception))
+            }
             Command::Lease(command) => {
                 self.leases.decide(command, &self.devices, now).map(|e| all(e, Event::Lease))
             }
@@ -227,6 +245,7 @@ impl Estate {
                 Event::Lease(event) => self.leases.apply(event, at.entry),
                 Event::Commitment(event) => self.commitments.apply(event, at),
                 Event::View(event) => self.views.apply(event, at.entry),
+                Event::Exception(event) => self.exceptions.apply(event, at),
             }
         }
     }
@@ -263,11 +282,38 @@ impl Estate {
         Ok(())
     }
 
+    /// An exception has a team that is there, and a device that is.
+    fn is_owned(&self, command: &exceptions::Command) -> Result<(), Refusal> {
+        let exceptions::Command::Add { exception } = command else {
+            return Ok(());
+        };
+        let exceptions::Exception { from, owner, .. } = exception;
+        let unknown = || {
+            let (what, why) = (format!("device {from}"), "there is none with this id");
+            Refusal::new(Sort::Unknown, "device.unknown", what, why)
+        };
+        let device = self.devices.get(from).ok_or_else(unknown)?;
+        if device.state == devices::State::Retired {
+            let why = "it is retired, and opens nothing";
+            let what = format!("device {from}");
+            return Err(Refusal::new(Sort::Conflict, "device.retired", what, why));
+        }
+        match self.teams.get(owner) {
+            Some(_) => Ok(()),
+            None => Err(teams::unknown(owner)),
+        }
+    }
+
     /// A team that owns something stays.
-    fn team_is_free(&self, command: &teams::Command) -> Result<(), Refusal> {
+    fn team_is_free(&self, command: &teams::Command, now: Timestamp) -> Result<(), Refusal> {
         let teams::Command::Remove { id } = command else {
             return Ok(());
         };
+        if let Some(exception) = self.exceptions.open(now).find(|e| e.owner == *id) {
+            let why = format!("it answers for exception {} until it ends", exception.id);
+            return Err(Refusal::new(Sort::Conflict, "team.owns", format!("team {id}"), why)
+                .help(format!("`ringfence exception end {}`", exception.id)));
+        }
         let owned = self.devices.iter().filter(|d| d.value(Field::Owner) == Some(id)).count();
         match owned {
             0 => Ok(()),

@@ -15,7 +15,9 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::{Command, Event, access, commitments, devices, leases, policies, sites, teams, views};
+use crate::{
+    Command, Event, access, commitments, devices, exceptions, leases, policies, sites, teams, views,
+};
 
 /// Version of every command and event so far.
 const VERSION: u32 = 1;
@@ -85,6 +87,7 @@ fn command(command: &Command) -> Result<Typed, Malformed> {
         Command::Lease(command) => ("lease", json_of(command)?),
         Command::Commitment(command) => ("commitment", json_of(command)?),
         Command::View(command) => ("view", json_of(command)?),
+        Command::Exception(command) => ("exception", json_of(command)?),
     };
     let payload = match payload.len() > COMMAND_BYTES_MAX {
         true => {
@@ -107,6 +110,7 @@ fn event_typed(event: &Event) -> Result<Typed, Malformed> {
         Event::Lease(event) => json_of(event)?,
         Event::Commitment(event) => json_of(event)?,
         Event::View(event) => json_of(event)?,
+        Event::Exception(event) => json_of(event)?,
     };
     Ok(Typed { name: Name::new(&name(event))?, version: VERSION, payload })
 }
@@ -122,6 +126,7 @@ fn name(event: &Event) -> String {
         Event::Lease(event) => ("lease", event.word()),
         Event::Commitment(event) => ("commitment", event.word()),
         Event::View(event) => ("view", event.word()),
+        Event::Exception(event) => ("exception", event.word()),
     };
     format!("{area}.{word}")
 }
@@ -142,6 +147,7 @@ fn event(typed: &Typed) -> Result<Event, Malformed> {
         "lease" => of_json::<leases::Event>(typed).map(Event::Lease),
         "commitment" => of_json::<commitments::Event>(typed).map(Event::Commitment),
         "view" => of_json::<views::Event>(typed).map(Event::View),
+        "exception" => of_json::<exceptions::Event>(typed).map(Event::Exception),
         _ => Err(malformed(format!("`{called}` is no event of an estate"))),
     }?;
     // Whoever filters by name sees what is applied.

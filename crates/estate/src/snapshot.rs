@@ -4,15 +4,17 @@
 //! another version is not read but made anew. What is new stands behind all else, so that a snapshot from before it is read too: there it
 //! is empty.
 
-use crate::{Estate, commitments, devices, views};
+use crate::{Estate, commitments, devices, exceptions, views};
 
 const MAGIC: &[u8; 8] = b"RFESTATE";
 /// Version of the form; a change of any type in it is a new one.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 /// The version that ends before [`commitments`].
 const BEFORE_COMMITMENTS: u32 = 2;
 /// The version that ends before [`views`] and the pairs of devices that are kept apart.
 const BEFORE_VIEWS: u32 = 3;
+/// The version that ends before [`exceptions`].
+const BEFORE_EXCEPTIONS: u32 = 4;
 
 /// Bytes that are no snapshot of this version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +37,7 @@ impl Estate {
         bytes.extend_from_slice(&VERSION.to_be_bytes());
         postcard::to_extend(self, bytes)
             .and_then(|bytes| postcard::to_extend(self.devices.apart(), bytes))
+            .and_then(|bytes| postcard::to_extend(&self.exceptions, bytes))
             .map_err(|error| SnapshotError::Unwritable(error.to_string()))
     }
 
@@ -43,7 +46,7 @@ impl Estate {
         let of = |version: &u32| {
             bytes.strip_prefix(MAGIC).and_then(|rest| rest.strip_prefix(&version.to_be_bytes()))
         };
-        let known = [VERSION, BEFORE_VIEWS, BEFORE_COMMITMENTS].into_iter();
+        let known = [VERSION, BEFORE_EXCEPTIONS, BEFORE_VIEWS, BEFORE_COMMITMENTS].into_iter();
         let (version, rest) = known
             .filter_map(|version| Some((version, of(&version)?)))
             .next()
@@ -62,12 +65,17 @@ fn completed(version: u32, rest: &[u8]) -> postcard::Result<Vec<u8>> {
     if version <= BEFORE_COMMITMENTS {
         all = postcard::to_extend(&commitments::Commitments::default(), all)?;
     }
-    all = postcard::to_extend(&views::Views::default(), all)?;
-    postcard::to_extend(&devices::Apart::default(), all)
+    if version <= BEFORE_VIEWS {
+        all = postcard::to_extend(&views::Views::default(), all)?;
+        all = postcard::to_extend(&devices::Apart::default(), all)?;
+    }
+    postcard::to_extend(&exceptions::Exceptions::default(), all)
 }
 
 fn whole(bytes: &[u8]) -> postcard::Result<Estate> {
     let (mut estate, rest) = postcard::take_from_bytes::<Estate>(bytes)?;
-    estate.devices.keep_apart(postcard::from_bytes(rest)?);
+    let (apart, rest) = postcard::take_from_bytes(rest)?;
+    estate.devices.keep_apart(apart);
+    estate.exceptions = postcard::from_bytes(rest)?;
     Ok(estate)
 }

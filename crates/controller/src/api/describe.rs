@@ -7,8 +7,8 @@ use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    approvals, console, devices, identity, imports, inventory, journal, keys, leases, live, login,
-    operators, policy, questions, reach, sites, standing, teams, tokens, views,
+    approvals, console, devices, exceptions, identity, imports, inventory, journal, keys, leases,
+    live, login, operators, policy, questions, reach, sites, standing, teams, tokens, views,
 };
 
 /// What answers are, unless they say otherwise.
@@ -34,6 +34,7 @@ const JSON: &str = "application/json";
         teams::list, teams::get, teams::set, teams::remove,
         views::list, views::get, views::set, views::remove,
         policy::get, policy::set, policy::check, reach::plan,
+        exceptions::list, exceptions::add, exceptions::get, exceptions::end,
         reach::matrix, reach::device, reach::map, reach::worst, reach::why,
         leases::list, leases::decision, leases::replay,
         live::events, journal::standing, journal::checkpoint, journal::tile, journal::entries, journal::entry, journal::proof,

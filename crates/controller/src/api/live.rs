@@ -86,6 +86,14 @@ fn shown(api: &Api, principal: &Principal, event: &estate::Event) -> Option<serd
         estate::Event::View(event) => {
             may(Action::ViewsRead, Place::Somewhere).then(|| ("view", json!(event)))?
         }
+        estate::Event::Exception(event) => {
+            let sees = api.hub.read(|estate| {
+                let device = estate.devices().get(event.device());
+                device.is_none_or(|device| principal.grant.sites.admits(&device.site))
+            });
+            (sees && may(Action::ExceptionsRead, Place::Somewhere))
+                .then(|| ("exception", json!(event)))?
+        }
         estate::Event::Policy(event) => {
             may(Action::PoliciesRead, Place::Somewhere).then(|| ("policy", json!(event)))?
         }

@@ -9,6 +9,7 @@ mod body;
 pub mod console;
 pub mod describe;
 pub mod devices;
+pub mod exceptions;
 pub mod identity;
 pub mod imports;
 pub mod inventory;
@@ -138,6 +139,10 @@ pub const ENDPOINTS: &[(&str, &str, Needs)] = &[
     ("PUT", "/v1/policy", Needs::To(Action::PoliciesApply)),
     ("POST", "/v1/policy/check", Needs::To(Action::PoliciesPlan)),
     ("POST", "/v1/policy/plan", Needs::To(Action::PoliciesPlan)),
+    ("GET", "/v1/exceptions", Needs::To(Action::ExceptionsRead)),
+    ("POST", "/v1/exceptions", Needs::To(Action::ExceptionsEdit)),
+    ("GET", "/v1/exceptions/{id}", Needs::To(Action::ExceptionsRead)),
+    ("POST", "/v1/exceptions/{id}/end", Needs::To(Action::ExceptionsEdit)),
     ("GET", "/v1/reach/matrix", Needs::To(Action::LeasesRead)),
     ("GET", "/v1/reach/devices/{id}", Needs::To(Action::LeasesRead)),
     ("GET", "/v1/reach/map", Needs::To(Action::LeasesRead)),
@@ -263,6 +268,9 @@ pub fn router(api: Api) -> Router {
         .route("/v1/policy", get(policy::get).merge(put(policy::set)))
         .route("/v1/policy/check", post(policy::check))
         .route("/v1/policy/plan", post(reach::plan))
+        .route("/v1/exceptions", get(exceptions::list).merge(post(exceptions::add)))
+        .route("/v1/exceptions/{id}", get(exceptions::get))
+        .route("/v1/exceptions/{id}/end", post(exceptions::end))
         .route("/v1/reach/matrix", get(reach::matrix))
         .route("/v1/reach/devices/{id}", get(reach::device))
         .route("/v1/reach/map", get(reach::map))

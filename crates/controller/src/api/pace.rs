@@ -23,11 +23,12 @@ const SWEEPS: Rate = Rate { burst: 20, every_nanos: SECOND / 5 };
 const NOBODY: Rate = Rate { burst: 500, every_nanos: SECOND / 50 };
 
 /// Endpoints that compute over the whole estate.
-const OVER_ALL: [&str; 10] = [
+const OVER_ALL: [&str; 11] = [
     "/v1/devices/import",
     "/v1/policy",
     "/v1/policy/check",
     "/v1/policy/plan",
+    "/v1/exceptions",
     "/v1/reach/matrix",
     "/v1/reach/devices/{id}",
     "/v1/reach/map",

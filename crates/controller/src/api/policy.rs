@@ -142,7 +142,7 @@ async fn put(api: Api, who: Who, set: Set) -> Result<Response, Problem> {
 
 /// The same files, if they can be in force.
 async fn checked(api: &Api, files: Files) -> Result<Files, Problem> {
-    let checked = api.blocking(move |_| Ok(pdp::check(&files).map(|_| files))).await?;
+    let checked = api.blocking(move |hub| Ok(pdp::check(&files, hub.now()).map(|_| files))).await?;
     checked.map_err(|faults| PolicyError::Faults(faults).into())
 }
 
@@ -178,8 +178,8 @@ pub async fn check(
     State(api): State<Api>,
     Body(check): Body<Check>,
 ) -> Result<Json<Checked>, Problem> {
-    api.blocking(move |_| {
-        let faults = pdp::check(&check.files).err().unwrap_or_default();
+    api.blocking(move |hub| {
+        let faults = pdp::check(&check.files, hub.now()).err().unwrap_or_default();
         let faults = faults.iter().map(ToString::to_string).collect();
         Ok(Json(Checked { content: crate::blobs::digest(&check.files), faults }))
     })

@@ -12,7 +12,7 @@ use policy::folder::{CLAIMS_FILE, ESTATE_FILE, EXCEPTIONS_FILE, TESTS_FILE};
 use tokio::sync::watch;
 
 use super::scope::Scope;
-use super::{Held, Pdp, PolicyError, with_always};
+use super::{Held, Pdp, PolicyError, exceptions, with_always};
 use crate::blobs::{Files, digest};
 
 /// Bundles that newer ones have replaced, kept so that a site that was away for a moment gets only what changed.
@@ -55,6 +55,8 @@ pub(super) struct Bundles {
     ahead: Mutex<BTreeMap<SiteId, u64>>,
     /// Held while bundles are made.
     making: Mutex<()>,
+    /// When the next exception ends.
+    ends: Mutex<Option<Timestamp>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -113,6 +115,19 @@ impl Pdp {
         self.offer(&held, &scope, self.hub.now())
     }
 
+    /// Whether an exception has ended since bundles were made last.
+    pub(super) fn has_ended(&self, now: Timestamp) -> bool {
+        locked(&self.bundles.ends).is_some_and(|end| end <= now)
+    }
+
+    fn next_end(&self, held: &Held, now: Timestamp) -> Option<Timestamp> {
+        let of_folder = held.folder.exceptions.iter().map(|e| e.expires).filter(|end| *end > now);
+        let made = self.hub.read(|estate| {
+            estate.exceptions().open(now).map(|exception| exception.expires_at).min()
+        });
+        of_folder.chain(made).min()
+    }
+
     pub(super) fn offer(
         &self,
         held: &Held,
@@ -120,6 +135,8 @@ impl Pdp {
         since: Timestamp,
     ) -> Result<(), PolicyError> {
         let _making = locked(&self.bundles.making);
+        let now = self.hub.now();
+        *locked(&self.bundles.ends) = self.next_end(held, now);
         let all: Vec<_> = self.hub.read(|estate| {
             let concerned: Option<BTreeSet<_>> = match scope {
                 Scope::All => None,
@@ -135,10 +152,11 @@ impl Pdp {
             sites.map(|site| (site.id.clone(), site.intended.clone())).collect()
         });
         for (site, intended) in all {
-            let files = self.site_files(held, &site, Phase::Held);
+            let files = self.site_files(held, &site, Phase::Held, now);
             let content = digest(&files);
-            let expired = Delta::between(&files, &self.site_files(held, &site, Phase::Expired));
-            let stale = Delta::between(&files, &self.site_files(held, &site, Phase::Stale));
+            let expired = self.site_files(held, &site, Phase::Expired, now);
+            let expired = Delta::between(&files, &expired);
+            let stale = Delta::between(&files, &self.site_files(held, &site, Phase::Stale, now));
             let ahead = locked(&self.bundles.ahead).get(&site).copied().unwrap_or(0);
             let known = self.bundles.get(&site);
             // What holds without us is part of it: a device that became critical changes nothing else.
@@ -164,7 +182,7 @@ impl Pdp {
     }
 
     /// The folder for one site: its devices as the estate has them, and those elsewhere that the folder names.
-    fn site_files(&self, held: &Held, site: &SiteId, phase: Phase) -> Files {
+    fn site_files(&self, held: &Held, site: &SiteId, phase: Phase, now: Timestamp) -> Files {
         let mut folder = self.hub.read(|estate| {
             let there = estate.devices().iter().filter(|device| {
                 device.state != State::Retired
@@ -189,7 +207,10 @@ impl Pdp {
                 }
                 (subject, device)
             });
-            leases::overlay(&held.folder, with)
+            let mut folder = leases::overlay(&held.folder, with);
+            exceptions::put_in(&mut folder, estate, now);
+            exceptions::name_owners(&mut folder, estate);
+            folder
         });
         let declared: BTreeMap<_, _> =
             held.folder.estate.devices.iter().map(|d| (&d.id, d)).collect();
@@ -211,6 +232,9 @@ impl Pdp {
         folder.tests = policy::folder::Tests::default();
         folder.claims.clear();
         folder.exceptions.retain(|e| known(&e.from) && services.contains(&e.to));
+        // A device that is cut off, or has no address for a while, takes its exceptions with it: one that cannot be in force would
+        // have the site refuse all of the folder.
+        policy::compile::leave_out_exceptions(&mut folder);
         let mut files = with_always(&held.files);
         let made = folder.files();
         for name in [ESTATE_FILE, TESTS_FILE, CLAIMS_FILE, EXCEPTIONS_FILE] {

@@ -30,6 +30,10 @@ impl Scope {
         match event {
             Event::Policy(_) => Some(Self::All),
             Event::Device(event) => Self::of_device(event),
+            Event::Exception(event) => {
+                let devices = BTreeSet::from([event.device().clone()]);
+                Some(Self::Some { devices, sites: BTreeSet::new() })
+            }
             Event::Site(sites::Event::Created { id, .. }) => {
                 Some(Self::Some { devices: BTreeSet::new(), sites: BTreeSet::from([id.clone()]) })
             }

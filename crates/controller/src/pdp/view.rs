@@ -3,7 +3,7 @@
 //! Making it takes a while in a large estate, so what is asked within a second of it is answered from the same one, which says how old it is.
 //! Nothing is enforced from it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use estate::Estate;
@@ -12,7 +12,7 @@ use model::{DeviceId, SiteId, Timestamp};
 use policy::folder::Folder;
 use policy::lower::{self, Lowered};
 
-use super::{Held, Pdp, PolicyError};
+use super::{Held, Pdp, PolicyError, exceptions};
 use crate::Hub;
 use crate::blobs::Files;
 
@@ -32,6 +32,8 @@ pub struct View {
     pub folder: Folder,
     /// Who is granted what.
     pub lowered: Lowered,
+    /// Exceptions that have not ended and yet are not in force, and why.
+    pub left_out: BTreeMap<String, String>,
     sites: Vec<SiteId>,
     numbers: HashMap<DeviceId, usize>,
 }
@@ -40,7 +42,8 @@ impl View {
     /// Copies what is asked about while changes wait, and asks afterwards.
     fn of(held: &Held, hub: &Hub, at: Timestamp) -> Self {
         let (entries, folder, sites) = hub.read(|estate| {
-            let folder = with_devices(&held.folder, estate);
+            let mut folder = with_devices(&held.folder, estate);
+            exceptions::put_in(&mut folder, estate, at);
             let site = |id| estate.devices().get(id).map(|device| device.site.clone());
             let sites = folder.estate.devices.iter().filter_map(|device| site(&device.id));
             let sites = sites.collect();
@@ -54,6 +57,7 @@ impl View {
             content: held.content.clone(),
             sites,
             numbers: devices.map(|(number, device)| (device.id.clone(), number)).collect(),
+            left_out: exceptions::left_out(&folder),
             lowered,
             folder,
         }
@@ -103,10 +107,15 @@ impl Pdp {
         let wanted = policy::folder::parse(&super::with_always(files));
         let wanted = wanted.map_err(PolicyError::Faults)?;
         let held = self.current()?;
+        let now = self.hub.now();
         let (before, after) = self.hub.read(|estate| {
-            let before = held.as_ref().map(|held| with_devices(&held.folder, estate));
-            (before, with_devices(&wanted, estate))
+            let with = |folder: &Folder| {
+                let mut folder = with_devices(folder, estate);
+                exceptions::put_in(&mut folder, estate, now);
+                folder
+            };
+            (held.as_ref().map(|held| with(&held.folder)), with(&wanted))
         });
-        Ok(policy::plan::compare(before, after, self.hub.now()))
+        Ok(policy::plan::compare(before, after, now))
     }
 }

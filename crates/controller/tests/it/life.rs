@@ -38,9 +38,10 @@ async fn a_folder_becomes_devices_leases_and_bundles() {
     for site in running.hub.read(|e| e.sites().iter().map(|s| s.id.clone()).collect::<Vec<_>>()) {
         let bundle = running.pdp.bundle(&site).unwrap();
         assert_eq!(bundle.generation, 1);
-        controller::pdp::check(&bundle.files).unwrap_or_else(|faults| panic!("{site}: {faults:?}"));
+        controller::pdp::check(&bundle.files, crate::now())
+            .unwrap_or_else(|faults| panic!("{site}: {faults:?}"));
         for later in [&bundle.expired, &bundle.stale] {
-            controller::pdp::check(&later.over(&bundle.files))
+            controller::pdp::check(&later.over(&bundle.files), crate::now())
                 .unwrap_or_else(|faults| panic!("{site}: {faults:?}"));
         }
     }

@@ -487,7 +487,7 @@ async fn bundles_come_whole_then_as_what_changed_and_never_older() {
     assert!(first.lease_until > now());
     // Nothing is granted at the end of it all, and what comes of the files is a folder.
     for later in [&first.expired, &first.stale] {
-        controller::pdp::check(&later.over(&files)).unwrap();
+        controller::pdp::check(&later.over(&files), crate::now()).unwrap();
     }
     let quarantined = |files: &Files| files["estate.toml"].matches("\"quarantined\"").count();
     let all = files["estate.toml"].matches("[[device]]").count();

@@ -7,7 +7,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use estate::record::{self, Record};
-use estate::{Command, Event, commitments, devices, leases, policies, sites, teams, views};
+use estate::{
+    Command, Event, commitments, devices, exceptions, leases, policies, sites, teams, views,
+};
 use journal::entry::{Entry, Name, Typed};
 use model::Timestamp;
 
@@ -79,6 +81,11 @@ fn word(event: &Event) -> String {
         Event::View(event @ (views::Event::Set { .. } | views::Event::Removed { .. })) => {
             ("view", event.word())
         }
+        Event::Exception(
+            event @ (exceptions::Event::Added { .. }
+            | exceptions::Event::Ended { .. }
+            | exceptions::Event::Closed { .. }),
+        ) => ("exception", event.word()),
         Event::Lease(event @ leases::Event::Decided(_)) => ("lease", event.word()),
         Event::Commitment(
             event @ (commitments::Event::KeyRegistered { .. }
@@ -131,6 +138,9 @@ fn every_event_of_version_1_is_read_and_written_again() {
         "device.stale",
         "device.timeouts-set",
         "device.told",
+        "exception.added",
+        "exception.closed",
+        "exception.ended",
         "lease.decided",
         "policy.set",
         "site.acknowledged",

@@ -10,6 +10,7 @@
 mod access;
 mod commitments;
 mod drill;
+mod exceptions;
 mod fixtures;
 mod laws;
 mod lists;
