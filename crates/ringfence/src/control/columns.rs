@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::args::Kind;
-use super::words::{at, instant, list, micros, plain, short, word};
+use super::words::{at, instant, list, micros, plain, short, time, word};
 
 /// A column of a table.
 pub(super) struct Column {
@@ -161,6 +161,25 @@ pub(super) const CHAINS: &[Column] = &[
     wide("DEVICE", |v| at(v, "/device")),
     wide("KEY", |v| short(v, "/key")),
     wide("ENTRY", |v| at(v, "/last/entry")),
+];
+
+pub(super) const EXCEPTIONS: &[Column] = &[
+    of("ID", |v| at(v, "/id")),
+    of("FROM", |v| at(v, "/from")),
+    wide("SITE", |v| at(v, "/site")),
+    of("TO", |v| at(v, "/to")),
+    wide("PORT", |v| at(v, "/port")),
+    wide("HOST", |v| at(v, "/host")),
+    of("OWNER", |v| at(v, "/owner")),
+    of("STATE", |v| at(v, "/state")),
+    of("AGE", |v| time(v, "/age_s")),
+    of("ENDS", |v| instant(v, "/expires_at")),
+    of("LEFT", |v| time(v, "/left_s")),
+    wide("SOURCE", |v| at(v, "/source")),
+    wide("MADE BY", |v| at(v, "/made_by")),
+    wide("ENDED BY", |v| at(v, "/ended_by")),
+    wide("NOT IN FORCE BECAUSE", |v| at(v, "/why_not")),
+    of("REASON", |v| at(v, "/reason")),
 ];
 
 const VIEWS: &[Column] = &[

@@ -10,6 +10,7 @@ mod context;
 mod decide;
 mod describe;
 mod doctor;
+mod exception;
 mod explain;
 mod fault;
 mod folder;
@@ -56,6 +57,7 @@ pub(crate) fn run(command: &Command) -> Result<u8> {
         Command::Owner(args) => change::owner(args),
         Command::Quarantine(args) => change::quarantine(args),
         Command::Retire(args) => change::retire(args),
+        Command::Exception { command } => exception::run(command),
         Command::Sites { command } => change::sites(command),
         Command::Teams { command } => change::teams(command),
         Command::Keys { command } => keys::run(command),

@@ -80,6 +80,19 @@ pub(super) fn micros(value: &Value, pointer: &str) -> String {
     }
 }
 
+/// Seconds as people say them: the largest unit alone, rounded down, so that nothing looks longer than it is.
+pub(super) fn time(value: &Value, pointer: &str) -> String {
+    let Some(seconds) = value.pointer(pointer).and_then(Value::as_u64) else {
+        return String::new();
+    };
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
 /// What an event of a device says.
 pub(super) fn event(event: &Value) -> String {
     let word = at(event, "/event");
@@ -101,6 +114,16 @@ pub(super) fn event(event: &Value) -> String {
         "merged" => format!("{} into {}", at(event, "/other"), at(event, "/keep")),
         "kept-apart" => at(event, "/ids"),
         "decided" => at(event, "/verdict/verdict"),
+        "added" => {
+            let said = |pointer| at(event, pointer);
+            format!(
+                "{} to {} until {}",
+                said("/exception/from"),
+                said("/exception/to"),
+                instant(event, "/exception/expires_at")
+            )
+        }
+        "ended" | "closed" => at(event, "/id"),
         _ => String::new(),
     };
     if rest.is_empty() { word } else { format!("{word}: {rest}") }
@@ -114,6 +137,7 @@ pub(super) fn ids(event: &Value) -> Vec<String> {
         "/keep",
         "/other",
         "/subject/device",
+        "/exception/id",
         "/team/id",
         "/operator",
         "/token",
@@ -141,6 +165,12 @@ mod tests {
         assert_eq!(at(&value, "/a/c"), "");
         assert_eq!(instant(&value, "/t"), "2031-03-14 18:00:00");
         assert_eq!(micros(&value, "/us"), "1.2 ms");
+        for (seconds, said) in
+            [(0, "0 s"), (119, "119 s"), (3_599, "59 min"), (90_000, "25 h"), (200_000, "2 d")]
+        {
+            assert_eq!(time(&json!({ "t": seconds }), "/t"), said);
+        }
+        assert_eq!(time(&json!({ "t": -1 }), "/t"), "");
     }
 
     #[test]

@@ -102,6 +102,58 @@ impl Headquarters {
 }
 
 #[test]
+fn netns_an_exception_opens_at_a_site_and_ends_there_with_and_without_headquarters() {
+    let test = "netns_an_exception_opens_at_a_site_and_ends_there_with_and_without_headquarters";
+    if !lab::need(test) {
+        return;
+    }
+    let mut hq = Headquarters::new("site-exceptions");
+    hq.join();
+    hq.site.check("camera", "plc", 502, false);
+    // A team that the policy folder does not have: the site is told of it all the same.
+    hq.ok("teams set repairs --contact desk --reason x");
+    let wanted = "exception add camera svc:plc/tcp/502 --owner repairs --reason pump";
+    assert_eq!(hq.run(&format!("{wanted} --for 91d")).status.code(), Some(1));
+    assert_eq!(hq.run(&format!("{wanted} --for 1h --dry-run")).status.code(), Some(0));
+    hq.site.check("camera", "plc", 502, false);
+    let id = hq.ok(&format!("{wanted} --for 1h"));
+    hq.ok("wait site lab --for verified --timeout 60s");
+    hq.site.check("camera", "plc", 502, true);
+    hq.site.check("till", "plc", 502, false);
+    hq.ok(&format!("exception end {} --reason done", id.trim()));
+    hq.ok("wait site lab --for verified --timeout 60s");
+    hq.site.check("camera", "plc", 502, false);
+
+    // Whoever is cut off takes an exception along, and the site goes on with all else.
+    hq.ok(&format!("{wanted} --for 1h"));
+    hq.ok("quarantine camera --reason scans");
+    hq.ok("wait site lab --for verified --timeout 60s");
+    hq.site.check("camera", "plc", 502, false);
+    hq.site.check("hmi", "plc", 502, true);
+    hq.ok("quarantine camera --lift --reason clean");
+    let open = hq.ok("exception list --state expiring -o name");
+    hq.ok(&format!("exception end {} --reason done", open.trim()));
+
+    // Headquarters falls silent. What is critical keeps its exception, and keeps it no longer than it was made for.
+    hq.ok("edit device camera --set criticality=high --reason line");
+    let id = hq.ok(&format!("{wanted} --for 40s"));
+    hq.ok("wait site lab --for verified --timeout 30s");
+    let held = hq.site.status().generation;
+    hq.site.check("camera", "plc", 502, true);
+    hq.signal("-STOP");
+    hq.enforces("expired", held);
+    let end = lab::wait::now() + Duration::from_secs(100);
+    let over = || !hq.site.tcp("camera", "plc", 502).passed();
+    assert!(lab::wait::until(end, over).unwrap(), "the exception did not end");
+    hq.signal("-CONT");
+    let shown = hq.document("exception list -o json");
+    let shown = shown.as_array().unwrap().iter().find(|e| e["id"] == *id.trim()).unwrap();
+    assert_eq!(shown["state"], "expired");
+    hq.ok("wait site lab --for verified --timeout 60s");
+    hq.site.check("camera", "plc", 502, false);
+}
+
+#[test]
 fn netns_a_site_follows_its_controller_and_outlives_it() {
     if !lab::need("netns_a_site_follows_its_controller_and_outlives_it") {
         return;

@@ -82,7 +82,7 @@ impl Site {
         *last.unwrap()
     }
 
-    fn tcp(&self, from: &str, to: &str, port: u16) -> Outcome {
+    pub(crate) fn tcp(&self, from: &str, to: &str, port: u16) -> Outcome {
         let mut verdicts = probe::matrix(&self.lab, &[Probe::tcp(from, to, port)]).unwrap();
         // On a busy machine a packet may be lost: what is dropped is tried again.
         probe::confirm(&self.lab, &mut verdicts, |_| true).unwrap();

@@ -1,6 +1,7 @@
 //! What can be typed to a controller.
 
 mod change;
+mod exception;
 mod import;
 mod keys;
 mod look;
@@ -10,6 +11,7 @@ mod shell;
 use clap::{Args as Group, Subcommand, ValueEnum};
 
 pub(crate) use change::*;
+pub(crate) use exception::*;
 pub(crate) use import::*;
 pub(crate) use keys::*;
 pub(crate) use look::*;
@@ -64,6 +66,11 @@ pub(crate) enum Command {
     Quarantine(Quarantine),
     /// Retires devices that are gone for good: their ids stay taken, their leases end.
     Retire(Retire),
+    /// Paths that are open for a while, with an owner, a reason and an end: list, add, end.
+    Exception {
+        #[command(subcommand)]
+        command: Exceptions,
+    },
     /// Sites of the estate: create, token, revoke.
     Sites {
         #[command(subcommand)]

@@ -2,6 +2,7 @@
 
 mod backup;
 mod devices;
+mod exceptions;
 mod hq;
 mod import;
 mod keys;
