@@ -2,7 +2,9 @@
 
 use axum::extract::{FromRequestParts, rejection};
 use axum::http::request::Parts;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
 
 use super::Problem;
 
@@ -34,5 +36,21 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
                 .help("GET /v1/openapi.json has the parameters of every path")
         };
         query.map(|query| Self(query.0)).map_err(wrong)
+    }
+}
+
+/// Why something is taken away: a `DELETE` has no body that everybody passes on (RFC 9110, section 9.3.5).
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Reason {
+    /// In words; it goes into the journal. Without it, what was done and by whom is there.
+    #[param(min_length = 1, max_length = 4_096)]
+    pub why: Option<String>,
+}
+
+impl Reason {
+    /// What was said, or what was done.
+    pub fn or(self, done: impl FnOnce() -> String) -> String {
+        self.why.unwrap_or_else(done)
     }
 }

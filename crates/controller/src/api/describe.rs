@@ -27,7 +27,7 @@ const JSON: &str = "application/json";
         login::setup, login::login, login::logout, login::password,
         operators::list, operators::add, operators::get, operators::change, operators::password, operators::erase,
         tokens::list, tokens::make, tokens::revoke, approvals::list, approvals::answer,
-        inventory::list, devices::get, devices::change, devices::edit, devices::report, imports::import, devices::retire, devices::history,
+        inventory::list, devices::get, devices::change, devices::edit, devices::retire_many, devices::report, imports::import, devices::retire, devices::history,
         keys::list, keys::register, keys::revoke, keys::chains, keys::send,
         identity::merge, identity::apart, identity::come_back, questions::list,
         sites::list, sites::get, sites::create, sites::revoke, sites::token,

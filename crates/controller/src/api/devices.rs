@@ -301,7 +301,11 @@ pub async fn edit(
     }
     reason(&change.why)?;
     if selected > api.who.approval_above() {
-        let ask = asked(&api, &of, &ids, &edit, &change.why);
+        let posture = edit.set.contains_key(&Field::Posture);
+        let needs = if posture { Role::SecurityAdmin } else { Role::Operator };
+        let what =
+            serde_json::json!({ "change": "devices", "set": edit.set, "labels": edit.labels });
+        let ask = asked(&api, &of, &ids, what, needs, &change.why);
         if let Some(waits) = approvals::second_person(&api, &who, &headers, ask).await? {
             return Ok(waits);
         }
@@ -312,7 +316,14 @@ pub async fn edit(
 }
 
 /// What a second person is asked: these devices and no others.
-fn asked<'a>(api: &Api, of: &Selection, ids: &[DeviceId], edit: &Edit, why: &'a str) -> Ask<'a> {
+fn asked<'a>(
+    api: &Api,
+    of: &Selection,
+    ids: &[DeviceId],
+    mut command: serde_json::Value,
+    needs: Role,
+    why: &'a str,
+) -> Ask<'a> {
     let mut all = Vec::new();
     for id in ids {
         all.extend_from_slice(id.as_str().as_bytes());
@@ -322,19 +333,78 @@ fn asked<'a>(api: &Api, of: &Selection, ids: &[DeviceId], edit: &Edit, why: &'a 
         let site = |id: &DeviceId| estate.devices().get(id).map(|device| device.site.clone());
         ids.iter().filter_map(site).collect()
     });
-    let posture = edit.set.contains_key(&Field::Posture);
+    if let Some(command) = command.as_object_mut() {
+        command.insert("l".to_owned(), of.l.clone().into());
+        command.insert("where".to_owned(), of.expression.clone().into());
+        command.insert("devices".to_owned(), ids.len().into());
+        let digest = crate::blobs::hex(&crypto::sha256(&all));
+        command.insert("ids_sha256".to_owned(), digest.into());
+    }
     Ask {
-        command: serde_json::json!({
-            "change": "devices", "l": of.l, "where": of.expression, "devices": ids.len(),
-            "ids_sha256": crate::blobs::hex(&crypto::sha256(&all)),
-            "set": edit.set, "labels": edit.labels,
-        }),
+        command,
         devices: ids.len(),
-        needs: if posture { Role::SecurityAdmin } else { Role::Operator },
+        needs,
         // An estate of more sites than a grant can name takes somebody for all of them.
         sites: if sites.len() > SITES_MAX { Sites::All } else { Sites::Only(sites) },
         why,
     }
+}
+
+/// Many devices that are gone for good.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BulkRetire {
+    /// A selector; all of the estate takes `state=active`.
+    #[serde(default)]
+    pub l: Option<String>,
+    /// A Cedar expression that has to hold too, or alone.
+    #[serde(default, rename = "where")]
+    pub expression: Option<String>,
+    /// Or their ids.
+    #[serde(default)]
+    pub ids: Vec<String>,
+    /// Why.
+    pub why: String,
+    /// Only tell how many.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Retires many devices, all or none of them: their ids stay taken, their leases end. Very many take a second person, as with edits.
+#[utoipa::path(post, path = "/v1/devices/retire", tag = "devices", request_body = BulkRetire,
+    params(("Ringfence-Approval" = Option<String>, Header)),
+    responses((status = 200, body = Bulk), (status = 202, body = approvals::Document), (status = "default", body = Problem)))]
+pub async fn retire_many(
+    State(api): State<Api>,
+    who: Who,
+    headers: HeaderMap,
+    Body(bulk): Body<BulkRetire>,
+) -> Result<Response, Problem> {
+    let of = Selection { l: bulk.l, expression: bulk.expression, q: None };
+    let mut ids = chosen(&api, &who, &of, &bulk.ids)?;
+    let selected = ids.len();
+    // Those that are retired already are no reason to refuse the others.
+    api.hub.read(|estate| {
+        let here = |id: &DeviceId| estate.devices().get(id).map(|device| device.state);
+        ids.retain(|id| here(id) != Some(devices::State::Retired));
+    });
+    if bulk.dry_run {
+        return Ok(Json(Bulk { selected, changed: 0 }).into_response());
+    }
+    reason(&bulk.why)?;
+    if ids.len() > api.who.approval_above() {
+        let what = serde_json::json!({ "change": "retire" });
+        let ask = asked(&api, &of, &ids, what, Role::Operator, &bulk.why);
+        if let Some(waits) = approvals::second_person(&api, &who, &headers, ask).await? {
+            return Ok(waits);
+        }
+    }
+    let changed = ids.len();
+    if changed > 0 {
+        let command = devices::Command::Retire { devices: ids };
+        api.command(&who, bulk.why, Command::Device(command)).await?;
+    }
+    Ok(Json(Bulk { selected, changed }).into_response())
 }
 
 /// Devices that are gone for good.

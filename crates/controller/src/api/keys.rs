@@ -13,9 +13,9 @@ use journal::commitment::{Class, Key};
 use model::{DeviceId, SiteId};
 use pki::{KeyKind, Pem};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
-use super::{Api, Body, Path, Problem, Query, Who};
+use super::{Api, Body, Path, Problem, Query, Reason, Who};
 use crate::commitments::{MEDIA, Taken, read, take};
 
 /// A key that speaks for a device, or did.
@@ -145,14 +145,6 @@ pub async fn register(
     Ok((StatusCode::CREATED, Json(made)).into_response())
 }
 
-/// Why a key is revoked.
-#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct Reason {
-    /// In words; it goes into the journal.
-    pub why: Option<String>,
-}
-
 /// Revokes a key: what it signs from now on does not count, what counted stays.
 #[utoipa::path(delete, path = "/v1/devices/{id}/keys/{key}", tag = "commitments",
     params(("id" = String, Path), ("key" = String, Path), Reason),
@@ -171,7 +163,7 @@ pub async fn revoke(
         names.iter().find(has).cloned()
     });
     let device = device.ok_or_else(|| unknown_key(&key))?;
-    let why = reason.why.unwrap_or_else(|| format!("key {key} of {device} revoked"));
+    let why = reason.or(|| format!("key {key} of {device} revoked"));
     let command = commitments::Command::RevokeKey { device, key: wanted };
     api.command(&who, why, Command::Commitment(command)).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -54,7 +54,7 @@ use crate::line::Line;
 use crate::pdp::Pdp;
 use crate::{Hub, HubError};
 
-pub use asked::{Path, Query};
+pub use asked::{Path, Query, Reason};
 pub use body::Body;
 pub use describe::document;
 pub use inventory::Lists;
@@ -115,6 +115,7 @@ pub const ENDPOINTS: &[(&str, &str, Needs)] = &[
     ("POST", "/v1/devices/{id}/return", Needs::To(Action::DevicesRetire)),
     ("GET", "/v1/questions", Needs::To(Action::DecisionsRead)),
     ("POST", "/v1/devices/edit", Needs::To(Action::DevicesEdit)),
+    ("POST", "/v1/devices/retire", Needs::To(Action::DevicesRetire)),
     ("POST", "/v1/devices/report", Needs::To(Action::DevicesImport)),
     ("POST", "/v1/devices/import", Needs::To(Action::DevicesImport)),
     ("GET", "/v1/devices/{id}/keys", Needs::To(Action::DevicesRead)),
@@ -241,6 +242,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/approvals/{id}", post(approvals::answer))
         .route("/v1/devices", get(inventory::list))
         .route("/v1/devices/edit", post(devices::edit))
+        .route("/v1/devices/retire", post(devices::retire_many))
         .route("/v1/devices/report", post(devices::report))
         .route("/v1/devices/import", post(imports::import))
         .route("/v1/devices/{id}", get(devices::get).merge(patch(devices::change)))

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::page::{self, Page, Paging};
-use super::{Api, Body, Path, Problem, Query, Who};
+use super::{Api, Body, Path, Problem, Query, Reason, Who};
 
 /// A team.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -111,15 +111,16 @@ pub async fn set(
 }
 
 /// Takes a team away; one that owns devices stays.
-#[utoipa::path(delete, path = "/v1/teams/{id}", tag = "teams", params(("id" = String, Path)),
+#[utoipa::path(delete, path = "/v1/teams/{id}", tag = "teams", params(("id" = String, Path), Reason),
     responses((status = 204), (status = "default", body = Problem)))]
 pub async fn remove(
     State(api): State<Api>,
     who: Who,
     Path(id): Path<String>,
+    Query(reason): Query<Reason>,
 ) -> Result<StatusCode, Problem> {
     who.may(Action::TeamsEdit, Place::Estate)?;
-    let why = format!("team {id} taken away");
+    let why = reason.or(|| format!("team {id} taken away"));
     api.command(&who, why, Command::Team(teams::Command::Remove { id })).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use super::login::NO_STORE;
 use super::operators::{granted, sites_of};
 use super::page::{Page, Paging};
-use super::{Api, Body, Path, Problem, Query, Who, reason};
+use super::{Api, Body, Path, Problem, Query, Reason, Who, reason};
 use crate::auth::Secret;
 
 /// Hours that a token lives unless asked otherwise: 30 days.
@@ -143,16 +143,18 @@ pub async fn make(
 }
 
 /// Ends a token: one's own, or anybody's for who may.
-#[utoipa::path(delete, path = "/v1/tokens/{id}", tag = "access", params(("id" = String, Path)),
+#[utoipa::path(delete, path = "/v1/tokens/{id}", tag = "access", params(("id" = String, Path), Reason),
     responses((status = 204), (status = "default", body = Problem)))]
 pub async fn revoke(
     State(api): State<Api>,
     who: Who,
     Path(id): Path<String>,
+    Query(reason): Query<Reason>,
 ) -> Result<StatusCode, Problem> {
     let token = TokenId::new(&id);
     let token = token.map_err(|_| Problem::unknown("token.unknown", format!("token {id}")))?;
     let command = access::Command::RevokeToken { token };
-    api.command(&who, format!("token {id} revoked"), Command::Access(command)).await?;
+    let why = reason.or(|| format!("token {id} revoked"));
+    api.command(&who, why, Command::Access(command)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

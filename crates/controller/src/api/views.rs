@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::page::{self, Page, Paging};
-use super::{Api, Body, Path, Problem, Query, Who};
+use super::{Api, Body, Path, Problem, Query, Reason, Who};
 
 /// A view.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -119,15 +119,16 @@ pub async fn set(
 }
 
 /// Takes a view away.
-#[utoipa::path(delete, path = "/v1/views/{name}", tag = "views", params(("name" = String, Path)),
+#[utoipa::path(delete, path = "/v1/views/{name}", tag = "views", params(("name" = String, Path), Reason),
     responses((status = 204), (status = "default", body = Problem)))]
 pub async fn remove(
     State(api): State<Api>,
     who: Who,
     Path(name): Path<String>,
+    Query(reason): Query<Reason>,
 ) -> Result<StatusCode, Problem> {
     who.may(Action::ViewsEdit, Place::Estate)?;
-    let why = format!("view {name:.64} taken away");
+    let why = reason.or(|| format!("view {name:.64} taken away"));
     api.command(&who, why, Command::View(views::Command::Remove { name })).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -133,3 +133,51 @@ async fn a_policy_for_many_devices_takes_a_second_person() {
     let back = json!({ "files": sample(), "parent": parent, "why": "back" });
     assert_eq!(apply(&running, &host, &back, None).await.status, 200);
 }
+
+#[tokio::test]
+async fn many_are_retired_all_or_none_and_very_many_take_a_second_person() {
+    let folder = Folder::new();
+    let running = start(&folder);
+    people(&running).await;
+    let first = json!({ "files": sample(), "why": "the first folder" });
+    assert_eq!(apply(&running, "policy-admin", &first, None).await.status, 200);
+    let retire = async |who: &str, body: &Value, approval: Option<&str>| {
+        let headers: Vec<(&str, &str)> =
+            approval.map(|id| ("Ringfence-Approval", id)).into_iter().collect();
+        running.ask_with(who, "POST", "/v1/devices/retire", Some(body.clone()), &headers).await
+    };
+    let size = running.hub.read(estate::Estate::size);
+    for (body, status) in [
+        (json!({ "why": "x" }), 400),
+        (json!({ "l": "colour=red", "why": "x" }), 400),
+        (json!({ "l": "type=toaster", "why": "x" }), 404),
+        (json!({ "ids": ["camera", "nobody"], "why": "x" }), 404),
+        (json!({ "ids": ["camera"], "why": "" }), 400),
+        (json!({ "ids": ["camera"] }), 422),
+    ] {
+        let answer = retire("operator", &body, None).await;
+        assert_eq!(answer.status, status, "{body}: {}", answer.body);
+    }
+    let nvrs = json!({ "l": "type=nvr", "why": "scrapped" });
+    assert_eq!(retire("viewer", &nvrs, None).await.status, 403);
+    let mut dry = nvrs.clone();
+    dry["dry_run"] = json!(true);
+    let dry = retire("operator", &dry, None).await;
+    assert_eq!((dry.status, dry.json()), (200, json!({ "selected": 2, "changed": 0 })));
+    assert_eq!(running.hub.read(estate::Estate::size), size, "nothing was written");
+
+    running.auth.set_approval_above(1);
+    let asked = retire("operator", &nvrs, None).await;
+    assert_eq!(asked.status, 202, "{}", asked.body);
+    let wants = &asked.json()["command"];
+    assert_eq!((&wants["change"], &wants["devices"]), (&json!("retire"), &json!(2)));
+    let id = asked.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(answer(&running, "admin", &id, true).await.status, 200);
+    let other = json!({ "l": "type=ip-camera", "why": "scrapped" });
+    let other = retire("operator", &other, Some(&id)).await;
+    assert_eq!(other.problem(), (409, "approval.other".to_owned()));
+    let done = retire("operator", &nvrs, Some(&id)).await;
+    assert_eq!((done.status, done.json()), (200, json!({ "selected": 2, "changed": 2 })));
+    let again = retire("operator", &nvrs, None).await;
+    assert_eq!((again.status, again.json()), (200, json!({ "selected": 2, "changed": 0 })));
+}

@@ -57,7 +57,25 @@ async fn a_view_is_kept_and_what_could_not_be_opened_is_not() {
         all["items"].as_array().unwrap().iter().map(|v| v["name"].clone()).collect();
     assert_eq!(names, ["all", "nobody-owns"]);
     assert_eq!(running.ask("viewer", "DELETE", "/v1/views/all", None).await.status, 403);
-    assert_eq!(running.ask("operator", "DELETE", "/v1/views/all", None).await.status, 204);
+    // Why it is taken away is in the journal; what is no reason is refused.
+    let why = |why: &str| format!("/v1/views/all?why={why}");
+    let empty = running.ask("operator", "DELETE", &why(""), None).await;
+    assert_eq!(empty.problem(), (400, "request.invalid".to_owned()));
+    let told = running.ask("operator", "DELETE", &why("nobody%20looks"), None).await;
+    assert_eq!(told.status, 204, "{}", told.body);
+    let team = json!({ "name": "x", "contact": "x", "escalate_after_min": 30, "escalate_to": null, "why": "x" });
+    assert_eq!(running.ask("admin", "PUT", "/v1/teams/t", Some(team)).await.status, 200);
+    let path = "/v1/teams/t?why=dissolved";
+    assert_eq!(running.ask("admin", "DELETE", path, None).await.status, 204);
+    let token = json!({ "label": "bot", "roles": ["viewer"], "why": "bot" });
+    let token = running.ask("admin", "POST", "/v1/tokens", Some(token)).await.json();
+    let path = format!("/v1/tokens/{}?why=leaked", token["id"].as_str().unwrap());
+    assert_eq!(running.ask("admin", "DELETE", &path, None).await.status, 204);
+    let size = running.hub.read(estate::Estate::size);
+    let whys: Vec<String> = (0..size).map(|n| running.hub.entry(n).unwrap().unwrap().why).collect();
+    for why in ["nobody looks", "dissolved", "leaked"] {
+        assert!(whys.iter().any(|said| said == why), "{why}");
+    }
     let gone = running.ask("operator", "DELETE", "/v1/views/all", None).await;
     assert_eq!(gone.problem(), (404, "view.unknown".to_owned()));
     assert_eq!(
