@@ -18,6 +18,7 @@
 mod command;
 mod decide;
 mod key;
+pub mod proof;
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -19,7 +19,7 @@ pub(crate) enum Journal {
     /// Takes the folder of a journal, the folder of tiles that a web server serves, or proofs. Bring the verifier key from
     /// elsewhere: a key that lies beside what it verifies proves little.
     Verify(Verify),
-    /// Write a proof that an entry is in the journal, to be kept and shown elsewhere.
+    /// Write a proof that an entry is in the journal, or that a device sent a message, to be kept and shown elsewhere.
     Prove(Prove),
     /// Print entries as JSON, one a line.
     Export(Export),
@@ -123,7 +123,7 @@ wrong usage.";
 #[derive(Debug, Group)]
 #[command(after_help = VERIFY)]
 pub(crate) struct Verify {
-    /// A folder, or files *.tlog-proof with the entry beside them (*.entry).
+    /// A folder, files *.tlog-proof with the entry beside them (*.entry), or files *.message-proof.
     #[arg(required = true, value_name = "DIR|FILE")]
     pub(crate) what: Vec<PathBuf>,
     /// The verifier key of the log, or a file with it. [default: log.vkey in the folder]
@@ -145,11 +145,17 @@ Examples:
   ringfence journal prove journal 3
   ringfence journal prove journal 3 --to evidence/
   ringfence journal verify 3.tlog-proof --key journal/log.vkey
+  ringfence journal prove /var/lib/ringfence/controller --device scale-2 --sequence 17 \\
+    --batch batch.bin
+  ringfence journal prove journal --device scale-2 --sequence 17 --batch batch.txt --lines
+  ringfence journal verify 5-17.message-proof --policy trust.txt
 
-Writes ENTRY.tlog-proof (C2SP tlog-proof) and ENTRY.entry (the entry's bytes).
+Writes ENTRY.tlog-proof (C2SP tlog-proof) and ENTRY.entry (the entry's bytes); or, of a message,
+ENTRY-SEQUENCE.message-proof: the message, its path to the root that its device signed, the signed
+commitment and the key's registration with their places in the journal, and the checkpoint.
 
-Exit codes: 0 both are written, 1 something failed, 3 there is no such journal or entry, 64 wrong
-usage.";
+Exit codes: 0 it is written, 1 something failed, or the messages are not those of the batch, 3 there
+is no such journal, entry or commitment, 64 wrong usage.";
 
 /// Options of `prove`.
 #[derive(Debug, Group)]
@@ -159,9 +165,33 @@ pub(crate) struct Prove {
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
     /// The number of the entry, from 0.
-    #[arg(value_name = "ENTRY")]
-    pub(crate) entry: u64,
-    /// Where the two files are written.
+    #[arg(value_name = "ENTRY", required_unless_present = "device", conflicts_with = "device")]
+    pub(crate) entry: Option<u64>,
+    /// Prove a message of this device instead, as its commitments name it.
+    #[arg(long, value_name = "DEVICE", requires_all = ["sequence", "what"])]
+    pub(crate) device: Option<String>,
+    /// The number of the message, as its device counts.
+    #[arg(long, value_name = "NUMBER", requires = "device")]
+    pub(crate) sequence: Option<u64>,
+    /// The epoch that the device counted in. [default: the only one that has the number]
+    #[arg(long, value_name = "NUMBER", requires = "device")]
+    pub(crate) epoch: Option<u64>,
+    /// By what a gateway saw, which does not bind the device.
+    #[arg(long, requires = "device")]
+    pub(crate) gateway: bool,
+    /// All messages of the batch that it is in, each behind its length in four bytes, big end first.
+    #[arg(long, value_name = "FILE", requires = "device", group = "what")]
+    pub(crate) batch: Option<PathBuf>,
+    /// The batch has one message a line.
+    #[arg(long, requires = "batch")]
+    pub(crate) lines: bool,
+    /// The message, where its path is known and the batch is not.
+    #[arg(long, value_name = "FILE", requires = "path", group = "what", conflicts_with = "batch")]
+    pub(crate) message: Option<PathBuf>,
+    /// Its path to the root of the batch: hashes in base64, one a line.
+    #[arg(long, value_name = "FILE", requires = "message")]
+    pub(crate) path: Option<PathBuf>,
+    /// Where the files are written.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) to: PathBuf,
 }

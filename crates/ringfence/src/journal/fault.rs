@@ -24,6 +24,14 @@ pub(super) enum Fault {
     #[error("there is no entry {entry}: the checkpoint is over {size}, counted from 0")]
     #[diagnostic(code(ringfence::journal::no_entry))]
     NoEntry { entry: u64, size: u64 },
+    #[error("no commitment that counts covers message {sequence} of device {device}")]
+    #[diagnostic(
+        code(ringfence::journal::no_commitment),
+        help(
+            "`ringfence keys chains DEVICE` says how far it has committed; commitments name a device as it was called then"
+        )
+    )]
+    NoCommitment { device: String, sequence: u64 },
     #[error("{}: {why}", .path.display())]
     #[diagnostic(code(ringfence::journal::file))]
     File { path: PathBuf, why: String },
@@ -66,7 +74,10 @@ impl Fault {
 
     pub(super) const fn code(&self) -> u8 {
         match self {
-            Self::NoJournal(_) | Self::NoFile(_) | Self::NoEntry { .. } => exit::NOT_FOUND,
+            Self::NoJournal(_)
+            | Self::NoFile(_)
+            | Self::NoEntry { .. }
+            | Self::NoCommitment { .. } => exit::NOT_FOUND,
             Self::NotEmpty(_)
             | Self::Log(LogError::Store(StoreError::Conflict { .. } | StoreError::Busy(_))) => {
                 exit::CONFLICT

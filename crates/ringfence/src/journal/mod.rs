@@ -2,6 +2,7 @@
 
 pub(crate) mod args;
 mod fault;
+mod message;
 mod place;
 mod print;
 mod verify;
@@ -201,9 +202,13 @@ fn entry(args: &Append) -> Result<Entry, Fault> {
 }
 
 fn prove(args: &Prove) -> Result<u8, Stop> {
+    let entry = match (args.entry, &args.device, args.sequence) {
+        (None, Some(device), Some(sequence)) => return message::prove(args, device, sequence),
+        (entry, ..) => entry.unwrap_or_default(),
+    };
     let tiles = place::tiles(&args.folder)?;
     let signed = place::checkpoint(&tiles)?;
-    let (size, entry) = (signed.checkpoint().size, args.entry);
+    let size = signed.checkpoint().size;
     if entry >= size {
         return Err(Fault::NoEntry { entry, size }.into());
     }

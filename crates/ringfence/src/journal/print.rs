@@ -5,9 +5,11 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use estate::commitments::proof::{Disproved, MessageProof, Proven};
 use journal::Hash;
 use journal::audit::Report;
 use journal::checkpoint::SignedCheckpoint;
+use journal::commitment::Commitment;
 use journal::entry::{Entry, Typed};
 use journal::follow::{Seen, Step};
 use journal::policy::Believed;
@@ -174,6 +176,110 @@ pub(super) fn proof(name: &str, judged: Result<(&TlogProof, &Entry), &String>) -
         }
     }
     value
+}
+
+/// What a proof of a message proves, or the step at which it fails.
+pub(super) fn message(
+    out: &mut dyn Write,
+    name: &str,
+    judged: Result<&(MessageProof, Proven), &Disproved>,
+) -> io::Result<()> {
+    let (proof, proven) = match judged {
+        Ok(proved) => proved,
+        Err(Disproved { step, why }) => {
+            return writeln!(
+                out,
+                "{name}: proves nothing: the step `{}` fails: {}",
+                step.word(),
+                clean(why)
+            );
+        }
+    };
+    let Commitment { device, key, epoch, first, last, root, .. } = &proven.signed.commitment;
+    let sent = match &proven.gateway {
+        None => format!("device {} sent message {}", clean(device), proof.sequence),
+        Some(gateway) => format!(
+            "gateway {} says that device {} sent message {}",
+            clean(gateway.as_str()),
+            clean(device),
+            proof.sequence
+        ),
+    };
+    let head = proof.checkpoint.checkpoint();
+    writeln!(out, "{name}: {sent}")?;
+    writeln!(
+        out,
+        "  message     {} bytes, SHA-256 {}",
+        proof.message.len(),
+        Hash::of(&proof.message)
+    )?;
+    writeln!(out, "  batch       {first} to {last} of epoch {epoch}, root {root}")?;
+    writeln!(
+        out,
+        "  key         {key}, registered in entry {} at {}",
+        proof.registered.index, proven.registered_at
+    )?;
+    writeln!(
+        out,
+        "  commitment  {} in entry {} at {}",
+        proof.commitment, proof.committed.index, proven.at
+    )?;
+    writeln!(
+        out,
+        "  head        {}: {} entries, root {}",
+        clean(&head.origin),
+        head.size,
+        head.root
+    )?;
+    for (witness, at) in &proven.believed.cosigned {
+        writeln!(out, "  witness     {} at {at} s since 1970", clean(witness))?;
+    }
+    for (line, name, id) in &proven.believed.unknown {
+        writeln!(out, "              line {line}: {} {id} is not known", clean(name.as_str()))?;
+    }
+    Ok(())
+}
+
+/// The same as a document.
+pub(super) fn message_document(
+    name: &str,
+    judged: Result<&(MessageProof, Proven), &Disproved>,
+) -> Value {
+    const SCHEMA: &str = "ringfence.journal.message-proof/v1";
+    match judged {
+        Err(Disproved { step, why }) => json!({
+            "schema": SCHEMA, "file": name, "proven": false, "step": step.word(), "why": why,
+        }),
+        Ok((proof, proven)) => {
+            let Commitment { device, key, epoch, first, last, root, .. } =
+                &proven.signed.commitment;
+            let head = proof.checkpoint.checkpoint();
+            json!({
+                "schema": SCHEMA,
+                "file": name,
+                "proven": true,
+                "device": device,
+                "class": if proven.gateway.is_some() { "gateway" } else { "device" },
+                "gateway": proven.gateway,
+                "sequence": proof.sequence,
+                "message": STANDARD.encode(&proof.message),
+                "key": key.to_string(),
+                "public_key": proven.key.to_string(),
+                "epoch": epoch,
+                "first": first,
+                "last": last,
+                "root": root.to_base64(),
+                "commitment": proof.commitment.to_base64(),
+                "entry": proof.committed.index,
+                "at": proven.at.to_string(),
+                "registered": { "entry": proof.registered.index, "at": proven.registered_at.to_string() },
+                "origin": head.origin,
+                "size": head.size,
+                "cosigned": proven.believed.cosigned.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+                "unknown_signatures": proven.believed.unknown.len(),
+            })
+        }
+    }
 }
 
 /// A head that `watch` saw, as a line or a document of one line.

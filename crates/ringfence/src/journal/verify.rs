@@ -16,7 +16,7 @@ use store::{Disk, TileFolder};
 use super::args::{Output, Verify};
 use super::fault::Fault;
 use super::place::{self, Place};
-use super::{Stop, print};
+use super::{Stop, message, print};
 use crate::{exit, out};
 
 pub(super) fn run(args: &Verify) -> Result<u8, Stop> {
@@ -108,6 +108,9 @@ fn bundle(tiles: &TileFolder<Disk>, path: TilePath) -> Result<Option<Vec<u8>>, F
 fn proof(path: &Path, args: &Verify) -> Result<bool, Stop> {
     let name = path.display().to_string();
     let bytes = fs::read(path).map_err(Fault::io(path))?;
+    if message::is_proof(path, &bytes) {
+        return message::verify(path, &bytes, args);
+    }
     let policy = policy(None, path, args)?;
     let beside = path.with_extension("entry");
     let entry = fs::read(&beside).map_err(Fault::io(&beside))?;

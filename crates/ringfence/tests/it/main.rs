@@ -8,6 +8,7 @@ mod document;
 mod faults;
 mod folders;
 mod journal;
+mod messages;
 mod mud;
 mod mutate;
 mod netns;
