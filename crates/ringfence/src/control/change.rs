@@ -4,7 +4,7 @@ use hyper::{Method, header};
 use serde_json::{Map, Value, json};
 
 use super::args::{Approval, Edit, Output, Owner, Quarantine, Retire, Sites, Teams, Views, Which};
-use super::client::{APPROVAL, Client, segment};
+use super::client::{APPROVAL, Client, segment, with_query};
 use super::fault::Stop;
 use super::words::at;
 use crate::{exit, out};
@@ -46,6 +46,13 @@ pub(super) fn quarantine(args: &Quarantine) -> Result<u8, Stop> {
 /// `ringfence retire`.
 pub(super) fn retire(args: &Retire) -> Result<u8, Stop> {
     let mut client = super::open(&args.at)?;
+    if args.ids.is_empty() {
+        let body = json!({
+            "l": args.selector, "where": args.expression, "why": args.reason.reason, "dry_run": args.dry_run,
+        });
+        let (path, approval) = ("/v1/devices/retire", args.approval.approval.as_deref());
+        return bulk(&mut client, path, &body, args.dry_run, approval, "retired");
+    }
     for id in &args.ids {
         let body = json!({ "why": args.reason.reason });
         client.post(&format!("/v1/devices/{}/retire", segment(id)), &body)?;
@@ -129,18 +136,38 @@ fn many(
         "l": of.selector, "where": of.expression, "ids": of.ids, "set": change.set, "labels": change.labels,
         "why": change.why, "dry_run": of.dry_run,
     });
+    bulk(client, "/v1/devices/edit", &body, of.dry_run, approval, "changed")
+}
+
+/// Sends a command about many devices, and says how many it was about.
+fn bulk(
+    client: &mut Client,
+    path: &str,
+    body: &Value,
+    dry_run: bool,
+    approval: Option<&str>,
+    done: &str,
+) -> Result<u8, Stop> {
     let approved: Vec<_> = approval.iter().map(|id| (APPROVAL, *id)).collect();
-    let answer = client.ask(&Method::POST, "/v1/devices/edit", Some(&body), &approved)?;
+    let answer = client.ask(&Method::POST, path, Some(body), &approved)?;
     let bulk = answer.json()?;
     if answer.status == WAITS {
         return Ok(waits(&bulk));
     }
     let selected = at(&bulk, "/selected");
-    match of.dry_run {
+    match dry_run {
         true => eprintln!("it is about {selected} devices; nothing was changed"),
-        false => eprintln!("{} of {selected} devices are changed", at(&bulk, "/changed")),
+        false => eprintln!("{} of {selected} devices are {done}", at(&bulk, "/changed")),
     }
     Ok(exit::FINE)
+}
+
+/// The path of something that is taken away, with why.
+pub(super) fn away(path: &str, reason: Option<&str>) -> String {
+    match reason {
+        Some(reason) => with_query(path, &[("why", reason.to_owned())]),
+        None => path.to_owned(),
+    }
 }
 
 /// Status of what waits for a second person.
@@ -232,6 +259,7 @@ pub(super) fn teams(command: &Teams) -> Result<u8, Stop> {
         }
         Teams::Remove(args) => {
             let path = format!("/v1/teams/{}", segment(&args.id));
+            let path = away(&path, args.reason.as_deref());
             super::open(&args.at)?.ask(&Method::DELETE, &path, None, &[])?;
             eprintln!("team {} is taken away", args.id);
         }
@@ -253,6 +281,7 @@ pub(super) fn views(command: &Views) -> Result<u8, Stop> {
         }
         Views::Remove(args) => {
             let path = format!("/v1/views/{}", segment(&args.name));
+            let path = away(&path, args.reason.as_deref());
             super::open(&args.at)?.ask(&Method::DELETE, &path, None, &[])?;
             eprintln!("view {} is taken away", args.name);
         }

@@ -4,7 +4,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::args::{Grant, Judge, Operators, Tokens};
-use super::change::printed;
+use super::change::{away, printed};
 use super::client::{Client, segment};
 use super::fault::{Fault, Stop};
 use super::secret;
@@ -26,6 +26,7 @@ pub(super) fn tokens(command: &Tokens) -> Result<u8, Stop> {
         }
         Tokens::Revoke(args) => {
             let path = format!("/v1/tokens/{}", segment(&args.id));
+            let path = away(&path, args.reason.as_deref());
             super::open(&args.at)?.ask(&Method::DELETE, &path, None, &[])?;
             eprintln!("token {} is worth nothing any more", args.id);
         }

@@ -19,15 +19,15 @@ const AGAIN: Duration = Duration::from_secs(10);
 
 pub(super) fn run(args: &Wait) -> Result<u8, Stop> {
     let condition = Condition::parse(args.kind, &args.condition)?;
+    let mut what = What::of(args)?;
     let mut client = super::open(&args.at)?;
     let until = now().plus_nanos(i64::try_from(args.timeout.as_nanos()).unwrap_or(i64::MAX / 2));
-    let kind = if args.kind == Waited::Device { "device" } else { "site" };
-    let bar = waiting(format!("{kind} {}: {}", args.id, args.condition));
+    let bar = waiting(format!("{}: {}", what.words, args.condition));
     let mut follow = Some(Follow::open(&mut client)?);
     let mut is = String::new();
     loop {
         let mut holds = false;
-        match condition.look(&mut client, &args.id) {
+        match what.look(&mut client, &condition) {
             Ok(looked) => (holds, is) = looked,
             // A controller that is started anew is waited for too.
             Err(fault) if fault.is_of_the_way() && !is.is_empty() => {}
@@ -35,7 +35,7 @@ pub(super) fn run(args: &Wait) -> Result<u8, Stop> {
         }
         if holds {
             bar.finish_and_clear();
-            eprintln!("{kind} {}: {is}", args.id);
+            eprintln!("{}: {is}", what.words);
             return Ok(exit::FINE);
         }
         let left = left(until);
@@ -43,7 +43,7 @@ pub(super) fn run(args: &Wait) -> Result<u8, Stop> {
             bar.finish_and_clear();
             let why = format!("it is {is} after {} s", args.timeout.as_secs());
             let help = "`ringfence describe` shows how far it is";
-            let what = format!("{kind} {} has not come to {}", args.id, args.condition);
+            let what = format!("{} has not come to {}", what.words, args.condition);
             return Err(Fault::new("timeout", what, why, help).into());
         }
         let pause = left.min(AGAIN);
@@ -67,6 +67,77 @@ pub(super) fn run(args: &Wait) -> Result<u8, Stop> {
 fn left(until: Timestamp) -> Duration {
     let nanos = until.as_nanos().saturating_sub(now().as_nanos());
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+}
+
+/// Who is waited for.
+struct What {
+    /// In words.
+    words: String,
+    /// One; `None`: all that are selected.
+    id: Option<String>,
+    /// Which are selected.
+    query: Vec<(&'static str, String)>,
+    /// Those that were when it was looked first: what is waited for may be what takes them out of the selection.
+    ids: Vec<String>,
+}
+
+impl What {
+    fn of(args: &Wait) -> Result<Self, Fault> {
+        let kind = if args.kind == Waited::Device { "device" } else { "site" };
+        let chosen = [("l", &args.selector), ("where", &args.expression)];
+        let query: Vec<_> =
+            chosen.into_iter().filter_map(|(name, text)| Some((name, text.clone()?))).collect();
+        if !query.is_empty() && args.kind != Waited::Device {
+            let option = if args.selector.is_some() { "-l" } else { "--where" };
+            return Err(Fault::usage(option, "it is for devices"));
+        }
+        let words = match (&args.id, args.selector.as_ref().or(args.expression.as_ref())) {
+            (Some(id), _) => format!("{kind} {id}"),
+            (None, text) => format!("devices {}", text.map_or("", |text| text)),
+        };
+        Ok(Self { words, id: args.id.clone(), query, ids: Vec::new() })
+    }
+
+    /// Whether all have come to it, and how it is with the first that has not.
+    fn look(
+        &mut self,
+        client: &mut Client,
+        condition: &Condition,
+    ) -> Result<(bool, String), Fault> {
+        if let Some(id) = &self.id {
+            return condition.look(client, id);
+        }
+        if self.ids.is_empty() {
+            let ids = &mut self.ids;
+            client.list("/v1/devices", &self.query, &mut |device| {
+                ids.push(at(&device, "/id"));
+                Ok(true)
+            })?;
+        }
+        let ids = &self.ids;
+        if ids.is_empty() {
+            let help = "`ringfence get devices` with the same selection shows it";
+            let fault = Fault::new("none", &*self.words, "no device is selected", help);
+            return Err(fault.exit(exit::NOT_FOUND));
+        }
+        let mut behind = Vec::new();
+        let mut last = String::new();
+        for id in ids {
+            match condition.look(client, id) {
+                Ok((true, is)) => last = is,
+                Ok((false, is)) => behind.push(format!("{id} is {is}")),
+                // It is gone since the list was read.
+                Err(fault) if fault.code_of_exit() == exit::NOT_FOUND => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(match behind.first() {
+            None => (true, format!("{last}, all {}", ids.len())),
+            Some(first) => {
+                (false, format!("{first}, and {} of {} are not there", behind.len(), ids.len()))
+            }
+        })
+    }
 }
 
 /// What is waited for.

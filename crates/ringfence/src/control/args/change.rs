@@ -130,9 +130,13 @@ pub(crate) struct Quarantine {
 const RETIRE: &str = "\
 Examples:
   ringfence retire device camera-7 --reason \"scrapped\"
-  ringfence get devices -l state=stale -o name | xargs ringfence retire device --reason \"inventory\"
+  ringfence retire device -l state=stale,site=w1 --reason \"inventory\" --dry-run
+  ringfence retire device --where 'device.last_seen < now.offset(duration(\"-90d\"))' --reason gone
 
-Exit codes: 0 done, 1 failed, 3 no such device, 5 not allowed, 64 wrong usage.";
+What is selected is retired all, or not at all.
+
+Exit codes: 0 done, 1 failed, 3 no such device, or none is selected, 5 not allowed, or a second
+person has to approve it first, 64 wrong usage.";
 
 /// Options of `retire`.
 #[derive(Debug, Group)]
@@ -142,8 +146,19 @@ pub(crate) struct Retire {
     #[arg(value_enum, value_name = "KIND")]
     pub(crate) kind: super::HasHistory,
     /// Which.
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required_unless_present_any = ["selector", "expression"])]
     pub(crate) ids: Vec<String>,
+    /// Devices that a selector selects (see `ringfence get --help`).
+    #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "ids")]
+    pub(crate) selector: Option<String>,
+    /// Devices that a Cedar expression holds for (see `ringfence get --help`).
+    #[arg(long = "where", value_name = "EXPRESSION", conflicts_with = "ids")]
+    pub(crate) expression: Option<String>,
+    /// Only tell how many devices it is about.
+    #[arg(long, conflicts_with = "ids")]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) approval: Approval,
     #[command(flatten)]
     pub(crate) reason: Reason,
     #[command(flatten)]
@@ -260,6 +275,9 @@ pub(crate) struct TeamRemove {
     /// Which.
     #[arg(value_name = "ID")]
     pub(crate) id: String,
+    /// Why; it goes into the journal, beside what was done.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
     #[command(flatten)]
     pub(crate) at: At,
 }
@@ -312,6 +330,9 @@ pub(crate) struct ViewRemove {
     /// Which.
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
+    /// Why; it goes into the journal, beside what was done.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
     #[command(flatten)]
     pub(crate) at: At,
 }
@@ -357,6 +378,9 @@ pub(crate) struct TokenRevoke {
     /// Which.
     #[arg(value_name = "ID")]
     pub(crate) id: String,
+    /// Why; it goes into the journal, beside what was done.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
     #[command(flatten)]
     pub(crate) at: At,
 }

@@ -265,14 +265,16 @@ pub(crate) struct Diff {
 const WAIT: &str = "\
 Examples:
   ringfence wait device camera-7 --for posture=normal
+  ringfence wait device -l type=ip-camera,site=w1 --for posture=normal
   ringfence wait site w1 --for enrolled --timeout 10m
   ringfence apply -f policy/ --reason \"ticket 17\" && ringfence wait site w1 --for verified
 
 Devices: state=VALUE, any FIELD=VALUE, lease=granted or lease=refused. Sites: state=VALUE, enrolled,
-applied, verified (what it is meant to enforce now).
+applied, verified (what it is meant to enforce now). Of a selection every device has to come to it
+that is in it at the start.
 
-Exit codes: 0 it has come to it, 1 it has not in time, or it failed, 3 no such device or site,
-64 wrong usage.";
+Exit codes: 0 it has come to it, 1 it has not in time, or it failed, 3 no such device or site, or
+none is selected, 64 wrong usage.";
 
 /// Options of `wait`.
 #[derive(Debug, Group)]
@@ -282,8 +284,14 @@ pub(crate) struct Wait {
     #[arg(value_enum, value_name = "KIND")]
     pub(crate) kind: Waited,
     /// Which.
-    #[arg(value_name = "ID")]
-    pub(crate) id: String,
+    #[arg(value_name = "ID", required_unless_present_any = ["selector", "expression"])]
+    pub(crate) id: Option<String>,
+    /// All devices that a selector selects (see `ringfence get --help`).
+    #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "id")]
+    pub(crate) selector: Option<String>,
+    /// All devices that a Cedar expression holds for (see `ringfence get --help`).
+    #[arg(long = "where", value_name = "EXPRESSION", conflicts_with = "id")]
+    pub(crate) expression: Option<String>,
     /// To what.
     #[arg(long = "for", value_name = "CONDITION")]
     pub(crate) condition: String,

@@ -131,6 +131,29 @@ fn what_a_person_decides_is_done_once_and_told() {
     insta::assert_snapshot!("history", without_numbers(&hq.same(&history)));
     anna.ok(&format!("retire device {id} --reason scrapped"));
     anna.ok(&format!("wait device {id} --for state=retired --timeout 5s"));
+    // The same of a selection: all of it, or nothing.
+    anna.fails("retire device --reason x", 64, "required");
+    anna.fails(&format!("retire device {id} -l type=nvr --reason x"), 64, "cannot be used");
+    anna.fails("retire device -l colour=red --reason x", 64, "`colour` is no field");
+    anna.fails("retire device -l type=toaster --reason x", 3, "");
+    anna.fails("wait site -l type=nvr --for verified", 64, "-l: it is for devices");
+    anna.fails("wait device -l type=toaster --for state=retired", 3, "no device is selected");
+    let dry = anna.run("retire device -l type=nvr --reason x --dry-run");
+    assert_eq!((dry.code, &*dry.err), (0, "it is about 2 devices; nothing was changed\n"));
+    anna.fails(
+        "wait device -l type=nvr --for state=retired --timeout 1s",
+        1,
+        "2 of 2 are not there",
+    );
+    let gone = anna.run("retire device --where device.type==\"nvr\" --reason scrapped");
+    assert_eq!((gone.code, &*gone.err), (0, "2 of 2 devices are retired\n"));
+    let none = anna.run("wait device -l type=nvr,state=active --for state=retired");
+    assert_eq!(none.code, 3, "{}", none.err);
+    let there = anna.run("wait device -l type=nvr --for state=retired --timeout 5s");
+    assert_eq!(there.code, 0, "{}", there.err);
+    assert!(there.err.contains("devices type=nvr: state=retired, all 2"), "{}", there.err);
+    let again = anna.run("retire device -l type=nvr --reason scrapped");
+    assert_eq!((again.code, &*again.err), (0, "0 of 2 devices are retired\n"));
 }
 
 #[test]
