@@ -15,4 +15,5 @@ mod fixtures;
 mod laws;
 mod lists;
 mod places;
+mod proofs;
 mod world;

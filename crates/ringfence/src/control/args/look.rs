@@ -340,8 +340,12 @@ pub(crate) struct Events {
 pub(crate) enum Area {
     /// Operators, tokens, approvals.
     Access,
+    /// What is found about what devices signed.
+    Commitment,
     /// Devices.
     Device,
+    /// Paths that are open for a while.
+    Exception,
     /// Decisions.
     Lease,
     /// The policy folder.
