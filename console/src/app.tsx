@@ -1,12 +1,13 @@
 // The frame: who is signed in, where they are, whether what they see is of now.
 
 import { Suspense, useEffect, useRef, useState } from "react";
-import { ask, type Schemas } from "./api/client";
+import { ask } from "./api/client";
 import { contact } from "./api/contact";
 import { live } from "./api/live";
 import { session } from "./api/session";
 import { watch } from "./lib/idle";
 import { useKeys, type Key } from "./lib/keys";
+import { useMyself } from "./lib/may";
 import { deviceAt, go, Link, usePlace } from "./lib/route";
 import { change, settings } from "./lib/settings";
 import { useStore } from "./lib/store";
@@ -16,7 +17,7 @@ import { Icon, Ring } from "./ui/icons";
 import { Button, Dialog } from "./ui/kit";
 import { Mark } from "./ui/mark";
 import { Palette, type Command } from "./ui/palette";
-import { Missing, SCREENS } from "./screens";
+import { FURTHER, Missing, SCREENS } from "./screens";
 import { SignIn } from "./screens/signin";
 
 export function App() {
@@ -30,7 +31,7 @@ function Shell() {
   const place = usePlace();
   const [open, setOpen] = useState<"palette" | "help" | null>(null);
   const main = useRef<HTMLElement>(null);
-  const screen = place.parts.length === 0 ? SCREENS[0] : SCREENS.find((screen) => screen.at === place.parts[0]);
+  const screen = place.parts.length === 0 ? SCREENS[0] : [...SCREENS, ...FURTHER].find((screen) => screen.at === place.parts[0]);
 
   useEffect(watch, []);
   useEffect(() => {
@@ -58,7 +59,7 @@ function Shell() {
   useKeys(keys);
 
   const commands: Command[] = [
-    ...SCREENS.map((screen) => ({ what: `Go to ${screen.name}`, where: screen.keys, icon: screen.icon, run: () => go(`/${screen.at}`) })),
+    ...[...SCREENS, ...FURTHER].map((screen) => ({ what: `Go to ${screen.name}`, where: screen.keys, icon: screen.icon, run: () => go(`/${screen.at}`) })),
     { what: "Theme: as the system", run: () => change({ theme: "system" }) },
     { what: "Theme: light", run: () => change({ theme: "light" }) },
     { what: "Theme: dark", run: () => change({ theme: "dark" }) },
@@ -79,7 +80,7 @@ function Shell() {
           <Ring /> Ringfence
         </div>
         {SCREENS.map((screen) => (
-          <Link key={screen.at} className="at" to={`/${screen.at}`} aria-current={place.parts[0] === screen.at ? "page" : undefined}>
+          <Link key={screen.at} className="at" to={`/${screen.at}`} aria-current={(place.parts[0] === screen.at || FURTHER.some(({ at, below }) => at === place.parts[0] && below === screen.at)) ? "page" : undefined}>
             <Icon name={screen.icon} /> {screen.name}
             <kbd aria-hidden="true">{screen.keys}</kbd>
           </Link>
@@ -149,13 +150,8 @@ function Banner() {
 function Who({ onHelp }: { onHelp: () => void }) {
   const { login, operator } = useStore(session);
   const { theme } = useStore(settings);
-  const [me, setMe] = useState<Schemas["Myself"] | null>(null);
+  const me = useMyself();
   const [open, setOpen] = useState(false);
-  useEffect(() => {
-    ask("get", "/v1/whoami", {})
-      .then(({ body }) => setMe(body))
-      .catch(() => undefined);
-  }, []);
   const name = login ?? operator ?? "?";
   return (
     <>
@@ -214,7 +210,8 @@ function Who({ onHelp }: { onHelp: () => void }) {
 
 /** Keys of lists; those of the frame come from [`useKeys`]. */
 const LIST_KEYS: [string, string][] = [
-  ["↑ ↓", "One row up or down"],
+  ["↑ ↓", "One row up or down; above the first row, the columns"],
+  ["← →", "From column to column, above the first row; Enter orders by it"],
   ["PgUp PgDn Home End", "Further"],
   ["Enter", "Open"],
   ["Space", "Choose"],

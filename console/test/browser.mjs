@@ -66,9 +66,18 @@ export class Tab {
 
   /** Types a selector and waits for what it selects. */
   async select(l) {
-    await this.type("/", "Control+a", `=${l}`, "Enter");
-    const end = `/devices?l=${encodeURIComponent(l)}`;
-    await this.until("it is asked for", () => this.page.url().endsWith(end));
+    await this.type("/", "Tab", "Control+a", `=${l}`, "Enter");
+    await this.asked("l", l);
+  }
+
+  /** Types words and waits for what has them. */
+  async words(q) {
+    await this.type("/", "Control+a", `=${q}`, "Enter");
+    await this.asked("q", q);
+  }
+
+  async asked(name, value) {
+    await this.until("it is asked for", () => new URL(this.page.url()).searchParams.get(name) === value);
     await this.until("it is answered", async () => (await this.page.locator(".tally").first().textContent()) !== "…" || (await this.page.getByRole("alert").count()) > 0);
   }
 

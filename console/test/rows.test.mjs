@@ -10,6 +10,9 @@ let Rows;
 let estate;
 let asked;
 let broken;
+let counted;
+/** Ids in the order that is asked for. */
+const order = (query) => (query.get("sort") === "-id" ? [...estate].reverse() : estate);
 
 before(async () => {
   console_ = await modules();
@@ -22,15 +25,22 @@ beforeEach(() => {
   estate = [];
   asked = [];
   broken = false;
+  counted = 0;
   globalThis.fetch = async (url, { signal }) => {
     await new Promise((done) => setTimeout(done, 1));
     signal?.throwIfAborted();
     if (broken) throw new TypeError("no answer");
     const query = new URL(url, "https://hq.example").searchParams;
+    if (query.get("count")) {
+      counted++;
+      return Response.json({ items: [], total: estate.length });
+    }
     asked.push(query);
     const after = query.get("page");
     const limit = Number(query.get("limit"));
-    const left = estate.filter((id) => after === null || id > after);
+    // A page begins after a place, not after a row: the row may be elsewhere by now.
+    const falling = query.get("sort") === "-id";
+    const left = order(query).filter((id) => after === null || (falling ? id < after : id > after));
     const items = left.slice(0, limit).map((id) => ({ id }));
     return Response.json({ items, ...(left.length > limit ? { next: items.at(-1).id } : {}) });
   };
@@ -39,10 +49,12 @@ beforeEach(() => {
 const name = (n) => `dev-${String(n).padStart(6, "0")}`;
 const fill = (n) => Array.from({ length: n }, (_, number) => name(number * 10));
 
-function start() {
+const ALL = { l: "", where: "", q: "", sort: "" };
+
+function start(query = ALL) {
   let rows;
   const made = new Promise((told) => {
-    rows = new Rows("", told);
+    rows = new Rows(query, told);
   });
   rows.start();
   return made.then(() => rows);
@@ -116,6 +128,34 @@ test("what is gone is gone, also the row that a page ended with", async () => {
   rows.end();
 });
 
+test("they are counted without anybody waiting for it, and the count is not below what is there", async () => {
+  estate = fill(5_000);
+  const rows = await start();
+  await settled(rows);
+  assert.equal(rows.standing.total, 5_000);
+  assert.equal(rows.drawn - rows.standing.length, 40, "some are drawn as coming");
+  rows.end();
+});
+
+test("in another order the list goes on where its pages began, whatever moves", async () => {
+  estate = fill(1_000);
+  const rows = await start({ ...ALL, sort: "-id" });
+  rows.want(0, 1_000);
+  await settled(rows);
+  assert.deepEqual(ids(rows, 0, 1_000), [...estate].reverse());
+  // The row that the first page ended with is at the beginning of the list now.
+  const [moved] = estate.splice(estate.length - 200, 1);
+  estate.push(`${moved.replace("dev-", "dev-9")}`);
+  rows.want(0, 400);
+  rows.refresh();
+  await new Promise((done) => setTimeout(done, 800));
+  await settled(rows);
+  rows.want(0, 1_000);
+  await settled(rows);
+  assert.deepEqual(ids(rows, 0, 1_000), [...estate].reverse());
+  rows.end();
+});
+
 test("a failure is told, what was there stays, and it goes on", async () => {
   estate = fill(5_000);
   const rows = await start();
@@ -145,5 +185,6 @@ test("a thousand changes a second are not a thousand questions", async () => {
   }
   await settled(rows);
   assert.ok(asked.length - before <= 3, `${asked.length - before}`);
+  assert.ok(counted <= 2, `counted ${counted} times`);
   rows.end();
 });

@@ -37,7 +37,11 @@ type Success = 200 | 201 | 202 | 204;
 type Answer<O> = O extends { responses: infer R }
   ? { [S in keyof R & Success]: { status: S; body: Content<R[S]>; etag: string | null } }[keyof R & Success]
   : never;
-type BodyOf<O> = O extends { requestBody: { content: { "application/json": infer B } } } ? { body: B } : { body?: undefined };
+type BodyOf<O> = O extends { requestBody: { content: { "application/json": infer B } } }
+  ? { body: B }
+  : O extends { requestBody: { content: { "text/csv": string } } }
+    ? { body: string }
+    : { body?: undefined };
 type QueryOf<O> = O extends { parameters: { query?: infer Q } } ? { query?: Q } : { query?: undefined };
 type PathOf<O> = O extends { parameters: { path: infer P } } ? { path: P } : { path?: undefined };
 type Asked<O> = BodyOf<O> & QueryOf<O> & PathOf<O> & { headers?: Record<string, string>; signal?: AbortSignal | undefined };
@@ -56,18 +60,30 @@ export async function ask<M extends Method, P extends With<M>>(method: M, path: 
   for (const [name, value] of Object.entries(query ?? {})) {
     if (value !== undefined && value !== null && value !== "") words.set(name, String(value));
   }
+  return (await send(method, words.size > 0 ? `${at}?${words}` : at, { body, headers, signal })) as Answer<Operation<P, M>>;
+}
+
+interface Sent {
+  body?: unknown;
+  headers?: Record<string, string> | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** The same for a request that the controller itself has told of. */
+export async function send(method: string, to: string, { body, headers, signal }: Sent): Promise<{ status: number; body: unknown; etag: string | null }> {
   const sent = new Headers(headers);
   const token = session.get().token;
   if (token) sent.set("authorization", `Bearer ${token}`);
-  if (body !== undefined) sent.set("content-type", "application/json");
+  const text = typeof body === "string";
+  if (body !== undefined && !sent.has("content-type")) sent.set("content-type", text ? "text/csv" : "application/json");
   // A request that is sent again because its answer was lost is done once.
-  if (method === "post" && !sent.has("idempotency-key")) sent.set("idempotency-key", crypto.randomUUID());
+  if (method.toLowerCase() === "post" && !sent.has("idempotency-key")) sent.set("idempotency-key", crypto.randomUUID());
   const init: RequestInit = { method: method.toUpperCase(), headers: sent, credentials: "omit", cache: "no-store", redirect: "error" };
-  if (body !== undefined) init.body = JSON.stringify(body);
+  if (body !== undefined) init.body = text ? body : JSON.stringify(body);
   if (signal) init.signal = signal;
   let response: Response;
   try {
-    response = await fetch(words.size > 0 ? `${at}?${words}` : at, init);
+    response = await fetch(to, init);
   } catch (error) {
     if (signal?.aborted) throw error;
     contact.lost();
@@ -77,7 +93,7 @@ export async function ask<M extends Method, P extends With<M>>(method: M, path: 
   if (!response.ok) throw await refusal(response, token);
   const kind = response.headers.get("content-type") ?? "";
   const told = response.status === 204 ? undefined : kind.includes("json") ? await response.json() : await response.text();
-  return { status: response.status, body: told, etag: response.headers.get("etag") } as Answer<Operation<P, M>>;
+  return { status: response.status, body: told, etag: response.headers.get("etag") };
 }
 
 /** What a refusal says; one that ends the session ends it. */

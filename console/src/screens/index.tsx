@@ -9,16 +9,19 @@ export interface Screen {
   /** First part of the path. */
   at: string;
   name: string;
-  keys: string;
+  keys?: string;
   icon: IconName;
   Screen: ComponentType;
 }
 
-export const SCREENS: Screen[] = [
+export const SCREENS: (Screen & { keys: string })[] = [
   { at: "devices", name: "Inventory", keys: "g i", icon: "devices", Screen: Devices },
   { at: "reach", name: "Reach", keys: "g r", icon: "reach", Screen: lazy(() => import("./reach")) },
   { at: "proof", name: "Proof", keys: "g p", icon: "proof", Screen: lazy(() => import("./proof")) },
 ];
+
+/** What is reached from another one. */
+export const FURTHER: (Screen & { below: string })[] = [];
 
 export function Missing() {
   return (

@@ -61,7 +61,8 @@ export function ProblemNotice({ problem }: { problem: Problem }) {
   const title = problem.title.charAt(0).toUpperCase() + problem.title.slice(1);
   return (
     <Notice tone="bad" title={title} alert>
-      <p>{problem.detail}</p>
+      {/* What points at a place in a text does so in letters of one width. */}
+      <p className={problem.detail.includes("\n") ? "mono" : undefined}>{problem.detail}</p>
       {problem.help && <p>{problem.help}</p>}
       <p className="mono">{problem.code}</p>
     </Notice>
@@ -105,7 +106,7 @@ export function Time({ at }: { at: string }) {
   );
 }
 
-/** Opens a list of choices below a button. */
+/** Opens a list of choices below a button. One that has `data-close` closes it. */
 export function Menu({ label, icon, children, look }: { label: string; icon?: IconName; children: ReactNode; look?: string }) {
   const id = useId();
   const button = useRef<HTMLButtonElement>(null);
@@ -127,7 +128,7 @@ export function Menu({ label, icon, children, look }: { label: string; icon?: Ic
         {icon && <Icon name={icon} />}
         {label}
       </button>
-      <div ref={menu} id={id} popover="auto" className="menu">
+      <div ref={menu} id={id} popover="auto" className="menu" onClick={(event) => event.target instanceof Element && event.target.closest("[data-close]") && menu.current?.hidePopover()}>
         {children}
       </div>
     </>

@@ -6,7 +6,7 @@ import { Icon, type IconName } from "./icons";
 
 export interface Command {
   what: string;
-  where?: string;
+  where?: string | undefined;
   icon?: IconName;
   run: () => void;
 }

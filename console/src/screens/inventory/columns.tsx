@@ -1,6 +1,6 @@
 // The columns of the inventory: what each says of a device, and how.
 
-import { columnSizingFeature, columnVisibilityFeature, createColumnHelper, tableFeatures } from "@tanstack/react-table";
+import { columnSizingFeature, createColumnHelper, tableFeatures } from "@tanstack/react-table";
 import type { ReactNode } from "react";
 import type { Believed, Device } from "../../api/client";
 import { Mark, toneOf } from "../../ui/mark";
@@ -8,7 +8,7 @@ import { deviceAt, Link } from "../../lib/route";
 import { exact } from "../../lib/time";
 import { Time } from "../../ui/kit";
 
-export const features = tableFeatures({ columnVisibilityFeature, columnSizingFeature });
+export const features = tableFeatures({ columnSizingFeature });
 
 /** What people call a device: their name for it, its own, or its id. */
 export function nameOf(device: Device): string {
@@ -59,12 +59,11 @@ const list = (id: string, header: string, size: number, of: (device: Device) => 
     },
   });
 
-export const columns = helper.columns([
+const all = helper.columns([
   helper.accessor(nameOf, {
     id: "name",
     header: "Device",
     size: 200,
-    enableHiding: false,
     cell: ({ row }) => {
       const { name, hostname, resurfaced, confused_with: others } = row.original;
       const known_as = name ?? hostname;
@@ -97,12 +96,51 @@ export const columns = helper.columns([
   helper.accessor("state", { id: "state", header: "State", size: 90, cell: ({ row }) => <Mark tone={toneOf(row.original.state)}>{row.original.state}</Mark> }),
   value("hostname", "Hostname", 150, (device) => device.hostname),
   list("keys", "Identified by", 210, (device) => device.keys),
+  list("mac", "Link address", 140, (device) => device.keys.filter((key) => key.startsWith("mac/")).map((key) => key.slice(4))),
   value("serial", "Serial", 130, (device) => device.serial),
   value("os", "System", 120, (device) => device.os),
   value("hardware", "Hardware", 110, (device) => device.hardware),
+  value("mud-url", "MUD", 160, (device) => device["mud-url"]),
   list("labels", "Labels", 180, (device) => Object.entries(device.labels).map(([name, text]) => `${name}=${text}`)),
   helper.accessor("id", { id: "id", header: "Id", size: 180, cell: ({ row }) => <span className="mono">{row.original.id}</span> }),
 ]);
 
+export type Column = (typeof all)[number];
+
 /** What everybody begins with. */
 export const SHOWN = ["name", "type", "owner", "site", "zone", "address", "model", "support", "exposure", "last_seen"];
+/** Every list has it: it leads to the device. */
+export const ALWAYS = "name";
+
+const LABEL = "label.";
+/** Columns that no order goes by. */
+const UNORDERED = ["keys", "mac", "labels"];
+/** Columns that a view cannot keep. */
+const OURS = ["keys"];
+
+/** All that can be chosen, with those of labels that are shown. */
+export function choices(shown: string[]): Column[] {
+  const labels = shown.filter((id) => id.startsWith(LABEL));
+  return [...all, ...labels.map((id) => value(id, id.slice(LABEL.length), 130, (device) => labelOf(device, id.slice(LABEL.length))))];
+}
+
+/** These, in this order. */
+export function columnsOf(shown: string[]): Column[] {
+  const known = new Map(choices(shown).map((column) => [column.id, column]));
+  const ids = shown.includes(ALWAYS) ? shown : [ALWAYS, ...shown];
+  return ids.flatMap((id) => known.get(id) ?? []);
+}
+
+export function isOrdered(id: string): boolean {
+  return !UNORDERED.includes(id) && !id.startsWith(LABEL);
+}
+
+export function keptInViews(shown: string[]): string[] {
+  return shown.filter((id) => !OURS.includes(id));
+}
+
+/** A label as what a person decided, which it is. */
+function labelOf(device: Device, name: string): Believed | null {
+  const text = device.labels[name];
+  return text === undefined ? null : { value: text, source: "a person", confidence: 100, decided: true, at: device.last_seen };
+}

@@ -2,23 +2,28 @@
 // take a second person: what was asked then waits here, and is carried out when somebody else has approved it.
 
 import { useEffect, useState } from "react";
-import { ask, problemOf, type Approval, type Problem, type Schemas, type Team } from "../../api/client";
-import { count, exact } from "../../lib/time";
+import { ask, problemOf, Refused, type Approval, type Device, type Problem, type Schemas, type Team } from "../../api/client";
+import { count } from "../../lib/time";
 import { Button, Dialog, Field, Notice, ProblemNotice } from "../../ui/kit";
 import { Reason } from "../../ui/reason";
+import { lookAt, Second } from "../../ui/second";
+import type { Query } from "./query";
+
+/** Devices by id, or all that something is asked for. */
+export type Which = { ids: string[] } | { query: Query };
 
 interface Props {
-  l: string;
-  /** These; `null`: all that the selector selects. */
-  ids: string[] | null;
+  which: Which;
   onClose: () => void;
   onDone: () => void;
 }
 
 /** A selector has to say so when it means everything. */
 const EVERYTHING = "state=active";
+/** Devices that are found by words are named one by one: so many at most. */
+const NAMED_MAX = 20_000;
 
-export function Edit({ l, ids, onClose, onDone }: Props) {
+export function Edit({ which, onClose, onDone }: Props) {
   const [teams, setTeams] = useState<Team[] | null>(null);
   const [owner, setOwner] = useState("");
   const [why, setWhy] = useState("");
@@ -27,7 +32,8 @@ export function Edit({ l, ids, onClose, onDone }: Props) {
   const [problem, setProblem] = useState<Problem | null>(null);
   const [approval, setApproval] = useState<Approval | null>(null);
   const [done, setDone] = useState<Schemas["Bulk"] | null>(null);
-  const which = ids ? { ids } : { l: l || EVERYTHING };
+  const [about, setAbout] = useState<About | null>(null);
+  const [found, setFound] = useState(0);
 
   const run = async (work: () => Promise<void>) => {
     setBusy(true);
@@ -44,8 +50,10 @@ export function Edit({ l, ids, onClose, onDone }: Props) {
     void run(async () => {
       const { body } = await ask("get", "/v1/teams", { query: { limit: 1000 } });
       setTeams(body.items as Team[]);
-      const tried = await ask("post", "/v1/devices/edit", { body: { ...which, set: {}, why: "", dry_run: true } });
+      const about = await aboutOf(which, setFound);
+      const tried = await ask("post", "/v1/devices/edit", { body: { ...about, set: {}, why: "", dry_run: true } });
       if (tried.status === 200) setSelected(tried.body.selected);
+      setAbout(about);
     });
     // Once, for what was chosen when it opened.
     // eslint-disable-next-line
@@ -54,7 +62,7 @@ export function Edit({ l, ids, onClose, onDone }: Props) {
   const carry = () =>
     run(async () => {
       // An empty choice takes back what people decided.
-      const body = { ...which, set: { owner: owner || null }, why };
+      const body = { ...about, set: { owner: owner || null }, why };
       const headers: Record<string, string> = approval ? { "ringfence-approval": approval.id } : {};
       const answer = await ask("post", "/v1/devices/edit", { body, headers });
       if (answer.status === 202) {
@@ -67,13 +75,7 @@ export function Edit({ l, ids, onClose, onDone }: Props) {
     });
   const look = () =>
     run(async () => {
-      let page: string | undefined;
-      do {
-        const { body } = await ask("get", "/v1/approvals", { query: { limit: 1000, ...(page ? { page } : {}) } });
-        const found = (body.items as Approval[]).find((one) => one.id === approval?.id);
-        if (found) return setApproval(found);
-        page = body.next ?? undefined;
-      } while (page);
+      if (approval) setApproval(await lookAt(approval));
     });
 
   const devices = `${selected === null ? "…" : count(selected)} ${selected === 1 ? "device" : "devices"}`;
@@ -87,15 +89,16 @@ export function Edit({ l, ids, onClose, onDone }: Props) {
       >
         <h1>Set the owner of {devices}</h1>
         <p className="quiet">
-          {ids ? "Those that you chose." : l ? <>All that the selector <code>{l}</code> selects when it is done.</> : "All active devices of the estate that you may see."} The owner is the team that is answerable. All are changed, or none.
+          <Meant which={which} /> The owner is the team that is answerable. All are changed, or none.
         </p>
         {problem && <ProblemNotice problem={problem} />}
+        {!about && !problem && found > 0 && <p role="status">{count(found)} found so far…</p>}
         {done ? (
           <Notice tone="good" title={`Done: ${count(done.changed)} of ${count(done.selected)} changed`} alert>
             <p>{done.changed < done.selected ? "The others were so already." : "It is in the journal, with your reason."}</p>
           </Notice>
         ) : approval ? (
-          <Waiting approval={approval} />
+          <Second approval={approval} />
         ) : (
           <>
             <Field label="Owner" hint={teams?.length === 0 ? "There is no team yet: ringfence teams set TEAM --contact …" : undefined}>
@@ -121,7 +124,7 @@ export function Edit({ l, ids, onClose, onDone }: Props) {
             </Button>
           )}
           {!done && approval?.state !== "pending" && (!approval || approval.state === "approved") && (
-            <Button type="submit" look="main" disabled={busy || !why || !selected}>
+            <Button type="submit" look="main" disabled={busy || !why || !about || !selected}>
               {approval ? "Carry it out" : `Set owner of ${devices}`}
             </Button>
           )}
@@ -131,19 +134,47 @@ export function Edit({ l, ids, onClose, onDone }: Props) {
   );
 }
 
-function Waiting({ approval }: { approval: Approval }) {
-  const title = {
-    pending: "A second person has to approve this",
-    approved: "Approved: it can be carried out",
-    rejected: "Rejected",
-    expired: "Nobody approved it in time",
-    concluded: "It was carried out already",
-  }[approval.state];
-  const tone = approval.state === "approved" ? "good" : approval.state === "pending" ? "note" : "bad";
-  return (
-    <Notice tone={tone} title={title ?? approval.state} alert>
-      <p>Nothing is changed yet. Somebody else with the role {approval.needs} approves it until {exact(approval.expires_at)}:</p>
-      <p className="mono">ringfence approve {approval.id} --reason …</p>
-    </Notice>
-  );
+/** What the request says of which devices. */
+type About = { ids: string[] } | { l?: string; where?: string };
+
+async function aboutOf(which: Which, found: (count: number) => void): Promise<About> {
+  if ("ids" in which) return which;
+  const { l, where, q } = which.query;
+  if (!q) return { ...(l || !where ? { l: l || EVERYTHING } : {}), ...(where ? { where } : {}) };
+  // A bulk change takes no words to look for: it is told of the devices that have them.
+  const ids: string[] = [];
+  let page: string | undefined;
+  do {
+    const { body } = await ask("get", "/v1/devices", { query: { l, where, q, limit: 1000, ...(page ? { page } : {}) } });
+    const { items, next } = body as { items: Device[]; next?: string | null };
+    ids.push(...items.map((device) => device.id));
+    found(ids.length);
+    page = next ?? undefined;
+  } while (page && ids.length <= NAMED_MAX);
+  if (page) {
+    const detail = `Words find more than ${count(NAMED_MAX)} devices, and each of them has to be named.`;
+    throw new Refused({ type: "", status: 0, code: "console.many", title: "too many to be named", detail, help: "Say it with a selector or an expression instead." });
+  }
+  return { ids };
+}
+
+function Meant({ which }: { which: Which }) {
+  if ("ids" in which) return "Those that you chose.";
+  const { l, where, q } = which.query;
+  if (q) {
+    return (
+      <>
+        Those that are found now with the words <code>{q}</code>
+        {(l || where) && " among what is selected"}.
+      </>
+    );
+  }
+  if (l || where) {
+    return (
+      <>
+        All that <code>{[l, where].filter(Boolean).join(" and ")}</code> selects when it is done.
+      </>
+    );
+  }
+  return "All active devices of the estate that you may see.";
 }

@@ -2,23 +2,50 @@
 
 import { useEffect, useState } from "react";
 import { ask, type Schemas } from "../../api/client";
+import { Link } from "../../lib/route";
 import { Button } from "../../ui/kit";
+import { ALL, narrows, type Query } from "./query";
 
-export function Empty({ l, onAll }: { l: string; onAll: () => void }) {
+export function Empty({ query, onAll }: { query: Pick<Query, "l" | "where" | "q">; onAll: () => void }) {
+  const found = narrows({ ...ALL, ...query });
   const [sites, setSites] = useState<Schemas["Site"][] | null>(null);
   useEffect(() => {
-    if (l) return;
+    if (found) return;
     ask("get", "/v1/sites", { query: { limit: 10 } })
       .then(({ body }) => setSites(body.items as Schemas["Site"][]))
       .catch(() => setSites([]));
-  }, [l]);
-  if (l) {
+  }, [found]);
+  if (found) {
     return (
       <div className="empty">
         <h2>No device is so</h2>
-        <p>
-          The selector <code>{l}</code> was understood, and selects nothing.
-        </p>
+        <p>What was asked for was understood, and nothing is so:</p>
+        <dl className="facts">
+          {query.q && (
+            <>
+              <dt>Words</dt>
+              <dd>
+                <code>{query.q}</code>
+              </dd>
+            </>
+          )}
+          {query.l && (
+            <>
+              <dt>Selector</dt>
+              <dd>
+                <code>{query.l}</code>
+              </dd>
+            </>
+          )}
+          {query.where && (
+            <>
+              <dt>Expression</dt>
+              <dd>
+                <code>{query.where}</code>
+              </dd>
+            </>
+          )}
+        </dl>
         <Button onClick={onAll}>Show all devices</Button>
       </div>
     );
@@ -37,7 +64,7 @@ export function Empty({ l, onAll }: { l: string; onAll: () => void }) {
       <p>and on the box at the site, with that token:</p>
       <pre tabIndex={0}>{`ringfence site join --controller ${location.hostname}:8444 --token-file token\nringfence site run --controller --interface br0`}</pre>
       <p>
-        A policy folder brings its devices along: <code>ringfence apply -f policy/</code>. To look at a capture first, without any of this: <code>ringfence inspect FILE.pcap</code>.
+        What you have as a list is here at once: <Link to="/import">import a table or the leases of a DHCP server</Link>. A policy folder brings its devices along: <code>ringfence apply -f policy/</code>. To look at a capture first, without any of this: <code>ringfence inspect FILE.pcap</code>.
       </p>
     </div>
   );

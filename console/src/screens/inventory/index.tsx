@@ -1,25 +1,31 @@
-// The inventory: every device, found by selector, decided about in bulk.
+// The inventory: every device, found by words, selectors and expressions, in any order, decided about in bulk.
 
 import { useEffect, useReducer, useState } from "react";
 import { live } from "../../api/live";
-import { go, usePlace } from "../../lib/route";
+import { useMay } from "../../lib/may";
+import { go, Link, usePlace } from "../../lib/route";
 import { change, settings } from "../../lib/settings";
 import { useStore } from "../../lib/store";
 import { count } from "../../lib/time";
 import { Icon } from "../../ui/icons";
 import { Button, Menu, ProblemNotice } from "../../ui/kit";
-import { columns, SHOWN } from "./columns";
-import { Edit } from "./edit";
+import { ALWAYS, choices, SHOWN } from "./columns";
+import { Edit, type Which } from "./edit";
 import { Empty } from "./empty";
-import { Rows } from "./rows";
+import { Find } from "./find";
 import { Grid } from "./grid";
+import { ALL, inventoryAt, keyOf, narrows, queryOf, type Query } from "./query";
+import { Rows } from "./rows";
+import { Views } from "./views";
 
-/** The rows of a selector, kept fresh while they are shown. Those of the one before are shown until the first answer. */
-function useRows(l: string): Rows | null {
+/** The rows of a query, kept fresh while they are shown. Those of the one before are shown until the first answer. */
+function useRows(query: Query): Rows | null {
   const [rows, setRows] = useState<Rows | null>(null);
   const [, draw] = useReducer((n: number) => n + 1, 0);
+  const key = keyOf(query);
   useEffect(() => {
-    const made: Rows = new Rows(l, () => {
+    const { l, where, q, sort } = query;
+    const made: Rows = new Rows({ l, where, q, sort }, () => {
       setRows(made);
       draw();
     });
@@ -31,23 +37,31 @@ function useRows(l: string): Rows | null {
       silent();
       made.end();
     };
-  }, [l]);
+    // What `key` does not hold concerns no row.
+    // eslint-disable-next-line
+  }, [key]);
   return rows;
 }
 
 export function Inventory() {
-  const { query } = usePlace();
-  const l = query.get("l") ?? "";
-  const rows = useRows(l);
+  const query = queryOf(usePlace().query);
+  const key = keyOf(query);
+  const rows = useRows(query);
+  const may = useMay();
   const { columns: kept } = useStore(settings);
-  const shown = kept ?? SHOWN;
+  const shown = query.columns.length > 0 ? query.columns : (kept ?? SHOWN);
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
-  const [editing, setEditing] = useState<"chosen" | "all" | null>(null);
+  const [editing, setEditing] = useState<Which | null>(null);
+  const [expression, setExpression] = useState(false);
   const standing = rows?.standing;
-  const waiting = !rows || rows.l !== l;
+  const waiting = !rows || keyOf({ ...query, ...rows.query }) !== key;
+  const among = narrows(query);
 
-  useEffect(() => setChosen(new Set()), [l]);
-  const select = (l: string) => go(l ? `/devices?l=${encodeURIComponent(l)}` : "/devices");
+  // Another order shows the same devices.
+  const which = JSON.stringify([query.l, query.where, query.q]);
+  useEffect(() => setChosen(new Set()), [which]);
+  const show = (some: Partial<Query>) => go(inventoryAt({ ...query, ...some }));
+  const columns = (ids: string[]) => (query.columns.length > 0 ? show({ columns: ids }) : change({ columns: ids }));
   const empty = standing?.complete === true && standing.length === 0;
 
   return (
@@ -55,11 +69,11 @@ export function Inventory() {
       <header className="bar">
         <h1>Inventory</h1>
         <span className="tally" role="status">
-          {waiting || !standing || standing.first ? "…" : tally(standing)}
+          {standing?.first && standing.problem ? "" : waiting || !standing || standing.first ? "…" : tally(standing)}
         </span>
-        <Selector key={l} value={l} onSelect={select} />
+        <Views query={query} shown={shown} onOpen={(view) => go(inventoryAt(view))} />
         <span className="space" />
-        {chosen.size > 0 ? (
+        {chosen.size > 0 && (
           <>
             <span className="tally" role="status">
               {count(chosen.size)} chosen
@@ -67,36 +81,57 @@ export function Inventory() {
             <Button look="plain" onClick={() => setChosen(new Set())}>
               Choose none
             </Button>
-            <Button look="main" onClick={() => setEditing("chosen")}>
+          </>
+        )}
+        {may("devices.edit") &&
+          (chosen.size > 0 ? (
+            <Button look="main" onClick={() => setEditing({ ids: [...chosen] })}>
               Set owner…
             </Button>
-          </>
-        ) : (
-          <Button disabled={empty || waiting} onClick={() => setEditing("all")}>
-            Set owner of all{l ? " of these" : ""}…
-          </Button>
+          ) : (
+            <Button disabled={empty || waiting || standing?.first === true} onClick={() => setEditing({ query })}>
+              Set owner of all{among ? " of these" : ""}…
+            </Button>
+          ))}
+        {may("devices.import") && (
+          <Link className="button" to="/import">
+            Import…
+          </Link>
         )}
         <Menu label="Columns" icon="columns">
-          {columns.map((column) => {
+          {choices(shown).map((column) => {
             const id = column.id ?? "";
             return (
               <label key={id}>
-                <input
-                  type="checkbox"
-                  checked={shown.includes(id)}
-                  disabled={column.enableHiding === false}
-                  onChange={(event) => change({ columns: event.target.checked ? [...shown, id] : shown.filter((one) => one !== id) })}
-                />
+                <input type="checkbox" checked={shown.includes(id)} disabled={id === ALWAYS} onChange={(event) => columns(event.target.checked ? [...shown, id] : shown.filter((one) => one !== id))} />
                 {String(column.header)}
               </label>
             );
           })}
           <hr />
-          <button type="button" onClick={() => change({ columns: null })}>
+          <button type="button" data-close onClick={() => columns(SHOWN)}>
             As everybody begins
           </button>
         </Menu>
       </header>
+      <div className="bar finding">
+        <Find key={`q ${query.q}`} main label="Words" icon="search" value={query.q} onFind={(q) => show({ q })} placeholder="words in names, addresses, vendors, owners" title="What is typed occurs in its name, host name, address, link address, vendor, model, owner or id">
+          <kbd aria-hidden="true">/</kbd>
+        </Find>
+        <Find key={`l ${query.l}`} mono label="Selector" icon="filter" value={query.l} onFind={(l) => show({ l })} placeholder="type=ip-camera, site in (w1,w2), !owner" title="FIELD=VALUE, FIELD!=VALUE, FIELD in (A,B), FIELD, !FIELD; all of them hold" />
+        {query.where || expression ? (
+          <Find key={`where ${query.where}`} mono label="Expression" icon="filter" value={query.where} onFind={(where) => show({ where })} placeholder='device.last_seen < now.offset(duration("-1d"))' title="A Cedar expression about `device` and `now`, in the words of policies" />
+        ) : (
+          <Button look="plain" onClick={() => setExpression(true)}>
+            Expression…
+          </Button>
+        )}
+        {among && (
+          <Button look="plain" onClick={() => show({ l: "", where: "", q: "" })}>
+            <Icon name="close" size={12} /> Show all
+          </Button>
+        )}
+      </div>
       {standing?.problem && (
         <div className="trouble">
           <ProblemNotice problem={standing.problem} />
@@ -104,64 +139,29 @@ export function Inventory() {
         </div>
       )}
       {empty ? (
-        <Empty l={rows?.l ?? l} onAll={() => select("")} />
+        <Empty query={rows?.query ?? query} onAll={() => go(inventoryAt({ ...ALL, columns: query.columns }))} />
       ) : (
-        rows && !standing?.first && <Grid key={rows.l} rows={rows} version={rows.standing.version} waiting={waiting} shown={shown} chosen={chosen} onChoose={setChosen} />
+        rows &&
+        !standing?.first && (
+          <Grid
+            key={JSON.stringify(rows.query)}
+            rows={rows}
+            version={rows.standing.version}
+            waiting={waiting}
+            shown={shown}
+            chosen={chosen}
+            onChoose={setChosen}
+            sort={query.sort}
+            onSort={(sort) => show({ sort: sort === "id" ? "" : sort })}
+          />
+        )
       )}
-      {editing && <Edit l={l} ids={editing === "chosen" ? [...chosen] : null} onClose={() => setEditing(null)} onDone={() => setChosen(new Set())} />}
+      {editing && <Edit which={editing} onClose={() => setEditing(null)} onDone={() => setChosen(new Set())} />}
     </>
   );
 }
 
-function tally({ length, complete }: Rows["standing"]): string {
-  const devices = length === 1 && complete ? "device" : "devices";
-  return `${count(length)}${complete ? "" : "+"} ${devices}`;
-}
-
-/** What is typed is asked for with Enter; the controller says what of it is no field. */
-function Selector({ value, onSelect }: { value: string; onSelect: (l: string) => void }) {
-  const [text, setText] = useState(value);
-  return (
-    <form
-      className="selector"
-      role="search"
-      onSubmit={(event) => {
-        event.preventDefault();
-        onSelect(text.trim());
-      }}
-    >
-      <Icon name="search" />
-      <input
-        data-find
-        aria-label="Selector"
-        autoComplete="off"
-        spellCheck={false}
-        placeholder="type=ip-camera, site in (w1,w2), !owner"
-        title="FIELD=VALUE, FIELD!=VALUE, FIELD in (A,B), FIELD, !FIELD; all of them hold"
-        value={text}
-        onChange={(event) => setText(event.target.value)}
-        onKeyDown={(event) => {
-          if (event.key !== "Escape") return;
-          if (text) setText("");
-          else event.currentTarget.blur();
-          if (value) onSelect("");
-        }}
-      />
-      {text ? (
-        <button
-          type="button"
-          className="clear"
-          aria-label="Show all devices"
-          onClick={() => {
-            setText("");
-            onSelect("");
-          }}
-        >
-          <Icon name="close" size={12} />
-        </button>
-      ) : (
-        <kbd aria-hidden="true">/</kbd>
-      )}
-    </form>
-  );
+function tally({ total, length }: Rows["standing"]): string {
+  if (total === null) return `${count(length)}+ devices`;
+  return `${count(total)} ${total === 1 ? "device" : "devices"}`;
 }
