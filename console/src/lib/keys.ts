@@ -12,6 +12,8 @@ export interface Key {
 const PAUSE = 1_200;
 
 function typing(target: EventTarget | null): boolean {
+  // A box to tick takes Space and no letter.
+  if (target instanceof HTMLInputElement && (target.type === "checkbox" || target.type === "radio")) return false;
   return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
 }
 

@@ -12,12 +12,13 @@ const LEAST = {
   "views.edit": "operator",
   "policies.plan": "operator",
   "approvals.decide": "operator",
+  "operators.read": "admin",
 } as const;
 
 export type Deed = keyof typeof LEAST;
 
 /** What is not about a site's devices takes somebody who is for all sites. */
-const EVERYWHERE: readonly Deed[] = ["views.edit", "policies.plan"];
+const EVERYWHERE: readonly Deed[] = ["views.edit", "policies.plan", "operators.read"];
 
 /** Roles that a role builds on. */
 const BELOW: Record<string, string[]> = {

@@ -21,7 +21,7 @@ export const SCREENS: (Screen & { keys: string })[] = [
 ];
 
 /** What is reached from another one. */
-export const FURTHER: (Screen & { below: string })[] = [];
+export const FURTHER: (Screen & { below: string })[] = [{ at: "import", below: "devices", name: "Import", icon: "up", Screen: lazy(() => import("./import")) }];
 
 export function Missing() {
   return (

@@ -69,8 +69,17 @@ export function ProblemNotice({ problem }: { problem: Problem }) {
   );
 }
 
+interface DialogProps {
+  title: string;
+  onClose: () => void;
+  children: ReactNode;
+  className?: string;
+  /** Nothing in it has the focus at first: the key that is still down opens no file. */
+  still?: boolean;
+}
+
 /** A question in front of everything else. Escape closes it. */
-export function Dialog({ title, onClose, children, className }: { title: string; onClose: () => void; children: ReactNode; className?: string }) {
+export function Dialog({ title, onClose, children, className, still }: DialogProps) {
   const ref = useRef<HTMLDialogElement>(null);
   const close = useRef(onClose);
   close.current = onClose;
@@ -79,7 +88,10 @@ export function Dialog({ title, onClose, children, className }: { title: string;
     if (!dialog) return;
     const before = document.activeElement;
     if (!dialog.open) dialog.showModal();
+    if (dialog.hasAttribute("tabindex")) dialog.focus();
     const cancel = (event: Event) => {
+      // A file that was not chosen after all is none of its business.
+      if (event.target !== dialog) return;
       event.preventDefault();
       close.current();
     };
@@ -91,7 +103,7 @@ export function Dialog({ title, onClose, children, className }: { title: string;
     };
   }, []);
   return (
-    <dialog ref={ref} aria-label={title} className={className}>
+    <dialog ref={ref} aria-label={title} className={className} tabIndex={still ? -1 : undefined}>
       {children}
     </dialog>
   );

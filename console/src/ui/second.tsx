@@ -14,7 +14,7 @@ const TITLES: Record<string, string> = {
 };
 
 export function Second({ approval }: { approval: Approval }) {
-  const tone = approval.state === "approved" ? "good" : approval.state === "pending" ? "note" : "bad";
+  const tone = approval.state === "approved" ? "good" : approval.state === "pending" ? "note" : "none";
   return (
     <Notice tone={tone} title={TITLES[approval.state] ?? approval.state} alert>
       {approval.state === "pending" && (

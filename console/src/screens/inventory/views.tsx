@@ -92,7 +92,7 @@ function Save({ query, shown, all, onClose, onDone }: { query: Query; shown: str
         }}
       >
         <h1>Keep this list as a view</h1>
-        <p className="quiet">Everybody sees it in their list of views, and `ringfence get devices --view` shows it too.</p>
+        <p className="quiet">Everybody sees it in their list of views, and <code>ringfence get devices --view</code> shows it too.</p>
         <dl className="facts">
           <dt>Words</dt>
           <dd>{q || <span className="faint">none</span>}</dd>
