@@ -16,6 +16,7 @@ export interface Screen {
 
 export const SCREENS: (Screen & { keys: string })[] = [
   { at: "devices", name: "Inventory", keys: "g i", icon: "devices", Screen: Devices },
+  { at: "waiting", name: "Waiting", keys: "g w", icon: "waiting", Screen: lazy(() => import("./waiting")) },
   { at: "reach", name: "Reach", keys: "g r", icon: "reach", Screen: lazy(() => import("./reach")) },
   { at: "proof", name: "Proof", keys: "g p", icon: "proof", Screen: lazy(() => import("./proof")) },
 ];
