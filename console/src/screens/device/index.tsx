@@ -5,6 +5,8 @@ import { ask, Refused, type Device } from "../../api/client";
 import type { Change } from "../../api/live";
 import { Link, usePlace } from "../../lib/route";
 import { useLoaded } from "../../lib/load";
+import { useMay } from "../../lib/may";
+import { SiteMark, useSites } from "../../lib/sites";
 import { Button, Menu, ProblemNotice, Time } from "../../ui/kit";
 import { Mark, toneOf } from "../../ui/mark";
 import { nameOf } from "../inventory/columns";
@@ -26,6 +28,8 @@ export default function DeviceScreen() {
   const concerns = about(id);
   const device = useLoaded(id, async (signal) => (await ask("get", "/v1/devices/{id}", { path: { id }, signal })).body as Device, concerns);
   const decision = useDecision(id, concerns);
+  const sites = useSites();
+  const may = useMay();
   const [deed, setDeed] = useState<Deed | null>(null);
 
   if (!device.value) {
@@ -53,6 +57,7 @@ export default function DeviceScreen() {
     );
   }
   const it = device.value;
+  const site = sites.value?.find(({ id }) => id === it.site);
   const quarantined = it.posture?.value === "quarantined";
   const retired = it.state === "retired";
   return (
@@ -67,21 +72,26 @@ export default function DeviceScreen() {
         <h1 className="cut">{nameOf(it)}</h1>
         {nameOf(it) !== it.id && <code className="quiet cut">{it.id}</code>}
         <span className="space" />
-        <Button disabled={retired} onClick={() => setDeed({ kind: "edit" })}>
-          Edit…
-        </Button>
-        {quarantined ? (
-          <Button onClick={() => setDeed({ kind: "release" })}>Release…</Button>
-        ) : (
-          <Button look="grave" disabled={retired} onClick={() => setDeed({ kind: "quarantine" })}>
-            Quarantine…
+        {may("devices.edit") && (
+          <Button disabled={retired} onClick={() => setDeed({ kind: "edit" })}>
+            Edit…
           </Button>
         )}
-        <Menu label="More" icon="down">
-          <button type="button" disabled={retired} onClick={() => setDeed({ kind: "retire" })}>
-            Retire…
-          </button>
-        </Menu>
+        {may("devices.quarantine") &&
+          (quarantined ? (
+            <Button onClick={() => setDeed({ kind: "release" })}>Release…</Button>
+          ) : (
+            <Button look="grave" disabled={retired} onClick={() => setDeed({ kind: "quarantine" })}>
+              Quarantine…
+            </Button>
+          ))}
+        {may("devices.edit") && (
+          <Menu label="More" icon="down">
+            <button type="button" data-close disabled={retired} onClick={() => setDeed({ kind: "retire" })}>
+              Retire…
+            </button>
+          </Menu>
+        )}
       </header>
       <div className="scroll sheet" tabIndex={0} role="region" aria-label={nameOf(it)}>
         {device.problem && <ProblemNotice problem={device.problem} />}
@@ -106,6 +116,11 @@ export default function DeviceScreen() {
           <Fact name="Owner">{it.owner?.value ?? <Mark tone="note">no owner</Mark>}</Fact>
           <Fact name="Zone">{it.zone?.value ?? <Mark tone="note">no zone</Mark>}</Fact>
           <Fact name="Site">{it.site}</Fact>
+          {site && (
+            <Fact name="In force there">
+              <SiteMark site={site} />
+            </Fact>
+          )}
           <Fact name="Last seen">
             <Time at={it.last_seen} />
           </Fact>

@@ -1,12 +1,17 @@
 // Zone by service. A full square: all devices of the zone; a part of one: some of them; a ring or a triangle: what policies in shadow would
-// change. What has no mark is denied. It is a table, so it is its own twin for who does not see it.
+// change. What has no mark is denied. It is a table, so it is its own twin for who does not see it. With a plan over it, a full triangle that
+// points up says for how many devices a pair opens, an empty one that points down for how many it closes.
 
 import { useMemo, useState } from "react";
 import type { Schemas } from "../../api/client";
 import { Link } from "../../lib/route";
+import { SiteMark, standingOf, type Site } from "../../lib/sites";
 import { count } from "../../lib/time";
 import { Button } from "../../ui/kit";
 import { Mark } from "../../ui/mark";
+import { inventoryAt } from "../inventory/query";
+import { overlayKey, overlayOf, type Comparison, type Overlay } from "./plan";
+import { Direction, Groups } from "./planned";
 
 type MatrixOf = Schemas["Matrix"];
 type Cell = Schemas["Cell"];
@@ -15,24 +20,37 @@ type Cell = Schemas["Cell"];
 const COLUMNS_MAX = 60;
 const ROWS_MAX = 120;
 
-export function Matrix({ matrix }: { matrix: MatrixOf }) {
+interface Props {
+  matrix: MatrixOf;
+  sites: Site[];
+  plan: Comparison | null;
+}
+
+/** A place in it: zones and services of a plan may be none of today's. */
+interface At {
+  zone: string;
+  service: string;
+}
+
+export function Matrix({ matrix, sites, plan }: Props) {
   const [filter, setFilter] = useState("");
-  const [open, setOpen] = useState<{ zone: number; service: number } | null>(null);
-  const cells = useMemo(() => new Map(matrix.cells.map((cell) => [`${cell.zone} ${cell.service}`, cell])), [matrix]);
+  const [open, setOpen] = useState<At | null>(null);
+  const [onlyPlan, setOnlyPlan] = useState(false);
+  const cells = useMemo(() => new Map(matrix.cells.map((cell) => [overlayKey(matrix.zones[cell.zone]?.id ?? "", matrix.services[cell.service]?.id ?? ""), cell])), [matrix]);
+  const overlay = useMemo(() => (plan ? overlayOf(plan) : new Map<string, Overlay>()), [plan]);
+  const { zones, services } = useMemo(() => withPlan(matrix, plan), [matrix, plan]);
   const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
   const fits = (text: string) => words.every((word) => text.toLowerCase().includes(word));
+  const planned = (find: (at: At) => boolean) => !plan || !onlyPlan || [...overlay.keys()].some((key) => find(atOf(key)));
 
   // A word names zones or services, whichever there are.
-  const zones = matrix.zones.map((zone, number) => ({ ...zone, number })).filter((zone) => zone.devices > 0);
-  const services = matrix.services.map((service, number) => ({ ...service, number }));
   const zonesFit = zones.filter((zone) => fits(zone.id));
   const servicesFit = services.filter((service) => fits(`${service.id} ${service.name} ${service.zone}`));
-  const rows = (zonesFit.length > 0 ? zonesFit : zones).slice(0, ROWS_MAX);
-  const columns = (servicesFit.length > 0 ? servicesFit : services).slice(0, COLUMNS_MAX);
-  const left = zones.length - rows.length + services.length - columns.length;
+  const rows = (zonesFit.length > 0 ? zonesFit : zones).filter((zone) => planned((at) => at.zone === zone.id)).slice(0, ROWS_MAX);
+  const columns = (servicesFit.length > 0 ? servicesFit : services).filter((service) => planned((at) => at.service === service.id)).slice(0, COLUMNS_MAX);
+  const left = onlyPlan && plan ? 0 : zones.length - rows.length + services.length - columns.length;
   const granted = matrix.cells.filter((cell) => cell.granted > 0).length;
   const all = zones.length * services.length;
-  const chosen = open && cells.get(`${open.zone} ${open.service}`);
   return (
     <section className="card" aria-labelledby="matrix">
       <header>
@@ -41,9 +59,14 @@ export function Matrix({ matrix }: { matrix: MatrixOf }) {
           {count(granted)} of {count(all)} pairs are granted; everything else is denied
         </span>
         <span className="space" />
+        {plan && (
+          <label className="check">
+            <input type="checkbox" checked={onlyPlan} onChange={(event) => setOnlyPlan(event.target.checked)} /> only what the plan changes
+          </label>
+        )}
         <input className="input filter" aria-label="Filter zones and services" placeholder="filter zones and services" value={filter} onChange={(event) => setFilter(event.target.value)} />
       </header>
-      <Legend />
+      <Legend plan={plan !== null} />
       <div className="wide" tabIndex={0} role="region" aria-label="Zones and services">
         <table className="matrix">
           <thead>
@@ -62,25 +85,30 @@ export function Matrix({ matrix }: { matrix: MatrixOf }) {
           <tbody>
             {rows.map((zone) => (
               <tr key={zone.id}>
-                <th scope="row">
-                  <Link to={`/devices?l=${encodeURIComponent(`zone=${zone.id}`)}`}>{zone.id}</Link>
-                  <span className="tag">{zone.mode === "enforce" ? (zone.share < 100 ? `enforce ${zone.share} %` : "enforce") : "shadow"}</span>
-                  <span className="faint">{count(zone.devices)}</span>
+                <th scope="row" className="inline">
+                  <span>
+                    <Link to={inventoryAt({ l: `zone=${zone.id}` })}>{zone.id}</Link>
+                    <span className="tag">{zone.mode === "enforce" ? (zone.share < 100 ? `enforce ${zone.share} %` : "enforce") : zone.mode}</span>
+                    <span className="faint">{count(zone.devices)}</span>
+                    <Enforced site={sites.find((site) => site.id === zone.site)} />
+                  </span>
                 </th>
                 {columns.map((service) => {
-                  const cell = cells.get(`${zone.number} ${service.number}`);
+                  const key = overlayKey(zone.id, service.id);
+                  const [cell, change] = [cells.get(key), overlay.get(key)];
+                  const words = said(cell, zone.devices, change);
                   return (
                     <td key={service.id}>
-                      {cell && (
+                      {(cell || change) && (
                         <button
                           type="button"
-                          className="cell"
-                          aria-pressed={open?.zone === zone.number && open.service === service.number}
-                          aria-label={`${zone.id} to ${service.name || service.id}: ${said(cell, zone.devices)}`}
-                          title={said(cell, zone.devices)}
-                          onClick={() => setOpen({ zone: zone.number, service: service.number })}
+                          className={change ? "cell planned" : plan ? "cell behind" : "cell"}
+                          aria-pressed={open?.zone === zone.id && open.service === service.id}
+                          aria-label={`${zone.id} to ${service.name || service.id}: ${words}`}
+                          title={words}
+                          onClick={() => setOpen({ zone: zone.id, service: service.id })}
                         >
-                          <Glyph cell={cell} devices={zone.devices} />
+                          {change ? <PlanGlyph change={change} /> : cell && <Glyph cell={cell} devices={zone.devices} />}
                         </button>
                       )}
                     </td>
@@ -92,18 +120,77 @@ export function Matrix({ matrix }: { matrix: MatrixOf }) {
         </table>
       </div>
       {left > 0 && <p className="foot quiet">{count(left)} further zones and services: filter to see them.</p>}
-      {open && chosen && <Drill matrix={matrix} cell={chosen} onClose={() => setOpen(null)} />}
+      {open && <Drill at={open} zones={zones} services={services} cell={cells.get(overlayKey(open.zone, open.service))} change={overlay.get(overlayKey(open.zone, open.service))} sites={sites} onClose={() => setOpen(null)} />}
     </section>
   );
 }
 
-function said(cell: Cell, devices: number): string {
+function atOf(key: string): At {
+  const [zone, service] = key.split("\n");
+  return { zone: zone ?? "", service: service ?? "" };
+}
+
+type Zone = Omit<Schemas["ZoneRow"], "mode"> & { mode: string };
+
+/** Zones that have devices and services, those of a plan among them. */
+function withPlan(matrix: MatrixOf, plan: Comparison | null): { zones: Zone[]; services: Schemas["ServiceColumn"][] } {
+  const zones: Zone[] = matrix.zones.filter((zone) => zone.devices > 0);
+  const services = [...matrix.services];
+  for (const group of plan ? [...plan.opened.groups, ...plan.closed.groups] : []) {
+    if (!zones.some((zone) => zone.id === group.zone)) zones.push({ id: group.zone, mode: "of the plan", share: 100, devices: 0, site: null });
+    if (!services.some((service) => service.id === group.service)) services.push({ id: group.service, name: group.service, zone: "of the plan", transport: group.transport, port: group.port, sensitive: false });
+  }
+  return { zones, services };
+}
+
+/** Said where it is not as intended; what is verified needs no mark in every row. */
+function Enforced({ site }: { site: Site | undefined }) {
+  if (!site || standingOf(site).tone === "good") return null;
+  return (
+    <span className="enforced">
+      <SiteMark site={site} />
+    </span>
+  );
+}
+
+function said(cell: Cell | undefined, devices: number, change: Overlay | undefined): string {
+  const parts = cell ? saidOf(cell, devices) : ["denied"];
+  if (change && change.opens > 0) parts.push(`the plan opens it for ${count(change.opens)}`);
+  if (change && change.closes > 0) parts.push(`the plan closes it for ${count(change.closes)}`);
+  return parts.join("; ");
+}
+
+function saidOf(cell: Cell, devices: number): string[] {
   const parts = [];
   if (cell.granted > 0) parts.push(cell.granted === devices ? `granted to all ${count(devices)}` : `granted to ${count(cell.granted)} of ${count(devices)}`);
   else parts.push("denied");
   if (cell.would_open > 0) parts.push(`shadow would open it for ${count(cell.would_open)}`);
   if (cell.would_close > 0) parts.push(`shadow would close it for ${count(cell.would_close)}`);
-  return parts.join("; ");
+  return parts;
+}
+
+/** `1.2k`: there is room for four signs. */
+function few(n: number): string {
+  return n < 1_000 ? String(n) : n < 10_000 ? `${(n / 1_000).toFixed(1)}k` : `${Math.round(n / 1_000)}k`;
+}
+
+function PlanGlyph({ change }: { change: Overlay }) {
+  return (
+    <span className="change" aria-hidden="true">
+      {change.opens > 0 && (
+        <span className="opens">
+          <Direction opens />
+          {few(change.opens)}
+        </span>
+      )}
+      {change.closes > 0 && (
+        <span className="closes">
+          <Direction />
+          {few(change.closes)}
+        </span>
+      )}
+    </span>
+  );
 }
 
 function Glyph({ cell, devices }: { cell: Cell; devices: number }) {
@@ -123,7 +210,7 @@ function Glyph({ cell, devices }: { cell: Cell; devices: number }) {
   );
 }
 
-function Legend() {
+function Legend({ plan }: { plan: boolean }) {
   const cell = (some: Partial<Cell>): Cell => ({ zone: 0, service: 0, granted: 0, would_close: 0, would_open: 0, policies: [], ...some });
   return (
     <ul className="legend">
@@ -140,39 +227,67 @@ function Legend() {
         <Glyph cell={cell({ granted: 2, would_close: 1 })} devices={2} /> shadow would close
       </li>
       <li>◆ sensitive: not without an owner</li>
+      {plan && (
+        <>
+          <li className="opens">
+            <Direction opens /> devices that the plan opens it for
+          </li>
+          <li className="closes">
+            <Direction /> that it closes it for
+          </li>
+        </>
+      )}
     </ul>
   );
 }
 
-function Drill({ matrix, cell, onClose }: { matrix: MatrixOf; cell: Cell; onClose: () => void }) {
-  const zone = matrix.zones[cell.zone];
-  const service = matrix.services[cell.service];
+interface DrillProps {
+  at: At;
+  zones: Zone[];
+  services: Schemas["ServiceColumn"][];
+  cell: Cell | undefined;
+  change: Overlay | undefined;
+  sites: Site[];
+  onClose: () => void;
+}
+
+function Drill({ at, zones, services, cell, change, sites, onClose }: DrillProps) {
+  const zone = zones.find(({ id }) => id === at.zone);
+  const service = services.find(({ id }) => id === at.service);
   if (!zone || !service) return null;
+  const site = sites.find(({ id }) => id === zone.site);
   return (
-    <div className="drill" role="status">
-      <div>
-        <p>
-          <strong>
-            {zone.id} → {service.name || service.id}
-          </strong>{" "}
-          <span className="quiet mono">
-            {service.transport}/{service.port}
-          </span>
-        </p>
-        <p>
-          <Mark tone={cell.granted > 0 ? "good" : "none"}>{said(cell, zone.devices)}</Mark>
-        </p>
-        <p className="quiet">
-          {cell.policies.length > 0 ? <>By {cell.policies.map((policy) => <code key={policy}>{policy} </code>)}</> : "No policy grants it."}{" "}
-          {zone.mode === "shadow" && "The zone is in shadow: what is denied passes, and is counted."}
-        </p>
+    <div className="drilled" role="status">
+      <div className="drill">
+        <div>
+          <p>
+            <strong>
+              {zone.id} → {service.name || service.id}
+            </strong>{" "}
+            <span className="quiet mono">
+              {service.transport}/{service.port}
+            </span>
+          </p>
+          <p>
+            <Mark tone={cell && cell.granted > 0 ? "good" : "none"}>{said(cell, zone.devices, change)}</Mark>
+          </p>
+          <p className="quiet">
+            {cell && cell.policies.length > 0 ? <>By {cell.policies.map((policy) => <code key={policy}>{policy} </code>)}</> : "No policy grants it."} {zone.mode === "shadow" && "The zone is in shadow: what is denied passes, and is counted."}
+          </p>
+          {site && (
+            <p className="quiet">
+              At {site.name}: <SiteMark site={site} />. {standingOf(site).why}
+            </p>
+          )}
+        </div>
+        <div className="actions">
+          <Link className="button" to={inventoryAt({ l: `zone=${zone.id}` })}>
+            Its devices
+          </Link>
+          <Button onClick={onClose}>Close</Button>
+        </div>
       </div>
-      <div className="actions">
-        <Link className="button" to={`/devices?l=${encodeURIComponent(`zone=${zone.id}`)}`}>
-          Its devices
-        </Link>
-        <Button onClick={onClose}>Close</Button>
-      </div>
+      {change && <Groups groups={change.groups} />}
     </div>
   );
 }
