@@ -60,11 +60,36 @@ async function measure(size) {
       const times = [];
       for (let run = 0; run < RUNS; run++) {
         times.push(await timed(() => tab.select(l)));
-        await tab.type("/", "Escape");
+        await tab.type("/", "Tab", "Escape");
         await tab.until("all are there", async () => !tab.page.url().includes("l="));
         await rows(tab);
       }
       figure(of(`selector ${l}`), median(times), "ms", 1_000);
+    }
+    for (const q of ["cam-0000", "siematic"]) {
+      const times = [];
+      for (let run = 0; run < RUNS; run++) {
+        times.push(await timed(() => tab.words(q)));
+        await tab.type("/", "Escape");
+        await tab.until("all are there", async () => !tab.page.url().includes("q="));
+        await rows(tab);
+      }
+      figure(of(`words ${q}`), median(times), "ms", 1_000);
+    }
+    // Rising, falling, not: the first two are orders that somebody waits for.
+    for (const [name, column] of [["Last seen", "last_seen"], ["Model", "model"]]) {
+      const times = [];
+      for (const way of ["", "-"]) {
+        times.push(await timed(async () => {
+          await tab.page.getByRole("columnheader", { name }).click();
+          await tab.asked("sort", `${way}${column}`);
+          await tab.until("they are there", async () => (await tab.page.locator('.grid[aria-busy="false"]').count()) === 1);
+        }));
+      }
+      await tab.page.getByRole("columnheader", { name }).click();
+      await tab.until("they are by id", async () => !tab.page.url().includes("sort="));
+      await rows(tab);
+      figure(of(`order by ${column}`), Math.max(...times), "ms", 1_000);
     }
 
     // Forty rows at a time, as quick as the browser takes it: how many of the frames had a row without its device?
@@ -80,7 +105,7 @@ async function measure(size) {
         last = now;
         frames++;
         // Standing still because further rows are not there yet is no better than a blank one.
-        const stuck = box.scrollTop === at && document.querySelector(".tally").textContent.includes("+");
+        const stuck = box.scrollTop === at && document.querySelector(".where").textContent.includes("are loaded");
         at = box.scrollTop;
         if (stuck || box.querySelector(".coming")) blank++;
       }

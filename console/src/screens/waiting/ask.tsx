@@ -13,7 +13,7 @@ import { inventoryAt } from "../inventory/query";
 import { Compare } from "./compare";
 import { Asked } from "./asked";
 import type { Question } from ".";
-import { choiceOf, KINDS, said } from "./words";
+import { choiceOf, KINDS, plain, said } from "./words";
 
 /** What is known of these is shown as what it is, rather than as lines. */
 const SHOWN_OTHERWISE = ["same-device", "no-owner"];
@@ -69,7 +69,7 @@ export function Ask({ question, approval, me, onDone }: Props) {
           <h2 id="evidence">What is known</h2>
           <ul className="inside evidence">
             {question.evidence.map((line) => (
-              <li key={line}>{line}</li>
+              <li key={line}>{plain(line, nameOf)}</li>
             ))}
           </ul>
         </section>
@@ -92,6 +92,7 @@ function barred(question: Question, approval: Approval | undefined, me: Myself, 
 
 function Decide({ question, approval, me, onDone }: Props) {
   const may = useMay();
+  const nameOf = useNames();
   const [choice, setChoice] = useState<string | null>(null);
   const [why, setWhy] = useState("");
   const [busy, setBusy] = useState(false);
@@ -154,7 +155,7 @@ function Decide({ question, approval, me, onDone }: Props) {
             <ul className="evidence">
               {offered.map((one) => (
                 <li key={one.choice}>
-                  <strong>{label(one.choice)}</strong>: {one.does}
+                  <strong>{label(one.choice)}</strong>: {plain(one.does, nameOf)}
                 </li>
               ))}
             </ul>
@@ -169,7 +170,7 @@ function Decide({ question, approval, me, onDone }: Props) {
                   <input type="radio" name="choice" checked={choice === one.choice} onChange={() => setChoice(one.choice)} />
                   <span>
                     <strong>{label(one.choice)}</strong>
-                    <span className="quiet">{one.does}</span>
+                    <span className="quiet">{plain(one.does, nameOf)}</span>
                   </span>
                 </label>
               ))}

@@ -1,7 +1,7 @@
 // Kinds of questions and words of choices, as people read them. The order is that of the list.
 
 import type { Approval } from "../../api/client";
-import { count } from "../../lib/time";
+import { count, exact } from "../../lib/time";
 import type { Question } from ".";
 
 export const KINDS: Record<string, { one: string; plural: string }> = {
@@ -50,11 +50,16 @@ function wanted(it: Command): string | null {
   return null;
 }
 
+/** What the controller says, with people by their names where they may be told, and times as everywhere here. */
+export function plain(text: string, nameOf: (who: string) => string): string {
+  return text.replace(/\b(person|token|host)\/[\w.-]*\w/g, (who) => nameOf(who)).replace(/\b\d{4}-\d\d-\d\dT[\d:.]+Z/g, exact);
+}
+
 /** A question in words, with people by their names where they may be told. */
 export function said(question: Question, approval: Approval | undefined, nameOf: (who: string) => string): string {
   const change = approval && wanted(approval.command as Command);
   if (change) return `${nameOf(approval.by)} wants to ${change}`;
-  const text = question.what.replace(/\b(person|token|host)\/[\w.-]+/g, (who) => nameOf(who));
+  const text = plain(question.what, nameOf);
   // An id stays as it is.
   return question.devices.some((id) => text.startsWith(id)) ? text : text.charAt(0).toUpperCase() + text.slice(1);
 }
