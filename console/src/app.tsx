@@ -18,6 +18,7 @@ import { Button, Dialog } from "./ui/kit";
 import { Mark } from "./ui/mark";
 import { Palette, type Command } from "./ui/palette";
 import { FURTHER, Missing, SCREENS } from "./screens";
+import { inventoryAt } from "./screens/inventory/query";
 import { SignIn } from "./screens/signin";
 
 export function App() {
@@ -68,7 +69,10 @@ function Shell() {
     { what: "Keyboard help", where: "?", run: () => setOpen("help") },
     { what: "Sign out", icon: "out", run: signOut },
   ];
-  const search = (text: string): Command[] => [{ what: text, where: "open the device with this id", icon: "devices", run: () => go(deviceAt(text)) }];
+  const search = (text: string): Command[] => [
+    { what: text, where: "open the device with this id", icon: "devices", run: () => go(deviceAt(text)) },
+    { what: text, where: "find these words in the inventory", icon: "search", run: () => go(inventoryAt({ q: text })) },
+  ];
 
   return (
     <div className="shell">

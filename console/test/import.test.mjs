@@ -155,6 +155,27 @@ test("an answer that is lost half way: nobody guesses, the list is looked at aga
   await tab.close();
 });
 
+test("what fails after a part of it was done says so, and where to go on", async () => {
+  const tab = await importing([500]);
+  await choose(tab, "id,name,site\npart-1,Part 1,w1\n");
+  await tab.page.getByRole("button", { name: "Look at what would change" }).focus();
+  await tab.type("Enter");
+  await tab.see("1 new");
+  // As the controller answers when its disk is full between two parts.
+  const detail = "the journal takes no entries: no space is left";
+  const json = { type: "", code: "journal.unwritable", title: "the change", status: 500, detail, help: "1 of 3 parts are done; import the same list again, and only the rest is" };
+  await tab.page.route("**/v1/devices/import?*", (route) => route.fulfill({ status: 500, contentType: "application/problem+json", json }));
+  await tab.page.getByLabel("Reason").focus();
+  await tab.type("=delivery 21", "Enter");
+  await tab.see("1 of 3 parts are done");
+  await tab.judge("import-half");
+  await tab.page.unroute("**/v1/devices/import?*");
+  await tab.page.getByRole("button", { name: "Look at what is left" }).focus();
+  await tab.type("Enter");
+  await tab.see("Nothing is changed yet");
+  await tab.close();
+});
+
 test("a list that decides about very many waits for a second person, and is carried out with the approval", async () => {
   const tab = await importing();
   const list = `id,name,site\n${Array.from({ length: 1_100 }, (_, n) => `many-${n},Many ${n},w1`).join("\n")}\n`;

@@ -35,23 +35,24 @@ export function covers(roles: string[], role: string): boolean {
 
 export type Myself = Schemas["Myself"];
 
-const myself = new Store<Myself | null>(null);
+/** What was answered, and to which session: another one is somebody else's. */
+const known = new Store<{ token: string; me: Myself } | null>(null);
 let asked: string | null = null;
 
 /** Who is signed in; `null`: not known yet. */
 export function useMyself(): Myself | null {
-  const me = useStore(myself);
-  const { token } = session.get();
+  const answered = useStore(known);
+  const { token } = useStore(session);
   if (token && asked !== token) {
     asked = token;
     ask("get", "/v1/whoami", {})
-      .then(({ body }) => myself.set(body))
+      .then(({ body }) => known.set({ token, me: body }))
       .catch(() => {
         // Asked again by whoever wants to know next.
         if (asked === token) asked = null;
       });
   }
-  return me;
+  return answered?.token === token ? answered.me : null;
 }
 
 export function useMay(): (deed: Deed) => boolean {

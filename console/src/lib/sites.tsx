@@ -1,14 +1,25 @@
 // How far what a site is meant to enforce is in force: intended, applied, verified. A site that is not connected goes on enforcing what it has.
 
 import { ask, type Schemas } from "../api/client";
+import type { Change } from "../api/live";
 import { Mark, type Tone } from "../ui/mark";
 import { useLoaded } from "./load";
 
 export type Site = Schemas["Site"];
 
+const PACE = 3_000;
+
+function concerns(change: Change): boolean {
+  return change.events.some(({ area }) => area === "site");
+}
+
 export function useSites() {
-  const load = async (signal: AbortSignal) => (await ask("get", "/v1/sites", { query: { limit: 1000 }, signal })).body.items as Site[];
-  return useLoaded("sites", load, (change) => change.events.some(({ area }) => area === "site"), 3_000);
+  return useLoaded("sites", async (signal) => (await ask("get", "/v1/sites", { query: { limit: 1000 }, signal })).body.items as Site[], concerns, PACE);
+}
+
+/** One of them: devices are counted for that one alone. */
+function useSite(id: string) {
+  return useLoaded(id, async (signal) => (await ask("get", "/v1/sites/{id}", { path: { id }, signal })).body as Site, concerns, PACE);
 }
 
 /** `estate::sites::Bundle`, `estate::sites::Ack`. */
@@ -39,6 +50,13 @@ export function standingOf(site: Site): Standing {
   if ((site.verified ?? -1) >= intended) return { tone: "good", word: "verified", why: `Generation ${intended} was read back from its kernel.`, intended };
   if ((site.applied ?? -1) >= intended) return { tone: "note", word: "applied, not verified", why: `Its kernel took generation ${intended}; it was not read back yet.`, intended };
   return { tone: "note", word: "intended, not applied", why: site.connected ? `Generation ${intended} is on its way.` : `It is not connected; it enforces generation ${site.applied ?? "none"} and gets ${intended} when it is back.`, intended };
+}
+
+/** For where a site is named by its id. */
+export function SiteStanding({ id }: { id: string }) {
+  const { value, problem } = useSite(id);
+  if (!value) return <span className="faint">{problem ? "not known" : "…"}</span>;
+  return <SiteMark site={value} />;
 }
 
 export function SiteMark({ site }: { site: Site }) {

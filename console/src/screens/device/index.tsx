@@ -6,7 +6,7 @@ import type { Change } from "../../api/live";
 import { Link, usePlace } from "../../lib/route";
 import { useLoaded } from "../../lib/load";
 import { useMay } from "../../lib/may";
-import { SiteMark, useSites } from "../../lib/sites";
+import { SiteStanding } from "../../lib/sites";
 import { Button, Menu, ProblemNotice, Time } from "../../ui/kit";
 import { Mark, toneOf } from "../../ui/mark";
 import { nameOf } from "../inventory/columns";
@@ -28,7 +28,6 @@ export default function DeviceScreen() {
   const concerns = about(id);
   const device = useLoaded(id, async (signal) => (await ask("get", "/v1/devices/{id}", { path: { id }, signal })).body as Device, concerns);
   const decision = useDecision(id, concerns);
-  const sites = useSites();
   const may = useMay();
   const [deed, setDeed] = useState<Deed | null>(null);
 
@@ -57,7 +56,6 @@ export default function DeviceScreen() {
     );
   }
   const it = device.value;
-  const site = sites.value?.find(({ id }) => id === it.site);
   const quarantined = it.posture?.value === "quarantined";
   const retired = it.state === "retired";
   return (
@@ -116,11 +114,9 @@ export default function DeviceScreen() {
           <Fact name="Owner">{it.owner?.value ?? <Mark tone="note">no owner</Mark>}</Fact>
           <Fact name="Zone">{it.zone?.value ?? <Mark tone="note">no zone</Mark>}</Fact>
           <Fact name="Site">{it.site}</Fact>
-          {site && (
-            <Fact name="In force there">
-              <SiteMark site={site} />
-            </Fact>
-          )}
+          <Fact name="In force there">
+            <SiteStanding id={it.site} />
+          </Fact>
           <Fact name="Last seen">
             <Time at={it.last_seen} />
           </Fact>

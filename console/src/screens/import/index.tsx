@@ -132,7 +132,7 @@ export default function ImportScreen() {
         {!list && <Pick onTake={take} />}
         {problem && !unknown && <ProblemNotice problem={problem} />}
         {unknown && (
-          <Notice tone="note" title="Nobody knows how much of it was done" alert>
+          <Notice tone="note" title={problem.code === "console.unreachable" ? "Nobody knows how much of it was done" : "A part of it was done"} alert>
             <p>{problem.code === "console.unreachable" ? "The controller did not answer to the end." : problem.detail} What was done is done, device by device, and nothing of it twice.</p>
             {problem.code !== "console.unreachable" && <p>{problem.help}</p>}
             <div className="buttons">

@@ -108,6 +108,10 @@ export function Grid({ rows, waiting, shown, chosen, onChoose, sort, onSort }: P
     event.preventDefault();
     run();
   };
+  useEffect(() => {
+    // Further columns than there is room for.
+    if (at === HEADS) document.getElementById(`${id}-head-${headAt}`)?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [at, headAt, id]);
   const activeId = at === HEADS ? `${id}-head-${headAt}` : items.some((item) => item.index === at) ? `${id}-${at}` : undefined;
 
   return (

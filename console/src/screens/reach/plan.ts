@@ -2,6 +2,7 @@
 // of when it is.
 
 import { ask, problemOf, type Problem } from "../../api/client";
+import { session } from "../../api/session";
 import { Store } from "../../lib/store";
 
 export type Files = Record<string, string>;
@@ -65,6 +66,13 @@ export interface Plan {
 }
 
 export const plan = new Store<Plan | null>(null);
+// Whoever signs in next begins without it.
+let whose = session.get().operator;
+session.subscribe(() => {
+  const { operator } = session.get();
+  if (operator !== whose) plan.set(null);
+  whose = operator;
+});
 
 /** Asks what a folder would change; the answer of an earlier question is not waited for. */
 export async function compare(name: string, files: Files) {

@@ -18,7 +18,8 @@ export type Question = Schemas["Question"];
 
 /** So many are read at once; when these are answered, there are others. */
 const SHOWN_MAX = 500;
-const PACE = 3_000;
+/** All devices are looked at for it (ms). */
+const PACE = 5_000;
 /** Not everything that poses a question is told of to everybody: it is looked for as well (ms). */
 const LOOK = 20_000;
 
