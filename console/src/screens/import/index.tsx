@@ -133,7 +133,8 @@ export default function ImportScreen() {
         {problem && !unknown && <ProblemNotice problem={problem} />}
         {unknown && (
           <Notice tone="note" title={problem.code === "console.unreachable" ? "Nobody knows how much of it was done" : "A part of it was done"} alert>
-            <p>{problem.code === "console.unreachable" ? "The controller did not answer to the end." : problem.detail} What was done is done, device by device, and nothing of it twice.</p>
+            <p>{problem.code === "console.unreachable" ? "The controller did not answer to the end." : problem.detail}</p>
+            <p>What was done is done, device by device, and nothing of it twice.</p>
             {problem.code !== "console.unreachable" && <p>{problem.help}</p>}
             <div className="buttons">
               <Button look="main" disabled={busy} onClick={() => void look()}>

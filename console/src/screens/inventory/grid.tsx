@@ -187,7 +187,7 @@ export function Grid({ rows, waiting, shown, chosen, onChoose, sort, onSort }: P
       </div>
       <footer className="where">
         <span>
-          Rows {count(Math.min(view.seen[0] + 1, length))}–{count(Math.min(view.seen[1], length))}
+          {view.seen[0] < length ? `Rows ${count(view.seen[0] + 1)}–${count(Math.min(view.seen[1], length))}` : `Rows after ${count(length)}`}
           {total !== null && <> of {count(total)}</>}
           {sort && `, by ${sort.replace("-", "")}, ${sort.startsWith("-") ? "falling" : "rising"}`}
         </span>

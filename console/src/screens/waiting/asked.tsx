@@ -7,12 +7,16 @@ import { count, exact } from "../../lib/time";
 import { inventoryAt } from "../inventory/query";
 import type { Command } from "./words";
 
-const CHANGES: Record<string, string> = { devices: "Decides about many devices", import: "Takes in a list", policy: "Sets another policy folder" };
+const CHANGES: Record<string, string> = { devices: "Decides about many devices", import: "Takes in a list", policy: "Sets another policy folder", exception: "Opens a path for a while" };
+/** What is said in a line of its own, or tells nothing to a person. */
+const SAID = ["change", "devices", "l", "where", "set", "labels", "source", "file_sha256", "files", "origin", "content", "why", "ids_sha256", "decisions_sha256", "parent"];
 
 export function Asked({ approval }: { approval: Approval }) {
   const nameOf = useNames();
   const it = approval.command as Command;
   const values = [...Object.entries(it.set ?? {}), ...Object.entries(it.labels ?? {}).map(([name, value]) => [`label.${name}`, value] as const)];
+  // A change of a kind that is not known here is shown as the controller says it: nobody approves half of one.
+  const others = Object.entries(approval.command).filter(([name, value]) => !SAID.includes(name) && value !== null);
   const line = (name: string, value: React.ReactNode) =>
     value ? (
       <>
@@ -49,7 +53,13 @@ export function Asked({ approval }: { approval: Approval }) {
         {line("Origin", it.origin)}
         {line("Files that differ", it.files && it.files.map((file) => <div key={file} className="mono">{file}</div>))}
         {line("Folder", it.content && <code>SHA-256 {it.content}</code>)}
-        {line("Until", exact(approval.expires_at))}
+        {others.map(([name, value]) => (
+          <div className="contents" key={name}>
+            <dt>{name}</dt>
+            <dd>{typeof value === "string" ? value : JSON.stringify(value)}</dd>
+          </div>
+        ))}
+        {line("Approve until", exact(approval.expires_at))}
         {line("Sites", approval.sites ? approval.sites.join(", ") : "all")}
       </dl>
     </section>

@@ -38,6 +38,10 @@ export function Carry({ approval, mine }: { approval: Approval; mine: boolean })
                 </div>
               </>
             )}
+            {change === "exception" && <p>Ask for the same again on a machine with the command line, with the approval named:</p>}
+            {change === "exception" && (
+              <pre className="code" tabIndex={0}>{`ringfence exception add … --approval ${approval.id}`}</pre>
+            )}
             {change === "policy" && (
               <pre className="code" tabIndex={0}>{`ringfence apply -f FOLDER --approval ${approval.id} --reason …`}</pre>
             )}

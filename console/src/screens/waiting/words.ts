@@ -39,6 +39,8 @@ export interface Command {
   files?: string[];
   origin?: string;
   content?: string;
+  from?: string;
+  to?: string;
 }
 
 /** `decide the owner of 1,512 devices`. */
@@ -47,6 +49,7 @@ function wanted(it: Command): string | null {
   if (it.change === "devices") return `decide the ${[...Object.keys(it.set ?? {}), ...Object.keys(it.labels ?? {}).map((name) => `label ${name}`)].join(", ")} of ${devices}`;
   if (it.change === "import") return `take in a list that decides about ${devices}`;
   if (it.change === "policy") return "set another policy folder";
+  if (it.change === "exception") return `open ${it.to} to ${it.from} for a while`;
   return null;
 }
 
