@@ -70,6 +70,7 @@ test("any order by keyboard: rising, falling, and not", async () => {
   await tab.until("it is by id again", () => tab.page.url().endsWith("/devices"));
   // An order stays when something is found in it.
   await tab.page.goto(`${hq.base}/devices?sort=-last_seen`);
+  await tab.page.getByRole("grid").waitFor();
   await tab.select("type=plc");
   assert.ok(tab.page.url().includes("sort=-last_seen"));
   await tab.close();

@@ -65,10 +65,20 @@ function Save({ query, shown, all, onClose, onDone }: { query: Query; shown: str
   const [why, setWhy] = useState("");
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<Problem | null>(null);
-  // What it takes the place of is the view as it was when the question was asked.
-  const [known, setKnown] = useState(all);
-  const before = known.find((view) => view.name === name);
+  // What it takes the place of is the view as it was when the question was asked, or when it was looked at again.
+  const [seen, setSeen] = useState<View | null>(null);
+  const [first] = useState(all);
+  const before = seen?.name === name ? seen : first.find((view) => view.name === name);
   const { l, where, q, sort } = query;
+  const again = async () => {
+    try {
+      const { body } = await ask("get", "/v1/views/{name}", { path: { name } });
+      setSeen(body);
+      setProblem(null);
+    } catch (error) {
+      setProblem(problemOf(error));
+    }
+  };
   const keep = async () => {
     setBusy(true);
     setProblem(null);
@@ -120,10 +130,7 @@ function Save({ query, shown, all, onClose, onDone }: { query: Query; shown: str
             <Button
               key="look"
               look="main"
-              onClick={() => {
-                setKnown(all);
-                setProblem(null);
-              }}
+              onClick={() => void again()}
             >
               Take the place of the new one
             </Button>
