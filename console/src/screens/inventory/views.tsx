@@ -146,12 +146,13 @@ function Save({ query, shown, all, onClose, onDone }: { query: Query; shown: str
 }
 
 function Remove({ view, onClose, onDone }: { view: View; onClose: () => void; onDone: () => void }) {
+  const [why, setWhy] = useState("");
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<Problem | null>(null);
   const remove = async () => {
     setBusy(true);
     try {
-      await ask("delete", "/v1/views/{name}", { path: { name: view.name } });
+      await ask("delete", "/v1/views/{name}", { path: { name: view.name }, query: { why } });
       onDone();
       onClose();
     } catch (error) {
@@ -161,19 +162,23 @@ function Remove({ view, onClose, onDone }: { view: View; onClose: () => void; on
   };
   return (
     <Dialog title="Take a view away" onClose={onClose}>
-      <div className="inside">
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          void remove();
+        }}
+      >
         <h1>Take view {view.name} away</h1>
         <p className="quiet">Nobody finds it in the list of views any more. Devices are not concerned, and addresses of lists that were opened from it still work.</p>
         {problem && <ProblemNotice problem={problem} />}
+        <Reason value={why} onChange={setWhy} autoFocus />
         <div className="actions">
-          <Button onClick={onClose} autoFocus>
-            Cancel
-          </Button>
-          <Button look="main grave" disabled={busy} onClick={() => void remove()}>
+          <Button onClick={onClose}>Cancel</Button>
+          <Button type="submit" look="main grave" disabled={busy || !why}>
             Take view {view.name} away
           </Button>
         </div>
-      </div>
+      </form>
     </Dialog>
   );
 }
