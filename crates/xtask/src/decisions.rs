@@ -13,7 +13,7 @@ use model::observation::Transport;
 use model::{Assurance, DeviceId, IdError, ServiceId, SiteId};
 use policy::cedar::{self, Oracle};
 use policy::decide::{Action, Ask, Decider, View};
-use policy::folder::{self, Device, Folder, Group, SCHEMA, Service, Site, Zone};
+use policy::folder::{self, Device, Folder, Group, Owner, SCHEMA, Service, Site, Zone};
 use policy::moment::Moment;
 
 use crate::figures::{self, Bar, Figure};
@@ -190,8 +190,13 @@ pub(crate) fn estate(policies: u32, devices: u32) -> Result<Folder, Stop> {
             ..Zone::default()
         });
     }
-    estate.zones.push(Zone { id: "external".to_owned(), ..Zone::default() });
+    let outside = "external".to_owned();
+    estate.zones.push(Zone { id: outside.clone(), class: outside, ..Zone::default() });
     let owners = ["", "it", "logistics", "facilities"];
+    for owner in owners.into_iter().skip(1) {
+        let contact = format!("{owner}@acme.example");
+        estate.owners.push(Owner { id: owner.to_owned(), contact });
+    }
     for n in 0..devices {
         let zone = n % ZONES;
         estate.devices.push(Device {
@@ -230,7 +235,11 @@ pub(crate) fn estate(policies: u32, devices: u32) -> Result<Folder, Stop> {
             device: (!outside).then_some(host),
             scope: if outside { Scope::External } else { Scope::Estate },
             zone: if outside { "external".to_owned() } else { zone },
-            addresses: Vec::new(),
+            addresses: if outside {
+                vec![Ipv4Addr::from_bits(0xcb00_7100 | n % 256).into()]
+            } else {
+                Vec::new()
+            },
             dns_names: Vec::new(),
             transport,
             port,

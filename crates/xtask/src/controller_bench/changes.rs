@@ -33,7 +33,8 @@ pub(super) async fn measure(folder: PathBuf) -> Result<Vec<Figure>, Stop> {
     let mut hq = ready(folder.join("many"), MANY).await?;
     let mut other = policy(MANY)?;
     let closed = close_one(&mut other)?;
-    hq.must("PUT", "/v1/policy", Some(&other)).await?;
+    other["parent"] = hq.must("GET", "/v1/policy", None).await?["content"].clone();
+    hq.must_by_two("PUT", "/v1/policy", &other).await?;
     let (_, all) = settled(&mut hq).await?;
     Ok(vec![
         Figure::new("one of 10,000 devices changes: measured", count, "change")

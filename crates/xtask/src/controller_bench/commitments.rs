@@ -70,16 +70,13 @@ pub(super) async fn measure(folder: PathBuf) -> Result<Vec<Figure>, Stop> {
     let count = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX) * DEVICES_EACH;
     fill(&mut hq, count).await?;
     let tokens = hq.tokens(CONNECTIONS).await?;
-    let (mut connections, mut devices) = (Vec::new(), Vec::new());
+    let mut devices = Vec::new();
     for n in 0..count {
         let device = Device::new(n)?;
         let path = format!("/v1/devices/{}/keys", device.id);
         let order = json!({ "key": device.pem()?, "epoch": 0, "why": "a bench" });
         hq.must("POST", &path, Some(&order)).await?;
         devices.push(device);
-    }
-    for _ in 0..CONNECTIONS {
-        connections.push(hq.connect().await?);
     }
     let mut figures = Vec::new();
     for batch in BATCHES {
@@ -94,6 +91,11 @@ pub(super) async fn measure(folder: PathBuf) -> Result<Vec<Figure>, Stop> {
             let all_taken = |body: &[u8]| {
                 !body.windows(8).any(|at| at == b"\"why\":\"c") && body.starts_with(b"{\"items\"")
             };
+            // A connection that is silent for long is closed, and signing takes its time.
+            let mut connections = Vec::new();
+            for _ in 0..CONNECTIONS {
+                connections.push(hq.connect().await?);
+            }
             rounds.push(load::run(&hq.server, &mut connections, work, all_taken).await?);
         }
         let of = |value: fn(&Load) -> f64| median(rounds.iter().map(value).collect());

@@ -24,6 +24,8 @@ use crate::Stop;
 /// Clock ticks of a second in `/proc` (`sysconf(_SC_CLK_TCK)`, 100 on every Linux that Rust runs on).
 const TICKS: f64 = 100.0;
 const JSON: &str = "application/json";
+const LOGIN: &str = "anna";
+const PASSWORD: &str = "correct horse battery";
 const ROLES: [&str; 5] = ["viewer", "operator", "policy-admin", "security-admin", "admin"];
 
 /// A process that serves, until this is dropped.
@@ -96,10 +98,9 @@ impl Hq {
     pub(super) async fn new(here: &Path) -> Result<Self, Stop> {
         let _ = std::fs::remove_dir_all(here);
         std::fs::create_dir_all(here).map_err(stop)?;
-        let mut hq = Self::start(here, String::new()).await?;
+        let mut hq = Self::start(here).await?;
         let secret = std::fs::read_to_string(here.join("hq/setup-token")).map_err(stop)?;
-        let password = "correct horse battery";
-        let first = json!({ "secret": secret.trim(), "login": "anna", "name": "Anna", "password": password });
+        let first = json!({ "secret": secret.trim(), "login": LOGIN, "name": "Anna", "password": PASSWORD });
         let begun = hq.must("POST", "/v1/setup", Some(&first)).await?;
         hq.token = text(&begun, "token")?;
         Ok(hq)
@@ -107,14 +108,17 @@ impl Hq {
 
     /// Ends it as people do, and starts it again: its service levels begin anew, and it starts from its snapshot. With the seconds of the start.
     pub(super) async fn again(self) -> Result<(Self, f64), Stop> {
-        let Self { server, here, token, .. } = self;
+        let Self { server, here, .. } = self;
         server.end()?;
         let begin = super::now();
-        let hq = Self::start(&here, token).await?;
-        Ok((hq, begin.elapsed().as_secs_f64()))
+        let mut hq = Self::start(&here).await?;
+        let secs = begin.elapsed().as_secs_f64();
+        let known = json!({ "login": LOGIN, "password": PASSWORD });
+        hq.token = text(&hq.must("POST", "/v1/login", Some(&known)).await?, "token")?;
+        Ok((hq, secs))
     }
 
-    async fn start(here: &Path, token: String) -> Result<Self, Stop> {
+    async fn start(here: &Path) -> Result<Self, Stop> {
         let mut command = Command::new(crate::ringfence()?);
         command.args(["controller", "run", "--state", "hq", "--name", NAME]);
         command.args(["--listen", "127.0.0.1:0", "--line-listen", "127.0.0.1:0"]);
@@ -122,7 +126,7 @@ impl Hq {
         let server = Server::start(command, "API")?;
         let tls = trust(here)?;
         let connection = Connection::open(server.at, &tls).await?;
-        Ok(Self { server, here: here.to_owned(), tls, connection, token })
+        Ok(Self { server, here: here.to_owned(), tls, connection, token: String::new() })
     }
 
     /// One more connection.
@@ -138,10 +142,49 @@ impl Hq {
         body: Option<&Value>,
     ) -> Result<Value, Stop> {
         let request = request(method, path, &self.token, body)?;
+        self.answered(request).await
+    }
+
+    /// The same for what takes a second person: somebody else looks at it and says yes.
+    pub(super) async fn must_by_two(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> Result<Value, Stop> {
+        // Who was not there when it was asked may not say yes.
+        let bob = self.somebody_else().await?;
+        let id = text(&self.must(method, path, Some(body)).await?, "id")?;
+        let yes = json!({ "approve": true, "why": "a bench" });
+        self.answered(request("POST", &format!("/v1/approvals/{id}"), &bob, Some(&yes))?).await?;
+        let mut request = request(method, path, &self.token, Some(body))?;
+        request.headers_mut().insert("ringfence-approval", id.parse().map_err(stop)?);
+        self.answered(request).await
+    }
+
+    /// A session of a second operator, whose password is its own.
+    async fn somebody_else(&mut self) -> Result<String, Stop> {
+        let (given, own) = ("correct horse saddle", "correct horse bridle");
+        let bob = json!({ "login": "bob", "name": "Bob", "password": given, "roles": ROLES, "why": "a bench" });
+        self.must("POST", "/v1/operators", Some(&bob)).await?;
+        let login = |password| json!({ "login": "bob", "password": password });
+        let first = self.must("POST", "/v1/login", Some(&login(given))).await?;
+        let change = json!({ "old": given, "new": own });
+        let first = text(&first, "token")?;
+        self.answered(request("POST", "/v1/password", &first, Some(&change))?).await?;
+        text(&self.must("POST", "/v1/login", Some(&login(own))).await?, "token")
+    }
+
+    async fn answered(&mut self, request: Request<Full<Bytes>>) -> Result<Value, Stop> {
+        let what = format!("{} {}", request.method(), request.uri());
+        // A connection that is silent for long is closed.
+        if self.connection.0.is_closed() {
+            self.connection = self.connect().await?;
+        }
         let (status, answer) = self.connection.ask(request).await?;
         if !(200..300).contains(&status) {
             let answer = String::from_utf8_lossy(&answer);
-            return Err(Stop(format!("{method} {path}: {status} {answer}")));
+            return Err(Stop(format!("{what}: {status} {answer}")));
         }
         if answer.is_empty() {
             Ok(Value::Null)
