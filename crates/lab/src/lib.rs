@@ -11,6 +11,7 @@
 //! * [`Lab`]: builds it, tells what is in it, takes it away.
 //! * [`Netns`]: one namespace; run a closure or a program inside.
 //! * [`traffic`]: what the devices do all day; [`attack`]: what the camera does once taken over.
+//! * [`folder`]: the warehouse as a policy folder.
 //! * [`probe`]: who reaches whom, judged at the victim's own interface.
 //! * [`uplink`]: a smaller site with an outside world behind it, for names.
 //! * [`proof`]: the fence under load, swaps and kills.
@@ -27,6 +28,7 @@ pub mod attack;
 mod build;
 mod client;
 pub mod estate;
+pub mod folder;
 pub mod interrupt;
 mod mdns;
 mod netns;

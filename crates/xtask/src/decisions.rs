@@ -13,14 +13,14 @@ use model::observation::Transport;
 use model::{Assurance, DeviceId, IdError, ServiceId, SiteId};
 use policy::cedar::{self, Oracle};
 use policy::decide::{Action, Ask, Decider, View};
-use policy::folder::{self, Device, Folder, Group, SCHEMA, Service, Site, Zone};
+use policy::folder::{self, Device, Folder, Group, Owner, SCHEMA, Service, Site, Zone};
 use policy::moment::Moment;
 
 use crate::figures::{self, Bar, Figure};
 use crate::reach::timed;
 use crate::{Options, Stop};
 
-const DEVICES: u32 = 50_000;
+pub(crate) const DEVICES: u32 = 50_000;
 const SERVICES: u32 = 500;
 const ZONES: u32 = 500;
 const CLASSES: [&str; 10] = [
@@ -52,7 +52,7 @@ const TIMED: usize = 4_000_000;
 pub(crate) fn run(options: &Options) -> Result<bool, Stop> {
     let mut figures = Vec::new();
     for (count, per_decision_us, compared) in [(50, 0.2, 1_000_000), (5_000, 1.0, 20_000)] {
-        let folder = estate(count)?;
+        let folder = estate(count, DEVICES)?;
         let (decider, compile_secs) = timed(|| Decider::new(&folder, View::Today));
         let asks = asks(TIMED);
         let warm = asks.iter().filter(|ask| decider.decide(ask).allowed).count();
@@ -166,7 +166,7 @@ pub(crate) fn class_of(zone: u32) -> &'static str {
     CLASSES.get(usize::try_from(zone % 10).unwrap_or(0)).copied().unwrap_or("servers")
 }
 
-pub(crate) fn estate(policies: u32) -> Result<Folder, Stop> {
+pub(crate) fn estate(policies: u32, devices: u32) -> Result<Folder, Stop> {
     let wrong = |e: IdError| Stop(format!("the estate cannot be made: {e}"));
     let mut folder = Folder {
         schema: SCHEMA.to_owned(),
@@ -190,9 +190,14 @@ pub(crate) fn estate(policies: u32) -> Result<Folder, Stop> {
             ..Zone::default()
         });
     }
-    estate.zones.push(Zone { id: "external".to_owned(), ..Zone::default() });
+    let outside = "external".to_owned();
+    estate.zones.push(Zone { id: outside.clone(), class: outside, ..Zone::default() });
     let owners = ["", "it", "logistics", "facilities"];
-    for n in 0..DEVICES {
+    for owner in owners.into_iter().skip(1) {
+        let contact = format!("{owner}@acme.example");
+        estate.owners.push(Owner { id: owner.to_owned(), contact });
+    }
+    for n in 0..devices {
         let zone = n % ZONES;
         estate.devices.push(Device {
             id: DeviceId::new(&format!("d{n}")).map_err(wrong)?,
@@ -219,7 +224,7 @@ pub(crate) fn estate(policies: u32) -> Result<Folder, Stop> {
         let (transport, port) = random.pick(&PORTS).copied().unwrap_or((Transport::Tcp, 443));
         let outside = n % 10 == 0;
         groups.entry(n / 5).or_default().push(id.clone());
-        let host = DeviceId::new(&format!("d{}", random.below(DEVICES))).map_err(wrong)?;
+        let host = DeviceId::new(&format!("d{}", random.below(devices))).map_err(wrong)?;
         let zone = format!(
             "z{}",
             host.as_str().trim_start_matches('d').parse::<u32>().unwrap_or(0) % ZONES
@@ -230,7 +235,11 @@ pub(crate) fn estate(policies: u32) -> Result<Folder, Stop> {
             device: (!outside).then_some(host),
             scope: if outside { Scope::External } else { Scope::Estate },
             zone: if outside { "external".to_owned() } else { zone },
-            addresses: Vec::new(),
+            addresses: if outside {
+                vec![Ipv4Addr::from_bits(0xcb00_7100 | n % 256).into()]
+            } else {
+                Vec::new()
+            },
             dns_names: Vec::new(),
             transport,
             port,
@@ -247,7 +256,7 @@ pub(crate) fn estate(policies: u32) -> Result<Folder, Stop> {
     for (number, services) in groups {
         estate.groups.push(Group { id: format!("g{number}"), services });
     }
-    let text = text(policies, &mut random);
+    let text = text(policies, devices, &mut random);
     let files = [("policies/bench.cedar", text.as_str())];
     folder.policies = cedar::read_all(&files)
         .map_err(|f| Stop(f.first().map_or(String::new(), ToString::to_string)))?;
@@ -255,7 +264,7 @@ pub(crate) fn estate(policies: u32) -> Result<Folder, Stop> {
 }
 
 /// So many policies, as a person would write them. Few policies speak of wide scopes, many of narrow ones.
-fn text(count: u32, random: &mut Random) -> String {
+fn text(count: u32, devices: u32, random: &mut Random) -> String {
     let mut text = String::new();
     let wide = count <= 100;
     for n in 0..count {
@@ -265,7 +274,7 @@ fn text(count: u32, random: &mut Random) -> String {
         let zone = if wide { site.clone() } else { format!("Zone::\"z{zone}\"") };
         let group = format!("ServiceGroup::\"g{}\"", random.below(SERVICES / 5));
         let service = format!("Service::\"s{}\"", random.below(SERVICES));
-        let device = format!("Device::\"d{}\"", random.below(DEVICES));
+        let device = format!("Device::\"d{}\"", random.below(devices));
         let port = random.pick(&PORTS).map_or(443, |p| p.1);
         let (effect, principal, resource, when) = match n % 10 {
             0 => ("permit", format!("principal in {zone}"), format!("resource in {group}"), format!("when {{ context.protocol == \"tcp\" && context.port == {port} }}")),

@@ -77,7 +77,7 @@ fn million() -> Result<Vec<Figure>, Stop> {
 
 /// A policy change: every device is asked about, and everything that differs is decided.
 fn leased() -> Result<Vec<Figure>, Stop> {
-    let folder = decisions::estate(POLICIES)?;
+    let folder = decisions::estate(POLICIES, decisions::DEVICES)?;
     let mut estate = estate(LEASED)?;
     let (all, first_secs) = timed(|| {
         let judged = leases::judge(&folder, &estate);
@@ -109,7 +109,7 @@ fn leased() -> Result<Vec<Figure>, Stop> {
 
 /// One device changes: from the person's decision to the lease, over a prepared judge.
 fn changed() -> Result<Vec<Figure>, Stop> {
-    let folder = decisions::estate(POLICIES)?;
+    let folder = decisions::estate(POLICIES, decisions::DEVICES)?;
     let mut estate = estate(FEW)?;
     let all = differing(&leases::judge(&folder, &estate), &estate);
     fold_decisions(&mut estate, all)?;
@@ -222,7 +222,7 @@ fn command(estate: &mut Estate, command: &Command) -> Result<(), Stop> {
     Ok(())
 }
 
-fn id(n: u32) -> Result<DeviceId, Stop> {
+pub(crate) fn id(n: u32) -> Result<DeviceId, Stop> {
     let text = match n {
         // Some of them offer services of the folder.
         0..LEASED => format!("d{n}"),
@@ -238,7 +238,7 @@ fn assigned(n: u32) -> String {
 }
 
 /// What one source tells of a device.
-fn facts(n: u32, source: &str) -> Result<Facts, Stop> {
+pub(crate) fn facts(n: u32, source: &str) -> Result<Facts, Stop> {
     let at = Timestamp::from_secs(1_900_000_000, 0);
     let said = |field, value: String, detail: &str| Said {
         field,

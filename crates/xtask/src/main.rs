@@ -1,6 +1,7 @@
 //! Repository automation, called by `./x`.
 
 mod bench;
+mod controller_bench;
 mod decisions;
 mod estate;
 mod estate_bench;
@@ -35,6 +36,7 @@ usage: cargo xtask COMMAND
   bench policy [-o json]             decisions a second, beside Cedar; whole matrices
   bench journal [-o json]            durable appends a second beside a plain file; proofs
   bench estate [-o json]             a million devices in memory; leases of 50,000
+  bench controller [-o json]         reads, pages, signed messages and changes through a real controller (root)
   bench enforcer [-o json]           the fence at full size beside nft (needs root)
   bench names [-o json]              first connections to 10,000 fresh names (needs root)
   bench live [-o json]               loss of live capture between two namespaces (needs root)
@@ -88,6 +90,8 @@ fn main() -> ExitCode {
         ["bench", "policy"] => decisions::run(&options),
         ["bench", "journal"] => journal_bench::run(&options),
         ["bench", "estate"] => estate_bench::run(&options),
+        ["bench", "controller"] => controller_bench::run(&options),
+        ["bench", "controller-bare", folder] => controller_bench::bare(folder),
         ["bench", "enforcer"] => fence::run(&options),
         ["bench", "live"] => live::run(&options),
         ["bench", "live-sender", seconds, rate] => live::send(seconds, rate),

@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use lab::Process;
+use lab::{Process, folder};
 use serde_json::Value;
 use site::life::Control;
 
-use crate::folder;
 use crate::netns::{Site, state};
 
 /// Seconds that leases hold, and how much longer what is critical goes on: both short, so that a test sees their end.
@@ -81,7 +80,7 @@ impl Headquarters {
     }
 
     fn join(&mut self) {
-        folder::write(&self.site.folder, &[], None, "", &[]);
+        folder::write(&self.site.folder, &[], None, "", &[]).unwrap();
         self.ok("apply -f policy --reason first");
         fs::write(self.here.join("token"), self.ok("sites token lab --reason box")).unwrap();
         self.ok("site join --controller localhost:8444 --state state --token-file token");

@@ -6,7 +6,7 @@
     reason = "a test that cannot go on says where"
 )]
 
-mod folder;
+mod exceptions;
 mod headquarters;
 mod names;
 mod netns;

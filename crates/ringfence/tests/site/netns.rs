@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use enforcer::cut::Connections;
 use enforcer::netlink::Place;
+use lab::folder::{self, zone};
 use lab::probe::{self, Outcome, Probe};
 use lab::{Lab, Netns, Process};
 use model::ruleset::Mode;
@@ -15,7 +16,7 @@ use site::control::{self, Answer, Request};
 use site::life::Control;
 use site::status::Status;
 
-use crate::folder::{self, zone};
+use crate::exceptions::except;
 use crate::privileges;
 
 /// A lab with a site's folders beside it.
@@ -130,7 +131,7 @@ fn netns_a_site_enforces_refuses_faults_and_outlives_its_process() {
         return;
     }
     let mut site = Site::new("site-outlives");
-    folder::write(&site.folder, &[], None, "", &[]);
+    folder::write(&site.folder, &[], None, "", &[]).unwrap();
     site.check("camera", "plc", 502, true); // A flat network to begin with.
     site.start(&[]);
     let fenced = |site: &Site| {
@@ -202,7 +203,7 @@ fn netns_a_change_goes_back_unless_confirmed_and_break_glass_ends_in_the_kernel(
         return;
     }
     let mut site = Site::new("site-returns");
-    folder::write(&site.folder, &[], None, "[break_glass]\nmax_s = 3600\n", &[]);
+    folder::write(&site.folder, &[], None, "[break_glass]\nmax_s = 3600\n", &[]).unwrap();
     site.start(&[]);
     let before = site.status().generation;
     site.check("hmi", "plc", 502, true);
@@ -219,7 +220,7 @@ fn netns_a_change_goes_back_unless_confirmed_and_break_glass_ends_in_the_kernel(
     assert!(kept(), "the open flow is not in the connection table");
     let closed = || {
         let text = "[break_glass]\nmax_s = 3600\n";
-        folder::write(&site.folder, &[], Some(("hmi", "plc")), text, &[]);
+        folder::write(&site.folder, &[], Some(("hmi", "plc")), text, &[]).unwrap();
     };
     closed();
     let answer = site.ask(&Request::Reload { confirm_within_s: Some(40) });
@@ -272,8 +273,8 @@ fn netns_an_exception_of_the_folder_ends_in_the_kernel_when_nobody_runs() {
         return;
     }
     let mut site = Site::new("site-exception");
-    folder::write(&site.folder, &[], None, "", &[]);
-    folder::except(&site.folder, "camera", "plc", 502, 45);
+    folder::write(&site.folder, &[], None, "", &[]).unwrap();
+    except(&site.folder, "camera", "plc", 502, 45);
     site.start(&[]);
     site.check("camera", "plc", 502, true);
     site.check("till", "plc", 502, false);
@@ -297,7 +298,7 @@ fn netns_a_shadow_proves_itself_is_promoted_and_steps_back() {
     let mut site = Site::new("site-shadow");
     let text = "[gate]\ndays_min = 0\nexplained_min = 0.1\nflows_min = 1\nback_denials = 2\n";
     let shadow = ["hmi", "camera"];
-    folder::write(&site.folder, &shadow, None, text, &[]);
+    folder::write(&site.folder, &shadow, None, text, &[]).unwrap();
     // A spanning tree keeps a new port shut for twice this time (hundredths of seconds): canaries wait.
     let bridge = ["ip", "link", "set", site.lab.bridge_interface(), "type", "bridge"];
     let bridge = [&bridge[..], &["stp_state", "1", "forward_delay", "400"]].concat();
@@ -335,7 +336,7 @@ fn netns_a_shadow_proves_itself_is_promoted_and_steps_back() {
     site.check("hmi", "nvr", 5000, false);
 
     // A policy that closes a recorded path: its denials put the zone back to shadow.
-    folder::write(&site.folder, &shadow, Some(("hmi", "plc")), text, &[]);
+    folder::write(&site.folder, &shadow, Some(("hmi", "plc")), text, &[]).unwrap();
     assert_eq!(site.ask(&Request::Reload { confirm_within_s: None }).refused, None);
     let end = lab::wait::now() + Duration::from_secs(100);
     let back = lab::wait::until(end, || {
@@ -364,7 +365,7 @@ fn netns_more_denials_than_are_remembered_are_told_and_keep_gates_shut() {
     }
     let mut site = Site::new("site-full");
     let text = "[gate]\ndays_min = 0\nexplained_min = 0.1\nflows_min = 1\n";
-    folder::write(&site.folder, &["hmi", "camera"], None, text, &[]);
+    folder::write(&site.folder, &["hmi", "camera"], None, text, &[]).unwrap();
     site.start(&[]);
     let gate = |status: &Status| {
         let zone = status.zones.iter().find(|z| z.zone == zone("hmi")).unwrap();
@@ -410,7 +411,7 @@ fn netns_zones_treat_groups_and_frames_as_they_declare() {
         ),
         ("plc", "treatment = { profinet = \"permit\" }"),
     ];
-    folder::write(&site.folder, &[], None, "", &zones);
+    folder::write(&site.folder, &[], None, "", &zones).unwrap();
     site.start(&[]);
     let frame = |from: &str, to: &str, kind| probe::frame(&site.lab, from, to, kind).unwrap();
     assert!(frame("sensor-cold", "sensor-dock", PROFINET));

@@ -2,51 +2,44 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
-use lab::estate::{DEVICES, GATEWAY, NEEDS, Need, PAYMENTS};
+use crate::LabError;
+use crate::estate::{DEVICES, GATEWAY, NEEDS, Need, PAYMENTS};
 
 /// The zone of the devices of a role.
-pub(crate) fn zone(role: &str) -> String {
+pub fn zone(role: &str) -> String {
     format!("lab/{role}/10.77.0.0-24")
 }
 
 /// Writes the folder. `shadow`: roles whose zones are in shadow; `without`: a need that no policy
 /// permits any more, though it is recorded; `site`: text of `site.toml`; `zones`: lines added to
 /// zones by role.
-pub(crate) fn write(
+pub fn write(
     folder: &Path,
     shadow: &[&str],
     without: Option<(&str, &str)>,
     site: &str,
     zones: &[(&str, &str)],
-) {
+) -> Result<(), LabError> {
     let _ = fs::remove_dir_all(folder);
-    fs::create_dir_all(folder.join("policies")).unwrap();
-    let file = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
-    file("schema.cedarschema", policy::folder::SCHEMA);
-    file("estate.toml", &estate(shadow, zones));
-    file("policies/lab.cedar", &policies(without));
-    file("tests.toml", "");
-    file("claims.toml", "");
-    file("exceptions.toml", "");
-    file("site.toml", site);
-}
-
-/// Adds an exception for `from` to reach a service, which is over after `seconds`.
-pub(crate) fn except(folder: &Path, from: &str, to: &str, port: u16, seconds: i64) {
-    let expires = site::shell::now().plus_nanos(seconds * 1_000_000_000);
-    let append = |file: &str, text: &str| {
-        let path = folder.join(file);
-        fs::write(&path, fs::read_to_string(&path).unwrap() + text).unwrap();
+    let written = || -> io::Result<()> {
+        fs::create_dir_all(folder.join("policies"))?;
+        for (name, text) in [
+            ("schema.cedarschema", policy::folder::SCHEMA),
+            ("estate.toml", &estate(shadow, zones)),
+            ("policies/lab.cedar", &policies(without)),
+            ("tests.toml", ""),
+            ("claims.toml", ""),
+            ("exceptions.toml", ""),
+            ("site.toml", site),
+        ] {
+            fs::write(folder.join(name), text)?;
+        }
+        Ok(())
     };
-    append("estate.toml", "[[owner]]\nid = \"repairs\"\n");
-    let exception = format!(
-        "[[exception]]\nid = \"repair\"\nfrom = \"{from}\"\nto = \"svc:{to}/tcp/{port}\"\nowner = \"repairs\"\n\
-         reason = \"the pump is stuck\"\nexpires = \"{expires}\"\n"
-    );
-    append("exceptions.toml", &exception);
+    written().map_err(|error| LabError::failed("write the policy folder", error))
 }
 
 fn service(need: &Need) -> String {
