@@ -94,6 +94,7 @@ const DEMO: &str = "\
 Examples:
   sudo ringfence demo
   sudo ringfence demo --seed 11 --html /tmp/demo.html
+  sudo ringfence demo --stay                          look around in the console afterwards
 
 Exit codes: 0 the fence held and broke nothing, 1 it did not, or it was interrupted, 64 wrong usage.";
 
@@ -107,6 +108,9 @@ pub(crate) struct Demo {
     /// Where the page is written.
     #[arg(long, value_name = "FILE", default_value = "ringfence-demo.html")]
     pub(crate) html: PathBuf,
+    /// Leave the console up afterwards, until Ctrl-C.
+    #[arg(long)]
+    pub(crate) stay: bool,
 }
 
 const EXAMPLES: &str = "\

@@ -2,6 +2,7 @@
 //!
 //! The end-to-end test is this same code (`tests/it`): every number it prints is checked there.
 
+mod headquarters;
 mod kept;
 
 use std::fs;
@@ -24,6 +25,7 @@ use policy::draft::DraftOptions;
 use sensor::capture::{Ring, ring};
 use serde::Serialize;
 
+use self::headquarters::Headquarters;
 use crate::args::Demo;
 use crate::inspect::{Learnt, learn};
 use crate::{exit, folder, html, knowledge, terminal};
@@ -114,12 +116,22 @@ impl From<io::Error> for Stop {
 
 fn show(args: &Demo, out: &mut dyn Write) -> Result<Proof, Stop> {
     let start = now();
+    let mut hq = Headquarters::start()?;
+    writeln!(out, "{}\n", console_in_words(hq.as_ref()))?;
     writeln!(out, "Ringfence demo: a small warehouse on this machine, seed {}.\n", args.seed)?;
     step(out, start, "Building gateway, 12 devices and their services in network namespaces")?;
     let lab = Lab::new(args.seed)?;
     let (learnt, worked) = listen(&lab, out, start)?;
     writeln!(out, "        {worked} exchanges of real protocols, no rule in force")?;
     let found = inventory(out, &lab, &learnt)?;
+    if let Some(hq) = &mut hq {
+        hq.learnt(&learnt)?;
+        writeln!(
+            out,
+            "        devices, draft policy and reach are in the console: {}\n",
+            hq.address
+        )?;
+    }
 
     step(out, start, "The camera is taken over, in the flat network")?;
     let everything = probe::everything(&lab);
@@ -184,6 +196,12 @@ fn show(args: &Demo, out: &mut dyn Write) -> Result<Proof, Stop> {
     step(out, start, "The camera is cut off, while the recorder reads its stream")?;
     let (cut, left) = kept::cut_off(&lab, &fence, &ruleset, "camera", ("nvr", 554))?;
     writeln!(out, "        {cut}")?;
+    if let Some(hq) = &mut hq {
+        let mac = lab.device("camera")?.mac;
+        let camera = learnt.report.devices.iter().find(|device| device.macs == [mac]);
+        let camera = camera.ok_or_else(|| miette!("the inventory has no camera"))?;
+        hq.quarantine(camera.id.as_str(), "it scans the warehouse")?;
+    }
     if left > 0 {
         return Err(Stop::Failed(miette!("the camera was cut off, and still: {cut}")));
     }
@@ -203,8 +221,25 @@ fn show(args: &Demo, out: &mut dyn Write) -> Result<Proof, Stop> {
         .into_diagnostic()
         .wrap_err_with(|| format!("writing {}", args.html.display()))?;
     writeln!(out, "\nReport: {}   ({:.0} s in all)", args.html.display(), proof.seconds)?;
+    if let Some(hq) = hq.as_ref().filter(|_| args.stay) {
+        writeln!(out, "\nThe console stays at {} until Ctrl-C.", hq.address)?;
+        out.flush()?;
+        while lab::wait::pass(Duration::from_secs(3_600)).is_ok() {}
+    }
     out.flush()?;
     Ok(proof)
+}
+
+fn console_in_words(hq: Option<&Headquarters>) -> String {
+    match hq {
+        Some(Headquarters { address, password, root_sha256, .. }) => format!(
+            "Console: {address}   login demo, password {password}\n         \
+             Its certificate is the demo's own, so a browser asks first: root sha256 {root_sha256}\n         \
+             It is gone with the demo; --stay keeps it until Ctrl-C."
+        ),
+        None => "Console: not shown, for this process has a network of its own; as root it is"
+            .to_owned(),
+    }
 }
 
 /// Lets the warehouse work while a sensor listens on its bridge.
