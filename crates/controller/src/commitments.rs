@@ -31,6 +31,8 @@ pub(crate) const BODY_BYTES_MAX: usize = SEQUENCE_MAX * BYTES_MAX;
 pub(crate) const MEDIA: &str = "application/cbor-seq";
 /// Signatures that are worth a thread.
 const PART: usize = 16;
+/// Signatures that are checked without one: less than a millisecond.
+const FEW: usize = 4;
 /// Requests that wait to be written.
 const WAITING_MAX: usize = 1_024;
 
@@ -197,6 +199,10 @@ async fn signatures(
         signed.iter().map(key).collect()
     });
     let mut work: Vec<_> = signed.into_iter().zip(keys).collect();
+    // Handing a few to another thread costs more than checking them.
+    if work.len() <= FEW {
+        return Ok(work.into_iter().map(verify).collect());
+    }
     let each = work.len().div_ceil(cores()).max(PART);
     let mut parts = Vec::new();
     while !work.is_empty() {

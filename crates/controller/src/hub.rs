@@ -65,8 +65,8 @@ pub enum HubError {
 /// A change that is durable.
 #[derive(Clone, Debug)]
 pub struct Told {
-    /// Its first entry.
-    pub entry: u64,
+    /// Its entries.
+    pub entries: Range<u64>,
     /// When.
     pub at: Timestamp,
     /// By whom.
@@ -265,7 +265,7 @@ impl Hub {
             }
         }
         let Record { who, events, .. } = record;
-        let told = Told { entry: numbers.start, at: now, who, events: events.clone() };
+        let told = Told { entries: numbers.clone(), at: now, who, events: events.clone() };
         // Nobody may be listening.
         let _ = self.told.send(Arc::new(told));
         Ok((Committed { entries: numbers, events }, said))

@@ -12,7 +12,7 @@ mod scope;
 mod view;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -92,6 +92,8 @@ pub struct Pdp {
     held: RwLock<Option<Arc<Held>>>,
     bundles: Bundles,
     views: Views,
+    /// Entries of the journal that decisions and bundles rest on.
+    rests_on: AtomicU64,
     /// How quickly, measured.
     pub levels: Levels,
 }
@@ -113,6 +115,7 @@ impl Pdp {
             held: RwLock::new(None),
             bundles: Bundles::default(),
             views: Views::default(),
+            rests_on: AtomicU64::new(0),
             levels: Levels::default(),
         };
         let current = pdp.hub.read(|estate| estate.policies().current().map(|v| v.content.clone()));
@@ -128,6 +131,7 @@ impl Pdp {
         let mut swept = self.hub.now();
         // What changed while nobody was here.
         let mut next = Some((Scope::All, "start", self.hub.now()));
+        let mut heard_to = self.hub.read(estate::Estate::size);
         while !stop.load(Ordering::SeqCst) {
             if let Some((scope, because, since)) = next.take()
                 && let Err(error) = self.settle_scope(&scope, because, since)
@@ -137,6 +141,7 @@ impl Pdp {
                 next = Some((scope, because, since));
                 continue;
             }
+            self.rests_on.store(heard_to, Ordering::Release);
             let now = self.hub.now();
             if now.as_nanos().saturating_sub(swept.as_nanos()) >= SWEEP_NANOS {
                 swept = now;
@@ -154,10 +159,14 @@ impl Pdp {
                 let one = match changes.try_recv() {
                     Ok(change) => {
                         heard = true;
+                        heard_to = change.entries.end;
                         Scope::of(&change.events)
                             .map(|scope| (scope, concerns(&change.events), change.at))
                     }
-                    Err(TryRecvError::Lagged(_)) => Some((Scope::All, "sweep", now)),
+                    Err(TryRecvError::Lagged(_)) => {
+                        heard_to = self.hub.read(estate::Estate::size);
+                        Some((Scope::All, "sweep", now))
+                    }
                     Err(TryRecvError::Closed) => return,
                     Err(TryRecvError::Empty) => break,
                 };
@@ -237,6 +246,11 @@ impl Pdp {
             )
             .into()
         })
+    }
+
+    /// Entries of the journal that decisions and what sites are meant to enforce rest on.
+    pub fn rests_on(&self) -> u64 {
+        self.rests_on.load(Ordering::Acquire)
     }
 
     /// The files of the folder in force, and its content.

@@ -236,7 +236,7 @@ pub(crate) fn estate(policies: u32, devices: u32) -> Result<Folder, Stop> {
             scope: if outside { Scope::External } else { Scope::Estate },
             zone: if outside { "external".to_owned() } else { zone },
             addresses: if outside {
-                vec![Ipv4Addr::from_bits(0xcb00_7100 | n % 256).into()]
+                vec![Ipv4Addr::from_bits(0xcb00_7100 | (n % 256)).into()]
             } else {
                 Vec::new()
             },

@@ -36,7 +36,7 @@ usage: cargo xtask COMMAND
   bench policy [-o json]             decisions a second, beside Cedar; whole matrices
   bench journal [-o json]            durable appends a second beside a plain file; proofs
   bench estate [-o json]             a million devices in memory; leases of 50,000
-  bench controller [-o json]         reads, pages, signed messages and changes through a real controller (root)
+  bench controller [PART] [-o json]  reads, pages, signed messages and changes through a real controller (root)
   bench enforcer [-o json]           the fence at full size beside nft (needs root)
   bench names [-o json]              first connections to 10,000 fresh names (needs root)
   bench live [-o json]               loss of live capture between two namespaces (needs root)
@@ -90,7 +90,8 @@ fn main() -> ExitCode {
         ["bench", "policy"] => decisions::run(&options),
         ["bench", "journal"] => journal_bench::run(&options),
         ["bench", "estate"] => estate_bench::run(&options),
-        ["bench", "controller"] => controller_bench::run(&options),
+        ["bench", "controller"] => controller_bench::run(None, &options),
+        ["bench", "controller", part] => controller_bench::run(Some(part), &options),
         ["bench", "controller-bare", folder] => controller_bench::bare(folder),
         ["bench", "enforcer"] => fence::run(&options),
         ["bench", "live"] => live::run(&options),

@@ -51,12 +51,12 @@ pub async fn events(
                 continue;
             }
             let data = json!({
-                "entry": told.entry,
+                "entry": told.entries.start,
                 "at": told.at,
                 "who": format!("{}/{}", told.who.kind, told.who.id),
                 "events": seen,
             });
-            yield Ok(Event::default().id(told.entry.to_string()).event("change").data(data.to_string()));
+            yield Ok(Event::default().id(told.entries.start.to_string()).event("change").data(data.to_string()));
         }
     };
     Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))

@@ -1,5 +1,7 @@
 //! Sites.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -42,6 +44,10 @@ pub struct Document {
     /// What it is meant to enforce.
     #[schema(value_type = Option<Object>)]
     pub intended: Option<Bundle>,
+    /// Entries of the journal that this rests on.
+    pub rests_on: u64,
+    /// Entries of the journal: what changed last is decided as soon as `rests_on` has come so far.
+    pub entries: u64,
     /// Highest generation that its kernel took.
     pub applied: Option<u64>,
     /// Highest generation that was read back.
@@ -58,7 +64,7 @@ pub struct Document {
     pub etag: String,
 }
 
-fn document(api: &Api, site: &Site, devices: usize) -> Document {
+fn document(api: &Api, site: &Site, devices: usize, entries: u64) -> Document {
     Document {
         id: site.id.to_string(),
         name: site.name.clone(),
@@ -71,6 +77,9 @@ fn document(api: &Api, site: &Site, devices: usize) -> Document {
         token_until: site.token_until(api.hub.now()).map(|until| until.to_string()),
         identity: site.identity.clone(),
         intended: site.intended.clone(),
+        // In this order: what it rests on is never ahead.
+        rests_on: api.pdp.rests_on(),
+        entries,
         applied: site.applied,
         verified: site.verified,
         ack: site.ack.clone(),
@@ -80,12 +89,20 @@ fn document(api: &Api, site: &Site, devices: usize) -> Document {
     }
 }
 
-/// How many devices are at a site.
-fn count(estate: &estate::Estate, site: &SiteId) -> usize {
-    let there = |d: &&estate::devices::Device| {
-        d.site == *site && d.state != estate::devices::State::Retired
-    };
-    estate.devices().iter().filter(there).count()
+/// How many devices are at each of some sites, in one walk over all.
+fn count<'a>(
+    estate: &'a estate::Estate,
+    sites: impl Iterator<Item = &'a SiteId>,
+) -> HashMap<&'a SiteId, usize> {
+    let mut counts: HashMap<&SiteId, usize> = sites.map(|site| (site, 0)).collect();
+    for device in estate.devices().iter() {
+        if device.state != estate::devices::State::Retired
+            && let Some(count) = counts.get_mut(&device.site)
+        {
+            *count = count.saturating_add(1);
+        }
+    }
+    counts
 }
 
 fn id_of(text: &str) -> Result<SiteId, Problem> {
@@ -105,8 +122,12 @@ pub async fn list(
         let sites =
             estate.sites().iter().filter(|s| s.id.as_str() > after.as_str() && who.sees(&s.id));
         let page = paging.of(sites, |site| site.id.to_string())?;
-        let items =
-            page.items.into_iter().map(|site| document(&api, site, count(estate, &site.id)));
+        let counts = count(estate, page.items.iter().map(|site| &site.id));
+        let entries = estate.size();
+        let items = page
+            .items
+            .into_iter()
+            .map(|site| document(&api, site, counts.get(&site.id).copied().unwrap_or(0), entries));
         Ok(Json(Page { items: items.collect(), next: page.next }))
     })
 }
@@ -122,7 +143,8 @@ pub async fn get(
     let wanted = id_of(&id)?;
     api.hub.read(|estate| match estate.sites().get(&wanted).filter(|site| who.sees(&site.id)) {
         Some(site) => {
-            let mut document = document(&api, site, count(estate, &site.id));
+            let devices = count(estate, std::iter::once(&site.id)).into_values().sum();
+            let mut document = document(&api, site, devices, estate.size());
             document.happened = site.happened.iter().rev().cloned().collect();
             Ok((page::versioned(site.changed_by), Json(document)).into_response())
         }

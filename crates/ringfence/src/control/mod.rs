@@ -4,7 +4,7 @@
 
 pub(crate) mod args;
 mod change;
-mod client;
+pub(crate) mod client;
 mod columns;
 mod context;
 mod decide;

@@ -16,6 +16,8 @@ use crate::folder::now;
 
 /// It is looked at again after this long, whatever the stream says.
 const AGAIN: Duration = Duration::from_secs(10);
+/// The same for what takes milliseconds.
+const SOON: Duration = Duration::from_millis(20);
 
 pub(super) fn run(args: &Wait) -> Result<u8, Stop> {
     let condition = Condition::parse(args.kind, &args.condition)?;
@@ -24,6 +26,9 @@ pub(super) fn run(args: &Wait) -> Result<u8, Stop> {
     let until = now().plus_nanos(i64::try_from(args.timeout.as_nanos()).unwrap_or(i64::MAX / 2));
     let bar = waiting(format!("{}: {}", what.words, args.condition));
     let mut follow = Some(Follow::open(&mut client)?);
+    if let (Condition::Generation(_), Some(site)) = (&condition, &args.id) {
+        decided(&mut client, site, until)?;
+    }
     let mut is = String::new();
     loop {
         let mut holds = false;
@@ -61,6 +66,21 @@ pub(super) fn run(args: &Wait) -> Result<u8, Stop> {
         if follow.is_none() {
             follow = Follow::open(&mut client).ok();
         }
+    }
+}
+
+/// Waits until what was commanded before is decided: a moment ago a site may have been meant to enforce what was before it.
+fn decided(client: &mut Client, id: &str, until: Timestamp) -> Result<(), Fault> {
+    let mut target = None;
+    loop {
+        let site = site(client, id)?;
+        let number = |name: &str| site.get(name).and_then(Value::as_u64);
+        let target = *target.get_or_insert(number("entries"));
+        // Too late it is told what is missing, as for everything else.
+        if number("rests_on") >= target || left(until).is_zero() {
+            return Ok(());
+        }
+        client.pause(left(until).min(SOON));
     }
 }
 

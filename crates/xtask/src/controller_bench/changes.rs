@@ -15,6 +15,8 @@ use crate::figures::{Bar, Figure};
 const FEW: u32 = 10_000;
 const MANY: u32 = 50_000;
 const CHANGES: u32 = 500;
+/// Between two changes: what comes together is decided together, and counts once.
+const PAUSE: Duration = Duration::from_millis(20);
 const LEVEL: &str = "change to decision";
 /// No decision takes so long.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -27,6 +29,7 @@ pub(super) async fn measure(folder: PathBuf) -> Result<Vec<Figure>, Stop> {
         let device = (n / 2).wrapping_mul(2_654_435_761) % FEW;
         let change = json!({ "set": { "posture": posture }, "why": "a bench" });
         hq.must("PATCH", &format!("/v1/devices/d{device}"), Some(&change)).await?;
+        tokio::time::sleep(PAUSE).await;
     }
     // Those that nothing was granted to have nothing to decide.
     let (count, one) = settled(&mut hq).await?;
@@ -56,7 +59,18 @@ async fn ready(folder: PathBuf, devices: u32) -> Result<Hq, Stop> {
     let mut hq = Hq::new(&folder).await?;
     hq.must("PUT", "/v1/policy", Some(&policy(devices)?)).await?;
     settled(&mut hq).await?;
-    Ok(hq.again().await?.0)
+    let (mut hq, _) = hq.again().await?;
+    // It decides about everything when it starts.
+    let begin = now();
+    let mut site = Value::Null;
+    while site["rests_on"].as_u64() < site["entries"].as_u64() || site.is_null() {
+        if begin.elapsed() > PATIENCE {
+            return Err(Stop(format!("the controller does not decide: {site}")));
+        }
+        tokio::time::sleep(PAUSE).await;
+        site = hq.must("GET", "/v1/sites?limit=1", None).await?["items"][0].clone();
+    }
+    Ok(hq)
 }
 
 /// Waits until nothing more is decided: measurements, and the 99th percentile in milliseconds.

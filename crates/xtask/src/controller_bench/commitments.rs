@@ -17,11 +17,11 @@ use super::{CORES, median, stop};
 use crate::figures::{Bar, Figure};
 use crate::{Stop, estate_bench};
 
-const CONNECTIONS: usize = 64;
+const CONNECTIONS: usize = 256;
 /// Devices that each connection speaks for.
-const DEVICES_EACH: u32 = 4;
+const DEVICES_EACH: u32 = 1;
 /// Commitments of one connection in one round.
-const EACH: u32 = 512;
+const EACH: u32 = 128;
 const ROUNDS: usize = 5;
 /// Messages that one signature commits to.
 const MESSAGES: u64 = 16;

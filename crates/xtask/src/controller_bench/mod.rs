@@ -27,11 +27,14 @@ const NAME: &str = "acme.example";
 /// Cores that rates are told for.
 const CORES: f64 = 2.0;
 
-/// Measures and prints.
-pub(crate) fn run(options: &Options) -> Result<bool, Stop> {
+/// What can be measured alone.
+const PARTS: &str = "changes, reads, commitments, witnesses, pages, site";
+
+/// Measures and prints; one part of it, or all.
+pub(crate) fn run(part: Option<&str>, options: &Options) -> Result<bool, Stop> {
     // Not a file system in memory: something has to be synced.
     let folder = crate::root().join("target/controller-bench");
-    let measured = measure(&folder);
+    let measured = measure(part, &folder);
     let _ = std::fs::remove_dir_all(&folder);
     figures::print("bench controller", &measured?, options)
 }
@@ -41,15 +44,31 @@ pub(crate) fn bare(folder: &str) -> Result<bool, Stop> {
     bare::serve(Path::new(folder)).map(|()| true)
 }
 
-fn measure(folder: &Path) -> Result<Vec<Figure>, Stop> {
+fn measure(wanted: Option<&str>, folder: &Path) -> Result<Vec<Figure>, Stop> {
     let mut figures = Vec::new();
-    figures.extend(part("changes", folder, changes::measure)?);
-    figures.extend(part("reads", folder, reads::measure)?);
-    figures.extend(part("commitments", folder, commitments::measure)?);
-    figures.extend(part("witnesses", folder, witnesses::measure)?);
-    figures.extend(part("pages", folder, reads::pages)?);
-    figures.extend(site::measure(&folder.join("site"))?);
-    Ok(figures)
+    let wants = |name: &str| wanted.is_none_or(|wanted| wanted == name);
+    if wants("changes") {
+        figures.extend(part("changes", folder, changes::measure)?);
+    }
+    if wants("reads") {
+        figures.extend(part("reads", folder, reads::measure)?);
+    }
+    if wants("commitments") {
+        figures.extend(part("commitments", folder, commitments::measure)?);
+    }
+    if wants("witnesses") {
+        figures.extend(part("witnesses", folder, witnesses::measure)?);
+    }
+    if wants("pages") {
+        figures.extend(part("pages", folder, reads::pages)?);
+    }
+    if wants("site") {
+        figures.extend(site::measure(&folder.join("site"))?);
+    }
+    match figures.is_empty() {
+        true => Err(Stop(format!("there is no part {}: {PARTS}", wanted.unwrap_or_default()))),
+        false => Ok(figures),
+    }
 }
 
 /// One part, in a folder of its own.
