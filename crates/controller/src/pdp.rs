@@ -84,12 +84,21 @@ struct Held {
     named: BTreeSet<String>,
 }
 
+impl Held {
+    fn new(content: String, files: Files, folder: Folder) -> Self {
+        let (judge, named) = (Mutex::new(leases::Judge::new(&folder)), named(&folder, &files));
+        Self { content, files, folder, judge, named }
+    }
+}
+
 /// The policy decision point.
 pub struct Pdp {
     hub: Arc<Hub>,
     blobs: Blobs,
     me: Actor,
     held: RwLock<Option<Arc<Held>>>,
+    /// Made ready before it is set, so that decisions need not wait for it to be read again.
+    ready: Mutex<Option<Arc<Held>>>,
     bundles: Bundles,
     views: Views,
     /// Entries of the journal that decisions and bundles rest on.
@@ -113,6 +122,7 @@ impl Pdp {
             blobs,
             me,
             held: RwLock::new(None),
+            ready: Mutex::new(None),
             bundles: Bundles::default(),
             views: Views::default(),
             rests_on: AtomicU64::new(0),
@@ -234,6 +244,8 @@ impl Pdp {
         let now = self.hub.now();
         self.hub.read(|estate| estate.decide(&Command::Policy(command.clone()), who, now))?;
         import::import(&self.hub, who, why, &folder)?;
+        let held = Arc::new(Held::new(content, files, folder));
+        *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
         self.hub.command(who, why, Command::Policy(command), BTreeSet::new())?;
         self.current()?;
         let version = self.hub.read(|estate| estate.policies().current().cloned());
@@ -335,16 +347,27 @@ impl Pdp {
     }
 
     fn hold(&self, content: &str) -> Result<(), PolicyError> {
+        // Whoever comes second finds what the first has put there.
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.held().is_some_and(|held| held.content == content) {
+            return Ok(());
+        }
+        let held = match ready.take().filter(|held| held.content == content) {
+            Some(held) => held,
+            None => Arc::new(self.load(content)?),
+        };
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(held);
+        Ok(())
+    }
+
+    fn load(&self, content: &str) -> Result<Held, PolicyError> {
         let files = self.blobs.get(content)?.ok_or_else(|| {
             let why = format!("its files ({content}) are not in the state folder");
             Refusal::new(Sort::Unknown, "policy.files", "the policy folder", why)
                 .help("restore `blobs` from a backup, or apply the folder again")
         })?;
         let folder = policy::folder::parse(&with_always(&files)).map_err(PolicyError::Faults)?;
-        let (judge, named) = (Mutex::new(leases::Judge::new(&folder)), named(&folder, &files));
-        let held = Held { content: content.to_owned(), files, folder, judge, named };
-        *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(held));
-        Ok(())
+        Ok(Held::new(content.to_owned(), files, folder))
     }
 
     /// The folder that the estate says is in force. Who hears of a new one may come here before who has set it.

@@ -311,7 +311,7 @@ impl Client {
 
     /// Waits, while kept connections go on.
     pub(crate) fn pause(&self, time: Duration) {
-        self.runtime.block_on(tokio::time::sleep(time));
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
     }
 }
 
