@@ -8,13 +8,13 @@ mod exceptions;
 mod import;
 mod levels;
 mod offer;
+mod run;
 mod scope;
 mod view;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
 
 use estate::devices;
 use estate::leases::{self, Decision, Verdict};
@@ -24,7 +24,6 @@ use model::Timestamp;
 use policy::compile::CompileError;
 use policy::folder::Folder;
 use policy::lower;
-use tokio::sync::broadcast::error::TryRecvError;
 
 use crate::blobs::{BlobError, Blobs, Files};
 use crate::hub::itself;
@@ -41,8 +40,6 @@ pub use view::View;
 
 /// Decisions of one command.
 const BATCH: usize = 256;
-/// Nanoseconds between two sweeps.
-const SWEEP_NANOS: i64 = 300 * 1_000_000_000;
 
 /// Why a folder is not set.
 #[derive(Debug, thiserror::Error)]
@@ -135,96 +132,43 @@ impl Pdp {
         Ok(Arc::new(pdp))
     }
 
-    /// Hears of changes until it is told to stop. Runs on a thread of its own.
-    pub fn run(&self, stop: &AtomicBool, told: &mut dyn FnMut(&str)) {
-        let mut changes = self.hub.watch();
-        let mut swept = self.hub.now();
-        // What changed while nobody was here.
-        let mut next = Some((Scope::All, "start", self.hub.now()));
-        let mut heard_to = self.hub.read(estate::Estate::size);
-        while !stop.load(Ordering::SeqCst) {
-            if let Some((scope, because, since)) = next.take()
-                && let Err(error) = self.settle_scope(&scope, because, since)
-            {
-                told(&format!("decisions: {error}"));
-                std::thread::park_timeout(Duration::from_secs(1)); // A full disk does not empty by asking again at once.
-                next = Some((scope, because, since));
-                continue;
-            }
-            self.rests_on.store(heard_to, Ordering::Release);
-            let now = self.hub.now();
-            if now.as_nanos().saturating_sub(swept.as_nanos()) >= SWEEP_NANOS {
-                swept = now;
-                match self.sweep() {
-                    Ok(0) => {}
-                    Ok(found) => told(&format!(
-                        "decisions: the sweep found {found} that were not made when they should have been"
-                    )),
-                    Err(error) => told(&format!("decisions: {error}")),
-                }
-            }
-            // Those that came together are decided together.
-            let mut heard = false;
-            loop {
-                let one = match changes.try_recv() {
-                    Ok(change) => {
-                        heard = true;
-                        heard_to = change.entries.end;
-                        Scope::of(&change.events)
-                            .map(|scope| (scope, concerns(&change.events), change.at))
-                    }
-                    Err(TryRecvError::Lagged(_)) => {
-                        heard_to = self.hub.read(estate::Estate::size);
-                        Some((Scope::All, "sweep", now))
-                    }
-                    Err(TryRecvError::Closed) => return,
-                    Err(TryRecvError::Empty) => break,
-                };
-                next = match (next, one) {
-                    (Some((a, because, since)), Some((b, other, at))) => {
-                        Some((a.and(b), because.max(other), since.min(at)))
-                    }
-                    (a, b) => a.or(b),
-                };
-            }
-            // A site lets go of an exception by itself; that of one whose clock is behind ends here.
-            if self.has_ended(now) {
-                next = Some(next.map_or((Scope::All, "exception", now), |(_, because, since)| {
-                    (Scope::All, because, since)
-                }));
-                continue;
-            }
-            if !heard {
-                std::thread::park_timeout(Duration::from_millis(1));
-            }
-        }
-    }
-
     /// Decides about everything, and offers what sites are meant to enforce.
     pub fn settle(&self, because: &str, since: Timestamp) -> Result<usize, PolicyError> {
-        self.settle_scope(&Scope::All, because, since)
+        let (made, concerned) = self.decide_about(Scope::All, because, since)?;
+        if let Some(concerned) = concerned {
+            self.offer_to(&concerned, since)?;
+        }
+        Ok(made)
     }
 
-    fn settle_scope(
+    /// Decides; how much was, and whom it may concern. Nobody, where no folder is in force.
+    fn decide_about(
         &self,
-        scope: &Scope,
+        scope: Scope,
         because: &str,
         since: Timestamp,
-    ) -> Result<usize, PolicyError> {
+    ) -> Result<(usize, Option<Scope>), PolicyError> {
         let Some(held) = self.current()? else {
-            return Ok(0);
+            return Ok((0, None));
         };
         // Other devices' answers may rest on one that the folder names.
-        let reaches_others = matches!(scope, Scope::Some { devices, .. }
+        let reaches_others = matches!(&scope, Scope::Some { devices, .. }
             if devices.iter().any(|id| held.named.contains(id.as_str())));
-        let scope = if reaches_others { &Scope::All } else { scope };
-        let made = self.decide(&held, scope, because)?;
+        let scope = if reaches_others { Scope::All } else { scope };
+        let made = self.decide(&held, &scope, because)?;
         if made > 0 {
             let now = self.hub.now();
             self.levels.decided(now.as_nanos().saturating_sub(since.as_nanos()));
         }
-        self.offer(&held, scope, since)?;
-        Ok(made)
+        Ok((made, Some(scope)))
+    }
+
+    /// Offers sites what follows from the folder in force and what was decided.
+    fn offer_to(&self, concerned: &Scope, since: Timestamp) -> Result<(), PolicyError> {
+        match self.current()? {
+            Some(held) => self.offer(&held, concerned, since),
+            None => Ok(()),
+        }
     }
 
     /// Sets another folder: checked whole, its files kept, what it declares made part of the estate, then it is in force. Should another folder
@@ -308,7 +252,6 @@ impl Pdp {
         };
         let found = self.decide(&held, &Scope::All, "sweep")?;
         self.levels.swept(found);
-        self.offer(&held, &Scope::All, self.hub.now())?;
         Ok(found)
     }
 
@@ -408,14 +351,6 @@ pub fn check(files: &Files, now: Timestamp) -> Result<Folder, Vec<policy::Fault>
     });
     broken.extend(forbidden.map(|(_, why)| policy::plan::fault_of(&why)));
     if broken.is_empty() { Ok(folder) } else { Err(broken) }
-}
-
-/// What set decisions off.
-fn concerns(events: &[Event]) -> &'static str {
-    match events.iter().any(|event| matches!(event, Event::Policy(_))) {
-        true => "policy",
-        false => "device",
-    }
 }
 
 /// Devices that the folder itself names: who offers a service, and who is in a policy.

@@ -176,7 +176,7 @@ pub fn start(config: &Config, clock: fn() -> Timestamp, told: Told) -> Result<Ru
     let mut threads = Vec::new();
     threads.push(thread("decisions", {
         let (pdp, stop, told) = (Arc::clone(&pdp), Arc::clone(&stop), Arc::clone(&told));
-        move || pdp.run(&stop, &mut |line| told(line))
+        move || pdp.run(&stop, &*told)
     })?);
     threads.push(thread("journal", {
         let (hub, stop, told) = (Arc::clone(&hub), Arc::clone(&stop), Arc::clone(&told));

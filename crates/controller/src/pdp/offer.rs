@@ -115,9 +115,9 @@ impl Pdp {
         self.offer(&held, &scope, self.hub.now())
     }
 
-    /// Whether an exception has ended since bundles were made last.
+    /// Whether an exception has ended since bundles were made last; said once.
     pub(super) fn has_ended(&self, now: Timestamp) -> bool {
-        locked(&self.bundles.ends).is_some_and(|end| end <= now)
+        locked(&self.bundles.ends).take_if(|end| *end <= now).is_some()
     }
 
     fn next_end(&self, held: &Held, now: Timestamp) -> Option<Timestamp> {

@@ -46,7 +46,7 @@ fn what_changes_one_by_one_ends_where_a_full_sweep_ends() {
     let stop = Arc::new(AtomicBool::new(false));
     let thread = std::thread::spawn({
         let (pdp, stop) = (Arc::clone(&running.pdp), Arc::clone(&stop));
-        move || pdp.run(&stop, &mut |line| panic!("{line}"))
+        move || pdp.run(&stop, &|line| panic!("{line}"))
     });
     settled(&running);
     let (ids, zones, sites) = running.hub.read(|estate| {

@@ -353,7 +353,7 @@ async fn one_that_has_expired_is_taken_from_its_site_by_the_controller_too() {
     let stop = Arc::new(AtomicBool::new(false));
     let decisions = {
         let (pdp, stop) = (Arc::clone(&running.pdp), Arc::clone(&stop));
-        std::thread::spawn(move || pdp.run(&stop, &mut |told| panic!("{told}")))
+        std::thread::spawn(move || pdp.run(&stop, &|told| panic!("{told}")))
     };
     let until = |expected: &[&str]| {
         let end = now().plus_nanos(20_000_000_000);

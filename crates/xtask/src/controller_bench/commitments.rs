@@ -18,6 +18,8 @@ use crate::figures::{Bar, Figure};
 use crate::{Stop, estate_bench};
 
 const CONNECTIONS: usize = 256;
+/// Each has a pace of its own.
+const TOKENS: usize = 80;
 /// Devices that each connection speaks for.
 const DEVICES_EACH: u32 = 1;
 /// Commitments of one connection in one round.
@@ -69,7 +71,7 @@ pub(super) async fn measure(folder: PathBuf) -> Result<Vec<Figure>, Stop> {
     let mut hq = Hq::new(&folder).await?;
     let count = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX) * DEVICES_EACH;
     fill(&mut hq, count).await?;
-    let tokens = hq.tokens(CONNECTIONS).await?;
+    let tokens = hq.tokens(TOKENS).await?;
     let mut devices = Vec::new();
     for n in 0..count {
         let device = Device::new(n)?;
@@ -85,7 +87,7 @@ pub(super) async fn measure(folder: PathBuf) -> Result<Vec<Figure>, Stop> {
             let each = usize::try_from(DEVICES_EACH).map_err(stop)?;
             let work = devices
                 .chunks_mut(each)
-                .zip(&tokens)
+                .zip(tokens.iter().cycle())
                 .map(|(devices, token)| signed(devices, token, batch));
             let work = work.collect::<Result<Vec<Work>, Stop>>()?;
             let all_taken = |body: &[u8]| {

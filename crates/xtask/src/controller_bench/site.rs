@@ -22,7 +22,9 @@ use crate::Stop;
 use crate::figures::{Bar, Figure};
 
 /// Times that the device is cut off.
-const ROUNDS: usize = 150;
+const ROUNDS: usize = 75;
+/// Between two: what a site says is an entry of the journal each time, and it may say so much in a time only (`line/pace.rs`).
+const PAUSE: Duration = Duration::from_millis(500);
 /// One way, as between a site and a data centre of the same country.
 const DELAY: Duration = Duration::from_millis(10);
 const LINE: u16 = 8_444;
@@ -134,13 +136,18 @@ impl Warehouse {
         for _ in 0..ROUNDS {
             let session = from.netns.enter(|| TcpStream::connect_timeout(&to, PATIENCE));
             let session = session.map_err(stop)?.map_err(stop)?;
-            let port = session.local_addr().map_err(stop)?.port();
+            let asked_from = session.local_addr().map_err(stop)?;
             self.quarantine(true)?;
             let mut table = Connections::open(&place).map_err(stop)?;
-            let left = table.list(|flow| flow.asked.from_port == Some(port)).map_err(stop)?;
+            let left = table.list(|flow| {
+                flow.asked.from == asked_from.ip()
+                    && flow.asked.from_port == Some(asked_from.port())
+            });
+            let left = left.map_err(stop)?;
             open = open.saturating_add(u32::try_from(left.len()).unwrap_or(u32::MAX));
             drop(session);
             self.quarantine(false)?;
+            wait::pass(PAUSE).map_err(stop)?;
         }
         let standing: Value = serde_json::from_str(&self.run("get slo -o json")?).map_err(stop)?;
         let levels = standing["levels"].as_array().cloned().unwrap_or_default();

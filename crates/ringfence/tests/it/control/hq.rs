@@ -58,7 +58,7 @@ impl Hq {
         let stop = Arc::new(AtomicBool::new(false));
         let decisions = {
             let (pdp, stop) = (Arc::clone(&pdp), Arc::clone(&stop));
-            std::thread::spawn(move || pdp.run(&stop, &mut |told| eprintln!("{told}")))
+            std::thread::spawn(move || pdp.run(&stop, &|told| eprintln!("{told}")))
         };
         let router = router(Api::new(Arc::clone(&hub), pdp, Arc::clone(&auth)));
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];

@@ -1,0 +1,167 @@
+//! Hearing of changes: one thread decides, another one makes what sites are sent from it.
+//!
+//! Deciding about one device takes a millisecond; bundles of many sites take a second when a device that many may reach has changed. What is
+//! decided next does not wait for them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use estate::Event;
+use model::Timestamp;
+use tokio::sync::broadcast::error::TryRecvError;
+
+use super::Pdp;
+use super::scope::Scope;
+
+/// Between two sweeps.
+const SWEEP_NANOS: i64 = 300_000_000_000;
+/// A full disk does not empty by asking again at once.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Between two looks at whether it is to end.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What is decided, on its way to sites.
+struct Decided {
+    /// Whom it concerns; `None`: nobody.
+    concerned: Option<Scope>,
+    /// Since when it is wanted.
+    since: Timestamp,
+    /// Entries of the journal that are decided about.
+    to: u64,
+}
+
+impl Decided {
+    /// Both at once, where something waits already.
+    fn behind(self, waiting: Option<Self>) -> Self {
+        let later = self;
+        let Some(before) = waiting else { return later };
+        let since = match (&before.concerned, &later.concerned) {
+            (Some(_), Some(_)) => before.since.min(later.since),
+            (None, Some(_)) => later.since,
+            (_, None) => before.since,
+        };
+        let concerned = match (before.concerned, later.concerned) {
+            (Some(a), Some(b)) => Some(a.and(b)),
+            (a, b) => a.or(b),
+        };
+        Self { concerned, since, to: later.to }
+    }
+}
+
+impl Pdp {
+    /// Hears of changes until it is told to stop. Runs on two threads: the caller's, and one of its own.
+    pub fn run(&self, stop: &AtomicBool, told: &(dyn Fn(&str) + Sync)) {
+        let (sender, decided) = channel();
+        std::thread::scope(|threads| {
+            threads.spawn(move || self.offering(stop, &decided, told));
+            self.deciding(stop, &sender, told);
+            // The other one ends when nothing more can come.
+            drop(sender);
+        });
+    }
+
+    fn deciding(&self, stop: &AtomicBool, decided: &Sender<Decided>, told: &dyn Fn(&str)) {
+        let mut changes = self.hub.watch();
+        let mut swept = self.hub.now();
+        // What changed while nobody was here.
+        let mut next = Some((Scope::All, "start", self.hub.now()));
+        let mut to = self.hub.read(estate::Estate::size);
+        let mut heard = true;
+        while !stop.load(Ordering::SeqCst) {
+            // Nobody is there to take it only when both end.
+            let tell = |concerned, since| drop(decided.send(Decided { concerned, since, to }));
+            match next.take() {
+                Some((scope, because, since)) => {
+                    match self.decide_about(scope.clone(), because, since) {
+                        Ok((_, concerned)) => tell(concerned, since),
+                        Err(error) => {
+                            told(&format!("decisions: {error}"));
+                            std::thread::park_timeout(AGAIN);
+                            next = Some((scope, because, since));
+                            continue;
+                        }
+                    }
+                }
+                None if heard => tell(None, self.hub.now()),
+                None => {}
+            }
+            let now = self.hub.now();
+            if now.as_nanos().saturating_sub(swept.as_nanos()) >= SWEEP_NANOS {
+                swept = now;
+                match self.sweep() {
+                    Ok(0) => {}
+                    Ok(found) => told(&format!(
+                        "decisions: the sweep found {found} that were not made when they should have been"
+                    )),
+                    Err(error) => told(&format!("decisions: {error}")),
+                }
+                tell(Some(Scope::All), now);
+            }
+            // Those that came together are decided together.
+            heard = false;
+            loop {
+                let one = match changes.try_recv() {
+                    Ok(change) => {
+                        (heard, to) = (true, change.entries.end);
+                        Scope::of(&change.events)
+                            .map(|scope| (scope, concerns(&change.events), change.at))
+                    }
+                    Err(TryRecvError::Lagged(_)) => {
+                        (heard, to) = (true, self.hub.read(estate::Estate::size));
+                        Some((Scope::All, "sweep", now))
+                    }
+                    Err(TryRecvError::Closed) => return,
+                    Err(TryRecvError::Empty) => break,
+                };
+                next = match (next, one) {
+                    (Some((a, because, since)), Some((b, other, at))) => {
+                        Some((a.and(b), because.max(other), since.min(at)))
+                    }
+                    (a, b) => a.or(b),
+                };
+            }
+            // A site lets go of an exception by itself; that of one whose clock is behind ends here.
+            if self.has_ended(now) {
+                next = Some(next.map_or((Scope::All, "exception", now), |(_, because, since)| {
+                    (Scope::All, because, since)
+                }));
+            } else if !heard {
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+        }
+    }
+
+    fn offering(&self, stop: &AtomicBool, decided: &Receiver<Decided>, told: &dyn Fn(&str)) {
+        let mut next: Option<Decided> = None;
+        while !stop.load(Ordering::SeqCst) {
+            match decided.recv_timeout(LOOK) {
+                Ok(one) => next = Some(one.behind(next)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            // Those that came together are offered together.
+            while let Ok(one) = decided.try_recv() {
+                next = Some(one.behind(next));
+            }
+            let Some(Decided { concerned, since, to }) = next.take() else { continue };
+            let offered = concerned.as_ref().map_or(Ok(()), |c| self.offer_to(c, since));
+            match offered {
+                Ok(()) => self.rests_on.store(to, Ordering::Release),
+                Err(error) => {
+                    told(&format!("bundles: {error}"));
+                    std::thread::park_timeout(AGAIN);
+                    next = Some(Decided { concerned, since, to });
+                }
+            }
+        }
+    }
+}
+
+/// What set decisions off.
+fn concerns(events: &[Event]) -> &'static str {
+    match events.iter().any(|event| matches!(event, Event::Policy(_))) {
+        true => "policy",
+        false => "device",
+    }
+}
