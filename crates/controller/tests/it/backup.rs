@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use controller::backup::{self, BackupError, Held, Manifest};
 use crypto::Sha256;
@@ -112,14 +112,15 @@ async fn a_copy_fits_together_while_operators_and_the_journal_change() {
     running.bearer("operator").await;
     let stop = Arc::new(AtomicBool::new(false));
     let id = running.operator("operator").await.unwrap();
+    let changed = Arc::new(AtomicU32::new(0));
     let changing = {
         let (running, stop) = (Arc::clone(&running), Arc::clone(&stop));
+        let changed = Arc::clone(&changed);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.unwrap();
-            let mut n = 0;
             while !stop.load(Ordering::SeqCst) {
-                n += 1;
+                let n = changed.fetch_add(1, Ordering::SeqCst);
                 let change = json!({ "contact": format!("desk {n}"), "why": "it moves" });
                 let (path, host) = (format!("/v1/operators/{id}"), running.host());
                 let done = running.send(&host, "PATCH", &path, Some(change), &[], None);
@@ -127,10 +128,12 @@ async fn a_copy_fits_together_while_operators_and_the_journal_change() {
                 assert_eq!(done.status, 200, "{}", done.body);
                 std::thread::park_timeout(std::time::Duration::from_millis(20));
             }
-            n
         })
     };
-    for n in 0..5 {
+    let mut n = 0;
+    // Some while it changes, however fast they are.
+    while n < 5 || (changed.load(Ordering::SeqCst) < 6 && n < 500) {
+        n += 1;
         let (file, to) = (desk.0.join(format!("{n}.rfbk")), desk.0.join(format!("{n}")));
         let state = folder.0.clone();
         let held = tokio::task::spawn_blocking(move || {
@@ -142,7 +145,8 @@ async fn a_copy_fits_together_while_operators_and_the_journal_change() {
         assert!(held.facts.signed.unwrap() <= held.facts.entries);
     }
     stop.store(true, Ordering::SeqCst);
-    assert!(changing.join().unwrap() > 5, "they did change");
+    changing.join().unwrap();
+    assert!(changed.load(Ordering::SeqCst) > 5, "they did change");
 }
 
 #[tokio::test]

@@ -274,14 +274,14 @@ fn netns_an_exception_of_the_folder_ends_in_the_kernel_when_nobody_runs() {
     }
     let mut site = Site::new("site-exception");
     folder::write(&site.folder, &[], None, "", &[]).unwrap();
-    except(&site.folder, "camera", "plc", 502, 45);
+    except(&site.folder, "camera", "plc", 502, 70);
     site.start(&[]);
     site.check("camera", "plc", 502, true);
     site.check("till", "plc", 502, false);
     // kill -9: the grant holds for its time and not longer, and nothing else opens or closes.
     site.kill();
     site.check("camera", "plc", 502, true);
-    let end = lab::wait::now() + Duration::from_secs(100);
+    let end = lab::wait::now() + Duration::from_secs(150);
     let over = || !site.tcp("camera", "plc", 502).passed();
     assert!(lab::wait::until(end, over).unwrap(), "the exception did not end");
     site.check("hmi", "plc", 502, true);
