@@ -228,6 +228,9 @@ test("a device: evidence, decision, quarantine, and a change of somebody else in
   await tab.page.getByRole("button", { name: "Save" }).focus();
   await tab.type("Enter");
   await tab.until("it has its name", async () => (await hq.must("GET", "/v1/devices/camera")).name?.value === "Gate 3");
+  // The next change is made of what is seen, so that has to be seen first.
+  await tab.see("Gate 3");
+  await tab.until("no dialog is left", async () => (await tab.page.getByRole("dialog").count()) === 0);
 
   await tab.page.getByRole("button", { name: "Release…" }).focus();
   await tab.type("Enter", "=fixed", "Enter");

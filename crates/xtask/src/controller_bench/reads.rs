@@ -60,7 +60,7 @@ pub(super) async fn measure(folder: PathBuf) -> Result<Vec<Figure>, Stop> {
         Figure::new("device reads on two cores, beside a bare handler", CORES * per_cpu, "reads/s")
             .beside(Some(CORES * peer_per_cpu))
             .bar(Bar::AtLeast(20_000.0)),
-        Figure::new("the same with whoever asks on the same cores", seen, "reads/s")
+        Figure::new("the same, whoever asks on the same cores", seen, "reads/s")
             .beside(Some(peer_seen)),
         Figure::new("one read among 32, p99", of(&rounds, |load| load.within_ms(99)), "ms"),
     ])
