@@ -15,35 +15,25 @@ use crate::figures::{Bar, Figure};
 const FEW: u32 = 10_000;
 const MANY: u32 = 50_000;
 const CHANGES: u32 = 300;
-/// Changes in a second, and whether the bar is for them: what comes together is decided together, and waits for each other.
-const RATES: [(u32, bool); 2] = [(10, true), (50, false)];
-/// Between two looks.
+/// Between two changes, or two looks.
 const PAUSE: Duration = Duration::from_millis(20);
 const LEVEL: &str = "change to decision";
 /// No decision takes so long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(super) async fn measure(folder: PathBuf) -> Result<Vec<Figure>, Stop> {
-    let mut figures = Vec::new();
-    for (rate, bar) in RATES {
-        let folder = folder.join(rate.to_string());
-        let (count, p99) = one_by_one(folder, rate).await?;
-        let name =
-            format!("one of 10,000 devices changes, {rate} a second: until it is decided, p99");
-        let p99 = Figure::new(name, p99, "ms");
-        figures.push(
-            Figure::new(format!("changes, {rate} a second: measured"), count, "change")
-                .bar(Bar::AtLeast(100.0)),
-        );
-        figures.push(if bar { p99.bar(Bar::AtMost(50.0)) } else { p99 });
-    }
+    let (count, one) = one_by_one(folder.join("few")).await?;
     let mut hq = ready(folder.join("many"), MANY).await?;
     let mut other = policy(MANY)?;
     let closed = close_one(&mut other)?;
     other["parent"] = hq.must("GET", "/v1/policy", None).await?["content"].clone();
     hq.must_by_two("PUT", "/v1/policy", &other).await?;
     let (_, all) = settled(&mut hq).await?;
-    figures.extend([
+    Ok(vec![
+        Figure::new("one of 10,000 devices changes: measured", count, "change")
+            .bar(Bar::AtLeast(100.0)),
+        Figure::new("one of 10,000 devices changes: until it is decided, p99", one, "ms")
+            .bar(Bar::AtMost(50.0)),
         Figure::new("policies that another folder leaves out", closed, "policy"),
         Figure::new(
             "another folder: until 50,000 devices × 500 services are decided",
@@ -51,12 +41,11 @@ pub(super) async fn measure(folder: PathBuf) -> Result<Vec<Figure>, Stop> {
             "s",
         )
         .bar(Bar::AtMost(2.0)),
-    ]);
-    Ok(figures)
+    ])
 }
 
 /// Devices change one after the other: how many decisions were measured, and their 99th percentile in milliseconds.
-async fn one_by_one(folder: PathBuf, rate: u32) -> Result<(f64, f64), Stop> {
+async fn one_by_one(folder: PathBuf) -> Result<(f64, f64), Stop> {
     let mut hq = ready(folder, FEW).await?;
     for n in 0..CHANGES {
         let posture = if n % 2 == 0 { "quarantined" } else { "normal" };
@@ -64,7 +53,7 @@ async fn one_by_one(folder: PathBuf, rate: u32) -> Result<(f64, f64), Stop> {
         let device = (n / 2).wrapping_mul(2_654_435_761) % FEW;
         let change = json!({ "set": { "posture": posture }, "why": "a bench" });
         hq.must("PATCH", &format!("/v1/devices/d{device}"), Some(&change)).await?;
-        tokio::time::sleep(Duration::from_secs(1) / rate).await;
+        tokio::time::sleep(PAUSE).await;
     }
     settled(&mut hq).await
 }
