@@ -190,7 +190,11 @@ impl Pdp {
         import::import(&self.hub, who, why, &folder)?;
         let held = Arc::new(Held::new(content, files, folder));
         *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
-        self.hub.command(who, why, Command::Policy(command), BTreeSet::new())?;
+        let done = self.hub.command(who, why, Command::Policy(command), BTreeSet::new());
+        if done.is_err() {
+            self.ready.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
+        done?;
         self.current()?;
         let version = self.hub.read(|estate| estate.policies().current().cloned());
         version.ok_or_else(|| {

@@ -69,9 +69,8 @@ impl Pdp {
         let mut to = self.hub.read(estate::Estate::size);
         let mut heard = true;
         while !stop.load(Ordering::SeqCst) {
-            // Nobody is there to take it only when both end.
-            let tell = |concerned, since| drop(decided.send(Decided { concerned, since, to }));
-            match next.take() {
+            let tell = |concerned, since| decided.send(Decided { concerned, since, to });
+            let taken = match next.take() {
                 Some((scope, because, since)) => {
                     match self.decide_about(scope.clone(), because, since) {
                         Ok((_, concerned)) => tell(concerned, since),
@@ -84,7 +83,13 @@ impl Pdp {
                     }
                 }
                 None if heard => tell(None, self.hub.now()),
-                None => {}
+                None => Ok(()),
+            };
+            if taken.is_err() {
+                told(
+                    "decisions: nobody makes bundles of them any more; start the controller again",
+                );
+                return;
             }
             let now = self.hub.now();
             if now.as_nanos().saturating_sub(swept.as_nanos()) >= SWEEP_NANOS {
@@ -96,7 +101,8 @@ impl Pdp {
                     )),
                     Err(error) => told(&format!("decisions: {error}")),
                 }
-                tell(Some(Scope::All), now);
+                // Looked at again with the next change, should nobody be there.
+                let _ = tell(Some(Scope::All), now);
             }
             // Those that came together are decided together.
             heard = false;

@@ -383,6 +383,35 @@ async fn bytes_that_are_no_commitments_change_nothing() {
     assert_eq!(running.hub.read(estate::Estate::size), size);
 }
 
+/// A few are checked where they are, more of them on all cores: each gets its own answer either way, in the order in which they came.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_many_come_each_signature_is_judged_by_itself() {
+    let folder = Folder::new();
+    let running = start(&folder);
+    site(&running, "w1");
+    seen(&running, "w1", &["cam"]);
+    let mut cam = Device::new("cam", KeyKind::Ed25519);
+    register(&running, &cam, None).await;
+    // Around both limits: what is worth a thread, and what is worth another one.
+    for count in [1, 3, 4, 5, 15, 16, 17, 33] {
+        for wrong in [0, count / 2, count - 1] {
+            let mut all: Vec<Signed> = (1..count).map(|_| cam.commit(&["a"])).collect();
+            let mut forged = all.get(wrong).cloned().unwrap_or_else(|| {
+                let next = cam.commitment(&["a"]);
+                cam.sign(next)
+            });
+            forged.signature[9] ^= 1;
+            all.insert(wrong, forged);
+            let came = send(&running, "operator", &all).await;
+            let expected = (0..count).map(|n| match n == wrong {
+                true => "commitment.signature",
+                false => "accepted",
+            });
+            assert_eq!(came, expected.collect::<Vec<_>>(), "{count}, {wrong}");
+        }
+    }
+}
+
 /// Requests that come at once share writes, nobody's answer is another's, and one that goes away takes nothing along.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_at_once_are_written_together_and_each_gets_its_own_answer() {
