@@ -1,7 +1,9 @@
 //! The demo's headquarters: a real controller on loopback that is told, through its API, what the demo finds out and does, so that
 //! its console shows it. It is gone with the demo.
 
+use std::fs::DirBuilder;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +20,8 @@ use crate::inspect::Learnt;
 
 /// Where people look for it, unless something else is there.
 const PORT: u16 = 8443;
+/// Of its folder; the number of the process follows.
+const PREFIX: &str = "ringfence-demo-";
 const SITE: &str = "warehouse";
 const LOGIN: &str = "demo";
 const WHY: &str = "the demo";
@@ -38,7 +42,12 @@ impl Headquarters {
         if is_alone() {
             return Ok(None);
         }
-        let state = std::env::temp_dir().join(format!("ringfence-demo-{}", std::process::id()));
+        let temporary = std::env::temp_dir();
+        sweep(&temporary);
+        let state = temporary.join(format!("{PREFIX}{}", std::process::id()));
+        // Ours alone: whoever made it before us could read what is put there.
+        let made = DirBuilder::new().mode(0o700).create(&state).into_diagnostic();
+        made.wrap_err_with(|| format!("making {}", state.display()))?;
         let running = run(&state).inspect_err(|_| drop(std::fs::remove_dir_all(&state)))?;
         let address = format!("https://{}", running.up.api);
         let joined = join(&running, &address, &state);
@@ -82,6 +91,18 @@ impl Drop for Headquarters {
             let _ = running.stop();
         }
         let _ = std::fs::remove_dir_all(&self.state);
+    }
+}
+
+/// Takes away what demos left that were killed.
+fn sweep(temporary: &Path) {
+    for entry in std::fs::read_dir(temporary).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            // It may be somebody else's.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 
