@@ -141,14 +141,7 @@ impl Hub {
             _ => Estate::default(),
         };
         let snapshot_at = AtomicU64::new(estate.size());
-        while estate.size() < size {
-            let from = estate.size();
-            for (number, bytes) in (from..).zip(log.store().read(from, size)?) {
-                let entry = Entry::decode(&bytes)?;
-                let at = At { entry: number, time: entry.at, who: &entry.who };
-                estate.apply(&record::events(&entry)?, at);
-            }
-        }
+        fold(&mut estate, log.store(), size)?;
         Ok(Self {
             estate: RwLock::new(estate),
             log,
@@ -179,6 +172,13 @@ impl Hub {
     /// Looks at the estate. Not for long: changes wait.
     pub fn read<T>(&self, look: impl FnOnce(&Estate) -> T) -> T {
         look(&self.estate.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The estate as it was when the journal had this many entries. Takes as long as a start without a snapshot.
+    pub fn then(&self, size: u64) -> Result<Estate, HubError> {
+        let mut estate = Estate::default();
+        fold(&mut estate, self.log.store(), size.min(self.read(Estate::size)))?;
+        Ok(estate)
     }
 
     /// Hears of every change from now on.
@@ -340,6 +340,19 @@ impl Hub {
     fn writing(&self) -> MutexGuard<'_, ()> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Folds what the journal has after an estate, up to a size.
+fn fold(estate: &mut Estate, store: &Sqlite, size: u64) -> Result<(), HubError> {
+    while estate.size() < size {
+        let from = estate.size();
+        for (number, bytes) in (from..).zip(store.read(from, size)?) {
+            let entry = Entry::decode(&bytes)?;
+            let at = At { entry: number, time: entry.at, who: &entry.who };
+            estate.apply(&record::events(&entry)?, at);
+        }
+    }
+    Ok(())
 }
 
 /// Those whom a file of the state folder names: a policy as in C2SP tlog-policy.

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use estate::devices;
 use estate::leases::{self, Decision, Verdict};
-use estate::{Command, Event, Refusal, Sort, policies};
+use estate::{Command, Estate, Event, Refusal, Sort, policies};
 use journal::entry::Actor;
 use model::Timestamp;
 use policy::compile::CompileError;
@@ -77,7 +77,7 @@ struct Held {
     folder: Folder,
     /// The folder, ready to be asked.
     judge: Mutex<leases::Judge>,
-    /// Devices that the folder itself names: other devices' answers may rest on them.
+    /// Devices that the folder itself names: every site is told of them.
     named: BTreeSet<String>,
 }
 
@@ -85,6 +85,27 @@ impl Held {
     fn new(content: String, files: Files, folder: Folder) -> Self {
         let (judge, named) = (Mutex::new(leases::Judge::new(&folder)), named(&folder, &files));
         Self { content, files, folder, judge, named }
+    }
+
+    /// About whom is decided when these have changed.
+    fn asked<'s>(&self, scope: &'s Scope) -> &'s Scope {
+        let judge = self.judge.lock().unwrap_or_else(PoisonError::into_inner);
+        match scope {
+            Scope::Some { devices, .. } if judge.reaches_others(devices.iter()) => &Scope::All,
+            scope => scope,
+        }
+    }
+
+    /// Whose bundles are made when these have changed.
+    fn concerned(&self, scope: Scope) -> Scope {
+        match &scope {
+            Scope::Some { devices, .. }
+                if devices.iter().any(|id| self.named.contains(id.as_str())) =>
+            {
+                Scope::All
+            }
+            _ => scope,
+        }
     }
 }
 
@@ -151,16 +172,12 @@ impl Pdp {
         let Some(held) = self.current()? else {
             return Ok((0, None));
         };
-        // Other devices' answers may rest on one that the folder names.
-        let reaches_others = matches!(&scope, Scope::Some { devices, .. }
-            if devices.iter().any(|id| held.named.contains(id.as_str())));
-        let scope = if reaches_others { Scope::All } else { scope };
-        let made = self.decide(&held, &scope, because)?;
+        let made = self.decide(&held, held.asked(&scope), because)?;
         if made > 0 {
             let now = self.hub.now();
             self.levels.decided(now.as_nanos().saturating_sub(since.as_nanos()));
         }
-        Ok((made, Some(scope)))
+        Ok((made, Some(held.concerned(scope))))
     }
 
     /// Offers sites what follows from the folder in force and what was decided.
@@ -240,7 +257,11 @@ impl Pdp {
             return Ok(None);
         };
         let folder = policy::folder::parse(&with_always(&files)).map_err(PolicyError::Faults)?;
-        Ok(Some(leases::replay(decision, &folder)))
+        let then = match decision.beside {
+            Some(size) => self.hub.then(size)?,
+            None => Estate::default(),
+        };
+        Ok(Some(leases::replay(decision, &folder, &then)))
     }
 
     /// Decisions that should have been made already: none.

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use controller::blobs::Files;
 use estate::Command;
 use estate::devices::{self, Edit, Field};
+use estate::leases::{self, Decision};
+use journal::entry::Entry;
 use model::DeviceId;
 
 use crate::{Folder, Running, sample, start};
@@ -31,12 +34,37 @@ fn settled(running: &Running) {
     panic!("the decision point does not come to rest");
 }
 
+/// Closed to all while the device behind it is cut off.
+const SEES_HOSTS: &str = "@id(\"t.hosts\")\n@reason(\"nobody talks to what is cut off\")\nforbid (principal, action, resource)\n\
+    when { resource has device && resource.device.posture == \"quarantined\" };\n";
+
 #[test]
 fn what_changes_one_by_one_ends_where_a_full_sweep_ends() {
+    one_by_one(&sample());
+}
+
+#[test]
+fn the_same_where_policies_look_at_the_device_behind_a_service() {
+    let mut files = sample();
+    files.insert("policies/hosts.cedar".to_owned(), SEES_HOSTS.to_owned());
+    let decisions = one_by_one(&files);
+    assert!(decisions.iter().all(|decision| decision.beside.is_some()));
+    let said: BTreeSet<_> =
+        decisions.iter().map(|d| (&d.subject, &d.verdict)).map(serial).collect();
+    let subjects: BTreeSet<_> = decisions.iter().map(|d| serial(&d.subject)).collect();
+    assert!(said.len() > subjects.len(), "nobody's answer changed because of another device");
+}
+
+fn serial<T: serde::Serialize>(value: T) -> String {
+    serde_json::to_string(&value).unwrap()
+}
+
+/// Changes every device; all decisions of the journal, each of which was made again.
+fn one_by_one(files: &Files) -> Vec<Decision> {
     let folder = Folder::new();
     let running = start(&folder);
     let me = controller::hub::itself().unwrap();
-    running.pdp.set(&me, "drill", sample(), None, "sample".to_owned()).unwrap();
+    running.pdp.set(&me, "drill", files.clone(), None, "sample".to_owned()).unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let thread = std::thread::spawn({
         let (pdp, stop) = (Arc::clone(&running.pdp), Arc::clone(&stop));
@@ -74,4 +102,17 @@ fn what_changes_one_by_one_ends_where_a_full_sweep_ends() {
     assert_eq!(running.hub.read(estate::Estate::size), before, "no other bundle is offered either");
     stop.store(true, Ordering::SeqCst);
     thread.join().unwrap();
+    let mut decisions = Vec::new();
+    for bytes in running.hub.entries(0..running.hub.read(estate::Estate::size)).unwrap() {
+        let events = estate::record::events(&Entry::decode(&bytes).unwrap()).unwrap();
+        decisions.extend(events.into_iter().filter_map(|event| match event {
+            estate::Event::Lease(leases::Event::Decided(decision)) => Some(decision),
+            _ => None,
+        }));
+    }
+    for decision in &decisions {
+        let again = running.pdp.replay(decision).unwrap().unwrap();
+        assert_eq!(serial(&again), serial(&decision.verdict), "{}", decision.id);
+    }
+    decisions
 }

@@ -32,13 +32,15 @@ pub struct Judge {
     /// Its devices are those that were asked about last.
     folder: Folder,
     zones: BTreeSet<String>,
-    /// Devices that offer services: policies may look at them too.
-    hosts: BTreeSet<DeviceId>,
+    /// Devices that answers about others may rest on.
+    seen: BTreeSet<DeviceId>,
 }
 
 /// What a policy folder grants devices.
 #[derive(Debug)]
 pub struct Judged {
+    /// Answers may rest on values of other devices.
+    sees_others: bool,
     zones: BTreeSet<String>,
     profile_of: FxHashMap<DeviceId, u32>,
     /// Verdicts of profiles, made once each.
@@ -50,14 +52,16 @@ pub fn judge(folder: &Folder, estate: &Estate) -> Judged {
     Judge::new(folder).all(estate)
 }
 
-/// The verdict that a decision's policy gives on its subject, again.
-pub fn replay(decision: &Decision, folder: &Folder) -> Verdict {
+/// The verdict that a decision's policy gives on its subject, again; `then` is the estate as [`Decision::beside`] says, and looked at only
+/// where it says something.
+pub fn replay(decision: &Decision, folder: &Folder, then: &Estate) -> Verdict {
     let subject = &decision.subject;
     let mut judge = Judge::new(folder);
     let own = subject.as_device(&judge.zones, &[], &[]);
-    let hosts = folder.estate.devices.iter();
-    let hosts = hosts.filter(|d| d.id != subject.device && judge.hosts.contains(&d.id)).cloned();
-    let devices = hosts.chain(own).collect();
+    let others = judge.seen.iter().filter(|id| **id != subject.device);
+    let others = others.filter_map(|id| then.devices().get(id));
+    let others = others.filter_map(|d| as_asked(&Subject::of(d), d, &judge.zones));
+    let devices = others.chain(own).collect();
     judge.ask(devices).verdict(subject)
 }
 
@@ -119,8 +123,13 @@ fn as_asked(
 impl Judge {
     /// Makes a folder ready.
     pub fn new(folder: &Folder) -> Self {
-        let hosts = folder.estate.services.iter().filter_map(|s| s.device.clone()).collect();
-        Self { zones: zones(folder), hosts, folder: without_devices(folder) }
+        let seen = policy::decide::seen_by_others(folder);
+        Self { zones: zones(folder), seen, folder: without_devices(folder) }
+    }
+
+    /// Whether answers about other devices may rest on one of these.
+    pub fn reaches_others<'d>(&self, mut devices: impl Iterator<Item = &'d DeviceId>) -> bool {
+        devices.any(|id| self.seen.contains(id))
     }
 
     /// Asks about every device of an estate.
@@ -131,11 +140,11 @@ impl Judge {
     }
 
     /// Asks about some devices of an estate: the same verdicts as [`Self::all`], in time that follows their number and that of
-    /// services and policies, not the size of the estate.
+    /// services and policies, not the size of the estate. About which others more has to be asked, [`Self::reaches_others`] says.
     pub fn some(&mut self, estate: &Estate, ids: &[DeviceId]) -> Judged {
         let all = estate.devices();
         let mut asked = BTreeSet::new();
-        let devices = ids.iter().chain(&self.hosts).filter_map(|id| all.get(id));
+        let devices = ids.iter().chain(&self.seen).filter_map(|id| all.get(id));
         let devices = devices.filter(|device| asked.insert(device.id.clone()));
         let devices = devices.filter_map(|d| as_asked(&Subject::of(d), d, &self.zones)).collect();
         self.ask(devices)
@@ -147,6 +156,7 @@ impl Judge {
         let lowered = lower::lower_at(folder, Moment::default());
         let ids = folder.estate.devices.iter().map(|device| device.id.clone());
         Judged {
+            sees_others: !self.seen.is_empty(),
             zones: self.zones.clone(),
             profile_of: ids.zip(lowered.profile_of.iter().copied()).collect(),
             profiles: lowered.profiles.iter().map(|grants| verdict(folder, grants)).collect(),
@@ -237,6 +247,7 @@ impl Judged {
             verdict: verdict.into_owned(),
             because: because.to_owned(),
             previous: last.map(|lease| lease.decision.clone()),
+            beside: self.sees_others.then(|| estate.size()),
         })
     }
 }

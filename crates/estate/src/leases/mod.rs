@@ -86,6 +86,9 @@ pub struct Decision {
     pub because: String,
     /// The decision that it takes the place of.
     pub previous: Option<String>,
+    /// Where its policy looks at other devices too: how many entries of the journal their values are of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<u64>,
 }
 
 /// What can be commanded.

@@ -168,7 +168,8 @@ impl Drill {
     fn audit(&self) {
         for (decision, folder) in &self.made {
             let json = |verdict: &Verdict| serde_json::to_vec(verdict).unwrap();
-            let again = leases::replay(decision, folder);
+            let then = self.world.then(decision.beside.unwrap_or(0));
+            let again = leases::replay(decision, folder, &then);
             assert_eq!(json(&again), json(&decision.verdict), "{}", decision.id);
         }
         assert_eq!(self.world.replayed(), self.world.estate);

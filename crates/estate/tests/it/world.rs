@@ -115,8 +115,14 @@ impl World {
 
     /// The estate that the journal says, from nothing.
     pub(crate) fn replayed(&self) -> Estate {
+        self.then(u64::MAX)
+    }
+
+    /// The same, of its first entries.
+    pub(crate) fn then(&self, size: u64) -> Estate {
         let mut estate = Estate::default();
-        for (number, bytes) in self.journal.iter().enumerate() {
+        let size = usize::try_from(size).unwrap();
+        for (number, bytes) in self.journal.iter().take(size).enumerate() {
             fold(&mut estate, number, bytes);
         }
         estate

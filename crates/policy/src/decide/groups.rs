@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
+use model::DeviceId;
+
 use super::columns::{Columns, Kind};
 use crate::folder::Folder;
 use crate::language::{Entity, Expr, Policy, Scope};
@@ -86,6 +88,31 @@ fn hosts_matter(folder: &Folder) -> bool {
         }
         matter
     })
+}
+
+/// Devices whose values answers about other devices may rest on: what a condition sees through a service, or names. Empty for most
+/// folders: then an answer about a device rests on that device alone.
+pub fn seen_by_others(folder: &Folder) -> BTreeSet<DeviceId> {
+    let mut seen = BTreeSet::new();
+    if hosts_matter(folder) {
+        seen.extend(folder.estate.services.iter().filter_map(|s| s.device.clone()));
+    }
+    let mut note = |entity: &Entity| {
+        if entity.kind == "Device" {
+            seen.extend(DeviceId::new(&entity.id));
+        }
+    };
+    for policy in &folder.policies {
+        for condition in &policy.conditions {
+            condition.body.visit(&mut |e| {
+                if let Expr::Entity(entity) = e {
+                    note(entity);
+                }
+            });
+        }
+        policy.on_cedar.iter().flat_map(|on_cedar| &on_cedar.names).for_each(&mut note);
+    }
+    seen
 }
 
 pub(super) fn devices(folder: &Folder, columns: &Columns, shares: &[u8]) -> Groups {

@@ -33,6 +33,7 @@ use bits::Rows;
 use code::{Code, Frame, Looks};
 use columns::Columns;
 use groups::Groups;
+pub use groups::seen_by_others;
 pub use matrix::Matrix;
 pub(crate) use parts::{Parts, plain};
 use reads::Reads;
