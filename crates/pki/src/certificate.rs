@@ -16,7 +16,7 @@ use crate::{Algorithm, Key, Malformed, Pem, Weak};
 
 /// Extensions that are understood; another one that is critical refuses the certificate
 /// (RFC 5280 §4.2).
-mod oid {
+pub(crate) mod oid {
     use super::Oid;
 
     pub(super) const SUBJECT_KEY: Oid = Oid::new_unwrap("2.5.29.14");
@@ -26,7 +26,7 @@ mod oid {
     pub(super) const AUTHORITY_KEY: Oid = Oid::new_unwrap("2.5.29.35");
     pub(super) const EXTENDED_KEY_USAGE: Oid = Oid::new_unwrap("2.5.29.37");
     /// RFC 8520 §11.
-    pub(super) const MUD_URL: Oid = Oid::new_unwrap("1.3.6.1.5.5.7.1.25");
+    pub(crate) const MUD_URL: Oid = Oid::new_unwrap("1.3.6.1.5.5.7.1.25");
     pub(super) const MUD_SIGNER: Oid = Oid::new_unwrap("1.3.6.1.5.5.7.1.30");
     pub(super) const KNOWN: &[Oid] = &[
         SUBJECT_KEY,

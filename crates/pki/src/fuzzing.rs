@@ -1,10 +1,11 @@
-//! What the fuzz target calls: any bytes as a signature, as certificates, as a request for one and as text armour.
+//! What the fuzz targets call: any bytes as a signature, as certificates, as a request for one, as text armour, and as what is
+//! sent and answered in enrolment.
 
 use model::Timestamp;
 
 use crate::cms::{Demand, Signed};
 use crate::path::Purpose;
-use crate::{Algorithm, Certificate, Digest, Key, Verifier, identity, request};
+use crate::{Algorithm, Certificate, Digest, Key, Verifier, est, identity, request};
 
 /// Everything that is read from foreign bytes, up to the judgement of a path. The provider says yes to
 /// every signature, so that the search behind it is reached.
@@ -27,6 +28,28 @@ pub fn signatures(bytes: &[u8]) {
         signer: None,
     };
     let _ = signed.verify(b"content", &demand, &Yes);
+}
+
+/// A body of EST, and the same bytes without their base64.
+pub fn est(bytes: &[u8]) {
+    for body in [bytes, est::body(bytes).as_bytes()] {
+        if let Ok(der) = est::read_request(body)
+            && let Ok(request) = request::read_der(&der, &Yes)
+        {
+            let _ = (est::takes_key(request.key.kind), est::binding(&request, b"channel"));
+        }
+        if let Ok(certificates) = est::read_certs_only(body) {
+            let again = est::body(&est::certs_only(&certificates));
+            assert!(
+                est::read_certs_only(again.as_bytes()).is_ok_and(|c| c.len() == certificates.len())
+            );
+        }
+        if let Ok(wishes) = est::read_csrattrs(body) {
+            let again = est::read_csrattrs(est::body(&est::csrattrs(&wishes)).as_bytes());
+            // Names may be more than one extension holds.
+            assert!(again.is_err() || again == Ok(wishes));
+        }
+    }
 }
 
 struct Yes;

@@ -7,6 +7,7 @@
 //! * [`Certificate`]: one X.509 certificate (RFC 5280), with the MUD extensions of RFC 8520.
 //! * [`path`]: from a signer's certificate to a trust anchor.
 //! * [`issue`], [`request`]: certificates of our own estate, and what asks for them (RFC 2986).
+//! * [`est`]: what devices that enrol send and get (RFC 7030).
 //! * [`identity`]: whom such a certificate speaks for.
 //! * [`cms`]: detached signatures (RFC 5652), as MUD files carry them.
 //!
@@ -16,6 +17,7 @@ mod algorithm;
 mod certificate;
 pub mod cms;
 mod der;
+pub mod est;
 pub mod fuzzing;
 pub mod identity;
 pub mod issue;

@@ -16,6 +16,7 @@ fn every_corpus_replays() {
     targets.push(("pipeline", sensor::fuzzing::pipeline));
     targets.push(("mud", policy::mud::fuzzing::mud));
     targets.push(("signatures", pki::fuzzing::signatures));
+    targets.push(("est", pki::fuzzing::est));
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
 
     let listed = |folder: &str| -> Vec<String> {

@@ -9,6 +9,7 @@
 )]
 
 mod commitments;
+mod enrolment;
 mod estate;
 mod issuing;
 mod maker;
