@@ -359,7 +359,7 @@ fn attributes(set: Element<'_>) -> Result<Attributes, String> {
             }
             oid::SIGNING_TIME => {
                 let value = values.next().ok_or("a time is missing")?;
-                time.replace(instant(value)?).is_some()
+                time.replace(der::instant(value)?).is_some()
             }
             _ => continue,
         };
@@ -372,30 +372,6 @@ fn attributes(set: Element<'_>) -> Result<Attributes, String> {
     // The tag is another one while it stands in the message (RFC 5652 §5.4).
     let signed = element(tag::SET, &[set.body]);
     Ok(Attributes { signed, content_type, digest, time })
-}
-
-fn instant(value: Element<'_>) -> Result<Timestamp, String> {
-    let text = std::str::from_utf8(value.body).unwrap_or_default();
-    let wrong = || "the signing time is not understood".to_owned();
-    let (year, rest) = match value.tag {
-        tag::UTC_TIME => {
-            let (year, rest) = text.split_at_checked(2).ok_or_else(wrong)?;
-            // RFC 5652 §11.3: 50 and above are the last century.
-            (format!("{}{year}", if year < "50" { "20" } else { "19" }), rest)
-        }
-        tag::GENERALIZED_TIME => {
-            let (year, rest) = text.split_at_checked(4).ok_or_else(wrong)?;
-            (year.to_owned(), rest)
-        }
-        _ => return Err(wrong()),
-    };
-    let part = |at: usize| rest.get(at..at.saturating_add(2)).ok_or_else(wrong);
-    let (month, day, hour) = (part(0)?, part(2)?, part(4)?);
-    let (minute, second) = (part(6)?, part(8)?);
-    if rest.get(10..) != Some("Z") {
-        return Err(wrong());
-    }
-    format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z").parse().map_err(|_| wrong())
 }
 
 /// Signs a MUD file: a detached signature in DER, with the signer's certificate and those that come

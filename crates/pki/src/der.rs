@@ -3,6 +3,7 @@
 //! Signatures are over bytes as they were sent, so an element keeps its own.
 
 use model::Timestamp;
+use x509_cert::spki::ObjectIdentifier as Oid;
 
 /// Tags that are used here.
 pub(crate) mod tag {
@@ -12,6 +13,7 @@ pub(crate) mod tag {
     pub(crate) const OCTET_STRING: u8 = 0x04;
     pub(crate) const NULL: u8 = 0x05;
     pub(crate) const OID: u8 = 0x06;
+    pub(crate) const ENUMERATED: u8 = 0x0a;
     pub(crate) const UTF8_STRING: u8 = 0x0c;
     pub(crate) const PRINTABLE_STRING: u8 = 0x13;
     pub(crate) const IA5_STRING: u8 = 0x16;
@@ -172,16 +174,175 @@ pub(crate) fn set_of(tag: u8, mut elements: Vec<Vec<u8>>) -> Vec<u8> {
     element(tag, &elements)
 }
 
+/// Elements taken one after the other, however many there are. [`Parts`] has a bound, and this has what the caller sets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Each<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Each<'a> {
+    pub(crate) const fn of(element: Element<'a>) -> Self {
+        Self { rest: element.body }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// The next element, when it has this tag.
+    pub(crate) fn optional(&mut self, tag: u8) -> Result<Option<Element<'a>>, String> {
+        if self.rest.first() != Some(&tag) {
+            return Ok(None);
+        }
+        let (element, rest) = Element::first(self.rest).map_err(str::to_owned)?;
+        self.rest = rest;
+        Ok(Some(element))
+    }
+
+    pub(crate) fn need(&mut self, tag: u8, what: &str) -> Result<Element<'a>, String> {
+        self.optional(tag)?.ok_or_else(|| format!("it has no {what}"))
+    }
+
+    pub(crate) fn end(self) -> Result<(), String> {
+        match self.rest.first() {
+            None => Ok(()),
+            Some(tag) => Err(format!("an element {tag:#04x} too many")),
+        }
+    }
+}
+
+/// One Extension (RFC 5280 §4.1).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extension<'a> {
+    /// Contents of its name.
+    pub(crate) kind: &'a [u8],
+    pub(crate) critical: bool,
+    /// What is in its OCTET STRING.
+    pub(crate) value: &'a [u8],
+}
+
+impl<'a> Extension<'a> {
+    /// Every one of Extensions. None stands twice (RFC 5280 §4.2).
+    pub(crate) fn all(extensions: Element<'a>) -> Result<Vec<Self>, String> {
+        let mut all: Vec<Self> = Vec::new();
+        let mut each = Each::of(extensions);
+        while !each.is_empty() {
+            let one = Self::read(each.need(tag::SEQUENCE, "extension")?)?;
+            if all.iter().any(|other| other.kind == one.kind) {
+                return Err("an extension stands in it twice".to_owned());
+            }
+            if all.len() == EXTENSIONS_MAX {
+                return Err(format!("more than {EXTENSIONS_MAX} extensions"));
+            }
+            all.push(one);
+        }
+        Ok(all)
+    }
+
+    fn read(element: Element<'a>) -> Result<Self, String> {
+        let mut parts = Each::of(element);
+        let kind = parts.need(tag::OID, "name of an extension")?.body;
+        let critical = match parts.optional(tag::BOOLEAN)?.map(|e| e.body) {
+            None => false,
+            Some([0xff]) => true,
+            // `DEFAULT FALSE` is left out (X.690 §11.5).
+            Some(_) => return Err("an extension is neither critical nor not".to_owned()),
+        };
+        let value = parts.need(tag::OCTET_STRING, "value of an extension")?.body;
+        parts.end()?;
+        Ok(Self { kind, critical, value })
+    }
+
+    /// Its name for people.
+    pub(crate) fn name(&self) -> String {
+        Oid::from_bytes(self.kind).map_or_else(|_| "?".to_owned(), |oid| oid.to_string())
+    }
+}
+
+/// Extensions of one thing that are looked at.
+const EXTENSIONS_MAX: usize = 64;
+
 /// UTCTime up to 2049, then GeneralizedTime (RFC 5652 §11.3, RFC 5280 §4.1.2.5); whole seconds.
 pub(crate) fn time(at: Timestamp) -> Result<Vec<u8>, String> {
-    let text = at.to_string();
-    let digits: String = text.chars().take(19).filter(char::is_ascii_digit).collect();
-    let short = digits.get(2..).filter(|_| digits.len() == 14);
-    let short = short.ok_or_else(|| format!("{text} is outside the years 1 to 9999"))?;
-    Ok(match ("1950".."2050").contains(&digits.as_str()) {
-        true => element(tag::UTC_TIME, &[short.as_bytes(), b"Z"]),
-        false => element(tag::GENERALIZED_TIME, &[digits.as_bytes(), b"Z"]),
+    let digits = digits(at)?;
+    Ok(match (b"1950".as_slice()..b"2050").contains(&digits.get(..4).unwrap_or_default()) {
+        true => element(tag::UTC_TIME, &[digits.get(2..).unwrap_or_default(), b"Z"]),
+        false => element(tag::GENERALIZED_TIME, &[&digits, b"Z"]),
     })
+}
+
+/// GeneralizedTime, whatever the year; whole seconds.
+pub(crate) fn general_time(at: Timestamp) -> Result<Vec<u8>, String> {
+    Ok(element(tag::GENERALIZED_TIME, &[&digits(at)?, b"Z"]))
+}
+
+/// `YYYYMMDDHHMMSS`. Lists of revoked certificates have one for every entry, so no formatter is asked.
+fn digits(at: Timestamp) -> Result<[u8; 14], String> {
+    let seconds = at.as_nanos().div_euclid(1_000_000_000);
+    let (day, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let (year, month, date) = civil(day);
+    let pairs =
+        [year / 100, year % 100, month, date, second / 3_600, second / 60 % 60, second % 60];
+    let mut digits = [0; 14];
+    for (two, pair) in digits.chunks_exact_mut(2).zip(pairs) {
+        let wrong = || format!("{at} is outside the years 0 to 9999");
+        let pair = u8::try_from(pair).ok().filter(|n| *n < 100).ok_or_else(wrong)?;
+        two.copy_from_slice(&[b'0' + pair / 10, b'0' + pair % 10]);
+    }
+    Ok(digits)
+}
+
+/// Days since 1970-01-01 as year, month and day of the Gregorian calendar. Years begin in March here, so that a leap day is the
+/// last one; 400 of them have 146,097 days.
+const fn civil(day: i64) -> (i64, i64, i64) {
+    let since = day.saturating_add(719_468);
+    let (era, day) = (since.div_euclid(146_097), since.rem_euclid(146_097));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let date = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (year + 400 * era + next, month, date)
+}
+
+/// The other way round.
+const fn days(year: i64, month: i64, date: i64) -> i64 {
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (era, year) = (year.div_euclid(400), year.rem_euclid(400));
+    let day = (153 * month + 2) / 5 + date - 1;
+    146_097 * era + 365 * year + year / 4 - year / 100 + day - 719_468
+}
+
+/// From UTCTime or GeneralizedTime in whole seconds of UTC (RFC 5280 §4.1.2.5). Years after 2261 are the latest instant there is.
+pub(crate) fn instant(value: Element<'_>) -> Result<Timestamp, String> {
+    let wrong = || "a time in it is not understood".to_owned();
+    let (century, rest) = match (value.tag, value.body) {
+        // 50 and above are the last century.
+        (tag::UTC_TIME, rest @ [b'5'..=b'9', ..]) => (19, rest),
+        (tag::UTC_TIME, rest) => (20, rest),
+        (tag::GENERALIZED_TIME, [a @ b'0'..=b'9', b @ b'0'..=b'9', rest @ ..]) => {
+            (i64::from(a - b'0') * 10 + i64::from(b - b'0'), rest)
+        }
+        _ => return Err(wrong()),
+    };
+    let Some(pairs) = rest.strip_suffix(b"Z").filter(|pairs| pairs.len() == 12) else {
+        return Err(wrong());
+    };
+    let mut numbers = [0; 6];
+    for (number, two) in numbers.iter_mut().zip(pairs.chunks_exact(2)) {
+        let [a @ b'0'..=b'9', b @ b'0'..=b'9'] = two else {
+            return Err(wrong());
+        };
+        *number = i64::from(a - b'0') * 10 + i64::from(b - b'0');
+    }
+    let [year, month, date, hour, minute, second] = numbers;
+    let day = days(100 * century + year, month, date);
+    // A date that is none comes back as another one.
+    let same = (1..=12).contains(&month) && civil(day) == (100 * century + year, month, date);
+    match same && hour < 24 && minute < 60 && second < 60 {
+        true => Ok(Timestamp::from_secs(day * 86_400 + hour * 3_600 + minute * 60 + second, 0)),
+        false => Err(wrong()),
+    }
 }
 
 #[cfg(test)]
@@ -220,6 +381,93 @@ mod tests {
             let bytes = number(body);
             assert_eq!(Element::whole(&bytes, tag::INTEGER).unwrap().unsigned(), read);
         }
+    }
+
+    #[test]
+    fn times_both_ways() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        for (text, der) in [
+            ("1970-01-01T00:00:00Z", "700101000000Z"),
+            ("1950-01-01T00:00:00Z", "500101000000Z"),
+            ("2000-02-29T23:59:59Z", "000229235959Z"),
+            ("2049-12-31T23:59:59Z", "491231235959Z"),
+            ("2050-01-01T00:00:00Z", "20500101000000Z"),
+            ("1949-12-31T23:59:59Z", "19491231235959Z"),
+            ("1700-03-01T01:02:03Z", "17000301010203Z"),
+            ("2261-12-31T12:00:00Z", "22611231120000Z"),
+        ] {
+            let bytes = time(at(text)).unwrap();
+            assert_eq!(&bytes[2..], der.as_bytes());
+            let read = Element::first(&bytes).unwrap().0;
+            assert_eq!(instant(read), Ok(at(text)));
+            let general = general_time(at(text)).unwrap();
+            assert_eq!(instant(Element::first(&general).unwrap().0), Ok(at(text)), "{text}");
+        }
+        // Every day of four hundred years and more, against another calendar.
+        for day in -100_000..105_000 {
+            let at = Timestamp::from_secs(day * 86_400 + 86_399, 0);
+            let text: String = at.to_string().chars().filter(char::is_ascii_digit).collect();
+            assert_eq!(&digits(at).unwrap()[..], &text.as_bytes()[..14]);
+            let bytes = general_time(at).unwrap();
+            assert_eq!(instant(Element::first(&bytes).unwrap().0), Ok(at));
+        }
+        let latest = element(tag::GENERALIZED_TIME, &[b"99991231235959Z"]);
+        assert_eq!(instant(Element::first(&latest).unwrap().0), Ok(Timestamp::MAX));
+        for wrong in [
+            "260229000000Z",
+            "261301000000Z",
+            "260001000000Z",
+            "260100000000Z",
+            "260101240000Z",
+            "260101006000Z",
+            "260101000060Z",
+            "2601010000Z",
+            "260101000000",
+            "260101000000+0000",
+            "2601010000.0Z",
+            "26 101000000Z",
+            "",
+            "Z",
+        ] {
+            let bytes = element(tag::UTC_TIME, &[wrong.as_bytes()]);
+            assert!(instant(Element::first(&bytes).unwrap().0).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn extensions_have_one_form() {
+        let name = [tag::OID, 1, 0x2a];
+        let value = [tag::OCTET_STRING, 1, 7];
+        let read = |parts: &[&[u8]]| {
+            let one = element(tag::SEQUENCE, parts);
+            let all = element(tag::SEQUENCE, &[&one]);
+            let all = Element::whole(&all, tag::SEQUENCE)?;
+            Extension::all(all)
+                .map(|e| e.iter().map(|e| (e.critical, e.value[0])).collect::<Vec<_>>())
+        };
+        assert_eq!(read(&[&name, &value]), Ok(vec![(false, 7)]));
+        assert_eq!(read(&[&name, &[1, 1, 0xff], &value]), Ok(vec![(true, 7)]));
+        for wrong in [
+            &[&name[..]][..],
+            &[&value],
+            &[&name, &[1, 1, 0], &value],
+            &[&name, &[1, 1, 1], &value],
+            &[&name, &[1, 0], &value],
+            &[&name, &value, &value],
+        ] {
+            assert!(read(wrong).is_err(), "{wrong:x?}");
+        }
+        let one = element(tag::SEQUENCE, &[&name, &value]);
+        let twice = element(tag::SEQUENCE, &[&one, &one]);
+        assert!(Extension::all(Element::whole(&twice, tag::SEQUENCE).unwrap()).is_err());
+        let many = |n: u8| {
+            let one = |k| element(tag::SEQUENCE, &[&[tag::OID, 1, k], &value]);
+            let all: Vec<Vec<u8>> = (0..n).map(one).collect();
+            let all = element(tag::SEQUENCE, &all.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            Extension::all(Element::whole(&all, tag::SEQUENCE).unwrap()).map(|all| all.len())
+        };
+        assert_eq!(many(64), Ok(EXTENSIONS_MAX));
+        assert!(many(65).is_err());
     }
 
     #[test]

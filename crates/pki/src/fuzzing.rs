@@ -1,11 +1,11 @@
 //! What the fuzz targets call: any bytes as a signature, as certificates, as a request for one, as text armour, and as what is
-//! sent and answered in enrolment.
+//! sent and answered in enrolment and about revocation.
 
 use model::Timestamp;
 
 use crate::cms::{Demand, Signed};
 use crate::path::Purpose;
-use crate::{Algorithm, Certificate, Digest, Key, Verifier, est, identity, request};
+use crate::{Algorithm, Certificate, Digest, Key, Verifier, crl, est, identity, request};
 
 /// Everything that is read from foreign bytes, up to the judgement of a path. The provider says yes to
 /// every signature, so that the search behind it is reached.
@@ -50,6 +50,18 @@ pub fn est(bytes: &[u8]) {
             assert!(again.is_err() || again == Ok(wishes));
         }
     }
+}
+
+/// A revocation list, whoever signed it, as a list and as a delta to itself.
+pub fn crl(bytes: &[u8]) {
+    let Ok(list) = crl::unjudged(bytes) else {
+        return;
+    };
+    for entry in list.entries() {
+        assert_eq!(list.find(&entry.serial), Some(entry));
+    }
+    let _ = (list.apply(&list), list.check(list.this_update()), format!("{list:?}"));
+    assert!(crl::difference(list.entries(), list.entries()).is_empty());
 }
 
 struct Yes;

@@ -9,6 +9,7 @@
 //! * [`issue`], [`request`]: certificates of our own estate, and what asks for them (RFC 2986).
 //! * [`est`]: what devices that enrol send and get (RFC 7030).
 //! * [`identity`]: whom such a certificate speaks for.
+//! * [`crl`]: lists of what is revoked, complete and as deltas.
 //! * [`cms`]: detached signatures (RFC 5652), as MUD files carry them.
 //!
 //! It must never know where bytes come from, what time it is, what a device is, or which provider computes.
@@ -16,11 +17,13 @@
 mod algorithm;
 mod certificate;
 pub mod cms;
+pub mod crl;
 mod der;
 pub mod est;
 pub mod fuzzing;
 pub mod identity;
 pub mod issue;
+mod number;
 pub mod path;
 mod pem;
 pub mod request;
@@ -29,6 +32,7 @@ mod san;
 pub use algorithm::{Algorithm, Digest, Key, KeyKind, Weak};
 pub use certificate::Certificate;
 pub use identity::{Identity, identity_of};
+pub use number::Number;
 pub use pem::Pem;
 
 /// Computes what takes no secret.

@@ -17,6 +17,7 @@ mod notes;
 mod openssl;
 mod peer;
 mod requests;
+mod revocation;
 mod tampering;
 mod tls;
 mod tls_openssl;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use pki::{Certificate, Pem};
 
@@ -46,15 +46,25 @@ impl Drop for Folder {
 
 /// What it says on standard output, or on standard error when it fails.
 pub(crate) fn openssl(arguments: &[&str], paths: &[(&str, &Path)]) -> Result<String, String> {
-    let mut command = Command::new("openssl");
-    command.args(arguments);
-    for (option, path) in paths {
-        command.arg(option).arg(path);
-    }
-    let output = command.output().unwrap();
+    let output = run(arguments, paths);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match output.status.success() {
         true => Ok(text(&output.stdout)),
         false => Err(text(&output.stderr)),
     }
+}
+
+/// Everything it says, for those of its commands that judge on standard error.
+pub(crate) fn openssl_says(arguments: &[&str], paths: &[(&str, &Path)]) -> String {
+    let output = run(arguments, paths);
+    [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat()
+}
+
+fn run(arguments: &[&str], paths: &[(&str, &Path)]) -> Output {
+    let mut command = Command::new("openssl");
+    command.args(arguments);
+    for (option, path) in paths {
+        command.arg(option).arg(path);
+    }
+    command.output().unwrap()
 }
