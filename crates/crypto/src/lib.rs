@@ -52,6 +52,14 @@ impl Verifier for Provider {
     }
 }
 
+impl pki::ocsp::NameHash for Provider {
+    fn sha1(&self, bytes: &[u8]) -> [u8; 20] {
+        // It has no other length (FIPS 180-4).
+        let digest = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes);
+        digest.as_ref().try_into().unwrap_or_default()
+    }
+}
+
 impl journal::Verifier for Provider {
     fn verify(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
         UnparsedPublicKey::new(&sig::ED25519, key).verify(message, signature).is_ok()

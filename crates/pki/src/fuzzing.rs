@@ -5,7 +5,7 @@ use model::Timestamp;
 
 use crate::cms::{Demand, Signed};
 use crate::path::Purpose;
-use crate::{Algorithm, Certificate, Digest, Key, Verifier, crl, est, identity, request};
+use crate::{Algorithm, Certificate, Digest, Key, Verifier, crl, est, identity, ocsp, request};
 
 /// Everything that is read from foreign bytes, up to the judgement of a path. The provider says yes to
 /// every signature, so that the search behind it is reached.
@@ -62,6 +62,14 @@ pub fn crl(bytes: &[u8]) {
     }
     let _ = (list.apply(&list), list.check(list.this_update()), format!("{list:?}"));
     assert!(crl::difference(list.entries(), list.entries()).is_empty());
+}
+
+/// A request about single certificates.
+pub fn ocsp(bytes: &[u8]) {
+    if let Ok(request) = ocsp::read(bytes) {
+        assert!((1..=ocsp::ASKED_MAX).contains(&request.asked.len()));
+        request.asked.iter().for_each(|id| assert!(id.serial().bytes().len() == 20));
+    }
 }
 
 struct Yes;

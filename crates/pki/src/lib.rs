@@ -10,6 +10,7 @@
 //! * [`est`]: what devices that enrol send and get (RFC 7030).
 //! * [`identity`]: whom such a certificate speaks for.
 //! * [`crl`]: lists of what is revoked, complete and as deltas.
+//! * [`ocsp`]: answers about single certificates (RFC 6960).
 //! * [`cms`]: detached signatures (RFC 5652), as MUD files carry them.
 //!
 //! It must never know where bytes come from, what time it is, what a device is, or which provider computes.
@@ -24,6 +25,7 @@ pub mod fuzzing;
 pub mod identity;
 pub mod issue;
 mod number;
+pub mod ocsp;
 pub mod path;
 mod pem;
 pub mod request;

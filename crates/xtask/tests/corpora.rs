@@ -17,6 +17,8 @@ fn every_corpus_replays() {
     targets.push(("mud", policy::mud::fuzzing::mud));
     targets.push(("signatures", pki::fuzzing::signatures));
     targets.push(("est", pki::fuzzing::est));
+    targets.push(("crl", pki::fuzzing::crl));
+    targets.push(("ocsp", pki::fuzzing::ocsp));
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
 
     let listed = |folder: &str| -> Vec<String> {

@@ -14,6 +14,7 @@ mod estate;
 mod issuing;
 mod maker;
 mod notes;
+mod ocsp;
 mod openssl;
 mod peer;
 mod requests;
