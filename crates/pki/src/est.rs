@@ -55,7 +55,7 @@ pub fn body(bytes: &[u8]) -> String {
 
 /// The bytes of a body.
 fn bytes(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Refusal> {
-    // A third for base64, and the rest for breaks after every four characters.
+    // A third more for base64, and as much again for line breaks, however short the lines are.
     if body.len() > bytes_max.saturating_mul(2) {
         return Err(Refusal::TooLong { bytes_max });
     }

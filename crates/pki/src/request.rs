@@ -58,12 +58,19 @@ impl fmt::Debug for Challenge {
 }
 
 /// What a request may say beside its names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Extras<'a> {
     /// Its challengePassword, of at most [`CHALLENGE_MAX`] bytes.
     pub challenge: Option<&'a str>,
     /// Where its device is described.
     pub mud_url: Option<&'a str>,
+}
+
+/// Without the challengePassword, which may be a secret.
+impl fmt::Debug for Extras<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Extras({:?})", self.mud_url)
+    }
 }
 
 /// Longest challengePassword, in characters of a DirectoryString (RFC 2985 appendix A, pkcs-9-ub-challengePassword).
