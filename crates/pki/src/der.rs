@@ -149,10 +149,14 @@ impl<'a> Iterator for Parts<'a> {
     }
 }
 
+/// Bytes of a tag and a length.
+const HEAD_MAX: usize = 10;
+
 /// An element around its parts.
 pub(crate) fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let length: usize = parts.iter().map(|part| part.len()).sum();
-    let mut bytes = vec![tag];
+    let mut bytes = Vec::with_capacity(length.saturating_add(HEAD_MAX));
+    bytes.push(tag);
     match u8::try_from(length) {
         Ok(short @ 0..=0x7f) => bytes.push(short),
         _ => {

@@ -149,7 +149,7 @@ fn check_order(order: &Order<'_>) -> Result<(), NotIssued> {
 
 /// revokedCertificates, which is left out when there are none (RFC 5280 §5.1.2.6).
 fn entries(order: &Order<'_>) -> Result<Vec<u8>, NotIssued> {
-    let mut sorted: Vec<&Entry> = order.entries.iter().collect();
+    let mut sorted = order.entries.to_vec();
     sorted.sort_unstable_by_key(|entry| entry.serial);
     let twice = sorted.windows(2).find_map(|pair| match pair {
         [a, b] if a.serial == b.serial => Some(a.serial),
@@ -159,22 +159,33 @@ fn entries(order: &Order<'_>) -> Result<Vec<u8>, NotIssued> {
         return Err(NotIssued::Twice(serial));
     }
     let mut bytes = Vec::with_capacity(sorted.len().saturating_mul(ENTRY_BYTES));
-    for entry in sorted {
+    for entry in &sorted {
         let wrong = |why: String| NotIssued::Entry { serial: entry.serial, why };
-        let at = time(entry.revoked_at).map_err(wrong)?;
         if entry.reason == Reason::RemoveFromCrl && order.base.is_none() {
             return Err(wrong("only a delta takes something away".to_owned()));
         }
-        let reason = reason(entry.reason);
-        // Unspecified is not written (RFC 5280 §5.3.1).
-        let reason: &[u8] = if entry.reason == Reason::Unspecified { &[] } else { &reason };
-        let serial = entry.serial.write();
-        bytes.extend(element(tag::SEQUENCE, &[&serial, &at, reason]));
+        let at = time(entry.revoked_at).map_err(wrong)?;
+        write_entry(&mut bytes, entry, &at);
     }
     Ok(match bytes.is_empty() {
         true => bytes,
         false => element(tag::SEQUENCE, &[&bytes]),
     })
+}
+
+/// By hand, because there may be a million. Nothing in an entry is longer than one byte of length says.
+fn write_entry(bytes: &mut Vec<u8>, entry: &Entry, at: &[u8]) {
+    let serial = entry.serial.contents();
+    let reason = reason(entry.reason);
+    // Unspecified is not written (RFC 5280 §5.3.1).
+    let reason: &[u8] = if entry.reason == Reason::Unspecified { &[] } else { &reason };
+    let length = |parts: &[&[u8]]| {
+        let sum: usize = parts.iter().map(|part| part.len()).sum();
+        u8::try_from(sum).unwrap_or_default()
+    };
+    let head = [tag::INTEGER, length(&[serial])];
+    bytes.extend([tag::SEQUENCE, length(&[&head, serial, at, reason])]);
+    [&head, serial, at, reason].into_iter().for_each(|part| bytes.extend_from_slice(part));
 }
 
 /// Bytes of an entry with a serial number of 128 bits and a reason.
