@@ -16,6 +16,7 @@
 //! * [`sites`]: places, how they enrol, what they enforce.
 //! * [`teams`]: who is answerable.
 //! * [`devices`]: what there is, who says so, and what people decided about it.
+//! * [`identities`]: which keys speak for each device, and how high that puts it.
 //! * [`policies`]: which policy folder is meant to be in force.
 //! * [`exceptions`]: paths that are open for a while, and who said so.
 //! * [`views`]: ways to look at devices, under a name.
@@ -30,6 +31,7 @@ pub mod access;
 pub mod commitments;
 pub mod devices;
 pub mod exceptions;
+pub mod identities;
 pub mod leases;
 pub mod policies;
 pub mod record;
@@ -70,6 +72,8 @@ pub enum Command {
     View(views::Command),
     /// Exceptions.
     Exception(exceptions::Command),
+    /// Identities of devices.
+    Identity(identities::Command),
 }
 
 /// What came of it, area by area.
@@ -93,6 +97,8 @@ pub enum Event {
     View(views::Event),
     /// Exceptions.
     Exception(exceptions::Event),
+    /// Identities of devices.
+    Identity(identities::Event),
 }
 
 /// Where in the journal events stand.
@@ -123,6 +129,9 @@ pub struct Estate {
     /// Since version 5 of a snapshot.
     #[serde(skip)]
     exceptions: exceptions::Exceptions,
+    /// Since version 6 of a snapshot.
+    #[serde(skip)]
+    identities: identities::Identities,
 }
 
 impl Estate {
@@ -186,6 +195,28 @@ impl Estate {
         &self.exceptions
     }
 
+    /// Which keys speak for each device.
+    pub const fn identities(&self) -> &identities::Identities {
+        &self.identities
+    }
+
+    /// Who speaks with a key at a time: nobody who is retired.
+    pub fn speaks(&self, key: &side::Digest, now: Timestamp) -> Option<&devices::Device> {
+        let device = self.devices.get(self.identities.speaks(key, now)?)?;
+        (device.state != devices::State::Retired).then_some(device)
+    }
+
+    /// What comes of enrolments, and what became of each.
+    pub fn enrol(
+        &self,
+        batch: &[identities::Enrolment],
+        who: &Actor,
+        now: Timestamp,
+    ) -> Result<(Vec<Event>, Vec<identities::Outcome>), Refusal> {
+        let (events, outcomes) = self.identities.enrol(batch, &self.devices, now)?;
+        Ok((self.with_levels(events, who, now), outcomes))
+    }
+
     /// What comes of a command, given by `who` at `now`. Nothing: all of it is so already.
     pub fn decide(
         &self,
@@ -207,7 +238,11 @@ impl Estate {
             }
             Command::Device(command) => {
                 self.names_exist(command)?;
-                self.devices.decide(command, now).map(|e| all(e, Event::Device))
+                let mut events = self.devices.decide(command, now)?;
+                let merged = events.iter().filter_map(|event| self.level_merged(event, now));
+                let merged: Vec<_> = merged.collect();
+                events.extend(merged);
+                Ok(all(events, Event::Device))
             }
             Command::Policy(command) => {
                 self.policies.decide(command).map(|e| all(e, Event::Policy))
@@ -224,7 +259,37 @@ impl Estate {
                 .commitments
                 .decide(command, &self.devices, now)
                 .map(|e| all(e, Event::Commitment)),
+            Command::Identity(command) => {
+                let events = self.identities.decide(command, &self.devices, now)?;
+                Ok(self.with_levels(events, who, now))
+            }
         }
+    }
+
+    /// What comes of identities, and where devices stand because of it.
+    fn with_levels(
+        &self,
+        events: Vec<identities::Event>,
+        who: &Actor,
+        now: Timestamp,
+    ) -> Vec<Event> {
+        let at = At { entry: self.size, time: now, who };
+        let levels = self.identities.changed(&events, now, at).into_iter();
+        let levels = levels.filter_map(|(id, standing)| {
+            let device = self.devices.get(&id)?;
+            let other = device.shown() != (standing.level, standing.limit);
+            other.then(|| Event::Device(assured(&device.id, standing)))
+        });
+        let levels: Vec<Event> = levels.collect();
+        events.into_iter().map(Event::Identity).chain(levels).collect()
+    }
+
+    /// Where a device stands that has another one's evidence too from now on.
+    fn level_merged(&self, event: &devices::Event, now: Timestamp) -> Option<devices::Event> {
+        let devices::Event::Merged { keep, other } = event else { return None };
+        let identities = &self.identities;
+        identities.get(keep).or_else(|| identities.get(other))?;
+        Some(assured(keep, identities.standing_merged(keep, other, now)))
     }
 
     /// Folds the events of the next entry.
@@ -237,8 +302,9 @@ impl Estate {
                 Event::Team(event) => self.teams.apply(event, at.entry),
                 Event::Device(event) => {
                     self.devices.apply(event, at);
-                    if let devices::Event::Merged { other, .. } = event {
+                    if let devices::Event::Merged { keep, other } = event {
                         self.leases.forget(other);
+                        self.identities.merge(keep, other);
                     }
                 }
                 Event::Policy(event) => self.policies.apply(event, at.entry, at.time),
@@ -246,6 +312,7 @@ impl Estate {
                 Event::Commitment(event) => self.commitments.apply(event, at),
                 Event::View(event) => self.views.apply(event, at.entry),
                 Event::Exception(event) => self.exceptions.apply(event, at),
+                Event::Identity(event) => self.identities.apply(event, at),
             }
         }
     }
@@ -325,4 +392,9 @@ impl Estate {
             }
         }
     }
+}
+
+fn assured(device: &model::DeviceId, standing: identities::Standing) -> devices::Event {
+    let limit = standing.limit.word().to_owned();
+    devices::Event::Assured { id: device.clone(), level: standing.level, limit }
 }

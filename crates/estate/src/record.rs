@@ -16,7 +16,8 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Command, Event, access, commitments, devices, exceptions, leases, policies, sites, teams, views,
+    Command, Event, access, commitments, devices, exceptions, identities, leases, policies, sites,
+    teams, views,
 };
 
 /// Version of every command and event so far.
@@ -88,6 +89,7 @@ fn command(command: &Command) -> Result<Typed, Malformed> {
         Command::Commitment(command) => ("commitment", json_of(command)?),
         Command::View(command) => ("view", json_of(command)?),
         Command::Exception(command) => ("exception", json_of(command)?),
+        Command::Identity(command) => ("identity", json_of(command)?),
     };
     let payload = match payload.len() > COMMAND_BYTES_MAX {
         true => {
@@ -111,6 +113,7 @@ fn event_typed(event: &Event) -> Result<Typed, Malformed> {
         Event::Commitment(event) => json_of(event)?,
         Event::View(event) => json_of(event)?,
         Event::Exception(event) => json_of(event)?,
+        Event::Identity(event) => json_of(event)?,
     };
     Ok(Typed { name: Name::new(&name(event))?, version: VERSION, payload })
 }
@@ -127,6 +130,7 @@ fn name(event: &Event) -> String {
         Event::Commitment(event) => ("commitment", event.word()),
         Event::View(event) => ("view", event.word()),
         Event::Exception(event) => ("exception", event.word()),
+        Event::Identity(event) => ("identity", event.word()),
     };
     format!("{area}.{word}")
 }
@@ -148,6 +152,7 @@ fn event(typed: &Typed) -> Result<Event, Malformed> {
         "commitment" => of_json::<commitments::Event>(typed).map(Event::Commitment),
         "view" => of_json::<views::Event>(typed).map(Event::View),
         "exception" => of_json::<exceptions::Event>(typed).map(Event::Exception),
+        "identity" => of_json::<identities::Event>(typed).map(Event::Identity),
         _ => Err(malformed(format!("`{called}` is no event of an estate"))),
     }?;
     // Whoever filters by name sees what is applied.

@@ -4,17 +4,20 @@
 //! another version is not read but made anew. What is new stands behind all else, so that a snapshot from before it is read too: there it
 //! is empty.
 
-use crate::{Estate, commitments, devices, exceptions, views};
+use crate::{Estate, commitments, devices, exceptions, identities, views};
 
 const MAGIC: &[u8; 8] = b"RFESTATE";
 /// Version of the form; a change of any type in it is a new one.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 /// The version that ends before [`commitments`].
 const BEFORE_COMMITMENTS: u32 = 2;
 /// The version that ends before [`views`] and the pairs of devices that are kept apart.
 const BEFORE_VIEWS: u32 = 3;
 /// The version that ends before [`exceptions`].
 const BEFORE_EXCEPTIONS: u32 = 4;
+
+/// The version that ends before [`identities`].
+const BEFORE_IDENTITIES: u32 = 5;
 
 /// Bytes that are no snapshot of this version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +41,7 @@ impl Estate {
         postcard::to_extend(self, bytes)
             .and_then(|bytes| postcard::to_extend(self.devices.apart(), bytes))
             .and_then(|bytes| postcard::to_extend(&self.exceptions, bytes))
+            .and_then(|bytes| postcard::to_extend(&self.identities, bytes))
             .map_err(|error| SnapshotError::Unwritable(error.to_string()))
     }
 
@@ -46,8 +50,15 @@ impl Estate {
         let of = |version: &u32| {
             bytes.strip_prefix(MAGIC).and_then(|rest| rest.strip_prefix(&version.to_be_bytes()))
         };
-        let known = [VERSION, BEFORE_EXCEPTIONS, BEFORE_VIEWS, BEFORE_COMMITMENTS].into_iter();
+        let known = [
+            VERSION,
+            BEFORE_IDENTITIES,
+            BEFORE_EXCEPTIONS,
+            BEFORE_VIEWS,
+            BEFORE_COMMITMENTS,
+        ];
         let (version, rest) = known
+            .into_iter()
             .filter_map(|version| Some((version, of(&version)?)))
             .next()
             .ok_or(SnapshotError::Version)?;
@@ -69,13 +80,18 @@ fn completed(version: u32, rest: &[u8]) -> postcard::Result<Vec<u8>> {
         all = postcard::to_extend(&views::Views::default(), all)?;
         all = postcard::to_extend(&devices::Apart::default(), all)?;
     }
-    postcard::to_extend(&exceptions::Exceptions::default(), all)
+    if version <= BEFORE_EXCEPTIONS {
+        all = postcard::to_extend(&exceptions::Exceptions::default(), all)?;
+    }
+    postcard::to_extend(&identities::Identities::default(), all)
 }
 
 fn whole(bytes: &[u8]) -> postcard::Result<Estate> {
     let (mut estate, rest) = postcard::take_from_bytes::<Estate>(bytes)?;
     let (apart, rest) = postcard::take_from_bytes(rest)?;
     estate.devices.keep_apart(apart);
-    estate.exceptions = postcard::from_bytes(rest)?;
+    let (exceptions, rest) = postcard::take_from_bytes(rest)?;
+    estate.exceptions = exceptions;
+    estate.identities = postcard::from_bytes::<identities::Identities>(rest)?.indexed();
     Ok(estate)
 }

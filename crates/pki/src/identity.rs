@@ -27,6 +27,8 @@ pub enum Kind {
     Server,
     /// A person, or what acts for one.
     Operator,
+    /// A device, with the identity that the estate gave it (LDevID, IEEE 802.1AR).
+    Device,
 }
 
 /// One member of an estate.
@@ -103,7 +105,7 @@ impl MemberId {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Site, Self::Server, Self::Operator];
+    pub const ALL: [Self; 4] = [Self::Site, Self::Server, Self::Operator, Self::Device];
 
     /// As it stands in names: `site`.
     pub const fn as_str(self) -> &'static str {
@@ -111,6 +113,7 @@ impl Kind {
             Self::Site => "site",
             Self::Server => "server",
             Self::Operator => "operator",
+            Self::Device => "device",
         }
     }
 }
@@ -142,7 +145,7 @@ impl FromStr for Identity {
             return Err(wrong("spiffe://ESTATE/KIND/ID is expected"));
         };
         let kind = Kind::ALL.into_iter().find(|k| k.as_str() == kind);
-        let kind = kind.ok_or_else(|| wrong("its kind is site, server or operator"))?;
+        let kind = kind.ok_or_else(|| wrong("its kind is site, server, operator or device"))?;
         Ok(Self { estate: Estate::new(estate)?, kind, id: MemberId::new(id)? })
     }
 }
@@ -227,7 +230,7 @@ mod tests {
             "spiffe://acme/site/shop/",
             "spiffe://acme/site/shop/more",
             "spiffe://acme/SITE/shop",
-            "spiffe://acme/device/shop",
+            "spiffe://acme/gadget/shop",
             "spiffe://acme/site/Shop",
             "spiffe://acme/site/shop?x=1",
             "spiffe://acme/site/shop#x",

@@ -26,6 +26,8 @@ pub enum Profile {
     Server,
     /// A person, or what acts for one: only a client.
     Operator,
+    /// A device (LDevID, IEEE 802.1AR): client, and server to what it offers itself.
+    Device,
 }
 
 /// Whose certificate it is.
@@ -112,7 +114,7 @@ pub enum Refusal {
         asked: Estate,
     },
     /// A key that the profile does not take.
-    #[error("the profile {profile:?} takes P-256 and P-384, not {kind:?}")]
+    #[error("the profile {profile:?} does not take a key of the kind {kind:?}; P-256 is good for all")]
     KeyKind {
         /// The profile.
         profile: Profile,
@@ -205,8 +207,8 @@ pub(crate) fn sign(
 
 impl Profile {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Root, Self::Issuing, Self::Site, Self::Server, Self::Operator];
+    pub const ALL: [Self; 6] =
+        [Self::Root, Self::Issuing, Self::Site, Self::Server, Self::Operator, Self::Device];
 
     /// Days that a certificate may live. A site may be without its controller for months; a person is not.
     pub const fn days_max(self) -> u16 {
@@ -215,6 +217,7 @@ impl Profile {
             Self::Issuing => 1_830,
             Self::Site | Self::Server => 398,
             Self::Operator => 31,
+            Self::Device => 92,
         }
     }
 
@@ -225,6 +228,7 @@ impl Profile {
             Self::Site => Some(Kind::Site),
             Self::Server => Some(Kind::Server),
             Self::Operator => Some(Kind::Operator),
+            Self::Device => Some(Kind::Device),
         }
     }
 
@@ -233,14 +237,30 @@ impl Profile {
         match self {
             Self::Root => Some(1),
             Self::Issuing => Some(0),
-            Self::Site | Self::Server | Self::Operator => None,
+            Self::Site | Self::Server | Self::Operator | Self::Device => None,
+        }
+    }
+
+    /// Kinds of keys that it is for.
+    const fn takes(self, kind: KeyKind) -> bool {
+        match self {
+            // Whatever a signer has.
+            Self::Root | Self::Issuing => true,
+            // TLS stacks of browsers and FIPS modules know these two.
+            Self::Site | Self::Server | Self::Operator => {
+                matches!(kind, KeyKind::P256 | KeyKind::P384)
+            }
+            // What devices' hardware holds is not ours to choose. RSA of fewer than 2,048 bits is weak wherever it is read.
+            Self::Device => {
+                matches!(kind, KeyKind::P256 | KeyKind::P384 | KeyKind::Ed25519 | KeyKind::Rsa(_))
+            }
         }
     }
 
     const fn purposes(self) -> &'static [Oid] {
         match self {
             Self::Root | Self::Issuing => &[],
-            Self::Site => &[oid::CLIENT_AUTH, oid::SERVER_AUTH],
+            Self::Site | Self::Device => &[oid::CLIENT_AUTH, oid::SERVER_AUTH],
             Self::Server => &[oid::SERVER_AUTH],
             Self::Operator => &[oid::CLIENT_AUTH],
         }
@@ -281,12 +301,10 @@ fn check_order(order: &Order<'_>) -> Result<(), Refusal> {
         return Err(Weak::Malformed("the subject's key").into());
     }
     let kind = order.key.kind;
-    let curve = matches!(kind, KeyKind::P256 | KeyKind::P384);
-    // TLS stacks of devices, browsers and FIPS modules know these two.
-    if order.profile.kind().is_some() && !curve {
-        return Err(Refusal::KeyKind { profile: order.profile, kind });
+    match order.profile.takes(kind) {
+        true => Ok(()),
+        false => Err(Refusal::KeyKind { profile: order.profile, kind }),
     }
-    Ok(())
 }
 
 /// The issuer's name.

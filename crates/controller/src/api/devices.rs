@@ -541,6 +541,7 @@ fn shortened(mut event: Event, ids: &[DeviceId]) -> Event {
         | Event::Told(_)
         | Event::Moved { .. }
         | Event::Confused { .. }
+        | Event::Assured { .. }
         | Event::Resurfaced { .. }
         | Event::Returned { .. }
         | Event::Merged { .. }

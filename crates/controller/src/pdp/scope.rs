@@ -42,7 +42,8 @@ impl Scope {
             | Event::Team(_)
             | Event::Lease(_)
             | Event::Commitment(_)
-            | Event::View(_) => None,
+            | Event::View(_)
+            | Event::Identity(_) => None,
         }
     }
 

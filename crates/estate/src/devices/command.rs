@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use model::{DeviceId, SiteId, Timestamp};
+use model::{Assurance, DeviceId, SiteId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Field;
@@ -186,6 +186,15 @@ pub enum Event {
         /// What.
         edit: Edit,
     },
+    /// By its evidence it stands elsewhere on the ladder.
+    Assured {
+        /// Which.
+        id: DeviceId,
+        /// Where.
+        level: Assurance,
+        /// Why no higher: the word of a [`crate::identities::Limit`].
+        limit: String,
+    },
     /// No sign of life for long.
     Stale {
         /// Of whom.
@@ -273,6 +282,7 @@ impl Event {
             Self::Seen { .. } => "seen",
             Self::Confused { .. } => "confused",
             Self::Edited { .. } => "edited",
+            Self::Assured { .. } => "assured",
             Self::Stale { .. } => "stale",
             Self::Retired { .. } => "retired",
             Self::Resurfaced { .. } => "resurfaced",
@@ -292,6 +302,7 @@ impl Event {
             | Self::Confused { id, .. }
             | Self::Resurfaced { id }
             | Self::Returned { id }
+            | Self::Assured { id, .. }
             | Self::Merged { keep: id, .. } => std::slice::from_ref(id),
             Self::Seen { ids, .. }
             | Self::Edited { ids, .. }

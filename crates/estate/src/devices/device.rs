@@ -3,10 +3,15 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use model::{DeviceId, SiteId, Timestamp};
+use model::{Assurance, DeviceId, SiteId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{CLAIMS_MAX, Claim, Field, HISTORY_MAX};
+use crate::identities::Limit;
+use crate::identities::ladder::healthy;
+
+/// What the source of an assurance begins with; what follows is a word of [`Limit`].
+pub(super) const ASSURED_BY: &str = "identity/";
 
 /// How alive a device is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -88,6 +93,32 @@ impl Device {
     /// The believed value.
     pub fn value(&self, field: Field) -> Option<&str> {
         self.believed(field).map(|claim| &*claim.value)
+    }
+
+    /// Where it stands on the ladder, and why no higher: by its evidence, and by how it behaves.
+    pub fn assurance(&self) -> (Assurance, Limit) {
+        let (level, limit) = self.shown();
+        match healthy(level, self.value(Field::Posture)) {
+            lower if lower < level => (lower, Limit::Health),
+            _ => (level, limit),
+        }
+    }
+
+    /// The same by its evidence alone.
+    pub(crate) fn shown(&self) -> (Assurance, Limit) {
+        let claim = self.believed(Field::Assurance);
+        let level = claim.and_then(|c| Assurance::ALL.into_iter().find(|a| a.word() == &*c.value));
+        let limit = claim.and_then(|c| Limit::of(c.source.strip_prefix(ASSURED_BY)?));
+        (level.unwrap_or_default(), limit.unwrap_or(Limit::Evidence))
+    }
+
+    /// The believed value as policies see it; evidence of identity counts as far as health lets it.
+    pub fn asked(&self, field: Field) -> Option<&str> {
+        let value = self.value(field)?;
+        match field {
+            Field::Assurance => Some(self.assurance().0.word()),
+            _ => Some(value),
+        }
     }
 
     /// Value of a label.

@@ -9,7 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::command::{Event, Found, Timeouts, Told};
-use super::device::{Device, State, push};
+use super::device::{ASSURED_BY, Device, State, push};
 use super::key;
 use super::{Claim, Edit, Field, KEYS_MAX, LABELS_MAX};
 use crate::At;
@@ -194,6 +194,15 @@ impl Devices {
                 }
             }),
             Event::Edited { ids, edit } => self.edited(ids, edit, at),
+            Event::Assured { id, level, limit } => {
+                let (value, source) =
+                    (self.text(level.word()), self.text(&format!("{ASSURED_BY}{limit}")));
+                let (field, at) = (Field::Assurance, at.time.as_nanos());
+                self.change(id, |device| {
+                    device.forget(|claim| claim.field == field);
+                    device.put(Claim { field, decided: false, confidence: 100, value, source, at });
+                });
+            }
             Event::Stale { ids } => self.each(ids, |device| device.state = State::Stale),
             Event::Retired { ids, .. } => self.each(ids, |device| {
                 device.state = State::Retired;

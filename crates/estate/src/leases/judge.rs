@@ -280,7 +280,7 @@ impl Subject {
     /// A device as policies see it.
     pub fn of(device: &Device) -> Self {
         let value =
-            |field: Field| device.value(field).map(|v| (field.word().to_owned(), v.to_owned()));
+            |field: Field| device.asked(field).map(|v| (field.word().to_owned(), v.to_owned()));
         Self {
             device: device.id.clone(),
             site: device.site.clone(),
@@ -338,8 +338,8 @@ impl Decision {
 fn fingerprint(device: &Device, verdict: &Verdict) -> [u8; 16] {
     let mut print = Print::of(&device.id, device.site.as_str(), device.state.word());
     for field in ASKED {
-        if let Some(claim) = device.believed(field) {
-            print.value(field.word(), &claim.value, &claim.source);
+        if let (Some(value), Some(claim)) = (device.asked(field), device.believed(field)) {
+            print.value(field.word(), value, &claim.source);
         }
     }
     print.end(verdict)
@@ -381,7 +381,7 @@ fn grounds(device: &Device) -> Vec<Ground> {
     let ground = |field: Field| {
         device.believed(field).map(|claim| Ground {
             field: field.word().to_owned(),
-            value: claim.value.to_string(),
+            value: device.asked(field).unwrap_or_default().to_owned(),
             source: claim.source.to_string(),
             at: Timestamp::from_nanos(claim.at),
         })

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use estate::record::{self, Record};
 use estate::{
-    Command, Event, commitments, devices, exceptions, leases, policies, sites, teams, views,
+    Command, Event, commitments, devices, exceptions, identities, leases, policies, sites, teams,
+    views,
 };
 use journal::entry::{Entry, Name, Typed};
 use model::Timestamp;
@@ -69,6 +70,7 @@ fn word(event: &Event) -> String {
             | devices::Event::Seen { .. }
             | devices::Event::Confused { .. }
             | devices::Event::Edited { .. }
+            | devices::Event::Assured { .. }
             | devices::Event::Stale { .. }
             | devices::Event::Retired { .. }
             | devices::Event::Resurfaced { .. }
@@ -93,6 +95,20 @@ fn word(event: &Event) -> String {
             | commitments::Event::Committed { .. }
             | commitments::Event::Found { .. }),
         ) => ("commitment", event.word()),
+        Event::Identity(
+            event @ (identities::Event::TokenIssued { .. }
+            | identities::Event::Issued { .. }
+            | identities::Event::Refused { .. }
+            | identities::Event::Revoked { .. }
+            | identities::Event::Vouched { .. }
+            | identities::Event::VoucherEnded { .. }
+            | identities::Event::Attested { .. }
+            | identities::Event::AttestationFailed { .. }
+            | identities::Event::Asked { .. }
+            | identities::Event::Answered { .. }
+            | identities::Event::Lapsed { .. }
+            | identities::Event::Found { .. }),
+        ) => ("identity", event.word()),
     };
     format!("{area}.{word}")
 }
@@ -125,6 +141,7 @@ fn every_event_of_version_1_is_read_and_written_again() {
         "commitment.found",
         "commitment.key-registered",
         "commitment.key-revoked",
+        "device.assured",
         "device.confused",
         "device.edited",
         "device.found",

@@ -1,0 +1,542 @@
+//! What comes of commands about identities.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{Assurance, DeviceId, Timestamp};
+
+use super::{
+    ATTESTED_S_MAX, Answer, Attestation, BATCH_MAX, Command, Credential, Enrolment, Event, GRACE_S,
+    How, Identities, NewCredential, Reason, Record, Serial, TOKEN_S_MAX, TOKENS_MAX, VOUCHED_S_MAX,
+    Voucher, WAITING_MAX, WAITING_OF_ONE_MAX, WAITING_S, Wanted, ladder,
+};
+use crate::devices::{Device, Devices, State};
+use crate::side::Digest;
+use crate::{At, Refusal, Sort};
+
+/// Devices of one event.
+const EVENT_DEVICES_MAX: usize = 256;
+/// Characters of a text that others say.
+const TEXT_CHARS_MAX: usize = 256;
+/// Names of a request that are kept.
+const NAMES_MAX: usize = 16;
+/// Clocks differ by no more than this, in nanoseconds.
+const SKEW_NANOS: i64 = 600 * 1_000_000_000;
+
+/// What became of one enrolment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has its certificate.
+    Issued,
+    /// It gets none.
+    Refused(Refusal),
+}
+
+impl Identities {
+    pub(crate) fn decide(
+        &self,
+        command: &Command,
+        devices: &Devices,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, Refusal> {
+        match command {
+            Command::IssueToken { device, secret, expires_at } => {
+                self.issue_token(devices, device, *secret, *expires_at, now)
+            }
+            Command::Enrol { batch } => Ok(self.enrol(batch, devices, now)?.0),
+            Command::Refuse { code, why, device, key } => {
+                let (code, why) = (clip(code), clip(why));
+                Ok(vec![Event::Refused { code, why, device: device.clone(), key: *key }])
+            }
+            Command::Revoke { device, serials, reason } => {
+                self.revoke(devices, device, serials, *reason, now)
+            }
+            Command::Vouch { device, voucher } => self.vouch(devices, device, voucher, now),
+            Command::EndVoucher { device } => {
+                let device = &alive(devices, device)?.id;
+                let known = self.get(device).is_some_and(|record| record.voucher.is_some());
+                let event = || Event::VoucherEnded { device: device.clone() };
+                Ok(known.then(event).into_iter().collect())
+            }
+            Command::Attest { device, attestation } => {
+                self.attest(devices, device, attestation, now)
+            }
+            Command::FailAttestation { device, code, why } => {
+                let device = alive(devices, device)?.id.clone();
+                Ok(vec![Event::AttestationFailed { device, code: clip(code), why: clip(why) }])
+            }
+            Command::Ask { wanted } => self.ask(wanted, now),
+            Command::Answer { request, answer } => self.answer(devices, request, answer, now),
+            Command::Lapse => Ok(self.lapse(now)),
+        }
+    }
+
+    /// What comes of enrolments, and what became of each: in the order in which they came.
+    pub(crate) fn enrol(
+        &self,
+        batch: &[Enrolment],
+        devices: &Devices,
+        now: Timestamp,
+    ) -> Result<(Vec<Event>, Vec<Outcome>), Refusal> {
+        if batch.len() > BATCH_MAX {
+            let why = format!("{} of them; {BATCH_MAX} at most", batch.len());
+            return Err(Refusal::new(Sort::Invalid, "identity.batch", "the enrolments", why));
+        }
+        let mut course =
+            Course { of: self, devices, now, keys: BTreeMap::new(), spent: BTreeSet::new() };
+        let (mut events, mut outcomes) = (Vec::new(), Vec::new());
+        for enrolment in batch {
+            match course.judge(enrolment) {
+                Ok(event) => {
+                    events.push(event);
+                    outcomes.push(Outcome::Issued);
+                }
+                Err(refusal) => {
+                    events.extend(refused(enrolment, &refusal));
+                    outcomes.push(Outcome::Refused(refusal));
+                }
+            }
+        }
+        Ok((events, outcomes))
+    }
+
+    fn issue_token(
+        &self,
+        devices: &Devices,
+        device: &DeviceId,
+        secret: Digest,
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, Refusal> {
+        let device = alive(devices, device)?.id.clone();
+        let what = || format!("a token for {device}");
+        within(expires_at, now, TOKEN_S_MAX)
+            .map_err(|why| Refusal::new(Sort::Invalid, "identity.token-life", what(), why))?;
+        if self.tokens.contains_key(&secret) {
+            let why = "its secret is the secret of another one";
+            return Err(Refusal::new(Sort::Conflict, "identity.token-taken", what(), why));
+        }
+        if self.tokens.values().filter(|token| token.expires_at > now).count() >= TOKENS_MAX {
+            let why = format!("{TOKENS_MAX} are open or were used a short while ago");
+            return Err(Refusal::new(Sort::Full, "identity.tokens", what(), why));
+        }
+        Ok(vec![Event::TokenIssued { device, secret, expires_at }])
+    }
+
+    fn revoke(
+        &self,
+        devices: &Devices,
+        device: &DeviceId,
+        serials: &[Serial],
+        reason: Reason,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, Refusal> {
+        // Those of a retired device too.
+        let device = known(devices, device)?.id.clone();
+        let all = self.get(&device).map(|r| r.credentials.as_slice()).unwrap_or_default();
+        let unknown = serials.iter().find(|serial| !all.iter().any(|c| c.serial == **serial));
+        if let Some(serial) = unknown {
+            let (what, why) = (format!("certificate {serial}"), format!("{device} has none such"));
+            return Err(Refusal::new(Sort::Unknown, "identity.serial", what, why)
+                .help(format!("`ringfence identity show {device}` lists them")));
+        }
+        let meant = |c: &&Credential| serials.is_empty() || serials.contains(&c.serial);
+        let open = all.iter().filter(meant).filter(|c| c.revoked.is_none() && c.until > now);
+        let serials: Vec<Serial> = open.map(|c| c.serial).collect();
+        Ok(match serials.is_empty() {
+            true => Vec::new(),
+            false => vec![Event::Revoked { device, serials, reason }],
+        })
+    }
+
+    fn vouch(
+        &self,
+        devices: &Devices,
+        device: &DeviceId,
+        voucher: &Voucher,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, Refusal> {
+        let device = alive(devices, device)?.id.clone();
+        let what = || format!("vouching for {device}");
+        within(voucher.until(), now, VOUCHED_S_MAX)
+            .map_err(|why| Refusal::new(Sort::Invalid, "identity.voucher-life", what(), why))?;
+        match voucher {
+            Voucher::People { first, second, .. } if first == second => {
+                let why = "it takes two people";
+                return Err(Refusal::new(Sort::Forbidden, "identity.voucher-alone", what(), why));
+            }
+            Voucher::People { .. } => {}
+            Voucher::Gateway { gateway, .. } => {
+                if alive(devices, gateway)?.id == device {
+                    let why = "nobody speaks for itself";
+                    return Err(Refusal::new(Sort::Invalid, "identity.voucher-self", what(), why));
+                }
+            }
+        }
+        Ok(vec![Event::Vouched { device, voucher: voucher.clone() }])
+    }
+
+    fn attest(
+        &self,
+        devices: &Devices,
+        device: &DeviceId,
+        new: &Attestation,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, Refusal> {
+        let device = alive(devices, device)?.id.clone();
+        let refuse = |sort, code, why: &str| {
+            Err(Refusal::new(sort, code, format!("the attestation of {device}"), why))
+        };
+        if let Err(why) = within(new.until, now, ATTESTED_S_MAX) {
+            return refuse(Sort::Invalid, "identity.attestation-life", &why);
+        }
+        let record = self.get(&device);
+        let mut own = record.into_iter().flat_map(|r| &r.credentials);
+        if !own.any(|c| c.key == new.key && c.is_good(now) && c.level >= Assurance::HardwareKey) {
+            let why = "it is bound to a key that is not shown to live in the device's hardware";
+            return refuse(Sort::Forbidden, "identity.attestation-key", why);
+        }
+        if let Some(last) = record.and_then(|record| record.attestation.as_ref()) {
+            if last.quote == new.quote {
+                let why = "this quote counted before";
+                return refuse(Sort::Conflict, "identity.attestation-replayed", why);
+            }
+            let (before, after) =
+                ((last.reset_count, last.clock_ms), (new.reset_count, new.clock_ms));
+            if after < before {
+                let why = "its TPM's counters went back: an older state was put back";
+                return refuse(Sort::Conflict, "identity.attestation-rollback", why);
+            }
+        }
+        Ok(vec![Event::Attested { device, attestation: new.clone() }])
+    }
+
+    fn ask(&self, wanted: &Wanted, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+        let what = || "the certificate request".to_owned();
+        let recent = now.plus_nanos(-WAITING_S.saturating_mul(1_000_000_000));
+        if self.waiting.get(&wanted.request).is_some_and(|w| w.at > recent) {
+            return Ok(Vec::new());
+        }
+        let open = || self.waiting.values().filter(|w| w.answer.is_none() && w.at > recent);
+        if open().count() >= WAITING_MAX {
+            let why = format!("{WAITING_MAX} others wait for a person already");
+            return Err(Refusal::new(Sort::Full, "identity.waiting", what(), why));
+        }
+        if open().filter(|w| w.wanted.from == wanted.from).count() >= WAITING_OF_ONE_MAX {
+            let why = format!("{WAITING_OF_ONE_MAX} from {} wait already", wanted.from);
+            return Err(Refusal::new(Sort::Full, "identity.waiting-of-one", what(), why));
+        }
+        let mut wanted = wanted.clone();
+        wanted.names.truncate(NAMES_MAX);
+        wanted.names = wanted.names.iter().map(|name| clip(name)).collect();
+        Ok(vec![Event::Asked { wanted }])
+    }
+
+    fn answer(
+        &self,
+        devices: &Devices,
+        request: &Digest,
+        answer: &Answer,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, Refusal> {
+        let what = || format!("request {request}");
+        let recent = now.plus_nanos(-WAITING_S.saturating_mul(1_000_000_000));
+        let waiting = self.waiting.get(request).filter(|waiting| waiting.at > recent);
+        let waiting = waiting.ok_or_else(|| {
+            let why = "there is none, or it is too old";
+            Refusal::new(Sort::Unknown, "identity.request", what(), why)
+                .help("`ringfence identity requests` lists them")
+        })?;
+        let answer = match answer {
+            Answer::Approved { device } => {
+                let device = alive(devices, device)?.id.clone();
+                if self.by_key.get(&waiting.wanted.key).is_some_and(|of| *of != device) {
+                    return Err(taken(&waiting.wanted.key));
+                }
+                Answer::Approved { device }
+            }
+            Answer::Rejected => Answer::Rejected,
+        };
+        match &waiting.answer {
+            Some(before) if *before == answer => Ok(Vec::new()),
+            Some(_) => {
+                let why = "it was answered already";
+                Err(Refusal::new(Sort::Conflict, "identity.answered", what(), why))
+            }
+            None => Ok(vec![Event::Answered { request: *request, answer }]),
+        }
+    }
+
+    /// Whose evidence has ended since that was looked at, about a batch at a time.
+    fn lapse(&self, now: Timestamp) -> Vec<Event> {
+        let mut devices = BTreeSet::new();
+        let mut to = None;
+        for (end, of) in self.ends.range(..=now) {
+            // All that ends at one moment is looked at together.
+            if devices.len() >= BATCH_MAX {
+                break;
+            }
+            to = Some(*end);
+            devices.extend(of.iter().cloned());
+        }
+        let Some(to) = to else { return Vec::new() };
+        let devices: Vec<DeviceId> = devices.into_iter().collect();
+        let parts = devices.chunks(EVENT_DEVICES_MAX);
+        parts.map(|part| Event::Lapsed { devices: part.to_vec(), to }).collect()
+    }
+
+    /// Evidence of those whom events change, as it is afterwards; those for whom they speak with theirs of now.
+    pub(crate) fn changed(
+        &self,
+        events: &[Event],
+        now: Timestamp,
+        at: At<'_>,
+    ) -> Vec<(DeviceId, super::Standing)> {
+        let touched: BTreeSet<&DeviceId> = events.iter().flat_map(Event::devices).collect();
+        if touched.is_empty() {
+            return Vec::new();
+        }
+        let mut after = Self::default();
+        let wards = touched.iter().flat_map(|id| self.wards_of(id));
+        let all: BTreeSet<&DeviceId> = touched.iter().copied().chain(wards).collect();
+        let gateways = |id: &&DeviceId| {
+            self.get(id).and_then(|r| r.voucher.as_ref()).and_then(Voucher::gateway)
+        };
+        let more: BTreeSet<&DeviceId> = all.iter().filter_map(gateways).collect();
+        for id in all.iter().copied().chain(more) {
+            if let Some(record) = self.get(id) {
+                after.records.insert(id.clone(), record.clone());
+            }
+        }
+        for event in events {
+            if let Event::Vouched { voucher: Voucher::Gateway { gateway, .. }, .. } = event
+                && let Some(record) = self.get(gateway)
+            {
+                after.records.entry(gateway.clone()).or_insert_with(|| record.clone());
+            }
+        }
+        events.iter().for_each(|event| after.apply(event, at));
+        all.into_iter().map(|id| (id.clone(), after.standing(id, now))).collect()
+    }
+
+    /// For whom a gateway speaks.
+    fn wards_of(&self, gateway: &DeviceId) -> impl Iterator<Item = &DeviceId> {
+        self.wards.get(gateway).into_iter().flatten()
+    }
+
+    /// How a device stands when another one's evidence is its own.
+    pub(crate) fn standing_merged(
+        &self,
+        keep: &DeviceId,
+        other: &DeviceId,
+        now: Timestamp,
+    ) -> super::Standing {
+        let none = Record::default();
+        let (own, gone) =
+            (self.get(keep).unwrap_or(&none), self.get(other).unwrap_or(&none));
+        self.standing_with(Some(&super::merged(own, gone)), now)
+    }
+}
+
+/// Enrolments on their way, each judged with what those before it brought.
+struct Course<'e> {
+    of: &'e Identities,
+    devices: &'e Devices,
+    now: Timestamp,
+    /// Keys of this batch, and whose they are now.
+    keys: BTreeMap<Digest, DeviceId>,
+    /// Tokens of this batch.
+    spent: BTreeSet<Digest>,
+}
+
+impl Course<'_> {
+    fn judge(&mut self, enrolment: &Enrolment) -> Result<Event, Refusal> {
+        let Enrolment { device, credential, how } = enrolment;
+        let device = alive(self.devices, device)?.id.clone();
+        let what = || format!("the enrolment of {device}");
+        let NewCredential { key, since, until, .. } = credential;
+        if until <= since || *until <= self.now || self.now.as_nanos().saturating_add(SKEW_NANOS) < since.as_nanos() {
+            let why = "its certificate would not be valid now";
+            return Err(Refusal::new(Sort::Invalid, "identity.validity", what(), why));
+        }
+        if self.owner(key).is_some_and(|of| *of != device) {
+            return Err(taken(key));
+        }
+        let own = self.of.get(&device).map(|r| r.credentials.as_slice()).unwrap_or_default();
+        if own.iter().any(|c| c.key == *key && c.revoked.is_some()) {
+            let why = "its key was revoked; a new one is needed";
+            return Err(Refusal::new(Sort::Forbidden, "identity.key-revoked", what(), why));
+        }
+        let level = self.shown(&device, own, key, how)?;
+        self.spent.extend(how.token());
+        if let How::Tpm { ek, .. } = how {
+            self.keys.insert(*ek, device.clone());
+        }
+        self.keys.insert(*key, device.clone());
+        Ok(Event::Issued { device, credential: credential.clone(), level, how: how.clone() })
+    }
+
+    fn owner(&self, key: &Digest) -> Option<&DeviceId> {
+        self.keys.get(key).or_else(|| self.of.by_key.get(key))
+    }
+
+    /// What the certificate will show, if it may be given.
+    fn shown(
+        &self,
+        device: &DeviceId,
+        own: &[Credential],
+        key: &Digest,
+        how: &How,
+    ) -> Result<Assurance, Refusal> {
+        let what = || format!("the enrolment of {device}");
+        let last = |key: &Digest| {
+            own.iter().filter(|c| c.key == *key && c.revoked.is_none()).max_by_key(|c| c.until)
+        };
+        match how {
+            How::Token { secret } => {
+                self.opens(secret, device, key)?;
+                Ok(Assurance::DeviceKey)
+            }
+            How::Tpm { ek, ak, token } => {
+                if self.owner(ek).is_some_and(|of| of != device) {
+                    return Err(taken(ek));
+                }
+                match (token, self.of.get(device).and_then(|record| record.tpm)) {
+                    (Some(secret), _) => self.opens(secret, device, key)?,
+                    (None, Some(has)) if has == (*ek, *ak) => {}
+                    (None, has) => {
+                        let why = match has {
+                            Some(_) => "it had another TPM, or another attestation key, before",
+                            None => "nobody has said that this TPM is this device's",
+                        };
+                        let refusal = Refusal::new(Sort::Forbidden, "identity.tpm", what(), why);
+                        return Err(refusal
+                            .help(format!("`ringfence identity token {device}` lets it change")));
+                    }
+                }
+                Ok(Assurance::HardwareKey)
+            }
+            How::Renewal { key: shown } => match last(shown).filter(|c| c.is_good(self.now)) {
+                Some(before) if shown == key => Ok(restored(before)),
+                // Where a new key lives was not shown.
+                Some(_) => Ok(Assurance::DeviceKey),
+                None => {
+                    let why = "the certificate that it showed is revoked, over, or not its own";
+                    Err(Refusal::new(Sort::Forbidden, "identity.renewal", what(), why))
+                }
+            },
+            How::Grace => {
+                let grace = GRACE_S.saturating_mul(1_000_000_000);
+                let before = last(key).filter(|c| {
+                    c.since <= self.now && self.now < c.until.plus_nanos(grace)
+                });
+                match before {
+                    Some(c) if c.is_good(self.now) => Ok(c.level),
+                    Some(c) => Ok(ladder::lower(c.level).max(Assurance::Vouched)),
+                    None => {
+                        let why = format!(
+                            "it has no certificate for this key that ended in the last {} days",
+                            GRACE_S / 86_400
+                        );
+                        Err(Refusal::new(Sort::Forbidden, "identity.grace", what(), why))
+                    }
+                }
+            }
+            How::Approved { request } => {
+                let recognised = self.of.waiting.get(request).is_some_and(|waiting| {
+                    let of = matches!(&waiting.answer, Some(Answer::Approved { device: of }) if self
+                        .devices.get(of).is_some_and(|of| of.id == *device));
+                    of && waiting.wanted.key == *key
+                });
+                match recognised {
+                    true => Ok(Assurance::DeviceKey),
+                    false => {
+                        let why = "nobody has approved this request for this device";
+                        Err(Refusal::new(Sort::Forbidden, "identity.approval", what(), why))
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Course<'_> {
+    /// Whether a token lets a key become a device's.
+    fn opens(&self, secret: &Digest, device: &DeviceId, key: &Digest) -> Result<(), Refusal> {
+        let open = self.of.token(secret);
+        let open = open.filter(|t| t.device == *device && t.expires_at > self.now);
+        // Whoever lost the answer comes again with the same key.
+        let good = open.is_some_and(|token| token.used_by.is_none_or(|used| used == *key));
+        match good && !self.spent.contains(secret) {
+            true => Ok(()),
+            false => {
+                let (what, why) = (
+                    format!("the enrolment of {device}"),
+                    "the token is unknown, expired, for another device, or used by another key",
+                );
+                Err(Refusal::new(Sort::Forbidden, "identity.token", what, why)
+                    .help(format!("`ringfence identity token {device}` makes a new one")))
+            }
+        }
+    }
+}
+
+/// Shown in time again, a key is what it was before it was late.
+fn restored(before: &Credential) -> Assurance {
+    before.level.max(Assurance::DeviceKey)
+}
+
+/// A refusal for the journal, and what a person should look at.
+fn refused(enrolment: &Enrolment, refusal: &Refusal) -> Vec<Event> {
+    let (device, key) = (enrolment.device.clone(), enrolment.credential.key);
+    let event = Event::Refused {
+        code: refusal.code.to_owned(),
+        why: clip(&refusal.why),
+        device: Some(device.clone()),
+        key: Some(key),
+    };
+    let copied = matches!(refusal.code, "identity.key-taken" | "identity.key-revoked");
+    let found = copied.then(|| {
+        let what = clip(&format!("a certificate was asked for with {key}: {}", refusal.why));
+        Event::Found { code: refusal.code.to_owned(), device, what }
+    });
+    std::iter::once(event).chain(found).collect()
+}
+
+fn taken(key: &Digest) -> Refusal {
+    let why = "this key is another device's: one of the two is a copy";
+    Refusal::new(Sort::Conflict, "identity.key-taken", format!("the key {key}"), why)
+        .help("look at both devices; revoke the key, and let each make one of its own")
+}
+
+fn known<'d>(devices: &'d Devices, id: &DeviceId) -> Result<&'d Device, Refusal> {
+    devices.get(id).ok_or_else(|| {
+        let why = "there is none with this id";
+        Refusal::new(Sort::Unknown, "device.unknown", format!("device {id}"), why)
+            .help("`ringfence get devices` lists them")
+    })
+}
+
+fn alive<'d>(devices: &'d Devices, id: &DeviceId) -> Result<&'d Device, Refusal> {
+    let device = known(devices, id)?;
+    match device.state {
+        State::Retired => {
+            let why = "it is retired, and has no identity any more";
+            let what = format!("device {id}");
+            Err(Refusal::new(Sort::Conflict, "device.retired", what, why))
+        }
+        State::Active | State::Stale => Ok(device),
+    }
+}
+
+/// Whether something ends in the future, and within so many seconds.
+fn within(end: Timestamp, now: Timestamp, seconds_max: i64) -> Result<(), String> {
+    let latest = now.plus_nanos(seconds_max.saturating_mul(1_000_000_000));
+    match end > now && end <= latest {
+        true => Ok(()),
+        false => Err(format!("it has to end in the future, and before {latest}")),
+    }
+}
+
+fn clip(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(TEXT_CHARS_MAX).collect()
+}

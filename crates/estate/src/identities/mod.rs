@@ -1,0 +1,506 @@
+//! Identities of devices: which keys speak for each, who vouches for it, and how high on the ladder that puts it.
+//!
+//! A certificate is known here before its bytes leave the authority. What it says of its device is one piece of evidence among others;
+//! [`ladder`] makes a [`Standing`] of all of them, which ends with them. Raising takes a proof, or two people; time alone only lowers.
+//!
+//! A key belongs to one device for ever, revoked or not: the same key on another one is a copy, refused and found.
+//!
+//! It must never know a certificate's bytes, or how a proof is made.
+
+mod command;
+mod decide;
+pub mod ladder;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use model::{Assurance, DeviceId, Timestamp};
+use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
+
+use crate::At;
+use crate::side::Digest;
+
+pub use command::{Answer, Command, Enrolment, Event, How, NewCredential, Reason, Serial, Wanted};
+pub use decide::Outcome;
+pub use ladder::{Limit, Standing};
+
+/// Credentials kept of one device; the oldest that is over goes first.
+pub const CREDENTIALS_MAX: usize = 8;
+/// Enrolments of one command.
+pub const BATCH_MAX: usize = 4_096;
+/// Longest life of an enrolment token, in seconds: 30 days, because devices are unpacked when they are.
+pub const TOKEN_S_MAX: i64 = 30 * 86_400;
+/// Tokens that are open at one time.
+pub const TOKENS_MAX: usize = 100_000;
+/// How long after its end a certificate can still be followed by another one for the same key, in seconds: 30 days. What comes of it
+/// stands one step lower.
+pub const GRACE_S: i64 = 30 * 86_400;
+/// Longest time that people vouch for a device, in seconds: 90 days.
+pub const VOUCHED_S_MAX: i64 = 90 * 86_400;
+/// Longest time that an attestation counts, in seconds: a day.
+pub const ATTESTED_S_MAX: i64 = 86_400;
+/// Requests that wait for a person.
+pub const WAITING_MAX: usize = 1_000;
+/// Requests of one network address that wait for a person.
+pub const WAITING_OF_ONE_MAX: usize = 8;
+/// How long a request waits, and is shown after its answer, in seconds: 30 days.
+pub const WAITING_S: i64 = 30 * 86_400;
+/// Findings that are shown; all of them are in the journal.
+pub const FOUND_MAX: usize = 1_000;
+
+/// How a device came to a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proof {
+    /// It knew a one-time token.
+    Token,
+    /// A person recognised its request.
+    Approved,
+    /// It had the certificate before, and showed it.
+    Renewed,
+    /// It had one that was over, and still has its key.
+    Grace,
+    /// Its key was shown to live in its TPM.
+    Tpm,
+}
+
+impl Proof {
+    /// Its word in documents.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Approved => "approved",
+            Self::Renewed => "renewed",
+            Self::Grace => "grace",
+            Self::Tpm => "tpm",
+        }
+    }
+}
+
+/// A certificate of a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credential {
+    /// SHA-256 of its public key.
+    pub key: Digest,
+    /// Serial number.
+    pub serial: Serial,
+    /// SHA-256 of the certificate of who issued it.
+    pub issuer: Digest,
+    /// How it came to it.
+    pub proof: Proof,
+    /// What it shows by itself.
+    pub level: Assurance,
+    /// First moment of its validity.
+    pub since: Timestamp,
+    /// It is over then.
+    pub until: Timestamp,
+    /// When it was revoked, and why.
+    pub revoked: Option<(Timestamp, Reason)>,
+    /// The journal entry with its issuance.
+    pub entry: u64,
+}
+
+impl Credential {
+    /// Whether it counts at a time.
+    pub fn is_good(&self, now: Timestamp) -> bool {
+        self.revoked.is_none() && self.since <= now && now < self.until
+    }
+
+    /// Its word in documents.
+    pub fn state(&self, now: Timestamp) -> &'static str {
+        match () {
+            () if self.revoked.is_some() => "revoked",
+            () if now >= self.until => "expired",
+            () => "good",
+        }
+    }
+}
+
+/// Who speaks for a device that cannot speak for itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "kebab-case")]
+pub enum Voucher {
+    /// Two people.
+    People {
+        /// Who asked.
+        first: String,
+        /// Who agreed.
+        second: String,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// A gateway, for as long as it stands high enough itself.
+    Gateway {
+        /// Which.
+        gateway: DeviceId,
+        /// Until when.
+        until: Timestamp,
+    },
+}
+
+impl Voucher {
+    /// Until when.
+    pub const fn until(&self) -> Timestamp {
+        match self {
+            Self::People { until, .. } | Self::Gateway { until, .. } => *until,
+        }
+    }
+
+    const fn gateway(&self) -> Option<&DeviceId> {
+        match self {
+            Self::People { .. } => None,
+            Self::Gateway { gateway, .. } => Some(gateway),
+        }
+    }
+}
+
+/// What a device measured of itself, compared with what it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attestation {
+    /// The key that it is bound to.
+    pub key: Digest,
+    /// SHA-256 of the quote.
+    pub quote: Digest,
+    /// How often its TPM was reset: it never goes back.
+    pub reset_count: u32,
+    /// Its TPM's clock, in milliseconds: it never goes back either.
+    pub clock_ms: u64,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// All evidence of one device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its certificates, oldest first.
+    pub credentials: Vec<Credential>,
+    /// Who speaks for it.
+    pub voucher: Option<Voucher>,
+    /// What it measured last.
+    pub attestation: Option<Attestation>,
+    /// SHA-256 of the endorsement key and the attestation key of its TPM.
+    pub tpm: Option<(Digest, Digest)>,
+}
+
+/// An enrolment token, of which only a digest is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// For whom.
+    pub device: DeviceId,
+    /// Until when.
+    pub expires_at: Timestamp,
+    /// SHA-256 of the key that used it.
+    pub used_by: Option<Digest>,
+}
+
+/// A request that waits for a person, or did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// What it wants.
+    pub wanted: Wanted,
+    /// When it came first.
+    pub at: Timestamp,
+    /// What a person said; `None`: it waits.
+    pub answer: Option<Answer>,
+}
+
+/// What deserves a person's attention.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// When.
+    pub at: Timestamp,
+    /// Stable word: `identity.key-taken`.
+    pub code: String,
+    /// Whom it concerns.
+    pub device: DeviceId,
+    /// One line.
+    pub what: String,
+    /// The journal entry with all of it.
+    pub entry: u64,
+}
+
+/// All identities.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identities {
+    records: BTreeMap<DeviceId, Record>,
+    /// By SHA-256 of the secret.
+    tokens: BTreeMap<Digest, Token>,
+    /// By SHA-256 of the request.
+    waiting: BTreeMap<Digest, Waiting>,
+    found: VecDeque<Finding>,
+    /// What ended until then was looked at.
+    lapsed: Timestamp,
+    /// Whose a key is, those of TPMs too.
+    #[serde(skip)]
+    by_key: FxHashMap<Digest, DeviceId>,
+    /// When evidence ends.
+    #[serde(skip)]
+    ends: BTreeMap<Timestamp, BTreeSet<DeviceId>>,
+    /// For whom a gateway speaks.
+    #[serde(skip)]
+    wards: BTreeMap<DeviceId, BTreeSet<DeviceId>>,
+}
+
+impl Identities {
+    /// All evidence of a device; `None`: there never was any.
+    pub fn get(&self, device: &DeviceId) -> Option<&Record> {
+        self.records.get(device)
+    }
+
+    /// All devices with evidence, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (&DeviceId, &Record)> {
+        self.records.iter()
+    }
+
+    /// Those behind an id, by id.
+    pub fn after(&self, id: &DeviceId) -> impl Iterator<Item = (&DeviceId, &Record)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        self.records.range::<DeviceId, _>((Excluded(id), Unbounded))
+    }
+
+    /// Whose a key is, and the certificate with it that ends last.
+    pub fn of_key(&self, key: &Digest) -> Option<(&DeviceId, &Credential)> {
+        let device = self.by_key.get(key)?;
+        let all = self.records.get(device)?.credentials.iter();
+        let last = all.filter(|credential| credential.key == *key).max_by_key(|c| c.until)?;
+        Some((device, last))
+    }
+
+    /// Who speaks with a key at a time.
+    pub fn speaks(&self, key: &Digest, now: Timestamp) -> Option<&DeviceId> {
+        let device = self.by_key.get(key)?;
+        let all = self.records.get(device)?.credentials.iter();
+        let mut of_key = all.filter(|credential| credential.key == *key);
+        of_key.any(|credential| credential.is_good(now)).then_some(device)
+    }
+
+    /// A token by the SHA-256 of its secret.
+    pub fn token(&self, secret: &Digest) -> Option<&Token> {
+        self.tokens.get(secret)
+    }
+
+    /// Tokens that can be used at a time.
+    pub fn open_tokens(&self, now: Timestamp) -> impl Iterator<Item = &Token> {
+        self.tokens.values().filter(move |t| t.used_by.is_none() && t.expires_at > now)
+    }
+
+    /// Requests that wait for a person, and answered ones, by SHA-256.
+    pub fn waiting(&self) -> impl Iterator<Item = (&Digest, &Waiting)> {
+        self.waiting.iter()
+    }
+
+    /// A request by its SHA-256.
+    pub fn request(&self, request: &Digest) -> Option<&Waiting> {
+        self.waiting.get(request)
+    }
+
+    /// What deserves a person's attention, the latest at the end.
+    pub fn found(&self) -> impl DoubleEndedIterator<Item = &Finding> {
+        self.found.iter()
+    }
+
+    /// Certificates that were revoked and would not be over at a time, of one issuer.
+    pub fn revoked(
+        &self,
+        issuer: Digest,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&Credential, Timestamp, Reason)> {
+        let all = self.records.values().flat_map(|record| &record.credentials);
+        let of = all.filter(move |c| c.issuer == issuer && c.until > now);
+        of.filter_map(|c| c.revoked.map(|(at, reason)| (c, at, reason)))
+    }
+
+    /// When the next evidence ends.
+    pub fn next_end(&self) -> Option<Timestamp> {
+        self.ends.keys().next().copied()
+    }
+
+    /// How high a device stands by its evidence.
+    pub fn standing(&self, device: &DeviceId, now: Timestamp) -> Standing {
+        self.standing_with(self.records.get(device), now)
+    }
+
+    /// The same for evidence that is not here yet.
+    fn standing_with(&self, record: Option<&Record>, now: Timestamp) -> Standing {
+        // A gateway speaks by its own evidence, not by another gateway's.
+        let of_gateway = |id: &DeviceId| {
+            let own = self.records.get(id);
+            ladder::standing(own, &|_| Assurance::Observed, now).level
+        };
+        ladder::standing(record, &of_gateway, now)
+    }
+
+    pub(crate) fn apply(&mut self, event: &Event, at: At<'_>) {
+        match event {
+            Event::TokenIssued { device, secret, expires_at } => {
+                let (device, expires_at) = (device.clone(), *expires_at);
+                self.tokens.retain(|_, token| token.expires_at > at.time);
+                self.tokens.insert(*secret, Token { device, expires_at, used_by: None });
+            }
+            Event::Issued { device, credential, level, how } => {
+                if let Some(token) = how.token().and_then(|secret| self.tokens.get_mut(secret)) {
+                    token.used_by = Some(credential.key);
+                }
+                let NewCredential { key, serial, issuer, since, until } = credential.clone();
+                let (proof, level) = (how.proof(), *level);
+                let (revoked, entry) = (None, at.entry);
+                let new =
+                    Credential { key, serial, issuer, proof, level, since, until, revoked, entry };
+                self.change(device, |record| {
+                    add(&mut record.credentials, new, at.time);
+                    if let How::Tpm { ek, ak, .. } = how {
+                        record.tpm = Some((*ek, *ak));
+                    }
+                });
+            }
+            Event::Revoked { device, serials, reason } => self.change(device, |record| {
+                for credential in &mut record.credentials {
+                    if serials.contains(&credential.serial) && credential.revoked.is_none() {
+                        credential.revoked = Some((at.time, *reason));
+                    }
+                }
+            }),
+            Event::Vouched { device, voucher } => {
+                self.change(device, |record| record.voucher = Some(voucher.clone()));
+            }
+            Event::VoucherEnded { device } => self.change(device, |record| record.voucher = None),
+            Event::Attested { device, attestation } => {
+                self.change(device, |record| record.attestation = Some(attestation.clone()));
+            }
+            Event::AttestationFailed { device, why, .. } => {
+                self.change(device, |record| {
+                    if let Some(last) = &mut record.attestation {
+                        last.until = last.until.min(at.time);
+                    }
+                });
+                self.find("identity.attestation", device, why, at);
+            }
+            Event::Asked { wanted } => {
+                let old = at.time.plus_nanos(-WAITING_S.saturating_mul(1_000_000_000));
+                self.waiting.retain(|_, waiting| waiting.at > old);
+                let waiting = Waiting { wanted: wanted.clone(), at: at.time, answer: None };
+                self.waiting.insert(wanted.request, waiting);
+            }
+            Event::Answered { request, answer } => {
+                if let Some(waiting) = self.waiting.get_mut(request) {
+                    waiting.answer = Some(answer.clone());
+                }
+            }
+            Event::Found { code, device, what } => self.find(code, device, what, at),
+            Event::Lapsed { to, .. } => {
+                self.lapsed = self.lapsed.max(*to);
+                self.ends = self.ends.split_off(&to.plus_nanos(1));
+            }
+            Event::Refused { .. } => {}
+        }
+    }
+
+    /// Two devices are one: so is what they have shown.
+    pub(crate) fn merge(&mut self, keep: &DeviceId, other: &DeviceId) {
+        let Some(gone) = self.records.remove(other) else { return };
+        self.unindex(other, &gone);
+        self.change(keep, |record| *record = merged(record, &gone));
+        for token in self.tokens.values_mut().filter(|token| token.device == *other) {
+            token.device = keep.clone();
+        }
+    }
+
+    fn find(&mut self, code: &str, device: &DeviceId, what: &str, at: At<'_>) {
+        if self.found.len() >= FOUND_MAX {
+            self.found.pop_front();
+        }
+        self.found.push_back(Finding {
+            at: at.time,
+            code: code.to_owned(),
+            device: device.clone(),
+            what: what.to_owned(),
+            entry: at.entry,
+        });
+    }
+
+    fn change(&mut self, device: &DeviceId, with: impl FnOnce(&mut Record)) {
+        let mut record = self.records.remove(device).unwrap_or_default();
+        self.unindex(device, &record);
+        with(&mut record);
+        self.index(device, &record);
+        self.records.insert(device.clone(), record);
+    }
+
+    fn index(&mut self, device: &DeviceId, record: &Record) {
+        for credential in &record.credentials {
+            self.by_key.insert(credential.key, device.clone());
+        }
+        if let Some((ek, _)) = record.tpm {
+            self.by_key.insert(ek, device.clone());
+        }
+        for end in record.ends().filter(|end| *end > self.lapsed) {
+            self.ends.entry(end).or_default().insert(device.clone());
+        }
+        if let Some(gateway) = record.voucher.as_ref().and_then(Voucher::gateway) {
+            self.wards.entry(gateway.clone()).or_default().insert(device.clone());
+        }
+    }
+
+    /// Keys stay: whose they were is remembered for as long as the record is.
+    fn unindex(&mut self, device: &DeviceId, record: &Record) {
+        for end in record.ends() {
+            if let Some(devices) = self.ends.get_mut(&end) {
+                devices.remove(device);
+                if devices.is_empty() {
+                    self.ends.remove(&end);
+                }
+            }
+        }
+        if let Some(gateway) = record.voucher.as_ref().and_then(Voucher::gateway) {
+            if let Some(wards) = self.wards.get_mut(gateway) {
+                wards.remove(device);
+                if wards.is_empty() {
+                    self.wards.remove(gateway);
+                }
+            }
+        }
+    }
+
+    /// What is not in a snapshot follows from what is.
+    pub(crate) fn indexed(mut self) -> Self {
+        for (device, record) in std::mem::take(&mut self.records) {
+            self.index(&device, &record);
+            self.records.insert(device, record);
+        }
+        self
+    }
+}
+
+impl Record {
+    /// When its evidence ends, each piece of it.
+    fn ends(&self) -> impl Iterator<Item = Timestamp> {
+        let credentials = self.credentials.iter().filter(|c| c.revoked.is_none());
+        let attested = self.attestation.iter().map(|attestation| attestation.until);
+        let vouched = self.voucher.iter().map(Voucher::until);
+        credentials.map(|c| c.until).chain(attested).chain(vouched)
+    }
+}
+
+/// The oldest that is over gives its place, else the oldest of all that are no copies' evidence.
+fn add(credentials: &mut Vec<Credential>, new: Credential, now: Timestamp) {
+    if credentials.len() >= CREDENTIALS_MAX {
+        let over = credentials.iter().position(|c| c.until <= now);
+        credentials.remove(over.unwrap_or(0));
+    }
+    credentials.push(new);
+}
+
+/// What both have shown.
+fn merged(keep: &Record, other: &Record) -> Record {
+    let mut all: Vec<Credential> =
+        keep.credentials.iter().chain(&other.credentials).cloned().collect();
+    all.sort_by_key(|credential| credential.entry);
+    let over = all.len().saturating_sub(CREDENTIALS_MAX);
+    all.drain(..over);
+    Record {
+        credentials: all,
+        voucher: keep.voucher.clone().or_else(|| other.voucher.clone()),
+        attestation: keep.attestation.clone().or_else(|| other.attestation.clone()),
+        tpm: keep.tpm.or(other.tpm),
+    }
+}
