@@ -50,13 +50,8 @@ impl Estate {
         let of = |version: &u32| {
             bytes.strip_prefix(MAGIC).and_then(|rest| rest.strip_prefix(&version.to_be_bytes()))
         };
-        let known = [
-            VERSION,
-            BEFORE_IDENTITIES,
-            BEFORE_EXCEPTIONS,
-            BEFORE_VIEWS,
-            BEFORE_COMMITMENTS,
-        ];
+        let known =
+            [VERSION, BEFORE_IDENTITIES, BEFORE_EXCEPTIONS, BEFORE_VIEWS, BEFORE_COMMITMENTS];
         let (version, rest) = known
             .into_iter()
             .filter_map(|version| Some((version, of(&version)?)))

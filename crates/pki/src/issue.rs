@@ -114,7 +114,9 @@ pub enum Refusal {
         asked: Estate,
     },
     /// A key that the profile does not take.
-    #[error("the profile {profile:?} does not take a key of the kind {kind:?}; P-256 is good for all")]
+    #[error(
+        "the profile {profile:?} does not take a key of the kind {kind:?}; P-256 is good for all"
+    )]
     KeyKind {
         /// The profile.
         profile: Profile,

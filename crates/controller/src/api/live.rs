@@ -115,6 +115,17 @@ fn shown(api: &Api, principal: &Principal, event: &estate::Event) -> Option<serd
             (sees && may(Action::DevicesRead, Place::Somewhere))
                 .then(|| ("commitment", json!(event)))?
         }
+        estate::Event::Identity(event) => {
+            let sees = api.hub.read(|estate| {
+                let mut devices = event.devices().iter();
+                devices.all(|id| {
+                    let device = estate.devices().get(id);
+                    device.is_none_or(|device| principal.grant.sites.admits(&device.site))
+                })
+            });
+            (sees && may(Action::IdentitiesRead, Place::Somewhere))
+                .then(|| ("identity", json!(event)))?
+        }
         estate::Event::Access(event) => {
             may(Action::OperatorsRead, Place::Estate).then(|| ("access", json!(event)))?
         }

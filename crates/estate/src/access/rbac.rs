@@ -56,6 +56,10 @@ actions!(
     DevicesQuarantine = "devices.quarantine",
     /// Keys with which devices sign what they send.
     KeysEdit = "keys.edit",
+    /// Credentials of devices, and what they show.
+    IdentitiesRead = "identities.read",
+    /// Enrolment tokens, revocation, requests that wait, vouching.
+    IdentitiesEdit = "identities.edit",
     /// Bringing what devices signed.
     CommitmentsSend = "commitments.send",
     /// Sites and how they are.

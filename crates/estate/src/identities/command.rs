@@ -29,7 +29,8 @@ impl FromStr for Serial {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let digits = text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let digits = text.len() == 32
+            && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         let number = digits.then(|| u128::from_str_radix(text, 16).ok()).flatten();
         let number = number.ok_or("a serial number is 32 hexadecimal digits, 0-9 and a-f")?;
         Ok(Self(number.to_be_bytes()))
@@ -190,7 +191,7 @@ pub struct Wanted {
 
 /// What a person says about a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "answer", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Answer {
     /// It is this device.
     Approved {

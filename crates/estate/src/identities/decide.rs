@@ -331,9 +331,8 @@ impl Identities {
         now: Timestamp,
     ) -> super::Standing {
         let none = Record::default();
-        let (own, gone) =
-            (self.get(keep).unwrap_or(&none), self.get(other).unwrap_or(&none));
-        self.standing_with(Some(&super::merged(own, gone)), now)
+        let (own, gone) = (self.get(keep).unwrap_or(&none), self.get(other).unwrap_or(&none));
+        self.standing_with(Some(&super::merged(own, gone).0), now)
     }
 }
 
@@ -354,7 +353,10 @@ impl Course<'_> {
         let device = alive(self.devices, device)?.id.clone();
         let what = || format!("the enrolment of {device}");
         let NewCredential { key, since, until, .. } = credential;
-        if until <= since || *until <= self.now || self.now.as_nanos().saturating_add(SKEW_NANOS) < since.as_nanos() {
+        if until <= since
+            || *until <= self.now
+            || self.now.as_nanos().saturating_add(SKEW_NANOS) < since.as_nanos()
+        {
             let why = "its certificate would not be valid now";
             return Err(Refusal::new(Sort::Invalid, "identity.validity", what(), why));
         }
@@ -362,7 +364,8 @@ impl Course<'_> {
             return Err(taken(key));
         }
         let own = self.of.get(&device).map(|r| r.credentials.as_slice()).unwrap_or_default();
-        if own.iter().any(|c| c.key == *key && c.revoked.is_some()) {
+        let revoked_before = self.of.past.get(key).is_some_and(|(_, revoked)| *revoked);
+        if revoked_before || own.iter().any(|c| c.key == *key && c.revoked.is_some()) {
             let why = "its key was revoked; a new one is needed";
             return Err(Refusal::new(Sort::Forbidden, "identity.key-revoked", what(), why));
         }
@@ -426,9 +429,8 @@ impl Course<'_> {
             },
             How::Grace => {
                 let grace = GRACE_S.saturating_mul(1_000_000_000);
-                let before = last(key).filter(|c| {
-                    c.since <= self.now && self.now < c.until.plus_nanos(grace)
-                });
+                let before = last(key)
+                    .filter(|c| c.since <= self.now && self.now < c.until.plus_nanos(grace));
                 match before {
                     Some(c) if c.is_good(self.now) => Ok(c.level),
                     Some(c) => Ok(ladder::lower(c.level).max(Assurance::Vouched)),

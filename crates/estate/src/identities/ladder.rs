@@ -68,9 +68,10 @@ pub fn standing(
     let Some(record) = record else { return Standing::NOTHING };
     let own = record.credentials.iter().filter(|c| c.is_good(now));
     let own = own.map(|c| {
-        let attested = record.attestation.as_ref().filter(|a| {
-            a.until > now && a.key == c.key && c.level >= Assurance::HardwareKey
-        });
+        let attested = record
+            .attestation
+            .as_ref()
+            .filter(|a| a.until > now && a.key == c.key && c.level >= Assurance::HardwareKey);
         match attested {
             Some(a) => (Assurance::Attested, Limit::Credential, a.until.min(c.until)),
             None => (c.level, Limit::Credential, c.until),

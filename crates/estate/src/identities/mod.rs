@@ -118,7 +118,7 @@ impl Credential {
 
 /// Who speaks for a device that cannot speak for itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "by", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Voucher {
     /// Two people.
     People {
@@ -228,8 +228,10 @@ pub struct Identities {
     /// By SHA-256 of the request.
     waiting: BTreeMap<Digest, Waiting>,
     found: VecDeque<Finding>,
+    /// Keys whose certificates are not kept any more: whose they were, and whether they were revoked.
+    past: BTreeMap<Digest, (DeviceId, bool)>,
     /// What ended until then was looked at.
-    lapsed: Timestamp,
+    lapsed: Option<Timestamp>,
     /// Whose a key is, those of TPMs too.
     #[serde(skip)]
     by_key: FxHashMap<Digest, DeviceId>,
@@ -346,12 +348,14 @@ impl Identities {
                 let (revoked, entry) = (None, at.entry);
                 let new =
                     Credential { key, serial, issuer, proof, level, since, until, revoked, entry };
+                let mut gone = Vec::new();
                 self.change(device, |record| {
-                    add(&mut record.credentials, new, at.time);
+                    gone = add(&mut record.credentials, new, at.time);
                     if let How::Tpm { ek, ak, .. } = how {
                         record.tpm = Some((*ek, *ak));
                     }
                 });
+                self.put_by(device, gone);
             }
             Event::Revoked { device, serials, reason } => self.change(device, |record| {
                 for credential in &mut record.credentials {
@@ -388,7 +392,7 @@ impl Identities {
             }
             Event::Found { code, device, what } => self.find(code, device, what, at),
             Event::Lapsed { to, .. } => {
-                self.lapsed = self.lapsed.max(*to);
+                self.lapsed = self.lapsed.max(Some(*to));
                 self.ends = self.ends.split_off(&to.plus_nanos(1));
             }
             Event::Refused { .. } => {}
@@ -399,9 +403,23 @@ impl Identities {
     pub(crate) fn merge(&mut self, keep: &DeviceId, other: &DeviceId) {
         let Some(gone) = self.records.remove(other) else { return };
         self.unindex(other, &gone);
-        self.change(keep, |record| *record = merged(record, &gone));
+        let mut over = Vec::new();
+        self.change(keep, |record| (*record, over) = merged(record, &gone));
+        self.put_by(keep, over);
+        for (key, (of, _)) in self.past.iter_mut().filter(|(_, (of, _))| of == other) {
+            *of = keep.clone();
+            self.by_key.insert(*key, keep.clone());
+        }
         for token in self.tokens.values_mut().filter(|token| token.device == *other) {
             token.device = keep.clone();
+        }
+    }
+
+    /// Remembers keys of certificates that are not kept.
+    fn put_by(&mut self, device: &DeviceId, gone: Vec<Credential>) {
+        for credential in gone {
+            let past = self.past.entry(credential.key).or_insert_with(|| (device.clone(), false));
+            past.1 |= credential.revoked.is_some();
         }
     }
 
@@ -433,7 +451,7 @@ impl Identities {
         if let Some((ek, _)) = record.tpm {
             self.by_key.insert(ek, device.clone());
         }
-        for end in record.ends().filter(|end| *end > self.lapsed) {
+        for end in record.ends().filter(|end| Some(*end) > self.lapsed) {
             self.ends.entry(end).or_default().insert(device.clone());
         }
         if let Some(gateway) = record.voucher.as_ref().and_then(Voucher::gateway) {
@@ -441,7 +459,7 @@ impl Identities {
         }
     }
 
-    /// Keys stay: whose they were is remembered for as long as the record is.
+    /// Keys stay: each is in a record, or of the past.
     fn unindex(&mut self, device: &DeviceId, record: &Record) {
         for end in record.ends() {
             if let Some(devices) = self.ends.get_mut(&end) {
@@ -467,6 +485,8 @@ impl Identities {
             self.index(&device, &record);
             self.records.insert(device, record);
         }
+        let past = self.past.iter().map(|(key, (device, _))| (*key, device.clone()));
+        self.by_key.extend(past);
         self
     }
 }
@@ -481,26 +501,29 @@ impl Record {
     }
 }
 
-/// The oldest that is over gives its place, else the oldest of all that are no copies' evidence.
-fn add(credentials: &mut Vec<Credential>, new: Credential, now: Timestamp) {
+/// The oldest that is over gives its place, else the oldest; what is not kept any more.
+fn add(credentials: &mut Vec<Credential>, new: Credential, now: Timestamp) -> Vec<Credential> {
+    let mut gone = Vec::new();
     if credentials.len() >= CREDENTIALS_MAX {
         let over = credentials.iter().position(|c| c.until <= now);
-        credentials.remove(over.unwrap_or(0));
+        gone.push(credentials.remove(over.unwrap_or(0)));
     }
     credentials.push(new);
+    gone
 }
 
-/// What both have shown.
-fn merged(keep: &Record, other: &Record) -> Record {
+/// What both have shown, and what of it is not kept.
+fn merged(keep: &Record, other: &Record) -> (Record, Vec<Credential>) {
     let mut all: Vec<Credential> =
         keep.credentials.iter().chain(&other.credentials).cloned().collect();
     all.sort_by_key(|credential| credential.entry);
     let over = all.len().saturating_sub(CREDENTIALS_MAX);
-    all.drain(..over);
-    Record {
+    let gone = all.drain(..over).collect();
+    let record = Record {
         credentials: all,
         voucher: keep.voucher.clone().or_else(|| other.voucher.clone()),
         attestation: keep.attestation.clone().or_else(|| other.attestation.clone()),
         tpm: keep.tpm.or(other.tpm),
-    }
+    };
+    (record, gone)
 }

@@ -2,8 +2,9 @@
 
 use estate::devices::{self, Field};
 use estate::identities::{
-    ATTESTED_S_MAX, Answer, Attestation, CREDENTIALS_MAX, Command, Enrolment, GRACE_S, How, Limit, NewCredential,
-    Outcome, Reason, Serial, TOKEN_S_MAX, VOUCHED_S_MAX, Voucher, WAITING_OF_ONE_MAX, Wanted,
+    ATTESTED_S_MAX, Answer, Attestation, CREDENTIALS_MAX, Command, Enrolment, GRACE_S, How, Limit,
+    NewCredential, Outcome, Reason, Serial, TOKEN_S_MAX, VOUCHED_S_MAX, Voucher,
+    WAITING_OF_ONE_MAX, Wanted,
 };
 use estate::side::Digest;
 use estate::{Estate, Event, Refusal, identities};
@@ -94,8 +95,9 @@ impl Drill {
 
     fn audit(&self) {
         let estate = &self.world.estate;
-        assert_eq!(self.world.replayed(), *estate);
-        assert_eq!(Estate::restore(&estate.snapshot().unwrap()).unwrap(), *estate);
+        assert!(self.world.replayed() == *estate, "a replay differs");
+        let restored = Estate::restore(&estate.snapshot().unwrap()).unwrap();
+        assert!(restored == *estate, "a snapshot differs");
         for device in estate.devices().iter() {
             let standing = estate.identities().standing(&device.id, self.world.now);
             let (level, _) = device.assurance();
@@ -132,11 +134,8 @@ fn tokens_have_bounds() {
         secret: digest("t"),
         expires_at: drill.after(seconds),
     };
-    let (past, long, nobody) = (
-        token(&drill, "a", 0),
-        token(&drill, "a", TOKEN_S_MAX + 1),
-        token(&drill, "nobody", DAY),
-    );
+    let (past, long, nobody) =
+        (token(&drill, "a", 0), token(&drill, "a", TOKEN_S_MAX + 1), token(&drill, "nobody", DAY));
     assert_eq!(drill.run(past), Err("identity.token-life"));
     assert_eq!(drill.run(long), Err("identity.token-life"));
     assert_eq!(drill.run(nobody), Err("device.unknown"));
@@ -439,6 +438,10 @@ fn credentials_of_one_device_have_a_bound() {
     }
     let record = drill.world.estate.identities().get(&device("a")).unwrap();
     assert_eq!(record.credentials.len(), CREDENTIALS_MAX);
+    // What is not kept is not free.
+    drill.token("b", "t");
+    let how = How::Token { secret: digest("t") };
+    assert_eq!(drill.enrol("b", "k0", 30, how), Err("identity.key-taken"));
     drill.audit();
 }
 
