@@ -4,6 +4,7 @@
 
 mod key;
 pub mod tls;
+mod tpm;
 
 use aws_lc_rs::signature::{self as sig, UnparsedPublicKey, VerificationAlgorithm};
 use aws_lc_rs::{constant_time, digest, rand};

@@ -193,6 +193,12 @@ impl Certificate {
         self.extension(oid::SUBJECT_ALT_NAME).map(|e| e.extn_value.as_bytes())
     }
 
+    /// The same, and whether they are critical.
+    pub(crate) fn subject_names(&self) -> Option<(bool, &[u8])> {
+        let extension = self.extension(oid::SUBJECT_ALT_NAME)?;
+        Some((extension.critical, extension.extn_value.as_bytes()))
+    }
+
     /// `id-pe-mud-url` (RFC 8520 §11): where the description of the device is.
     pub fn mud_url(&self) -> Option<String> {
         let value = self.extension(oid::MUD_URL)?.extn_value.as_bytes();

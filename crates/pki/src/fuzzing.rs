@@ -1,10 +1,11 @@
-//! What the fuzz targets call: any bytes as a signature, as certificates, as a request for one, as text armour, and as what is
-//! sent and answered in enrolment and about revocation.
+//! What the fuzz targets call: any bytes as a signature, as certificates, as a request for one, as text armour, as what is sent
+//! and answered in enrolment and about revocation, as what a TPM says, and as an event log.
 
 use model::Timestamp;
 
 use crate::cms::{Demand, Signed};
 use crate::path::Purpose;
+use crate::tpm::{self, AttestationKey, EndorsementKey, Name, Pcrs, Public, Reference, Selection};
 use crate::{Algorithm, Certificate, Digest, Key, Verifier, crl, est, identity, ocsp, request};
 
 /// Everything that is read from foreign bytes, up to the judgement of a path. The provider says yes to
@@ -14,6 +15,7 @@ pub fn signatures(bytes: &[u8]) {
     for certificate in &certificates {
         let _ = (certificate.mud_url(), certificate.mud_signer(), certificate.subject_text());
         let _ = (identity::identity_of(certificate), identity::estate_of(certificate));
+        let _ = tpm::named(certificate);
     }
     if let Ok(request) = request::read(bytes, &Yes) {
         let _ = request.identity();
@@ -70,6 +72,51 @@ pub fn ocsp(bytes: &[u8]) {
         assert!((1..=ocsp::ASKED_MAX).contains(&request.asked.len()));
         request.asked.iter().for_each(|id| assert!(id.serial().bytes().len() == 20));
     }
+}
+
+/// Everything that a TPM writes. What is read is written again, and has to be the same bytes: else two texts would have one
+/// name. Nothing is signed, so that what stands behind a signature is reached.
+pub fn tpm(bytes: &[u8]) {
+    let same = |written: Vec<u8>| assert_eq!(written, bytes, "it is written in one way only");
+    if let Ok(public) = Public::read(bytes) {
+        same(public.write());
+        let _ = AttestationKey::new(&public, &Yes);
+        let _ = EndorsementKey::new(public, &Yes);
+    }
+    let _ = Public::read_sized(bytes);
+    if let Ok(attest) = tpm::Attest::read(bytes) {
+        same(attest.write());
+    }
+    if let Ok(signature) = tpm::Signature::read(bytes) {
+        same(signature.write());
+    }
+    if let Ok(selection) = Selection::read(bytes) {
+        same(selection.write());
+    }
+    if let Ok(pcrs) = Pcrs::read(bytes) {
+        same(pcrs.write());
+    }
+    if let Ok(name) = Name::read(bytes) {
+        same(name.as_bytes().to_vec());
+    }
+}
+
+/// An event log, with the registers that come out of it and a reference that knows its first event.
+pub fn event_log(bytes: &[u8]) {
+    let bank = Digest::Sha256;
+    let Ok(log) = tpm::Log::read(bytes) else {
+        return;
+    };
+    let registers = log.replay(bank, &Yes).unwrap_or_default().concat();
+    let all = Selection::of(bank, 0..tpm::REGISTERS);
+    let Ok(pcrs) = Pcrs::new(all, &registers) else {
+        return;
+    };
+    let mut reference = Reference::new(bank);
+    if let Some(event) = log.events().first() {
+        reference.allow(event.pcr, event.digest(bank).unwrap_or_default());
+    }
+    let _ = tpm::measured(&log, &pcrs, &reference, &Yes);
 }
 
 struct Yes;

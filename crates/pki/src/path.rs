@@ -25,6 +25,9 @@ pub enum Purpose {
     Client,
     /// The server's side of TLS. Whether its name is the right one is not asked here.
     Server,
+    /// The endorsement key of a TPM (TCG EK Credential Profile §3.2): key usage must be there and have `keyEncipherment` or
+    /// `keyAgreement`, because such a key never signs.
+    Endorsement,
 }
 
 impl Purpose {
@@ -36,12 +39,16 @@ impl Purpose {
         Oid::new_unwrap("1.3.6.1.5.5.7.3.36"),
     ];
 
+    /// tcg-kp-EKCertificate.
+    const TCG_EK: Oid = Oid::new_unwrap("2.23.133.8.1");
+
     /// One of these must be allowed.
     const fn extended(self) -> &'static [Oid] {
         match self {
             Self::MudFile => Self::SIGNING,
             Self::Client => &[oid::CLIENT_AUTH],
             Self::Server => &[oid::SERVER_AUTH],
+            Self::Endorsement => &[Self::TCG_EK],
         }
     }
 }
@@ -282,6 +289,12 @@ fn suits(first: &Certificate, purpose: Purpose) -> Result<(), Refusal> {
     let refuse =
         |why: &str| Refusal::Purpose { subject: first.subject_text(), why: why.to_owned() };
     match first.key_usage().map_err(|m| malformed(first, m))? {
+        Some(usage) if purpose == Purpose::Endorsement => {
+            if !usage.key_encipherment() && !usage.key_agreement() {
+                return Err(refuse("its key usage lacks keyEncipherment and keyAgreement"));
+            }
+        }
+        None if purpose == Purpose::Endorsement => return Err(refuse("it has no key usage")),
         Some(usage) if usage.digital_signature() => {}
         Some(_) => return Err(refuse("its key usage lacks digitalSignature")),
         None => return Err(refuse("it has no key usage, and digitalSignature must be in it")),

@@ -19,6 +19,8 @@ fn every_corpus_replays() {
     targets.push(("est", pki::fuzzing::est));
     targets.push(("crl", pki::fuzzing::crl));
     targets.push(("ocsp", pki::fuzzing::ocsp));
+    targets.push(("tpm", pki::fuzzing::tpm));
+    targets.push(("event_log", pki::fuzzing::event_log));
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
 
     let listed = |folder: &str| -> Vec<String> {
