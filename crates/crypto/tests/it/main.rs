@@ -19,6 +19,8 @@ mod openssl;
 mod peer;
 mod requests;
 mod revocation;
+mod swtpm;
 mod tampering;
 mod tls;
 mod tls_openssl;
+mod tpm_real;
