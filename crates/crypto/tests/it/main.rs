@@ -24,3 +24,4 @@ mod tampering;
 mod tls;
 mod tls_openssl;
 mod tpm_real;
+mod tpm_soft;
