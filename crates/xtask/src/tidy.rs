@@ -34,6 +34,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("lab", 4),
     ("site", 4),
     ("ringfence", 5),
+    ("device-agent", 5),
 ];
 
 /// Dependencies within one floor.

@@ -8,8 +8,9 @@ use aws_lc_rs::rsa::{
 };
 use crypto::{PrivateKey, Provider};
 use pki::tpm::{
-    About, Attest, AttestationKey, Clock, Demand, EndorsementKey, Log, Name, Pcrs, Public, Sealer,
-    Selection, Signature, Unfit, certify, challenge, quote,
+    About, Attest, AttestationKey, Clock, Demand, EndorsementKey, Log, Name, NotMeasured, Pcrs,
+    Public, Reference, Sealer, Selection, Signature, Unfit, certify, challenge, measured, quote,
+    write_log,
 };
 use pki::{Digest, Key, KeyKind, Signer};
 use proptest::prelude::*;
@@ -90,7 +91,7 @@ fn every_cut_and_every_bit_of_a_quote_is_refused() {
     let (attest, signature) = tpm.says(about, b"nonce");
     let demand = Demand { nonce: b"nonce", selection: &selection };
     let check = |attest: &[u8], signature: &[u8], pcrs: &Pcrs| {
-        quote(attest, signature, pcrs, &tpm.key, &demand, &Provider)
+        quote(attest, signature, pcrs.clone(), &tpm.key, &demand, &Provider)
     };
     assert!(check(&attest, &signature, &pcrs).is_ok());
     assert!(spoilt(&attest).all(|attest| check(&attest, &signature, &pcrs).is_err()));
@@ -103,7 +104,7 @@ fn every_cut_and_every_bit_of_a_quote_is_refused() {
     // not asked; everything else has one answer.
     for attest in spoilt(&attest) {
         let said = check(&attest, &tpm.sign(&attest), &pcrs);
-        if let Ok(quote) = said {
+        if let Ok((quote, _)) = said {
             let other = Attest::read(&attest).unwrap();
             assert_eq!(
                 (quote.signer, quote.clock, quote.firmware),
@@ -359,4 +360,23 @@ fn a_bank_of_sha1_is_read_past() {
     let bank = Digest::Sha256;
     assert_eq!(beside.replay(bank, &Provider), plain.replay(bank, &Provider));
     assert_eq!(beside.replay(Digest::Sha384, &Provider), None);
+}
+
+#[test]
+fn a_machine_that_measures_nothing_is_not_good() {
+    let bank = Digest::Sha256;
+    let tpm = Played::new();
+    let selection = Selection::of(bank, [0, 4]);
+    let pcrs = Pcrs::new(selection.clone(), &[0; 64]).unwrap();
+    let about = About::Quote(selection.clone(), pcrs.digest(bank, &Provider));
+    let (attest, signature) = tpm.says(about, b"nonce");
+    let demand = Demand { nonce: b"nonce", selection: &selection };
+    let (_, zeros) = quote(&attest, &signature, pcrs, &tpm.key, &demand, &Provider).unwrap();
+    let empty = write_log(&[bank], 0, &[], &Provider);
+    let mut reference = Reference::new(bank);
+    reference.allow(4, &[7; 32]);
+    assert_eq!(
+        measured(&Log::read(&empty).unwrap(), &zeros, &reference, &Provider),
+        Err(NotMeasured::Nothing { pcr: 4 })
+    );
 }

@@ -122,7 +122,7 @@ pub(super) fn verify(
         let (found, expected) = (name(signature.scheme), name(key.scheme()));
         return Err(Untrue::OtherScheme { found, expected });
     }
-    let holds = signature.bytes(key.key().kind).is_some_and(|signature| {
+    let holds = signature.standard(key.key().kind).is_some_and(|signature| {
         verifier.verify(key.scheme().algorithm(), key.key(), attest, &signature)
     });
     if !holds {
@@ -258,7 +258,7 @@ impl Signature {
     }
 
     /// As everybody else writes it: DER for ECDSA (RFC 3279 §2.2.3). `None` where it cannot be of such a key.
-    fn bytes(&self, kind: KeyKind) -> Option<Vec<u8>> {
+    pub fn standard(&self, kind: KeyKind) -> Option<Vec<u8>> {
         let size = match kind {
             KeyKind::Rsa(bits) => bits.div_ceil(8),
             KeyKind::P256 => 32,

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::log::{EventKind, Log};
 use super::pcr::{Pcrs, REGISTERS};
+use super::quote::Confirmed;
 use crate::{Digest, Verifier};
 
 /// What may be measured, and what must be, for one version of a device's firmware.
@@ -116,11 +117,10 @@ impl Reference {
     }
 }
 
-/// Judges a log. `quoted` are the registers that a quote confirmed ([`super::quote`]); every one of them has to come out of
-/// the log. The order of events within the reference is not asked, nor how often one occurs.
+/// Judges a log. Every register that a quote confirmed ([`super::quote`]) has to come out of it. The order of events within the reference is not asked, nor how often one occurs.
 pub fn measured(
     log: &Log<'_>,
-    quoted: &Pcrs,
+    quoted: &Confirmed,
     reference: &Reference,
     verifier: &dyn Verifier,
 ) -> Result<Measured, NotMeasured> {
@@ -128,6 +128,7 @@ pub fn measured(
     if reference.registers.is_empty() {
         return Err(NotMeasured::NoReference);
     }
+    let quoted = quoted.pcrs();
     let selection = quoted.selection();
     if let Some(pcr) = reference.registers().find(|pcr| !selection.has(bank, *pcr)) {
         return Err(NotMeasured::NotQuoted { bank, pcr });

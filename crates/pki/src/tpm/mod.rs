@@ -32,12 +32,12 @@ pub use certify::{Certified, NotCertified, certify};
 pub use credential::{Challenge, NoChallenge, Sealer, challenge};
 pub(crate) use ek::named;
 pub use ek::{Endorsed, Model, NotEndorsed, endorsed};
-pub use key::{AttestationKey, EndorsementKey, Unfit};
+pub use key::{AttestationKey, EK_POLICY_A_SHA256, EK_POLICY_B_SHA384, EndorsementKey, Unfit};
 pub use log::{EVENTS_MAX, Event, EventKind, LOG_BYTES_MAX, Log, write_log};
 pub use measured::{Measured, NotMeasured, Reference, measured};
 pub use pcr::{Pcrs, REGISTERS, Selection};
 pub use public::{Attributes, Name, PUBLIC_BYTES_MAX, Public, Scheme};
-pub use quote::{Backwards, Demand, NoQuote, Quote, Since, quote, since};
+pub use quote::{Backwards, Confirmed, Demand, NoQuote, Quote, Since, quote, since};
 
 /// What a device asks its TPM to sign into a quote or a certification: SHA-256 over three parts, each behind its length in four
 /// bytes, the highest first.

@@ -49,7 +49,7 @@ pub struct Public {
 pub enum Scheme {
     /// RSASSA-PKCS1-v1_5.
     RsaPkcs1(Digest),
-    /// RSASSA-PSS.
+    /// RSASSA-PSS with a salt of the digest's length. TPMs of before revision 1.38 take a longer one, and are refused.
     RsaPss(Digest),
     /// ECDSA.
     Ecdsa(Digest),

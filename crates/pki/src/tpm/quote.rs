@@ -26,6 +26,22 @@ pub struct Quote {
     pub firmware: u64,
 }
 
+/// Registers that a quote confirmed: their values were in the TPM when it signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirmed(Pcrs);
+
+impl Confirmed {
+    /// The registers.
+    pub const fn pcrs(&self) -> &Pcrs {
+        &self.0
+    }
+
+    /// For what is not asked whether it is true.
+    pub(crate) const fn untested(pcrs: Pcrs) -> Self {
+        Self(pcrs)
+    }
+}
+
 /// Why a quote does not count.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoQuote {
@@ -51,11 +67,11 @@ pub enum NoQuote {
 pub fn quote(
     attest: &[u8],
     signature: &[u8],
-    pcrs: &Pcrs,
+    pcrs: Pcrs,
     key: &AttestationKey,
     demand: &Demand<'_>,
     verifier: &dyn Verifier,
-) -> Result<Quote, NoQuote> {
+) -> Result<(Quote, Confirmed), NoQuote> {
     let attest = verify_attest(attest, signature, key, demand.nonce, verifier)?;
     let About::Quote(selection, digest) = &attest.about else {
         return Err(NoQuote::OtherKind);
@@ -70,7 +86,8 @@ pub fn quote(
     if pcrs.digest(key.scheme().digest(), verifier) != *digest {
         return Err(NoQuote::Digest);
     }
-    Ok(Quote { signer: attest.signer, clock: attest.clock, firmware: attest.firmware })
+    let quote = Quote { signer: attest.signer, clock: attest.clock, firmware: attest.firmware };
+    Ok((quote, Confirmed(pcrs)))
 }
 
 /// What happened between two quotes of one key.
