@@ -261,14 +261,14 @@ fn signing(attributes: u32) -> Vec<u8> {
     [&[0, 0x23, 0, 0x0b][..], &attributes.to_be_bytes(), &[0, 0], &parameters].concat()
 }
 
-/// A P-256 key that keeps others (TCG TPM v2.0 Provisioning Guidance §7.5.1, the storage root key).
+/// A P-256 key that keeps others (TCG TPM v2.0 Provisioning Guidance, Storage Root Key).
 fn storage() -> Vec<u8> {
     let parameters = [0, 6, 0, 0x80, 0, 0x43, 0, 0x10, 0, 3, 0, 0x10, 0, 32];
     let head = [&[0, 0x23, 0, 0x0b, 0, 3, 4, 0x72, 0, 0][..], &parameters].concat();
     [&head[..], &[0; 32], &[0, 32], &[0; 32]].concat()
 }
 
-/// Template L-1 (TCG EK Credential Profile, Annex B.3.3).
+/// Template L-1 (TCG EK Credential Profile, Annex B).
 fn endorsement_rsa() -> Vec<u8> {
     let head = [0, 1, 0, 0x0b, 0, 3, 0, 0xb2, 0, 32];
     let parameters = [0, 6, 0, 0x80, 0, 0x43, 0, 0x10, 8, 0, 0, 0, 0, 0, 1, 0];

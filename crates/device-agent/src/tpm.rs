@@ -17,7 +17,7 @@ const NV_CHUNK: u16 = 512;
 /// Bytes of an NV index that is read at all: a certificate.
 const NV_BYTES_MAX: u16 = 8_192;
 /// Times that a command is sent again because the TPM asks for it: it has to note first that a key is used that locks after
-/// wrong passwords (Part 1 §19.8).
+/// wrong passwords (Part 1, Dictionary Attack Protection).
 const RETRIES: usize = 16;
 /// Times that registers are read again because they changed meanwhile.
 const PCR_ATTEMPTS: usize = 5;

@@ -9,8 +9,8 @@ use aws_lc_rs::rsa::{
 use crypto::{PrivateKey, Provider};
 use pki::tpm::{
     About, Attest, AttestationKey, Clock, Demand, EndorsementKey, Log, Name, NotMeasured, Pcrs,
-    Public, Reference, Sealer, Selection, Signature, Unfit, certify, challenge, measured, quote,
-    write_log,
+    Public, Reference, Sealer, Selection, Signature, Unfit, binding, certify, challenge, measured,
+    quote, write_log,
 };
 use pki::{Digest, Key, KeyKind, Signer};
 use proptest::prelude::*;
@@ -172,10 +172,7 @@ fn every_cut_and_every_bit_of_a_challenge_is_refused() {
     let private = PrivateDecryptingKey::generate(KeySize::Rsa2048).unwrap();
     let info: PublicKeyX509Der<'_> = private.public_key().as_der().unwrap();
     let key = Key::read(info.as_ref()).unwrap();
-    let policy: Vec<u8> = POLICY_A
-        .chunks(2)
-        .map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap())
-        .collect();
+    let policy = unhex(POLICY_A);
     // The modulus stands in the middle of an RSAPublicKey.
     let modulus = &key.bytes[9..9 + 256];
     let template = |policy: &[u8], attributes: u32| {
@@ -212,7 +209,7 @@ fn every_cut_and_every_bit_of_a_challenge_is_refused() {
     }
 }
 
-const POLICY_A: &[u8; 64] = b"837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa";
+const POLICY_A: &str = "837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa";
 
 #[test]
 fn an_attestation_key_has_all_it_needs_and_nothing_more() {
@@ -379,4 +376,27 @@ fn a_machine_that_measures_nothing_is_not_good() {
         measured(&Log::read(&empty).unwrap(), &zeros, &reference, &Provider),
         Err(NotMeasured::Nothing { pcr: 4 })
     );
+}
+
+#[test]
+fn a_binding_is_what_it_says() {
+    // The generator of P-256 as a key; the digest was computed with another program.
+    let point = "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296\
+        4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5";
+    let key = Key { kind: KeyKind::P256, bytes: unhex(point) };
+    let bound = |nonce: &[u8], exporter: &[u8]| binding(nonce, exporter, &key, &Provider).to_vec();
+    assert_eq!(
+        bound(b"nonce", b"exported"),
+        unhex("159c5695c9599cef33e497b83d09b2817d0e54d56d7a7e7e2de5a7faa50b0aa5")
+    );
+    assert_ne!(
+        bound(b"nonceex", b"ported"),
+        bound(b"nonce", b"exported"),
+        "parts do not run together"
+    );
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let byte = |at| u8::from_str_radix(text.get(at..at + 2).unwrap(), 16).unwrap();
+    (0..text.len()).step_by(2).map(byte).collect()
 }

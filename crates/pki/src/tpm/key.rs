@@ -75,7 +75,7 @@ impl AttestationKey {
     }
 
     /// The same key, known to be a child of this endorsement key (TPM 2.0 Part 1 §16.5): from now on its attestations have to
-    /// say so. A key elsewhere counts resets with an offset that nobody knows (Part 1 §36.7).
+    /// say so. A key elsewhere counts resets with an offset that nobody knows (Part 1, Timing Components).
     #[must_use]
     pub fn below(mut self, endorsement: &EndorsementKey, verifier: &dyn Verifier) -> Self {
         let parent = endorsement.name.below_endorsement(verifier);

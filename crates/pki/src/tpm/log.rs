@@ -1,5 +1,5 @@
 //! The event log of a boot: what the firmware and the boot loader say that they measured (TCG PC Client Platform Firmware
-//! Profile 1.06, §10; the crypto-agile form, "Spec ID Event03").
+//! Profile, Event Logging; the crypto-agile form, "Spec ID Event03").
 //!
 //! A log is only a story until the registers of a quote confirm it ([`super::measured`]). Then its digests are true; what else
 //! stands in an event is not looked at, because nothing but the digest went into a register.
@@ -16,9 +16,9 @@ pub const LOG_BYTES_MAX: usize = 1 << 20;
 pub const EVENTS_MAX: usize = 8_192;
 /// Banks that one log may have.
 const BANKS_MAX: u32 = 8;
-/// The first event names the form of all others (§10.4.5.1).
+/// The first event names the form of all others (Specification ID Version Event).
 const SPEC_ID: [u8; 16] = *b"Spec ID Event03\0";
-/// An event that says how the registers began (§10.4.5.3).
+/// An event that says how the registers began (Startup Locality Event).
 const STARTUP_LOCALITY: &[u8] = b"StartupLocality\0";
 /// Registers that a dynamic launch resets; they begin with ones.
 const DYNAMIC: std::ops::RangeInclusive<u8> = 17..=22;
@@ -48,7 +48,7 @@ pub struct Event<'a> {
     digests: [Option<&'a [u8]>; 3],
 }
 
-/// Kinds of events (§10.4.1).
+/// Kinds of events (Event Types).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventKind(pub u32);
 
@@ -198,7 +198,7 @@ fn read(bytes: &[u8]) -> Result<Log<'_>, String> {
     Ok(log)
 }
 
-/// The first event (TCG_PCR_EVENT with TCG_EfiSpecIDEvent, §10.2.1, §10.4.5.1): which banks there are.
+/// The first event (TCG_PCR_EVENT with TCG_EfiSpecIDEvent): which banks there are.
 fn header(cursor: &mut Cursor<'_>) -> Result<Vec<(u16, usize)>, String> {
     let odd = |what: &str| Err(format!("its first event {what}"));
     let (pcr, kind) = (cursor.u32_le()?, EventKind(cursor.u32_le()?));
@@ -234,7 +234,7 @@ fn header(cursor: &mut Cursor<'_>) -> Result<Vec<(u16, usize)>, String> {
     })
 }
 
-/// One more event (TCG_PCR_EVENT2, §10.2.2), not yet with number, register and kind. It has a digest of every bank.
+/// One more event (TCG_PCR_EVENT2), not yet with number, register and kind. It has a digest of every bank.
 fn event<'a>(
     cursor: &mut Cursor<'a>,
     banks: &[(u16, usize)],

@@ -1,5 +1,5 @@
 //! TPM 2.0, from the side of who asks (TCG TPM 2.0 Library, Parts 1 to 3; EK Credential Profile; PC Client Platform Firmware
-//! Profile).
+//! Profile). Numbers of sections are those of revision 1.38 of the library.
 //!
 //! A TPM comes to count in four steps, each a value that the next one takes:
 //!

@@ -144,10 +144,11 @@ pub enum Backwards {
     },
 }
 
-/// Milliseconds that a TPM's clock may fall back when it lost its power: it is kept at least that often (Part 1 §36.3.2).
+/// Milliseconds that a TPM's clock may fall back when it lost its power: it is kept at least that often (Part 1, Timing
+/// Components).
 const CLOCK_LOST_MS_MAX: u64 = 1 << 22;
 
-/// Judges a quote against the last one of the same key that counted. A TPM's counts only grow (Part 1 §36), so what is less
+/// Judges a quote against the last one of the same key that counted. A TPM's counts only grow (Part 1, Timing Components), so what is less
 /// than before comes from a copy of an older state. The clock alone may fall back: a little, over a reset, when the TPM itself
 /// says that it is not sure.
 pub fn since(last: &Quote, now: &Quote) -> Result<Since, Backwards> {
