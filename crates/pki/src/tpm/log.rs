@@ -119,7 +119,7 @@ impl fmt::Debug for EventKind {
 }
 
 impl Event<'_> {
-    /// What went into the register of a bank; all events of a log have the same banks.
+    /// What went into the register of a bank, where that is told.
     pub const fn digest(&self, bank: Digest) -> Option<&[u8]> {
         match bank {
             Digest::Sha256 => self.digests[0],
@@ -144,7 +144,8 @@ impl<'a> Log<'a> {
         &self.events
     }
 
-    /// What the registers of a bank are after all events, from 0 on. `None` where the log has not this bank.
+    /// What the registers of a bank are after all events, from 0 on. `None` where the log has not
+    /// this bank, or one event lacks it.
     pub fn replay(&self, bank: Digest, verifier: &dyn Verifier) -> Option<Vec<Vec<u8>>> {
         let size = usize::from(bank.size_bytes());
         self.banks.iter().find(|(id, _)| *id == digest_id(bank))?;
@@ -234,14 +235,15 @@ fn header(cursor: &mut Cursor<'_>) -> Result<Vec<(u16, usize)>, String> {
     })
 }
 
-/// One more event (TCG_PCR_EVENT2), not yet with number, register and kind. It has a digest of every bank.
+/// One more event (TCG_PCR_EVENT2), not yet with number, register and kind.
 fn event<'a>(
     cursor: &mut Cursor<'a>,
     banks: &[(u16, usize)],
 ) -> Result<(u32, EventKind, Event<'a>), String> {
     let (pcr, kind) = (cursor.u32_le()?, EventKind(cursor.u32_le()?));
     let count = usize::try_from(cursor.u32_le()?).unwrap_or(usize::MAX);
-    if count != banks.len() {
+    // Some firmware names banks that it does not measure into.
+    if count > banks.len() {
         return Err(format!("{count} digests, and there are {} banks", banks.len()));
     }
     let mut digests = [None; 3];
@@ -368,6 +370,19 @@ mod tests {
         let whole = (0..=bytes.len()).filter(|cut| Log::read(&bytes[..*cut]).is_ok()).count();
         // After the first event, and after each of the four others. That the end is missing, the registers say.
         assert_eq!(whole, 5);
+    }
+
+    #[test]
+    fn a_bank_that_one_event_lacks_is_no_bank() {
+        let events: [(u8, EventKind, &[u8]); 1] = [(4, EventKind(5), b"x")];
+        let mut bytes = write_log(&BANKS, 0, &events, &Sums);
+        // Behind the first event, 32 + 37 bytes: register, kind, number of digests, SHA-256, SHA-384.
+        bytes[69 + 8] = 1;
+        bytes.drain(69 + 12 + 34..69 + 12 + 34 + 50);
+        let log = Log::read(&bytes).unwrap();
+        assert_eq!(log.events()[0].digest(Digest::Sha384), None);
+        assert!(log.replay(Digest::Sha256, &Sums).is_some());
+        assert_eq!(log.replay(Digest::Sha384, &Sums), None);
     }
 
     #[test]
