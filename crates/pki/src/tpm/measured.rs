@@ -53,7 +53,8 @@ pub enum NotMeasured {
     NoBank(Digest),
     /// The log is not the story of these registers.
     #[error(
-        "the log does not lead to PCR {pcr} of {}: events are missing in it, or were changed", .bank.name()
+        "the log does not lead to PCR {pcr} of {}: events are missing in it, or were changed",
+        .bank.name()
     )]
     OtherRegister {
         /// Its bank.
@@ -117,7 +118,8 @@ impl Reference {
     }
 }
 
-/// Judges a log. Every register that a quote confirmed ([`super::quote`]) has to come out of it. The order of events within the reference is not asked, nor how often one occurs.
+/// Judges a log. Every register that a quote confirmed ([`super::quote`]) has to come out of it. The order of
+/// events within the reference is not asked, nor how often one occurs.
 pub fn measured(
     log: &Log<'_>,
     quoted: &Confirmed,
