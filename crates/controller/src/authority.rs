@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use crypto::tls::Credentials;
 use crypto::{NoRandom, PrivateKey, Provider};
-use model::{SiteId, Timestamp};
+use estate::side::Digest;
+use model::{DeviceId, SiteId, Timestamp};
 use pki::identity::{Estate, MemberId};
 use pki::issue::{self, Issuer, Order, Profile, Subject};
 use pki::{Certificate, Key, KeyKind, Pem, request};
@@ -29,6 +30,11 @@ const ISSUING_DAYS: i64 = 1_826;
 const ISSUING_DAYS_MIN: i64 = 400;
 /// Days that the certificate of a site or of this server lives. A site that is cut off renews when it is back.
 const MEMBER_DAYS: i64 = 365;
+
+/// Days that the certificate of a device lives.
+const DEVICE_DAYS: i64 = 30;
+/// By how much earlier it may end, in nanoseconds: three days.
+const DEVICE_SPREAD_NANOS: i64 = 3 * DAY_NANOS;
 
 const ROOT: &str = "pki/root.pem";
 const ROOT_KEY: &str = "pki/root.key.pem";
@@ -76,6 +82,17 @@ pub struct Issued {
     pub serial: String,
     /// Until when it is good.
     pub not_after: Timestamp,
+}
+
+/// A certificate of a device, which nobody has yet.
+#[derive(Clone, Debug)]
+pub struct DeviceCertificate {
+    /// The certificate.
+    pub certificate: Certificate,
+    /// Its serial number.
+    pub serial: [u8; 16],
+    /// SHA-256 of the authority that issued it.
+    pub issuer: Digest,
 }
 
 /// The authority.
@@ -136,6 +153,11 @@ impl Authority {
         &self.estate
     }
 
+    /// Whom devices and servers of the estate are vouched for by: its root, and the authority below it that issues.
+    pub fn anchors(&self) -> Vec<Certificate> {
+        vec![self.root.clone(), self.issuing.clone()]
+    }
+
     /// Its root.
     pub const fn root(&self) -> &Certificate {
         &self.root
@@ -187,6 +209,42 @@ impl Authority {
         })
     }
 
+    /// A certificate for a device, for a key whose possession was shown.
+    pub fn device(
+        &self,
+        device: &DeviceId,
+        key: &Key,
+        now: Timestamp,
+    ) -> Result<DeviceCertificate, AuthorityError> {
+        let subject = Subject {
+            estate: self.estate.clone(),
+            id: member_of_device(device)?,
+            hosts: Vec::new(),
+            addresses: Vec::new(),
+        };
+        let serial = serial()?;
+        // Devices that were unpacked together do not all renew together.
+        let [a, b, ..] = serial;
+        let earlier = i64::from(u16::from_be_bytes([a, b])).saturating_mul(DEVICE_SPREAD_NANOS) >> 16;
+        let end = later(now, DEVICE_DAYS).plus_nanos(earlier.saturating_neg());
+        let order = Order {
+            profile: Profile::Device,
+            subject: &subject,
+            key,
+            serial,
+            not_before: now.plus_nanos(-EARLIER_NANOS).max(self.issuing.not_before()),
+            not_after: end.min(self.issuing.not_after()),
+        };
+        let issuer = Issuer::Authority(&self.issuing);
+        let certificate = issue::issue(&order, issuer, &self.key, &Provider)?;
+        Ok(DeviceCertificate { certificate, serial, issuer: self.issuing_sha256() })
+    }
+
+    /// SHA-256 of the issuing authority.
+    pub fn issuing_sha256(&self) -> Digest {
+        Digest(crypto::sha256(self.issuing.der()))
+    }
+
     fn issue(
         &self,
         profile: Profile,
@@ -211,10 +269,19 @@ impl Authority {
 
 /// What a site is called in certificates: its id where that is one label of a host name, else a digest of it.
 pub fn member_of(site: &SiteId) -> Result<MemberId, pki::Malformed> {
-    MemberId::new(site.as_str()).or_else(|_| {
-        let digest = hex(&crypto::sha256(site.as_str().as_bytes()));
+    member("site", site.as_str())
+}
+
+/// What a device is called in certificates: its id where that is one label of a host name, else a digest of it.
+pub fn member_of_device(device: &DeviceId) -> Result<MemberId, pki::Malformed> {
+    member("device", device.as_str())
+}
+
+fn member(word: &str, id: &str) -> Result<MemberId, pki::Malformed> {
+    MemberId::new(id).or_else(|_| {
+        let digest = hex(&crypto::sha256(id.as_bytes()));
         let short: String = digest.chars().take(24).collect();
-        MemberId::new(&format!("site-{short}"))
+        MemberId::new(&format!("{word}-{short}"))
     })
 }
 

@@ -5,13 +5,11 @@
 //!  bytes ─▶ decode ─▶ …                                        waits ─┼─▶ hub: decided, durable, told ─▶ an answer for each
 //! ```
 //!
-//! Whoever finds nobody writing takes along what others of the same sender brought meanwhile: a gateway that sends each commitment by itself waits
-//! for the disk as often as one that gathers them. What became of each is known when it is durable, and not before.
+//! They wait at a [`desk`], by sender.
 
-use std::collections::VecDeque;
 use std::num::NonZero;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::StatusCode;
 use estate::commitments::{BATCH_MAX, Outcome};
@@ -19,11 +17,12 @@ use journal::commitment::{BYTES_MAX, SEQUENCE_MAX, Signed, Verified, check};
 use journal::entry::Actor;
 use model::{DeviceId, SiteId};
 use serde::Serialize;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
 use crate::Hub;
 use crate::api::Problem;
+use crate::desk::{self, given_up};
 
 /// Bytes of one request.
 pub(crate) const BODY_BYTES_MAX: usize = SEQUENCE_MAX * BYTES_MAX;
@@ -33,8 +32,6 @@ pub(crate) const MEDIA: &str = "application/cbor-seq";
 const PART: usize = 16;
 /// Signatures that are checked without one: less than a millisecond.
 const FEW: usize = 4;
-/// Requests that wait to be written.
-const WAITING_MAX: usize = 1_024;
 
 /// What became of a commitment, for whoever sent it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -58,9 +55,7 @@ pub struct Taken {
 /// Where they wait, and what has been counted.
 #[derive(Debug)]
 pub(crate) struct Desk {
-    /// Held by whoever writes.
-    turn: Arc<tokio::sync::Mutex<()>>,
-    waiting: Mutex<VecDeque<Waiting>>,
+    waiting: desk::Desk<Actor, Verified, Outcome>,
     /// Threads that check signatures.
     checking: Semaphore,
     accepted: AtomicU64,
@@ -69,18 +64,10 @@ pub(crate) struct Desk {
     refused: AtomicU64,
 }
 
-#[derive(Debug)]
-struct Waiting {
-    who: Actor,
-    batch: Vec<Verified>,
-    answer: oneshot::Sender<Result<Vec<Outcome>, Problem>>,
-}
-
 impl Default for Desk {
     fn default() -> Self {
         Self {
-            turn: Arc::default(),
-            waiting: Mutex::default(),
+            waiting: desk::Desk::new(BATCH_MAX, "commitment.busy"),
             checking: Semaphore::new(cores()),
             accepted: AtomicU64::new(0),
             again: AtomicU64::new(0),
@@ -106,34 +93,6 @@ impl Desk {
             Some(Outcome::Refused { found: false, .. }) | None => &self.refused,
         };
         count.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The first that waits, and all others of the same sender, as many as one command takes.
-    fn group(&self) -> Vec<Waiting> {
-        let mut waiting = self.waiting();
-        let Some(who) = waiting.front().map(|first| first.who.clone()) else {
-            return Vec::new();
-        };
-        let (mut group, mut rest, mut size) = (Vec::new(), VecDeque::new(), 0_usize);
-        for one in waiting.drain(..) {
-            let with = size.saturating_add(one.batch.len());
-            // What is behind one that does not fit stays behind it.
-            if one.who == who && with <= BATCH_MAX {
-                size = with;
-                group.push(one);
-            } else {
-                if one.who == who {
-                    size = BATCH_MAX;
-                }
-                rest.push_back(one);
-            }
-        }
-        *waiting = rest;
-        group
     }
 }
 
@@ -240,71 +199,15 @@ fn verify(
         .map_err(|_| refused("commitment.signature", "its signature does not hold"))
 }
 
-/// Waits until it is durable, together with what else waits.
+/// Waits until it is durable, together with what the same sender brought meanwhile.
 async fn write(hub: &Arc<Hub>, who: Actor, batch: Vec<Verified>) -> Result<Vec<Outcome>, Problem> {
-    let (answer, mut mine) = oneshot::channel();
-    {
-        let mut waiting = hub.desk().waiting();
-        if waiting.len() >= WAITING_MAX {
-            let why = "too many wait to be written";
-            let mut problem = Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "commitment.busy",
-                "the journal",
-                why,
-            );
-            problem.retry_after_s = Some(1);
-            return Err(problem);
-        }
-        waiting.push_back(Waiting { who, batch, answer });
-    }
-    loop {
-        let turn = tokio::select! {
-            biased;
-            done = &mut mine => return done.unwrap_or_else(|error| Err(given_up(&error))),
-            turn = Arc::clone(&hub.desk().turn).lock_owned() => turn,
-        };
-        let group = hub.desk().group();
-        let at = Arc::clone(hub);
-        // It goes on when whoever asked goes away: others wait for it too.
-        let written = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            settle(&at, group);
-        });
-        written.await.map_err(|error| given_up(&error))?;
-    }
-}
-
-fn settle(hub: &Hub, group: Vec<Waiting>) {
-    let Some(who) = group.first().map(|first| first.who.clone()) else { return };
-    let mut batch = Vec::new();
-    let mut answers = Vec::new();
-    for Waiting { batch: mut more, answer, .. } in group {
-        answers.push((more.len(), answer));
-        batch.append(&mut more);
-    }
-    let done = hub.commit(&who, "they are signed", batch).map_err(Problem::from);
-    match done {
-        Ok(outcomes) => {
-            let mut outcomes = outcomes.into_iter();
-            for (count, answer) in answers {
-                // Whoever asked may have gone away.
-                let _ = answer.send(Ok(outcomes.by_ref().take(count).collect()));
-            }
-        }
-        Err(problem) => {
-            for (_, answer) in answers {
-                let _ = answer.send(Err(problem.clone()));
-            }
-        }
-    }
+    let at = Arc::clone(hub);
+    let settle = move |who: &Actor, batch| {
+        at.commit(who, "they are signed", batch).map_err(Problem::from)
+    };
+    hub.desk().waiting.write(who, batch, settle).await
 }
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
-}
-
-fn given_up(error: &dyn std::fmt::Display) -> Problem {
-    let status = StatusCode::INTERNAL_SERVER_ERROR;
-    Problem::new(status, "internal", "the request was given up", error.to_string())
 }

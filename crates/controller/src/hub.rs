@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use estate::commitments::{self, Outcome};
 use estate::record::{self, Record};
-use estate::{At, Command, Estate, Event, Refusal};
+use estate::{At, Command, Estate, Event, Refusal, identities};
 use journal::commitment::Verified;
 use journal::entry::{Actor, Entry, Name};
 use journal::policy::Policy;
@@ -230,6 +230,23 @@ impl Hub {
         let decide = |estate: &Estate, command: &Command, now| match command {
             Command::Commitment(commitments::Command::Commit { batch }) => {
                 estate.commit(batch, now)
+            }
+            other => Ok((estate.decide(other, who, now)?, Vec::new())),
+        };
+        Ok(self.decided(who, why, command, BTreeSet::new(), decide)?.1)
+    }
+
+    /// Gives devices certificates that were signed; what became of each. Blocks until it is durable.
+    pub fn enrol(
+        &self,
+        who: &Actor,
+        why: &str,
+        batch: Vec<identities::Enrolment>,
+    ) -> Result<Vec<identities::Outcome>, HubError> {
+        let command = Command::Identity(identities::Command::Enrol { batch });
+        let decide = |estate: &Estate, command: &Command, now| match command {
+            Command::Identity(identities::Command::Enrol { batch }) => {
+                estate.enrol(batch, who, now)
             }
             other => Ok((estate.decide(other, who, now)?, Vec::new())),
         };

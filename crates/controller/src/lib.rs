@@ -14,6 +14,7 @@
 //! * [`auth`]: who is who.
 //! * [`api`]: HTTP for people and programs.
 //! * [`line`]: the sites' connections.
+//! * [`est`]: where devices get certificates.
 //! * [`commitments`]: what devices signed, on its way into the journal.
 //! * [`authority`]: the certificates of both.
 //! * [`shell`]: the process.
@@ -28,6 +29,8 @@ pub mod authority;
 pub mod backup;
 pub mod blobs;
 pub mod commitments;
+mod desk;
+pub mod est;
 mod front;
 pub mod hub;
 mod id;

@@ -3,6 +3,7 @@
 //! The journal first, then who may ask, then decisions, then the doors: nobody is answered before what they would be told is true.
 //! Losing a witness, the disk or the line to a site stops only what needs it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crypto::tls::{self, Clients, SystemClock, TlsError};
+use estate::identities;
 use model::Timestamp;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -21,6 +23,7 @@ use crate::api::{Api, router};
 use crate::auth::{Auth, AuthError};
 use crate::authority::{Authority, AuthorityError};
 use crate::blobs::{BlobError, Blobs};
+use crate::est::{self, Est};
 use crate::front::{self, Shown};
 use crate::hub::{Hub, HubError};
 use crate::line::{self, Line, LineError, Timing};
@@ -50,6 +53,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where sites connect.
     pub line: SocketAddr,
+    /// Where devices enrol; `None`: nowhere.
+    pub est: Option<SocketAddr>,
     /// Host names and addresses that the certificate has, besides those of this machine.
     pub hosts: Vec<String>,
     /// How often sites hear that their leases hold, and for how long.
@@ -65,6 +70,8 @@ pub struct Up {
     pub api: SocketAddr,
     /// The line to sites.
     pub line: SocketAddr,
+    /// Where devices enrol.
+    pub est: Option<SocketAddr>,
     /// SHA-256 of the root certificate, in hex.
     pub root_sha256: String,
     /// Entries of the journal.
@@ -157,10 +164,15 @@ pub fn start(config: &Config, clock: fn() -> Timestamp, told: Told) -> Result<Ru
         .map_err(|source| RunError::Io { doing: "start threads".to_owned(), source })?;
     let (people, api) = listen(&runtime, config.listen)?;
     let (sites, line_at) = listen(&runtime, config.line)?;
+    let devices = config.est.map(|at| listen(&runtime, at)).transpose()?;
     let hosts = hosts(config);
     let line = {
         let (hub, pdp, told) = (Arc::clone(&hub), Arc::clone(&pdp), Arc::clone(&told));
         Line::new(hub, pdp, Arc::clone(&authority), hosts.clone(), config.timing, told)?
+    };
+    let est = {
+        let (hub, authority, told) = (Arc::clone(&hub), Arc::clone(&authority), Arc::clone(&told));
+        Est::new(hub, authority, hosts.clone(), told)?
     };
     let shown: Shown = Arc::new(RwLock::new(certificate(&authority, &hosts, hub.now())?));
 
@@ -170,6 +182,7 @@ pub fn start(config: &Config, clock: fn() -> Timestamp, told: Told) -> Result<Ru
         name,
         api,
         line: line_at,
+        est: devices.as_ref().map(|(_, at)| *at),
         root_sha256: authority.root_sha256(),
         entries: hub.read(estate::Estate::size),
     };
@@ -185,10 +198,14 @@ pub fn start(config: &Config, clock: fn() -> Timestamp, told: Told) -> Result<Ru
     })?);
     let mut api = Api::new(Arc::clone(&hub), pdp, auth);
     api.line = Some(Arc::clone(&line));
-    let served = vec![
+    api.est = Some(Arc::clone(&est));
+    let mut served = vec![
         runtime.spawn(front::serve(people, shown, router(api), closing.clone())),
-        runtime.spawn(line::serve(line, sites, closing)),
+        runtime.spawn(line::serve(line, sites, closing.clone())),
     ];
+    if let Some((listener, _)) = devices {
+        served.push(runtime.spawn(est::serve(est, listener, closing)));
+    }
     Ok(Running { up, hub, told, stop, doors, served, threads, runtime, _folder: folder })
 }
 
@@ -244,6 +261,9 @@ impl Keep {
                 trouble = found;
             }
             let now = self.hub.now();
+            if let Err(error) = self.lapse(now) {
+                (self.told)(&format!("identities: {error}"));
+            }
             if past(renewed, now, CERTIFICATE_NANOS) {
                 renewed = now;
                 match certificate(&self.authority, &self.hosts, now) {
@@ -264,6 +284,19 @@ impl Keep {
             }
             thread::park_timeout(PUBLISH);
         }
+    }
+
+    /// What evidence shows ends with it.
+    fn lapse(&self, now: Timestamp) -> Result<(), HubError> {
+        let over = |estate: &estate::Estate| {
+            estate.identities().next_end().is_some_and(|end| end <= now)
+        };
+        while self.hub.read(over) {
+            let command = estate::Command::Identity(identities::Command::Lapse);
+            let why = "evidence of identity has ended";
+            self.hub.command(&crate::hub::itself()?, why, command, BTreeSet::new())?;
+        }
+        Ok(())
     }
 
     /// What keeps the journal from being signed and published; empty: nothing.

@@ -50,6 +50,7 @@ use model::{SiteId, Timestamp};
 
 use crate::auth::Auth;
 use crate::hub::Committed;
+use crate::est::Est;
 use crate::line::Line;
 use crate::pdp::Pdp;
 use crate::{Hub, HubError};
@@ -185,6 +186,8 @@ pub struct Api {
     pub who: Arc<Auth>,
     /// The line to sites; `None`: this controller does not listen for them.
     pub line: Option<Arc<Line>>,
+    /// Enrolment of devices; `None`: nobody enrols here.
+    pub est: Option<Arc<Est>>,
     /// What was answered to requests that may come again.
     pub answers: Arc<Answers>,
     /// How often somebody may ask.
@@ -204,6 +207,7 @@ impl Api {
             pdp,
             who,
             line: None,
+            est: None,
             answers: Arc::default(),
             lists: Arc::default(),
             pace: Arc::default(),

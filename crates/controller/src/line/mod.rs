@@ -10,7 +10,7 @@ mod batch;
 mod bundles;
 mod enrol;
 mod metrics;
-mod pace;
+pub(crate) mod pace;
 mod sessions;
 mod signed;
 mod tell;

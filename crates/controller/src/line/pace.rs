@@ -21,11 +21,11 @@ const NANOS: i64 = 1_000_000_000;
 
 /// It is too early; seconds until it is worth another try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Later(pub(super) u32);
+pub(crate) struct Later(pub(crate) u32);
 
 /// Attempts to enrol that failed or are under way, in this minute.
 #[derive(Debug, Default)]
-pub(super) struct Tries(Mutex<Minute>);
+pub(crate) struct Tries(Mutex<Minute>);
 
 #[derive(Debug, Default)]
 struct Minute {
@@ -36,7 +36,7 @@ struct Minute {
 
 impl Tries {
     /// An attempt begins. It counts unless it turns out to be good.
-    pub(super) fn begin(&self, from: IpAddr, now: Timestamp) -> Result<(), Later> {
+    pub(crate) fn begin(&self, from: IpAddr, now: Timestamp) -> Result<(), Later> {
         let mut minute = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = now.as_nanos();
         let since = now.saturating_sub(minute.began);
@@ -61,7 +61,7 @@ impl Tries {
     }
 
     /// It was good.
-    pub(super) fn good(&self, from: IpAddr) {
+    pub(crate) fn good(&self, from: IpAddr) {
         let mut minute = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         minute.all = minute.all.saturating_sub(1);
         if let Some(tries) = minute.by.get_mut(&network(from)) {
@@ -71,7 +71,7 @@ impl Tries {
 }
 
 /// Whoever has one address of IPv6 has 2⁶⁴ of them.
-pub(super) fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
         v4 => v4,

@@ -62,6 +62,9 @@ pub(crate) struct Run {
     /// Where sites connect; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8444")]
     pub(crate) line_listen: SocketAddr,
+    /// Where devices enrol and renew their certificates over EST (RFC 7030): 0.0.0.0:8445. [default: nowhere]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) est_listen: Option<SocketAddr>,
     /// A name or an address under which this machine is asked, for its certificate, besides its own names. May be given
     /// several times.
     #[arg(long = "host", value_name = "NAME|ADDRESS")]

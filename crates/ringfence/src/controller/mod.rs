@@ -38,6 +38,7 @@ fn serve(args: &Run) -> Result<u8> {
         name: args.name.clone(),
         listen: args.listen,
         line: args.line_listen,
+        est: args.est_listen,
         hosts: args.hosts.clone(),
         timing: Timing {
             lease_every_s: seconds(args.lease_every),
@@ -59,6 +60,9 @@ fn serve(args: &Run) -> Result<u8> {
         writeln!(out, "estate {} ({} journal entries)", up.name, up.entries)?;
         writeln!(out, "  API     https://{}", up.api)?;
         writeln!(out, "  sites   {}", up.line)?;
+        if let Some(est) = up.est {
+            writeln!(out, "  devices https://{est}/.well-known/est")?;
+        }
         writeln!(out, "  root    sha256 {}", up.root_sha256)
     })?;
     signals.forever().next();

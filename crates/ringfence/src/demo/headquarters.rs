@@ -119,6 +119,7 @@ fn run(state: &Path) -> Result<Running> {
         name: Some("demo.internal".to_owned()),
         listen: at(port),
         line: at(0),
+        est: None,
         hosts: Vec::new(),
         timing: Timing::default(),
     };

@@ -1,0 +1,189 @@
+//! The door: TLS, who is at the other end, and bounds on everything that comes through before anybody is known.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::Request;
+use crypto::tls::{Peer, WrongTime, rustls};
+use estate::side::Digest;
+use estate::{Event, devices, identities};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use pki::est::EXPORTER_LABEL;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::live::Session;
+use super::{Est, enrol, key_of, up};
+use crate::line::pace::Later;
+
+/// Connections at one time; further ones wait to be taken.
+const CONNECTIONS_MAX: usize = 16_384;
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long the head of a request may take.
+const HEAD: Duration = Duration::from_secs(10);
+/// How long somebody who shows no certificate stays.
+const STRANGER: Duration = Duration::from_secs(30);
+/// How long a device stays.
+const STAY: Duration = Duration::from_secs(600);
+/// Requests of one connection at one time.
+const STREAMS_MAX: u32 = 8;
+
+/// Who is at the other end.
+pub(super) struct Caller {
+    pub(super) from: SocketAddr,
+    /// The key of the certificate that was shown, and is believed.
+    pub(super) key: Option<Digest>,
+    /// What stands for this channel and no other (RFC 9266).
+    pub(super) channel: Vec<u8>,
+    /// TLS 1.3.
+    pub(super) modern: bool,
+}
+
+/// Serves until it is told to stop.
+pub async fn serve(est: Arc<Est>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut open = tokio::task::JoinSet::new();
+    open.spawn(cutter(Arc::clone(&est)));
+    loop {
+        let slot = tokio::select! {
+            slot = Arc::clone(&slots).acquire_owned() => slot,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let taken = tokio::select! {
+            taken = listener.accept() => taken,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        // What has ended is let go.
+        while open.try_join_next().is_some() {}
+        let Ok((stream, from)) = taken else {
+            // No descriptors are left: some come back when connections end.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let est = Arc::clone(&est);
+        open.spawn(async move {
+            let _slot = slot;
+            connection(&est, stream, from).await;
+        });
+    }
+    open.shutdown().await;
+}
+
+/// Cuts connections as soon as their key is not believed any more.
+async fn cutter(est: Arc<Est>) {
+    let mut changes = est.hub.watch();
+    loop {
+        let cut = match changes.recv().await {
+            Ok(told) => {
+                let keys: Vec<Digest> = told.events.iter().flat_map(|e| keys(&est, e)).collect();
+                match keys.is_empty() {
+                    true => 0,
+                    false => est.live.recheck(Some(&keys), |key| est.believes(key)),
+                }
+            }
+            Err(RecvError::Lagged(_)) => est.live.recheck(None, |key| est.believes(key)),
+            Err(RecvError::Closed) => return,
+        };
+        est.counts.cut.fetch_add(cut, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// Keys that an event may have ended.
+fn keys(est: &Est, event: &Event) -> Vec<Digest> {
+    let devices = match event {
+        Event::Identity(event @ identities::Event::Revoked { .. }) => event.devices(),
+        Event::Device(event @ devices::Event::Retired { .. }) => event.devices(),
+        _ => return Vec::new(),
+    };
+    est.hub.read(|estate| {
+        let records = devices.iter().filter_map(|id| estate.identities().get(id));
+        records.flat_map(|record| &record.credentials).map(|credential| credential.key).collect()
+    })
+}
+
+async fn connection(est: &Arc<Est>, stream: TcpStream, from: SocketAddr) {
+    // Small answers are not held back to fill a packet.
+    let _ = stream.set_nodelay(true);
+    let Some(stranger) = est.strangers.come(from.ip()) else {
+        up(&est.counts.too_early);
+        return;
+    };
+    let shake = TlsAcceptor::from(est.shown()).accept(stream);
+    let stream = match tokio::time::timeout(HANDSHAKE, shake).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            up(&est.counts.handshakes_failed);
+            note(est, from, &error);
+            return;
+        }
+        Err(_) => return up(&est.counts.handshakes_failed),
+    };
+    let (caller, session) = who(est, &stream, from);
+    match session {
+        Some(session) => {
+            drop(stranger);
+            // Whoever was revoked between handshake and registration was not cut.
+            if !est.believes(&session.key) {
+                return;
+            }
+            tokio::select! {
+                () = talk(est, stream, caller, STAY) => {}
+                () = session.cut() => {}
+            }
+        }
+        None => talk(est, stream, caller, STRANGER).await,
+    }
+}
+
+fn who(est: &Est, stream: &TlsStream<TcpStream>, from: SocketAddr) -> (Caller, Option<Session>) {
+    let tls = stream.get_ref().1;
+    let peer = Peer::of(tls.peer_certificates());
+    let key = peer.and_then(|peer| key_of(&est.authority, &peer.certificate));
+    let session = key.map(|key| est.live.open(key));
+    let channel = tls.export_keying_material([0; 32], EXPORTER_LABEL, Some(&[]));
+    let channel = channel.map_or_else(|_| Vec::new(), |bytes: [u8; 32]| bytes.to_vec());
+    let modern = tls.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
+    (Caller { from, key, channel, modern }, session)
+}
+
+async fn talk(est: &Arc<Est>, stream: TlsStream<TcpStream>, caller: Caller, stay: Duration) {
+    let caller = Arc::new(caller);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (est, caller) = (Arc::clone(est), Arc::clone(&caller));
+        async move { Ok::<_, Infallible>(enrol::answer(&est, &caller, request).await) }
+    });
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+    http.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
+    let served = http.serve_connection(TokioIo::new(stream), service);
+    // How a connection ends is the device's affair.
+    let _ = tokio::time::timeout(stay, served).await;
+}
+
+/// Tells people why a device's certificate is refused; others' failures are counted only.
+fn note(est: &Est, from: SocketAddr, error: &std::io::Error) {
+    let Some(tls) = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) else {
+        return;
+    };
+    let why = match WrongTime::of(tls) {
+        Some(wrong) => wrong.to_string(),
+        None => match tls {
+            rustls::Error::InvalidCertificate(why) => format!("its certificate is refused ({why:?})"),
+            _ => return,
+        },
+    };
+    // Whoever knocks at the port fills no log.
+    if let Err(Later(_)) = est.tries.begin(from.ip(), est.hub.now()) {
+        return;
+    }
+    (est.told)(&format!("est: {from} is not let in: {why}"));
+}

@@ -1,0 +1,357 @@
+//! Who gets a certificate: from a request and who brings it, to an entry of the journal and an answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use crypto::Provider;
+use estate::identities::{
+    Answer, Command, Enrolment, How, NewCredential, Outcome, Serial, Wanted,
+};
+use estate::side::Digest;
+use estate::{Refusal, Sort};
+use hyper::body::Incoming;
+use journal::entry::{Actor, Name};
+use model::DeviceId;
+use pki::est::{self, Binding, Wishes};
+use pki::request;
+
+use super::door::Caller;
+use super::wire::{self, No};
+use super::{Est, up};
+use crate::HubError;
+use crate::api::Problem;
+
+/// Bytes of a body: a request in base64.
+const BODY_BYTES_MAX: usize = 2 * est::REQUEST_MAX;
+/// How long a body may take.
+const BODY: Duration = Duration::from_secs(20);
+
+/// One request of HTTP.
+pub(super) async fn answer(
+    est: &Arc<Est>,
+    caller: &Caller,
+    request: Request<Incoming>,
+) -> Response {
+    match route(est, caller, request).await {
+        Ok(response) => response,
+        Err(no) => {
+            let count = match no.status {
+                StatusCode::ACCEPTED => &est.counts.waiting,
+                _ => &est.counts.refused,
+            };
+            up(count);
+            no.into_response()
+        }
+    }
+}
+
+/// The operation of a path: `/.well-known/est/OPERATION`, or with a label before it (RFC 7030 §3.2.2), of which there is one authority's.
+fn operation(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix("/.well-known/est/")?;
+    match rest.split_once('/') {
+        None => Some(rest),
+        Some((label, operation)) if !label.is_empty() && !operation.contains('/') => Some(operation),
+        Some(_) => None,
+    }
+}
+
+async fn route(
+    est: &Arc<Est>,
+    caller: &Caller,
+    request: Request<Incoming>,
+) -> Result<Response, No> {
+    let (head, body) = request.into_parts();
+    let get = head.method == Method::GET;
+    match operation(head.uri.path()) {
+        Some("cacerts") if get => Ok(wire::certificates(&est.authority.anchors())),
+        Some("csrattrs") if get => {
+            let wishes = Wishes { bound: caller.modern, hosts: Vec::new(), uris: Vec::new() };
+            Ok(wire::wishes(&wishes))
+        }
+        Some("simpleenroll" | "simplereenroll") if head.method == Method::POST => {
+            let bytes = whole(&head.headers, body).await?;
+            simple(est, caller, &head.headers, &bytes).await
+        }
+        Some("serverkeygen" | "fullcmc") => Err(No::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "a key that others have made and sent is nobody's own: make one on the device, and use simpleenroll",
+        )),
+        Some("cacerts" | "csrattrs" | "simpleenroll" | "simplereenroll") => Err(No::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "cacerts and csrattrs take GET, simpleenroll and simplereenroll take POST",
+        )),
+        _ => Err(No::new(
+            StatusCode::NOT_FOUND,
+            "here are /.well-known/est/cacerts, csrattrs, simpleenroll and simplereenroll",
+        )),
+    }
+}
+
+async fn simple(
+    est: &Arc<Est>,
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Response, No> {
+    let password = headers.get(header::AUTHORIZATION).map(wire::password);
+    // Whoever is known already takes no place of strangers, and finds his own.
+    let stranger = caller.key.is_none();
+    if stranger {
+        est.tries.begin(caller.from.ip(), est.hub.now()).map_err(|later| {
+            up(&est.counts.too_early);
+            let why = "too many attempts failed; try again later";
+            No { retry_after_s: Some(later.0), ..No::new(StatusCode::TOO_MANY_REQUESTS, why) }
+        })?;
+    }
+    let asked = Asked::read(caller, body)?;
+    let (device, how) = match known(est, caller, password, &asked) {
+        Ok(known) => known,
+        Err(Unknown::Nobody) => return wait(est, caller, &asked).await,
+        Err(Unknown::Refused(refusal)) => return Err(refused(est, &asked, None, refusal).await),
+    };
+    let issued = issue(est, &device, how, &asked).await?;
+    if stranger {
+        est.tries.good(caller.from.ip());
+    }
+    up(&est.counts.issued);
+    Ok(wire::certificates(&issued))
+}
+
+/// A request that is sound.
+struct Asked {
+    request: request::Request,
+    /// SHA-256 of all of it, and of its key.
+    digest: Digest,
+    key: Digest,
+}
+
+impl Asked {
+    fn read(caller: &Caller, body: &[u8]) -> Result<Self, No> {
+        let bad = |why: String| No::new(StatusCode::BAD_REQUEST, why);
+        let der = est::read_request(body).map_err(|e| match e {
+            est::Refusal::TooLong { .. } => No::new(StatusCode::PAYLOAD_TOO_LARGE, e.to_string()),
+            other => bad(other.to_string()),
+        })?;
+        let request = request::read_der(&der, &Provider).map_err(|e| bad(e.to_string()))?;
+        if !est::takes_key(request.key.kind) {
+            let why = format!(
+                "no certificate is given for a key of the kind {:?}; P-256, P-384, Ed25519 and RSA of 2,048 to 4,096 bits are good",
+                request.key.kind
+            );
+            return Err(bad(why));
+        }
+        if est::binding(&request, &caller.channel) == Binding::Other {
+            let why = match caller.modern {
+                true => "its challengePassword is not this connection's tls-exporter (RFC 9266): the request was made for another one",
+                false => "its challengePassword is not this connection's tls-exporter (RFC 9266); tls-unique cannot be checked here: use TLS 1.3, or leave it out",
+            };
+            return Err(bad(why.to_owned()));
+        }
+        let digest = Digest(crypto::sha256(&der));
+        let key = Digest(crypto::sha256(&request.key.write()));
+        Ok(Self { request, digest, key })
+    }
+
+    /// What it calls itself.
+    fn names(&self) -> Vec<String> {
+        let request = &self.request;
+        let subject = std::iter::once(&request.subject).filter(|subject| !subject.is_empty());
+        let url = request.mud_url.as_ref();
+        subject.chain(&request.hosts).chain(&request.uris).chain(url).cloned().collect()
+    }
+}
+
+enum Unknown {
+    /// There is nothing to go by.
+    Nobody,
+    /// There is, and it is not good.
+    Refused(Refusal),
+}
+
+/// For which device it is, and why that should have a certificate.
+fn known(
+    est: &Est,
+    caller: &Caller,
+    password: Option<Option<String>>,
+    asked: &Asked,
+) -> Result<(DeviceId, How), Unknown> {
+    let now = est.hub.now();
+    let forbidden = |code, why: &str| {
+        let what = "the enrolment";
+        Unknown::Refused(Refusal::new(Sort::Forbidden, code, what, why))
+    };
+    est.hub.read(|estate| {
+        let identities = estate.identities();
+        if let Some(key) = caller.key {
+            let device = estate.speaks(&key, now).map(|device| device.id.clone());
+            let device = device.ok_or_else(|| {
+                forbidden("identity.renewal", "the certificate that it showed is not believed any more")
+            })?;
+            return Ok((device, How::Renewal { key }));
+        }
+        if let Some(password) = password {
+            let secret = password.map(|secret| Digest(crypto::sha256(secret.as_bytes())));
+            let token = secret.and_then(|secret| Some((secret, identities.token(&secret)?)));
+            let (secret, token) = token.ok_or_else(|| {
+                forbidden("identity.token", "the token is unknown, used up, or expired")
+            })?;
+            return Ok((token.device.clone(), How::Token { secret }));
+        }
+        match identities.request(&asked.digest).and_then(|waiting| waiting.answer.as_ref()) {
+            Some(Answer::Approved { device }) => {
+                return Ok((device.clone(), How::Approved { request: asked.digest }));
+            }
+            Some(Answer::Rejected) => {
+                return Err(forbidden("identity.rejected", "a person has rejected this request"));
+            }
+            None => {}
+        }
+        // Who proves the key of a certificate that has ended is who it was.
+        match identities.of_key(&asked.key) {
+            Some((device, _)) => Ok((device.clone(), How::Grace)),
+            None => Err(Unknown::Nobody),
+        }
+    })
+}
+
+/// Signs, writes it down, and only then has something to hand out.
+async fn issue(
+    est: &Arc<Est>,
+    device: &DeviceId,
+    how: How,
+    asked: &Asked,
+) -> Result<Vec<pki::Certificate>, No> {
+    let now = est.hub.now();
+    let issued = est.authority.device(device, &asked.request.key, now);
+    let issued = issued.map_err(|error| No::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let credential = NewCredential {
+        key: asked.key,
+        serial: Serial(issued.serial),
+        issuer: issued.issuer,
+        since: issued.certificate.not_before(),
+        until: issued.certificate.not_after(),
+    };
+    let enrolment = Enrolment { device: device.clone(), credential, how };
+    let at = Arc::clone(est);
+    let settle = move |(): &(), batch| {
+        let who = actor().map_err(HubError::from)?;
+        at.hub.enrol(&who, "devices enrol or renew", batch).map_err(Problem::from)
+    };
+    let outcomes = est.desk.write((), vec![enrolment], settle).await.map_err(busy)?;
+    match outcomes.into_iter().next() {
+        Some(Outcome::Issued) => Ok(vec![issued.certificate]),
+        Some(Outcome::Refused(refusal)) => Err(no_of(&refusal)),
+        None => Err(No::new(StatusCode::INTERNAL_SERVER_ERROR, "it was lost on its way")),
+    }
+}
+
+/// A person has to look at it; the device asks again.
+async fn wait(est: &Arc<Est>, caller: &Caller, asked: &Asked) -> Result<Response, No> {
+    let from = caller.from.ip().to_canonical();
+    let known = est.hub.read(|estate| {
+        let at = |device: &&estate::devices::Device| device.addresses.contains(&from);
+        let seen_as = estate.devices().iter().find(at).map(|device| device.id.clone());
+        let waits = estate.identities().request(&asked.digest).is_some();
+        (!waits).then_some(seen_as)
+    });
+    if let Some(seen_as) = known {
+        let wanted = Wanted { request: asked.digest, key: asked.key, names: asked.names(), from, seen_as };
+        command(est, "a device asks for its first certificate", Command::Ask { wanted })
+            .await
+            .map_err(busy)?;
+    }
+    // It waits as it should: that is no failed attempt.
+    est.tries.good(caller.from.ip());
+    Err(No::later("a person looks at this request first; ask again with the same one"))
+}
+
+/// Writes down that somebody got none.
+async fn refused(est: &Arc<Est>, asked: &Asked, device: Option<DeviceId>, refusal: Refusal) -> No {
+    let no = no_of(&refusal);
+    let (code, why) = (refusal.code.to_owned(), refusal.why);
+    let refuse = Command::Refuse { code, why, device, key: Some(asked.key) };
+    match command(est, "an enrolment was refused", refuse).await {
+        Ok(()) => no,
+        Err(problem) => busy(problem),
+    }
+}
+
+async fn command(est: &Arc<Est>, why: &'static str, command: Command) -> Result<(), Problem> {
+    let at = Arc::clone(est);
+    let done = tokio::task::spawn_blocking(move || {
+        let who = actor().map_err(HubError::from)?;
+        let command = estate::Command::Identity(command);
+        at.hub.command(&who, why, command, std::collections::BTreeSet::new()).map(drop)
+    });
+    match done.await {
+        Ok(done) => done.map_err(Problem::from),
+        Err(error) => Err(crate::desk::given_up(&error)),
+    }
+}
+
+/// The door, as an actor: whom it let in stands in the events.
+fn actor() -> Result<Actor, journal::Malformed> {
+    Ok(Actor { kind: Name::new("service")?, id: "est".to_owned() })
+}
+
+fn no_of(refusal: &Refusal) -> No {
+    let status = match (refusal.sort, refusal.code) {
+        // So that a client which holds its secret back sends it.
+        (_, "identity.token") => StatusCode::UNAUTHORIZED,
+        (Sort::Full, _) => StatusCode::SERVICE_UNAVAILABLE,
+        (Sort::Invalid, _) => StatusCode::BAD_REQUEST,
+        (Sort::Conflict, _) => StatusCode::CONFLICT,
+        _ => StatusCode::FORBIDDEN,
+    };
+    No::new(status, format!("{}: {}", refusal.what, refusal.why))
+}
+
+fn busy(problem: Problem) -> No {
+    let retry_after_s = problem.retry_after_s;
+    let why = format!("{}: {}", problem.title, problem.detail);
+    let status = StatusCode::from_u16(problem.status);
+    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    No { retry_after_s, ..No::new(status, why) }
+}
+
+/// A body of bounded length, in time.
+async fn whole(headers: &HeaderMap, body: Incoming) -> Result<Bytes, No> {
+    let too_long = || {
+        let why = format!("it is longer than {BODY_BYTES_MAX} bytes, or was cut");
+        No::new(StatusCode::PAYLOAD_TOO_LARGE, why)
+    };
+    let said = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    if said.and_then(|said| said.parse::<usize>().ok()).is_some_and(|said| said > BODY_BYTES_MAX) {
+        return Err(too_long());
+    }
+    match tokio::time::timeout(BODY, axum::body::to_bytes(Body::new(body), BODY_BYTES_MAX)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(_)) => Err(too_long()),
+        Err(_) => {
+            let why = format!("its body did not come within {} seconds", BODY.as_secs());
+            Err(No::new(StatusCode::REQUEST_TIMEOUT, why))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::operation;
+
+    #[test]
+    fn an_operation_may_have_a_label() {
+        for (path, expected) in [
+            ("/.well-known/est/cacerts", Some("cacerts")),
+            ("/.well-known/est/shops/cacerts", Some("cacerts")),
+            ("/.well-known/est/a/b/cacerts", None),
+            ("/.well-known/est//cacerts", None),
+            ("/.well-known/est", None),
+            ("/cacerts", None),
+        ] {
+            assert_eq!(operation(path), expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What is said at the door: bodies and answers of EST, and nothing of why.
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use pki::Certificate;
+use pki::est;
+
+/// Seconds after which a device whose request waits should ask again.
+pub(super) const LATER_S: u32 = 60;
+
+/// An answer that is no certificate: a status, and a line for whoever reads the device's log (RFC 7030 §4.2.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct No {
+    pub(super) status: StatusCode,
+    pub(super) why: String,
+    /// Seconds after which it may be another answer.
+    pub(super) retry_after_s: Option<u32>,
+}
+
+impl No {
+    pub(super) fn new(status: StatusCode, why: impl Into<String>) -> Self {
+        Self { status, why: why.into(), retry_after_s: None }
+    }
+
+    /// It is looked at by a person (RFC 7030 §4.2.3).
+    pub(super) fn later(why: impl Into<String>) -> Self {
+        Self { retry_after_s: Some(LATER_S), ..Self::new(StatusCode::ACCEPTED, why) }
+    }
+}
+
+impl IntoResponse for No {
+    fn into_response(self) -> Response {
+        let mut answer = (self.status, format!("{}\n", self.why)).into_response();
+        let headers = answer.headers_mut();
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            let basic = HeaderValue::from_static("Basic realm=\"est\", charset=\"UTF-8\"");
+            headers.insert(header::WWW_AUTHENTICATE, basic);
+        }
+        answer
+    }
+}
+
+/// Certificates, in the one form that all clients read (RFC 7030 §4.1.3, RFC 8951 §3.1).
+pub(super) fn certificates(all: &[Certificate]) -> Response {
+    let body = est::body(&est::certs_only(all));
+    coded("application/pkcs7-mime; smime-type=certs-only", body)
+}
+
+/// What requests should say (RFC 7030 §4.5.2).
+pub(super) fn wishes(wishes: &est::Wishes) -> Response {
+    coded("application/csrattrs", est::body(&est::csrattrs(wishes)))
+}
+
+fn coded(kind: &'static str, body: String) -> Response {
+    let mut answer = Response::new(Body::from(Bytes::from(body)));
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert("content-transfer-encoding", HeaderValue::from_static("base64"));
+    answer
+}
+
+/// The password of HTTP Basic (RFC 7617): the secret of a token. Whatever the name is.
+pub(super) fn password(value: &HeaderValue) -> Option<String> {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    let text = value.to_str().ok()?;
+    let (scheme, coded) = text.split_once(' ')?;
+    let coded = scheme.eq_ignore_ascii_case("basic").then(|| coded.trim())?;
+    let pair = String::from_utf8(STANDARD.decode(coded).ok()?).ok()?;
+    pair.split_once(':').map(|(_, password)| password.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_what_stands_behind_the_first_colon() {
+        let of = |text: &str| password(&HeaderValue::from_str(text).unwrap());
+        assert_eq!(of("Basic YTpiOmM="), Some("b:c".to_owned()));
+        assert_eq!(of("basic  OmI="), Some("b".to_owned()));
+        for wrong in ["Basic", "Basic !", "Bearer YTpi", "Basic YWI=", ""] {
+            assert_eq!(of(wrong), None, "{wrong}");
+        }
+    }
+}
