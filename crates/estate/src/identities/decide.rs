@@ -6,8 +6,8 @@ use model::{Assurance, DeviceId, Timestamp};
 
 use super::{
     ATTESTED_S_MAX, Answer, Attestation, BATCH_MAX, Command, Credential, Enrolment, Event, GRACE_S,
-    How, Identities, NewCredential, Reason, Record, Serial, TOKEN_S_MAX, TOKENS_MAX, VOUCHED_S_MAX,
-    Voucher, WAITING_MAX, WAITING_OF_ONE_MAX, WAITING_S, Wanted, ladder,
+    HOURLY_MAX, How, Identities, NewCredential, Reason, Record, Serial, TOKEN_S_MAX, TOKENS_MAX,
+    VOUCHED_S_MAX, Voucher, WAITING_MAX, WAITING_OF_ONE_MAX, WAITING_S, Wanted, ladder,
 };
 use crate::devices::{Device, Devices, State};
 use crate::side::Digest;
@@ -81,8 +81,14 @@ impl Identities {
             let why = format!("{} of them; {BATCH_MAX} at most", batch.len());
             return Err(Refusal::new(Sort::Invalid, "identity.batch", "the enrolments", why));
         }
-        let mut course =
-            Course { of: self, devices, now, keys: BTreeMap::new(), spent: BTreeSet::new() };
+        let mut course = Course {
+            of: self,
+            devices,
+            now,
+            keys: BTreeMap::new(),
+            spent: BTreeSet::new(),
+            given: BTreeMap::new(),
+        };
         let (mut events, mut outcomes) = (Vec::new(), Vec::new());
         for enrolment in batch {
             match course.judge(enrolment) {
@@ -345,6 +351,8 @@ struct Course<'e> {
     keys: BTreeMap<Digest, DeviceId>,
     /// Tokens of this batch.
     spent: BTreeSet<Digest>,
+    /// Certificates of this batch.
+    given: BTreeMap<DeviceId, usize>,
 }
 
 impl Course<'_> {
@@ -369,7 +377,16 @@ impl Course<'_> {
             let why = "its key was revoked; a new one is needed";
             return Err(Refusal::new(Sort::Forbidden, "identity.key-revoked", what(), why));
         }
+        let given = self.given.get(&device).copied().unwrap_or(0);
+        let hour = self.now.plus_nanos(-3_600 * 1_000_000_000);
+        let lately = own.iter().filter(|c| c.since.plus_nanos(SKEW_NANOS) > hour).count();
+        if lately.saturating_add(given) >= HOURLY_MAX {
+            let why = format!("it got {HOURLY_MAX} certificates within an hour");
+            return Err(Refusal::new(Sort::Full, "identity.pace", what(), why)
+                .help("look at why the device asks so often"));
+        }
         let level = self.shown(&device, own, key, how)?;
+        self.given.insert(device.clone(), given.saturating_add(1));
         self.spent.extend(how.token());
         if let How::Tpm { ek, .. } = how {
             self.keys.insert(*ek, device.clone());

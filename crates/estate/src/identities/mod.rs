@@ -26,6 +26,8 @@ pub use ladder::{Limit, Standing};
 
 /// Credentials kept of one device; the oldest that is over goes first.
 pub const CREDENTIALS_MAX: usize = 8;
+/// Certificates that one device gets within an hour: one that asks without end fills no journal.
+pub const HOURLY_MAX: usize = 6;
 /// Enrolments of one command.
 pub const BATCH_MAX: usize = 4_096;
 /// Longest life of an enrolment token, in seconds: 30 days, because devices are unpacked when they are.

@@ -2,8 +2,8 @@
 
 use estate::devices::{self, Field};
 use estate::identities::{
-    ATTESTED_S_MAX, Answer, Attestation, CREDENTIALS_MAX, Command, Enrolment, GRACE_S, How, Limit,
-    NewCredential, Outcome, Reason, Serial, TOKEN_S_MAX, VOUCHED_S_MAX, Voucher,
+    ATTESTED_S_MAX, Answer, Attestation, CREDENTIALS_MAX, Command, Enrolment, GRACE_S, HOURLY_MAX,
+    How, Limit, NewCredential, Outcome, Reason, Serial, TOKEN_S_MAX, VOUCHED_S_MAX, Voucher,
     WAITING_OF_ONE_MAX, Wanted,
 };
 use estate::side::Digest;
@@ -435,6 +435,13 @@ fn credentials_of_one_device_have_a_bound() {
     let mut drill = Drill::new();
     for n in 0..CREDENTIALS_MAX + 3 {
         drill.with_token("a", &format!("k{n}"), 30);
+        drill.pass(1_200);
+    }
+    // Nor does one ask without end.
+    for n in 0..=HOURLY_MAX {
+        let renewal = How::Renewal { key: digest("k9") };
+        let expected = if n < HOURLY_MAX - 3 { Ok(()) } else { Err("identity.pace") };
+        assert_eq!(drill.enrol("a", "k9", 30, renewal), expected, "{n}");
     }
     let record = drill.world.estate.identities().get(&device("a")).unwrap();
     assert_eq!(record.credentials.len(), CREDENTIALS_MAX);
