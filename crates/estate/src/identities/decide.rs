@@ -121,7 +121,8 @@ impl Identities {
             let why = "its secret is the secret of another one";
             return Err(Refusal::new(Sort::Conflict, "identity.token-taken", what(), why));
         }
-        if self.tokens.values().filter(|token| token.expires_at > now).count() >= TOKENS_MAX {
+        let open = || self.tokens.values().filter(|token| token.expires_at > now).count();
+        if self.tokens.len() >= TOKENS_MAX && open() >= TOKENS_MAX {
             let why = format!("{TOKENS_MAX} are open or were used a short while ago");
             return Err(Refusal::new(Sort::Full, "identity.tokens", what(), why));
         }
