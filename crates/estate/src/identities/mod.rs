@@ -10,6 +10,7 @@
 mod command;
 mod decide;
 pub mod ladder;
+mod tpm;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -23,6 +24,7 @@ use crate::side::Digest;
 pub use command::{Answer, Command, Enrolment, Event, How, NewCredential, Reason, Serial, Wanted};
 pub use decide::Outcome;
 pub use ladder::{Limit, Standing};
+pub use tpm::{Octets, PUBLIC_BYTES_MAX, Tpm};
 
 /// Credentials kept of one device; the oldest that is over goes first.
 pub const CREDENTIALS_MAX: usize = 8;
@@ -161,10 +163,16 @@ pub struct Attestation {
     pub key: Digest,
     /// SHA-256 of the quote.
     pub quote: Digest,
+    /// SHA-256 of the attestation key that signed it.
+    pub ak: Digest,
     /// How often its TPM was reset: it never goes back.
     pub reset_count: u32,
+    /// How often it was restarted or resumed since then.
+    pub restart_count: u32,
     /// Its TPM's clock, in milliseconds: it never goes back either.
     pub clock_ms: u64,
+    /// Version of its TPM's own firmware, in eight bytes.
+    pub firmware: Octets,
     /// Until when.
     pub until: Timestamp,
 }
@@ -178,8 +186,8 @@ pub struct Record {
     pub voucher: Option<Voucher>,
     /// What it measured last.
     pub attestation: Option<Attestation>,
-    /// SHA-256 of the endorsement key and the attestation key of its TPM.
-    pub tpm: Option<(Digest, Digest)>,
+    /// Its TPM.
+    pub tpm: Option<Tpm>,
 }
 
 /// An enrolment token, of which only a digest is known.
@@ -268,6 +276,13 @@ impl Identities {
         Some((device, last))
     }
 
+    /// Whose TPM it is, by the SHA-256 of its endorsement key.
+    pub fn of_tpm(&self, ek: &Digest) -> Option<&DeviceId> {
+        let device = self.by_key.get(ek)?;
+        let has = self.records.get(device)?.tpm.as_ref();
+        has.is_some_and(|tpm| tpm.ek == *ek).then_some(device)
+    }
+
     /// Who speaks with a key at a time.
     pub fn speaks(&self, key: &Digest, now: Timestamp) -> Option<&DeviceId> {
         let device = self.by_key.get(key)?;
@@ -351,8 +366,8 @@ impl Identities {
                 let mut gone = Vec::new();
                 self.change(device, |record| {
                     gone = add(&mut record.credentials, new, at.time);
-                    if let How::Tpm { ek, ak, .. } = how {
-                        record.tpm = Some((*ek, *ak));
+                    if let How::Tpm { tpm, .. } = how {
+                        record.tpm = Some(Tpm::clone(tpm));
                     }
                 });
                 self.put_by(device, gone);
@@ -448,8 +463,8 @@ impl Identities {
         for credential in &record.credentials {
             self.by_key.insert(credential.key, device.clone());
         }
-        if let Some((ek, _)) = record.tpm {
-            self.by_key.insert(ek, device.clone());
+        if let Some(tpm) = &record.tpm {
+            self.by_key.insert(tpm.ek, device.clone());
         }
         for end in record.ends().filter(|end| Some(*end) > self.lapsed) {
             self.ends.entry(end).or_default().insert(device.clone());
@@ -523,7 +538,7 @@ fn merged(keep: &Record, other: &Record) -> (Record, Vec<Credential>) {
         credentials: all,
         voucher: keep.voucher.clone().or_else(|| other.voucher.clone()),
         attestation: keep.attestation.clone().or_else(|| other.attestation.clone()),
-        tpm: keep.tpm.or(other.tpm),
+        tpm: keep.tpm.clone().or_else(|| other.tpm.clone()),
     };
     (record, gone)
 }
