@@ -236,7 +236,7 @@ pub struct Identities {
     /// By SHA-256 of the request.
     waiting: BTreeMap<Digest, Waiting>,
     found: VecDeque<Finding>,
-    /// Keys whose certificates are not kept any more: whose they were, and whether they were revoked.
+    /// Keys whose certificates are not kept any more, and of TPMs that were replaced: whose they were, and whether they were revoked.
     past: BTreeMap<Digest, (DeviceId, bool)>,
     /// What ended until then was looked at.
     lapsed: Option<Timestamp>,
@@ -363,14 +363,15 @@ impl Identities {
                 let (revoked, entry) = (None, at.entry);
                 let new =
                     Credential { key, serial, issuer, proof, level, since, until, revoked, entry };
-                let mut gone = Vec::new();
+                let (mut gone, mut before) = (Vec::new(), None);
                 self.change(device, |record| {
                     gone = add(&mut record.credentials, new, at.time);
                     if let How::Tpm { tpm, .. } = how {
-                        record.tpm = Some(Tpm::clone(tpm));
+                        before = record.tpm.replace(Tpm::clone(tpm));
                     }
                 });
                 self.put_by(device, gone);
+                self.put_tpm_by(device, before);
             }
             Event::Revoked { device, serials, reason } => self.change(device, |record| {
                 for credential in &mut record.credentials {
@@ -421,6 +422,7 @@ impl Identities {
         let mut over = Vec::new();
         self.change(keep, |record| (*record, over) = merged(record, &gone));
         self.put_by(keep, over);
+        self.put_tpm_by(keep, gone.tpm);
         for (key, (of, _)) in self.past.iter_mut().filter(|(_, (of, _))| of == other) {
             *of = keep.clone();
             self.by_key.insert(*key, keep.clone());
@@ -435,6 +437,16 @@ impl Identities {
         for credential in gone {
             let past = self.past.entry(credential.key).or_insert_with(|| (device.clone(), false));
             past.1 |= credential.revoked.is_some();
+        }
+    }
+
+    /// Remembers whose a TPM was that has another one in its place.
+    fn put_tpm_by(&mut self, device: &DeviceId, before: Option<Tpm>) {
+        let has = self.records.get(device).and_then(|record| record.tpm.as_ref());
+        let has = has.map(|tpm| tpm.ek);
+        if let Some(before) = before.filter(|before| Some(before.ek) != has) {
+            self.past.entry(before.ek).or_insert_with(|| (device.clone(), false));
+            self.by_key.insert(before.ek, device.clone());
         }
     }
 
