@@ -288,9 +288,8 @@ impl Keep {
 
     /// What evidence shows ends with it.
     fn lapse(&self, now: Timestamp) -> Result<(), HubError> {
-        let over = |estate: &estate::Estate| {
-            estate.identities().next_end().is_some_and(|end| end <= now)
-        };
+        let over =
+            |estate: &estate::Estate| estate.identities().next_end().is_some_and(|end| end <= now);
         while self.hub.read(over) {
             let command = estate::Command::Identity(identities::Command::Lapse);
             let why = "evidence of identity has ended";

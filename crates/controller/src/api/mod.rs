@@ -49,8 +49,8 @@ use estate::devices::{Edit, Field};
 use model::{SiteId, Timestamp};
 
 use crate::auth::Auth;
-use crate::hub::Committed;
 use crate::est::Est;
+use crate::hub::Committed;
 use crate::line::Line;
 use crate::pdp::Pdp;
 use crate::{Hub, HubError};

@@ -7,7 +7,7 @@ use pki::Certificate;
 use pki::est;
 
 /// Seconds after which a device whose request waits should ask again.
-pub(super) const LATER_S: u32 = 60;
+pub(super) const LATER_S: u32 = 15;
 
 /// An answer that is no certificate: a status, and a line for whoever reads the device's log (RFC 7030 §4.2.3).
 #[derive(Clone, Debug, PartialEq, Eq)]

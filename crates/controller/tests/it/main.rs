@@ -12,6 +12,7 @@ mod approvals;
 mod backup;
 mod commitments;
 mod decisions;
+mod est;
 mod exceptions;
 mod imports;
 mod inventory;

@@ -1,0 +1,489 @@
+//! Devices at the door of EST, as they come: curl with openssl, strongSwan, and hostile ones. A real journal, real TLS on loopback.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command as Program, Output};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use controller::authority::Authority;
+use controller::est::{Est, serve};
+use estate::devices::{self, Facts};
+use estate::identities::{self, Answer, Reason};
+use estate::side::Digest;
+use estate::{Command, sites};
+use model::{Assurance, DeviceId, SiteId};
+use pki::Certificate;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::{Folder, Running, now, start};
+
+/// Far longer than any of it takes; only a hang ends by it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whether a program is there; a missing one is a failure under `RINGFENCE_STRICT=1`.
+fn need(test: &str, program: &str, package: &str) -> bool {
+    if Program::new(program).arg("--help").output().is_ok() {
+        return true;
+    }
+    let strict = std::env::var_os("RINGFENCE_STRICT").is_some_and(|value| value == "1");
+    assert!(!strict, "{test}: the program {program} is missing (Debian package {package})");
+    eprintln!("SKIPPED {test}: the program {program} is missing");
+    false
+}
+
+/// A controller with a door for devices, and a folder for what devices have.
+struct Door {
+    running: Running,
+    est: Arc<Est>,
+    authority: Arc<Authority>,
+    port: u16,
+    files: PathBuf,
+    notes: Arc<Mutex<Vec<String>>>,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+}
+
+impl Door {
+    async fn new(folder: &Folder, devices: &[&str]) -> Self {
+        let running = start(folder);
+        let authority = Arc::new(Authority::open(&running.state, "acme.example", now()).unwrap());
+        let notes = Arc::new(Mutex::new(Vec::new()));
+        let told = {
+            let notes = Arc::clone(&notes);
+            Arc::new(move |line: &str| notes.lock().unwrap().push(line.to_owned()))
+        };
+        let hosts = vec!["127.0.0.1".to_owned()];
+        let est = Est::new(Arc::clone(&running.hub), Arc::clone(&authority), hosts, told).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (stop, stopping) = watch::channel(false);
+        let serving = tokio::spawn(serve(Arc::clone(&est), listener, stopping));
+        let files = folder.0.join("device");
+        fs::create_dir_all(&files).unwrap();
+        let door = Self { running, est, authority, port, files, notes, stop, serving };
+        let root = pki::Pem::write("CERTIFICATE", door.authority.root().der()).unwrap();
+        fs::write(door.files.join("root.pem"), root).unwrap();
+        fs::write(door.files.join("root.der"), door.authority.root().der()).unwrap();
+        let id = SiteId::new("shop").unwrap();
+        door.command(Command::Site(sites::Command::Create { id: id.clone(), name: "Shop".into() }));
+        let facts = devices.iter().map(|name| Facts {
+            id: DeviceId::new(name).unwrap(),
+            subject: (*name).to_owned(),
+            keys: vec![format!("serial/acme/{name}")],
+            addresses: None,
+            said: Vec::new(),
+            first_seen: now(),
+            last_seen: now(),
+        });
+        let report = devices::Command::Report {
+            site: id,
+            source: "sensor".to_owned(),
+            devices: facts.collect(),
+        };
+        door.command(Command::Device(report));
+        door
+    }
+
+    fn command(&self, command: Command) {
+        let me = controller::hub::itself().unwrap();
+        self.running.hub.command(&me, "a test", command, Default::default()).unwrap();
+    }
+
+    fn token(&self, device: &str, secret: &str) {
+        self.command(Command::Identity(identities::Command::IssueToken {
+            device: DeviceId::new(device).unwrap(),
+            secret: digest(secret),
+            expires_at: now().plus_nanos(3_600_000_000_000),
+        }));
+    }
+
+    fn url(&self, operation: &str) -> String {
+        format!("https://127.0.0.1:{}/.well-known/est/{operation}", self.port)
+    }
+
+    fn level(&self, device: &str) -> Assurance {
+        let id = DeviceId::new(device).unwrap();
+        self.running.hub.read(|estate| estate.devices().get(&id).unwrap().assurance().0)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.files.join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Runs a program in the folder of devices.
+    async fn run(&self, program: &str, arguments: &[&str]) -> Output {
+        let mut command = Program::new(program);
+        command.args(arguments).current_dir(&self.files).env("LC_ALL", "C");
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+    }
+
+    async fn must(&self, program: &str, arguments: &[&str]) -> Vec<u8> {
+        let done = self.run(program, arguments).await;
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.success(), "{program} {arguments:?}: {said}");
+        done.stdout
+    }
+
+    /// A key and a request in files, by openssl.
+    async fn request(&self, name: &str, kind: &[&str]) {
+        let (key, csr) = (format!("{name}.key"), format!("{name}.csr"));
+        let subject = format!("/CN={name}");
+        let mut arguments = vec!["req", "-new", "-nodes", "-newkey"];
+        arguments.extend(kind);
+        arguments.extend(["-subj", &subject, "-keyout", &key, "-out", &csr, "-outform", "DER"]);
+        self.must("openssl", &arguments).await;
+        self.must("openssl", &["base64", "-in", &csr, "-out", &format!("{name}.b64")]).await;
+    }
+
+    /// What curl gets: status, headers of note, body.
+    async fn curl(&self, operation: &str, more: &[&str]) -> Got {
+        let url = self.url(operation);
+        let mut arguments = vec!["-sS", "--cacert", "root.pem", "-D", "head", "-o", "body"];
+        arguments.extend(more);
+        arguments.extend(["-w", "%{http_code}", &url]);
+        let _ = fs::remove_file(self.files.join("body"));
+        let done = self.run("curl", &arguments).await;
+        let status = String::from_utf8_lossy(&done.stdout).parse().unwrap_or(0);
+        let body = fs::read(self.files.join("body")).unwrap_or_default();
+        let head = fs::read_to_string(self.files.join("head")).unwrap_or_default();
+        Got {
+            status,
+            head: head.to_lowercase(),
+            body,
+            said: String::from_utf8_lossy(&done.stderr).into(),
+        }
+    }
+
+    async fn enrol(&self, operation: &str, name: &str, more: &[&str]) -> Got {
+        let data = format!("@{name}.b64");
+        let mut arguments = vec!["-H", "Content-Type: application/pkcs10", "--data-binary", &data];
+        arguments.extend(more);
+        self.curl(operation, &arguments).await
+    }
+
+    /// The certificate of an answer, in a file too.
+    fn keep(&self, name: &str, got: &Got) -> Certificate {
+        assert_eq!(got.status, 200, "{}", got.text());
+        let all = pki::est::read_certs_only(&got.body).unwrap();
+        let [one] = all.as_slice() else { panic!("{} certificates", all.len()) };
+        let pem = pki::Pem::write("CERTIFICATE", one.der()).unwrap();
+        fs::write(self.files.join(format!("{name}.pem")), pem).unwrap();
+        one.clone()
+    }
+
+    async fn close(self) {
+        self.stop.send(true).unwrap();
+        tokio::time::timeout(PATIENCE, self.serving).await.unwrap().unwrap();
+    }
+}
+
+struct Got {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+    said: String,
+}
+
+impl Got {
+    fn text(&self) -> String {
+        format!("{} {} {}", self.status, String::from_utf8_lossy(&self.body), self.said)
+    }
+}
+
+fn digest(text: &str) -> Digest {
+    Digest(crypto::sha256(text.as_bytes()))
+}
+
+const P256: [&str; 3] = ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
+const THREADS: usize = 4;
+
+fn runtime() -> tokio::runtime::Runtime {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(THREADS).enable_all().build().unwrap()
+}
+
+#[test]
+fn curl_enrols_with_a_token_renews_with_its_certificate_and_is_cut_off_when_it_is_revoked() {
+    if !need("curl enrols", "curl", "curl") {
+        return;
+    }
+    runtime().block_on(async {
+        let folder = Folder::new();
+        let door = Door::new(&folder, &["cam-1", "cam-2"]).await;
+        let authorities = door.curl("cacerts", &[]).await;
+        assert!(authorities.head.contains("application/pkcs7-mime; smime-type=certs-only"));
+        let authorities = pki::est::read_certs_only(&authorities.body).unwrap();
+        assert!(authorities.contains(door.authority.root()) && authorities.len() == 2);
+        // With a label it is the same authority.
+        assert_eq!(door.curl("shops/cacerts", &[]).await.status, 200);
+
+        door.request("cam-1", &P256).await;
+        door.token("cam-1", "est-secret");
+        let wrong = door.enrol("simpleenroll", "cam-1", &["-u", "cam-1:other"]).await;
+        assert_eq!(wrong.status, 401, "{}", wrong.text());
+        assert!(wrong.head.contains("www-authenticate: basic"), "{}", wrong.head);
+        let first = door.enrol("simpleenroll", "cam-1", &["-u", "cam-1:est-secret"]).await;
+        let first = door.keep("cam-1", &first);
+        let identity = pki::identity_of(&first).unwrap();
+        assert_eq!(identity.to_string(), "spiffe://acme.example/device/cam-1");
+        assert_eq!(door.level("cam-1"), Assurance::DeviceKey);
+        // The journal has it, whole, and openssl believes it.
+        let issuing = pki::Pem::write("CERTIFICATE", door.authority.anchors()[1].der()).unwrap();
+        fs::write(door.file("issuing.pem"), issuing).unwrap();
+        door.must(
+            "openssl",
+            &[
+                "verify",
+                "-x509_strict",
+                "-CAfile",
+                "root.pem",
+                "-untrusted",
+                "issuing.pem",
+                "cam-1.pem",
+            ],
+        )
+        .await;
+
+        // Another key with the same token is refused; the same key got lost on its way, and comes again.
+        door.request("cam-2", &P256).await;
+        let used = door.enrol("simpleenroll", "cam-2", &["-u", "x:est-secret"]).await;
+        assert_eq!(used.status, 401, "{}", used.text());
+        let again = door.enrol("simpleenroll", "cam-1", &["-u", "cam-1:est-secret"]).await;
+        door.keep("cam-1", &again);
+        // A copy of the key on another device is found.
+        door.token("cam-2", "est-other");
+        let copy = door.enrol("simpleenroll", "cam-1", &["-u", "x:est-other"]).await;
+        assert_eq!(copy.status, 409, "{}", copy.text());
+        let found = door.running.hub.read(|estate| estate.identities().found().count());
+        assert_eq!(found, 1);
+
+        let own = ["--cert", "cam-1.pem", "--key", "cam-1.key"];
+        for version in [&["--tls-max", "1.2"][..], &["--tlsv1.3"]] {
+            let renewed =
+                door.enrol("simplereenroll", "cam-1", &[&own[..], version].concat()).await;
+            door.keep("cam-1", &renewed);
+        }
+        // To another key, with the old one.
+        let rekeyed = door.enrol("simplereenroll", "cam-2", &own).await;
+        assert_eq!(pki::identity_of(&door.keep("new", &rekeyed)).unwrap(), identity);
+
+        let (device, reason) = (DeviceId::new("cam-1").unwrap(), Reason::KeyCompromise);
+        let revoke = identities::Command::Revoke { device, serials: Vec::new(), reason };
+        door.command(Command::Identity(revoke));
+        let refused = door.enrol("simplereenroll", "cam-1", &own).await;
+        assert_eq!(refused.status, 0, "no handshake: {}", refused.text());
+        assert_eq!(door.level("cam-1"), Assurance::Observed);
+        // Not without its certificate either: its key is spent.
+        let bare = door.enrol("simpleenroll", "cam-1", &[]).await;
+        assert_eq!(bare.status, 403, "{}", bare.text());
+        assert!(door.est.counts.all().contains(&("issued", 5)), "{:?}", door.est.counts.all());
+        assert!(!door.notes.lock().unwrap().is_empty(), "people are told of a refused certificate");
+        door.close().await;
+    });
+}
+
+#[test]
+fn bad_requests_are_told_what_is_wrong_with_them_and_nothing_is_issued() {
+    if !need("bad requests", "curl", "curl") {
+        return;
+    }
+    runtime().block_on(async {
+        let folder = Folder::new();
+        let door = Door::new(&folder, &["cam-1"]).await;
+        door.token("cam-1", "est-secret");
+        let with = ["-u", "x:est-secret"];
+        let file = |name: &str, bytes: &[u8]| fs::write(door.file(name), bytes).unwrap();
+        door.request("weak", &["rsa:1024"]).await;
+        door.request("curve", &["ec", "-pkeyopt", "ec_paramgen_curve:secp256k1"]).await;
+        door.request("good", &P256).await;
+        let der = fs::read(door.file("good.csr")).unwrap();
+        let forged = der.iter().enumerate().map(|(n, b)| if n + 3 == der.len() { b ^ 1 } else { *b });
+        file("forged.b64", pki::est::body(&forged.collect::<Vec<_>>()).as_bytes());
+        file("cut.b64", pki::est::body(&der[..der.len() - 1]).as_bytes());
+        file("empty.b64", b"");
+        file("text.b64", b"this is no request");
+        file("long.b64", "QUFB".repeat(20_000).as_bytes());
+        for (name, status, says) in [
+            ("weak", 400, "too weak"),
+            ("curve", 400, ""),
+            ("forged", 400, "sign"),
+            ("cut", 400, ""),
+            ("empty", 400, "empty"),
+            ("text", 400, "base64"),
+            ("long", 413, "longer"),
+        ] {
+            let got = door.enrol("simpleenroll", name, &with).await;
+            assert_eq!(got.status, status, "{name}: {}", got.text());
+            assert!(got.text().contains(says), "{name}: {}", got.text());
+        }
+        // Bound to another channel.
+        let config = "[req]\ndistinguished_name=dn\nattributes=at\nprompt=no\n[dn]\nCN=x\n[at]\nchallengePassword=c29tZXRoaW5nIGVsc2U=\n";
+        file("bound.cnf", config.as_bytes());
+        let bound = ["req", "-new", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-config", "bound.cnf", "-keyout", "bound.key", "-out", "bound.csr", "-outform", "DER"];
+        door.must("openssl", &bound).await;
+        door.must("openssl", &["base64", "-in", "bound.csr", "-out", "bound.b64"]).await;
+        let got = door.enrol("simpleenroll", "bound", &with).await;
+        assert_eq!(got.status, 400, "{}", got.text());
+        assert!(got.text().contains("another one"), "{}", got.text());
+        // What is not offered says so.
+        for (operation, arguments, status) in [
+            ("serverkeygen", &["-d", "x"][..], 501),
+            ("fullcmc", &["-d", "x"], 501),
+            ("simpleenroll", &[], 405),
+            ("cacerts", &["-d", "x"], 405),
+            ("anything", &[], 404),
+        ] {
+            let got = door.curl(operation, arguments).await;
+            assert_eq!(got.status, status, "{operation}: {}", got.text());
+        }
+        let wishes = door.curl("csrattrs", &["--tlsv1.3"]).await;
+        assert!(pki::est::read_csrattrs(&wishes.body).unwrap().bound, "{}", wishes.text());
+        let older = door.curl("csrattrs", &["--tls-max", "1.2"]).await;
+        assert!(!pki::est::read_csrattrs(&older.body).unwrap().bound, "{}", older.text());
+        let issued = door.running.hub.read(|estate| estate.identities().iter().count());
+        assert_eq!(issued, 0);
+        // After ten failures an address waits; nobody's token is tried out.
+        let mut last = 0;
+        for _ in 0..12 {
+            last = door.enrol("simpleenroll", "good", &["-u", "x:guess"]).await.status;
+        }
+        assert_eq!(last, 429);
+        door.close().await;
+    });
+}
+
+#[test]
+fn strongswan_enrols_renews_and_waits_for_a_person() {
+    if !need("strongswan enrols", "pki", "strongswan-pki") {
+        return;
+    }
+    runtime().block_on(async {
+        let folder = Folder::new();
+        let door = Door::new(&folder, &["plc-1", "plc-2"]).await;
+        let url = format!("https://127.0.0.1:{}", door.port);
+        // `--estca` writes the authorities, one file each.
+        let got = door
+            .must(
+                "pki",
+                &[
+                    "--estca",
+                    "--url",
+                    &url,
+                    "--cacert",
+                    "root.der",
+                    "--caout",
+                    "est-ca.pem",
+                    "--outform",
+                    "pem",
+                ],
+            )
+            .await;
+        drop(got);
+        assert!(
+            fs::read_dir(&door.files)
+                .unwrap()
+                .any(|file| { file.unwrap().file_name().to_str().unwrap().starts_with("est-ca") })
+        );
+        let key = door
+            .must("pki", &["--gen", "--type", "ecdsa", "--size", "256", "--outform", "pem"])
+            .await;
+        fs::write(door.file("plc.key"), key).unwrap();
+        let csr = door
+            .must("pki", &["--req", "--in", "plc.key", "--type", "ecdsa", "--dn", "CN=plc-1"])
+            .await;
+        fs::write(door.file("plc.csr"), csr).unwrap();
+        door.token("plc-1", "est-plc");
+        let est = [
+            "--est",
+            "--url",
+            &url,
+            "--in",
+            "plc.csr",
+            "--cacert",
+            "root.der",
+            "--userpass",
+            "plc-1:est-plc",
+            "--outform",
+            "pem",
+        ];
+        let first = door.must("pki", &est).await;
+        fs::write(door.file("plc.pem"), &first).unwrap();
+        assert_eq!(door.level("plc-1"), Assurance::DeviceKey);
+        let renew = [
+            "--est",
+            "--url",
+            &url,
+            "--in",
+            "plc.csr",
+            "--cacert",
+            "root.der",
+            "--cert",
+            "plc.pem",
+            "--key",
+            "plc.key",
+            "--outform",
+            "pem",
+        ];
+        let next = door.must("pki", &renew).await;
+        assert_ne!(next, first);
+
+        // Nobody knows it: it asks again every now and then, until a person has looked.
+        let key = door
+            .must("pki", &["--gen", "--type", "ecdsa", "--size", "256", "--outform", "pem"])
+            .await;
+        fs::write(door.file("new.key"), key).unwrap();
+        let csr = door
+            .must("pki", &["--req", "--in", "new.key", "--type", "ecdsa", "--dn", "CN=axis-7"])
+            .await;
+        fs::write(door.file("new.csr"), &csr).unwrap();
+        let waits = [
+            "--est",
+            "--url",
+            &url,
+            "--in",
+            "new.csr",
+            "--cacert",
+            "root.der",
+            "--interval",
+            "1",
+            "--maxpolltime",
+            "60",
+            "--outform",
+            "pem",
+        ];
+        let polling = door.run("pki", &waits);
+        let deciding = async {
+            let request = loop {
+                let first = door.running.hub.read(|estate| {
+                    estate
+                        .identities()
+                        .waiting()
+                        .next()
+                        .map(|(digest, w)| (*digest, w.wanted.names.clone()))
+                });
+                match first {
+                    Some((digest, names)) => {
+                        assert_eq!(names, ["CN=axis-7"]);
+                        break digest;
+                    }
+                    None => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            };
+            let answer = Answer::Approved { device: DeviceId::new("plc-2").unwrap() };
+            door.command(Command::Identity(identities::Command::Answer { request, answer }));
+        };
+        let (done, ()) =
+            tokio::time::timeout(2 * PATIENCE, async { tokio::join!(polling, deciding) })
+                .await
+                .unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let certificate = Certificate::read_all(&done.stdout).unwrap().remove(0);
+        let identity = pki::identity_of(&certificate).unwrap();
+        assert_eq!(identity.to_string(), "spiffe://acme.example/device/plc-2");
+        assert_eq!(door.level("plc-2"), Assurance::DeviceKey);
+        door.close().await;
+    });
+}
