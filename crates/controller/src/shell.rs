@@ -172,7 +172,7 @@ pub fn start(config: &Config, clock: fn() -> Timestamp, told: Told) -> Result<Ru
     };
     let est = {
         let (hub, authority, told) = (Arc::clone(&hub), Arc::clone(&authority), Arc::clone(&told));
-        Est::new(hub, authority, hosts.clone(), told)?
+        Est::with_tpms(hub, authority, hosts.clone(), told, Some(&folder))?
     };
     let shown: Shown = Arc::new(RwLock::new(certificate(&authority, &hosts, hub.now())?));
 

@@ -7,6 +7,8 @@
 //! | `blobs/` | policy folders by digest |
 //! | `people.db` | personal data and passwords, erasable |
 //! | `pki/` | root, issuing authority, and the server's certificate |
+//! | `pki/tpm-roots/` | roots of manufacturers of TPMs (PEM); may be absent |
+//! | `references/` | what devices may measure; may be absent |
 //! | `setup-token` | who reads it may make the first operator; gone after that |
 //! | `host-token` | who reads it acts as this machine's administrator |
 

@@ -12,6 +12,7 @@ pub mod line;
 pub mod observation;
 pub mod ruleset;
 mod time;
+pub mod tpm;
 pub mod verdict;
 
 pub use address::{AddressError, Mac, is_private};

@@ -42,6 +42,8 @@ pub(super) struct Caller {
     pub(super) from: SocketAddr,
     /// The key of the certificate that was shown, and is believed.
     pub(super) key: Option<Digest>,
+    /// The same, whole.
+    pub(super) public: Option<pki::Key>,
     /// What stands for this channel and no other (RFC 9266).
     pub(super) channel: Vec<u8>,
     /// TLS 1.3.
@@ -169,12 +171,13 @@ async fn shake(
 fn who(est: &Est, stream: &TlsStream<TcpStream>, from: SocketAddr) -> (Caller, Option<Session>) {
     let tls = stream.get_ref().1;
     let peer = Peer::of(tls.peer_certificates());
-    let key = peer.and_then(|peer| key_of(&est.authority, &peer.certificate));
+    let key = peer.as_ref().and_then(|peer| key_of(&est.authority, &peer.certificate));
+    let public = peer.and_then(|peer| peer.certificate.key().ok()).filter(|_| key.is_some());
     let session = key.map(|key| est.live.open(key));
     let channel = tls.export_keying_material([0; 32], EXPORTER_LABEL, Some(&[]));
     let channel = channel.map_or_else(|_| Vec::new(), |bytes: [u8; 32]| bytes.to_vec());
     let modern = tls.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
-    (Caller { from, key, channel, modern }, session)
+    (Caller { from, key, public, channel, modern }, session)
 }
 
 async fn talk(est: &Arc<Est>, stream: TlsStream<TcpStream>, caller: Caller, stay: Duration) {

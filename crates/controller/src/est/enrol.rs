@@ -18,9 +18,10 @@ use pki::request;
 
 use super::door::Caller;
 use super::wire::{self, No};
-use super::{Est, up};
+use super::{Est, tpm, up};
 use crate::HubError;
 use crate::api::Problem;
+use crate::line::pace::Later;
 
 /// Bytes of a body: a request in base64.
 const BODY_BYTES_MAX: usize = 2 * est::REQUEST_MAX;
@@ -64,6 +65,9 @@ async fn route(
     request: Request<Incoming>,
 ) -> Result<Response, No> {
     let (head, body) = request.into_parts();
+    if let Some(word) = head.uri.path().strip_prefix(model::tpm::PATH) {
+        return tpm::answer(est, caller, &head, word, body).await;
+    }
     let get = head.method == Method::GET;
     match operation(head.uri.path()) {
         Some("cacerts") if get => Ok(wire::certificates(&est.authority.anchors())),
@@ -72,7 +76,7 @@ async fn route(
             Ok(wire::wishes(&wishes))
         }
         Some("simpleenroll" | "simplereenroll") if head.method == Method::POST => {
-            let bytes = whole(&head.headers, body).await?;
+            let bytes = whole(&head.headers, body, BODY_BYTES_MAX).await?;
             simple(est, caller, &head.headers, &bytes).await
         }
         Some("serverkeygen" | "fullcmc") => Err(No::new(
@@ -100,17 +104,15 @@ async fn simple(
     // Whoever is known already takes no place of strangers, and finds his own.
     let stranger = caller.key.is_none();
     if stranger {
-        est.tries.begin(caller.from.ip(), est.hub.now()).map_err(|later| {
-            up(&est.counts.too_early);
-            let why = "too many attempts failed; try again later";
-            No { retry_after_s: Some(later.0), ..No::new(StatusCode::TOO_MANY_REQUESTS, why) }
-        })?;
+        try_once(est, caller)?;
     }
     let asked = Asked::read(caller, body)?;
     let (device, how) = match known(est, caller, password, &asked) {
         Ok(known) => known,
         Err(Unknown::Nobody) => return wait(est, caller, &asked).await,
-        Err(Unknown::Refused(refusal)) => return Err(refused(est, &asked, None, refusal).await),
+        Err(Unknown::Refused(refusal)) => {
+            return Err(refused(est, Some(asked.key), None, refusal).await);
+        }
     };
     let issued = issue(est, &device, how, &asked).await?;
     if stranger {
@@ -120,16 +122,27 @@ async fn simple(
     Ok(wire::certificates(&issued))
 }
 
+/// A stranger tries; it counts unless it turns out to be good.
+pub(super) fn try_once(est: &Est, caller: &Caller) -> Result<(), No> {
+    est.tries.begin(caller.from.ip(), est.hub.now()).map_err(|later| too_early(est, later))
+}
+
+pub(super) fn too_early(est: &Est, later: Later) -> No {
+    up(&est.counts.too_early);
+    let why = "too many attempts failed; try again later";
+    No { retry_after_s: Some(later.0), ..No::new(StatusCode::TOO_MANY_REQUESTS, why) }
+}
+
 /// A request that is sound.
-struct Asked {
-    request: request::Request,
+pub(super) struct Asked {
+    pub(super) request: request::Request,
     /// SHA-256 of all of it, and of its key.
     digest: Digest,
     key: Digest,
 }
 
 impl Asked {
-    fn read(caller: &Caller, body: &[u8]) -> Result<Self, No> {
+    pub(super) fn read(caller: &Caller, body: &[u8]) -> Result<Self, No> {
         let bad = |why: String| No::new(StatusCode::BAD_REQUEST, why);
         let der = est::read_request(body).map_err(|e| match e {
             est::Refusal::TooLong { .. } => No::new(StatusCode::PAYLOAD_TOO_LARGE, e.to_string()),
@@ -157,6 +170,11 @@ impl Asked {
         let digest = Digest(crypto::sha256(&der));
         let key = Digest(crypto::sha256(&request.key.write()));
         Ok(Self { request, digest, key })
+    }
+
+    /// SHA-256 of its key.
+    pub(super) const fn key(&self) -> Digest {
+        self.key
     }
 
     /// What it calls itself.
@@ -225,7 +243,7 @@ fn known(
 }
 
 /// Signs, writes it down, and only then has something to hand out.
-async fn issue(
+pub(super) async fn issue(
     est: &Arc<Est>,
     device: &DeviceId,
     how: How,
@@ -277,17 +295,26 @@ async fn wait(est: &Arc<Est>, caller: &Caller, asked: &Asked) -> Result<Response
 }
 
 /// Writes down that somebody got none.
-async fn refused(est: &Arc<Est>, asked: &Asked, device: Option<DeviceId>, refusal: Refusal) -> No {
+pub(super) async fn refused(
+    est: &Arc<Est>,
+    key: Option<Digest>,
+    device: Option<DeviceId>,
+    refusal: Refusal,
+) -> No {
     let no = no_of(&refusal);
     let (code, why) = (refusal.code.to_owned(), refusal.why);
-    let refuse = Command::Refuse { code, why, device, key: Some(asked.key) };
+    let refuse = Command::Refuse { code, why, device, key };
     match command(est, "an enrolment was refused", refuse).await {
         Ok(()) => no,
         Err(problem) => busy(problem),
     }
 }
 
-async fn command(est: &Arc<Est>, why: &'static str, command: Command) -> Result<(), Problem> {
+pub(super) async fn command(
+    est: &Arc<Est>,
+    why: &'static str,
+    command: Command,
+) -> Result<(), Problem> {
     let at = Arc::clone(est);
     let done = tokio::task::spawn_blocking(move || {
         let who = actor().map_err(HubError::from)?;
@@ -317,7 +344,7 @@ fn no_of(refusal: &Refusal) -> No {
     No::new(status, format!("{}: {}", refusal.what, refusal.why))
 }
 
-fn busy(problem: Problem) -> No {
+pub(super) fn busy(problem: Problem) -> No {
     let retry_after_s = problem.retry_after_s;
     let why = format!("{}: {}", problem.title, problem.detail);
     let status = StatusCode::from_u16(problem.status);
@@ -326,16 +353,20 @@ fn busy(problem: Problem) -> No {
 }
 
 /// A body of bounded length, in time.
-async fn whole(headers: &HeaderMap, body: Incoming) -> Result<Bytes, No> {
+pub(super) async fn whole(
+    headers: &HeaderMap,
+    body: Incoming,
+    bytes_max: usize,
+) -> Result<Bytes, No> {
     let too_long = || {
-        let why = format!("it is longer than {BODY_BYTES_MAX} bytes, or was cut");
+        let why = format!("it is longer than {bytes_max} bytes, or was cut");
         No::new(StatusCode::PAYLOAD_TOO_LARGE, why)
     };
     let said = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    if said.and_then(|said| said.parse::<usize>().ok()).is_some_and(|said| said > BODY_BYTES_MAX) {
+    if said.and_then(|said| said.parse::<usize>().ok()).is_some_and(|said| said > bytes_max) {
         return Err(too_long());
     }
-    match tokio::time::timeout(BODY, axum::body::to_bytes(Body::new(body), BODY_BYTES_MAX)).await {
+    match tokio::time::timeout(BODY, axum::body::to_bytes(Body::new(body), bytes_max)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(_)) => Err(too_long()),
         Err(_) => {

@@ -6,11 +6,12 @@
 //! ```
 //!
 //! A certificate is in the journal before its bytes leave. Whoever shows one is judged at the handshake, and its connection ends when it is
-//! revoked ([`live`]). Everything that a stranger can make grow has a bound, and strangers take no room from devices that renew.
+//! revoked ([`live`]). A TPM's way in, and what it measured, is in [`tpm`]. Everything that a stranger can make grow has a bound, and strangers take no room from devices that renew.
 
 mod door;
 mod enrol;
 mod live;
+mod tpm;
 mod wire;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,6 +31,7 @@ use crate::desk::Desk;
 use crate::line::LineError;
 use crate::line::pace::Tries;
 use crate::shell::Told;
+use crate::state::StateFolder;
 
 pub use door::serve;
 
@@ -86,6 +88,7 @@ pub struct Est {
     /// Strangers that try.
     tries: Tries,
     live: Arc<live::Live>,
+    tpms: tpm::Tpms,
     strangers: live::Strangers,
     /// What the server shows, and until when.
     shown: Mutex<(Arc<ServerConfig>, Timestamp)>,
@@ -107,6 +110,17 @@ impl Est {
         hosts: Vec<String>,
         told: Told,
     ) -> Result<Arc<Self>, LineError> {
+        Self::with_tpms(hub, authority, hosts, told, None)
+    }
+
+    /// The same, with manufacturers' roots and reference values in a state folder.
+    pub fn with_tpms(
+        hub: Arc<Hub>,
+        authority: Arc<Authority>,
+        hosts: Vec<String>,
+        told: Told,
+        folder: Option<&StateFolder>,
+    ) -> Result<Arc<Self>, LineError> {
         let shown = Mutex::new(shown(&hub, &authority, &hosts)?);
         Ok(Arc::new(Self {
             hub,
@@ -116,6 +130,7 @@ impl Est {
             desk: Desk::new(BATCH_MAX, "est.busy"),
             tries: Tries::default(),
             live: Arc::default(),
+            tpms: tpm::Tpms::new(folder),
             strangers: live::Strangers::default(),
             shown,
             counts: Counts::default(),

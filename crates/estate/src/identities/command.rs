@@ -6,7 +6,7 @@ use std::str::FromStr;
 use model::{Assurance, DeviceId, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Attestation, Proof, Voucher};
+use super::{Attestation, Proof, Tpm, Voucher};
 use crate::side::Digest;
 
 /// A serial number of ours: 128 bits, written as 32 hexadecimal digits.
@@ -131,10 +131,8 @@ pub enum How {
     },
     /// Its TPM has shown that it holds the key.
     Tpm {
-        /// SHA-256 of the TPM's endorsement key.
-        ek: Digest,
-        /// SHA-256 of its attestation key.
-        ak: Digest,
+        /// The TPM.
+        tpm: Box<Tpm>,
         /// SHA-256 of a token's secret; needed the first time, and for another TPM.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         token: Option<Digest>,

@@ -202,14 +202,20 @@ impl Identities {
             let why = "it is bound to a key that is not shown to live in the device's hardware";
             return refuse(Sort::Forbidden, "identity.attestation-key", why);
         }
+        if record.and_then(|record| record.tpm.as_ref()).is_none_or(|tpm| tpm.ak != new.ak) {
+            let why = "it is signed by an attestation key that is not the device's";
+            return refuse(Sort::Forbidden, "identity.attestation-tpm", why);
+        }
         if let Some(last) = record.and_then(|record| record.attestation.as_ref()) {
             if last.quote == new.quote {
                 let why = "this quote counted before";
                 return refuse(Sort::Conflict, "identity.attestation-replayed", why);
             }
-            let (before, after) =
-                ((last.reset_count, last.clock_ms), (new.reset_count, new.clock_ms));
-            if after < before {
+            let counts = |a: &Attestation| (a.reset_count, a.restart_count);
+            let booted = new.reset_count > last.reset_count;
+            let back = counts(new) < counts(last) || (!booted && new.clock_ms < last.clock_ms);
+            // Another TPM counts from another beginning.
+            if last.ak == new.ak && back {
                 let why = "its TPM's counters went back: an older state was put back";
                 return refuse(Sort::Conflict, "identity.attestation-rollback", why);
             }
@@ -389,8 +395,8 @@ impl Course<'_> {
         let level = self.shown(&device, own, key, how)?;
         self.given.insert(device.clone(), given.saturating_add(1));
         self.spent.extend(how.token());
-        if let How::Tpm { ek, .. } = how {
-            self.keys.insert(*ek, device.clone());
+        if let How::Tpm { tpm, .. } = how {
+            self.keys.insert(tpm.ek, device.clone());
         }
         self.keys.insert(*key, device.clone());
         Ok(Event::Issued { device, credential: credential.clone(), level, how: how.clone() })
@@ -417,13 +423,17 @@ impl Course<'_> {
                 self.opens(secret, device, key)?;
                 Ok(Assurance::DeviceKey)
             }
-            How::Tpm { ek, ak, token } => {
-                if self.owner(ek).is_some_and(|of| of != device) {
-                    return Err(taken(ek));
+            How::Tpm { tpm, token } => {
+                if let Some(part) = tpm.excess() {
+                    let why = format!("{part} is too long");
+                    return Err(Refusal::new(Sort::Invalid, "identity.tpm", what(), why));
                 }
-                match (token, self.of.get(device).and_then(|record| record.tpm)) {
+                if self.owner(&tpm.ek).is_some_and(|of| of != device) {
+                    return Err(taken(&tpm.ek));
+                }
+                match (token, self.of.get(device).and_then(|record| record.tpm.as_ref())) {
                     (Some(secret), _) => self.opens(secret, device, key)?,
-                    (None, Some(has)) if has == (*ek, *ak) => {}
+                    (None, Some(has)) if (has.ek, has.ak) == (tpm.ek, tpm.ak) => {}
                     (None, has) => {
                         let why = match has {
                             Some(_) => "it had another TPM, or another attestation key, before",

@@ -10,6 +10,7 @@
 mod command;
 mod decide;
 pub mod ladder;
+mod tpm;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -23,6 +24,7 @@ use crate::side::Digest;
 pub use command::{Answer, Command, Enrolment, Event, How, NewCredential, Reason, Serial, Wanted};
 pub use decide::Outcome;
 pub use ladder::{Limit, Standing};
+pub use tpm::{Octets, PUBLIC_BYTES_MAX, Tpm};
 
 /// Credentials kept of one device; the oldest that is over goes first.
 pub const CREDENTIALS_MAX: usize = 8;
@@ -165,10 +167,16 @@ pub struct Attestation {
     pub key: Digest,
     /// SHA-256 of the quote.
     pub quote: Digest,
+    /// SHA-256 of the attestation key that signed it.
+    pub ak: Digest,
     /// How often its TPM was reset: it never goes back.
     pub reset_count: u32,
+    /// How often it was restarted or resumed since then.
+    pub restart_count: u32,
     /// Its TPM's clock, in milliseconds: it never goes back either.
     pub clock_ms: u64,
+    /// Version of its TPM's own firmware, in eight bytes.
+    pub firmware: Octets,
     /// Until when.
     pub until: Timestamp,
 }
@@ -182,8 +190,8 @@ pub struct Record {
     pub voucher: Option<Voucher>,
     /// What it measured last.
     pub attestation: Option<Attestation>,
-    /// SHA-256 of the endorsement key and the attestation key of its TPM.
-    pub tpm: Option<(Digest, Digest)>,
+    /// Its TPM.
+    pub tpm: Option<Tpm>,
 }
 
 /// An enrolment token, of which only a digest is known.
@@ -232,7 +240,7 @@ pub struct Identities {
     /// By SHA-256 of the request.
     waiting: BTreeMap<Digest, Waiting>,
     found: VecDeque<Finding>,
-    /// Keys whose certificates are not kept any more: whose they were, and whether they were revoked.
+    /// Keys whose certificates are not kept any more, and of TPMs that were replaced: whose they were, and whether they were revoked.
     past: BTreeMap<Digest, (DeviceId, bool)>,
     /// What ended until then was looked at.
     lapsed: Option<Timestamp>,
@@ -270,6 +278,13 @@ impl Identities {
         let all = self.records.get(device)?.credentials.iter();
         let last = all.filter(|credential| credential.key == *key).max_by_key(|c| c.until)?;
         Some((device, last))
+    }
+
+    /// Whose TPM it is, by the SHA-256 of its endorsement key.
+    pub fn of_tpm(&self, ek: &Digest) -> Option<&DeviceId> {
+        let device = self.by_key.get(ek)?;
+        let has = self.records.get(device)?.tpm.as_ref();
+        has.is_some_and(|tpm| tpm.ek == *ek).then_some(device)
     }
 
     /// Who speaks with a key at a time.
@@ -355,14 +370,15 @@ impl Identities {
                 let (revoked, entry) = (None, at.entry);
                 let new =
                     Credential { key, serial, issuer, proof, level, since, until, revoked, entry };
-                let mut gone = Vec::new();
+                let (mut gone, mut before) = (Vec::new(), None);
                 self.change(device, |record| {
                     gone = add(&mut record.credentials, new, at.time);
-                    if let How::Tpm { ek, ak, .. } = how {
-                        record.tpm = Some((*ek, *ak));
+                    if let How::Tpm { tpm, .. } = how {
+                        before = record.tpm.replace(Tpm::clone(tpm));
                     }
                 });
                 self.put_by(device, gone);
+                self.put_tpm_by(device, before);
             }
             Event::Revoked { device, serials, reason } => self.change(device, |record| {
                 for credential in &mut record.credentials {
@@ -413,6 +429,7 @@ impl Identities {
         let mut over = Vec::new();
         self.change(keep, |record| (*record, over) = merged(record, &gone));
         self.put_by(keep, over);
+        self.put_tpm_by(keep, gone.tpm);
         for (key, (of, _)) in self.past.iter_mut().filter(|(_, (of, _))| of == other) {
             *of = keep.clone();
             self.by_key.insert(*key, keep.clone());
@@ -427,6 +444,16 @@ impl Identities {
         for credential in gone {
             let past = self.past.entry(credential.key).or_insert_with(|| (device.clone(), false));
             past.1 |= credential.revoked.is_some();
+        }
+    }
+
+    /// Remembers whose a TPM was that has another one in its place.
+    fn put_tpm_by(&mut self, device: &DeviceId, before: Option<Tpm>) {
+        let has = self.records.get(device).and_then(|record| record.tpm.as_ref());
+        let has = has.map(|tpm| tpm.ek);
+        if let Some(before) = before.filter(|before| Some(before.ek) != has) {
+            self.past.entry(before.ek).or_insert_with(|| (device.clone(), false));
+            self.by_key.insert(before.ek, device.clone());
         }
     }
 
@@ -455,8 +482,8 @@ impl Identities {
         for credential in &record.credentials {
             self.by_key.insert(credential.key, device.clone());
         }
-        if let Some((ek, _)) = record.tpm {
-            self.by_key.insert(ek, device.clone());
+        if let Some(tpm) = &record.tpm {
+            self.by_key.insert(tpm.ek, device.clone());
         }
         for end in record.ends().filter(|end| Some(*end) > self.lapsed) {
             self.ends.entry(end).or_default().insert(device.clone());
@@ -530,7 +557,7 @@ fn merged(keep: &Record, other: &Record) -> (Record, Vec<Credential>) {
         credentials: all,
         voucher: keep.voucher.clone().or_else(|| other.voucher.clone()),
         attestation: keep.attestation.clone().or_else(|| other.attestation.clone()),
-        tpm: keep.tpm.or(other.tpm),
+        tpm: keep.tpm.clone().or_else(|| other.tpm.clone()),
     };
     (record, gone)
 }

@@ -3,8 +3,8 @@
 use estate::devices::{self, Field};
 use estate::identities::{
     ATTESTED_S_MAX, Answer, Attestation, CREDENTIALS_MAX, Command, Enrolment, GRACE_S, HOURLY_MAX,
-    How, Limit, NewCredential, Outcome, Reason, Serial, TOKEN_S_MAX, VOUCHED_S_MAX, Voucher,
-    WAITING_OF_ONE_MAX, Wanted,
+    How, Limit, NewCredential, Octets, Outcome, Reason, Serial, TOKEN_S_MAX, Tpm, VOUCHED_S_MAX,
+    Voucher, WAITING_OF_ONE_MAX, Wanted,
 };
 use estate::side::Digest;
 use estate::{Estate, Event, Refusal, identities};
@@ -357,17 +357,21 @@ fn an_attestation_is_bound_to_a_hardware_key_and_never_goes_back() {
         attestation: Attestation {
             key: digest("k"),
             quote: digest(quote),
+            ak: digest("ek's"),
             reset_count,
+            restart_count: 0,
             clock_ms,
+            firmware: Octets(vec![0; 8]),
             until: drill.after(seconds),
         },
     };
     let early = attest(&drill, "q", 5, 100, 3_600);
     assert_eq!(drill.run(early), Err("identity.attestation-key"), "a software key");
-    let tpm = |ek: &str, token: Option<&str>| How::Tpm {
-        ek: digest(ek),
-        ak: digest(&format!("{ek}'s")),
-        token: token.map(digest),
+    let tpm = |ek: &str, token: Option<&str>| {
+        let (public, name) = (Octets(vec![1; 90]), Octets(vec![0; 34]));
+        let (ek, ak) = (digest(ek), digest(&format!("{ek}'s")));
+        let tpm = Box::new(Tpm { ek, ak, public, name, maker: None });
+        How::Tpm { tpm, token: token.map(digest) }
     };
     assert_eq!(drill.enrol("a", "k", 30, tpm("ek", None)), Err("identity.tpm"));
     drill.token("a", "t");
@@ -397,10 +401,21 @@ fn an_attestation_is_bound_to_a_hardware_key_and_never_goes_back() {
     let again = attest(&drill, "t", 6, 5, 3_600);
     drill.run(again).unwrap();
     assert_eq!(drill.level("a").0, Attested);
-    let (device, code, why) = (device("a"), "pcr".to_owned(), "PCR 7 differs".to_owned());
-    drill.run(Command::FailAttestation { device, code, why }).unwrap();
+    let (code, why) = ("pcr".to_owned(), "PCR 7 differs".to_owned());
+    drill.run(Command::FailAttestation { device: device("a"), code, why }).unwrap();
     assert_eq!(drill.level("a"), (HardwareKey, Limit::Freshness));
     assert_eq!(drill.world.estate.identities().found().count(), 2);
+    // Another TPM counts from another beginning, and the old one speaks for nobody.
+    drill.token("a", "v");
+    assert_eq!(drill.enrol("a", "k", 30, tpm("new", Some("v"))), Ok(()));
+    assert_eq!(drill.world.estate.identities().of_tpm(&digest("new")), Some(&device("a")));
+    let old = attest(&drill, "u", 7, 1, 3_600);
+    assert_eq!(drill.run(old), Err("identity.attestation-tpm"));
+    let mut new = attest(&drill, "u", 1, 1, 3_600);
+    let Command::Attest { attestation, .. } = &mut new else { unreachable!() };
+    attestation.ak = digest("new's");
+    drill.run(new).unwrap();
+    assert_eq!(drill.level("a").0, Attested);
     drill.audit();
 }
 

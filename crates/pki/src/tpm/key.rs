@@ -83,6 +83,13 @@ impl AttestationKey {
         self
     }
 
+    /// The same key, known to have this qualified name: what [`Self::below`] found, where the endorsement key is not at hand.
+    #[must_use]
+    pub fn qualified_as(mut self, name: Name) -> Self {
+        self.qualified = Some(name);
+        self
+    }
+
     /// The public key.
     pub const fn key(&self) -> &Key {
         &self.key
