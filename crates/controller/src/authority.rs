@@ -225,7 +225,8 @@ impl Authority {
         let serial = serial()?;
         // Devices that were unpacked together do not all renew together.
         let [a, b, ..] = serial;
-        let earlier = i64::from(u16::from_be_bytes([a, b])).saturating_mul(DEVICE_SPREAD_NANOS) >> 16;
+        let earlier =
+            i64::from(u16::from_be_bytes([a, b])).saturating_mul(DEVICE_SPREAD_NANOS) >> 16;
         let end = later(now, DEVICE_DAYS).plus_nanos(earlier.saturating_neg());
         let order = Order {
             profile: Profile::Device,

@@ -202,9 +202,8 @@ fn verify(
 /// Waits until it is durable, together with what the same sender brought meanwhile.
 async fn write(hub: &Arc<Hub>, who: Actor, batch: Vec<Verified>) -> Result<Vec<Outcome>, Problem> {
     let at = Arc::clone(hub);
-    let settle = move |who: &Actor, batch| {
-        at.commit(who, "they are signed", batch).map_err(Problem::from)
-    };
+    let settle =
+        move |who: &Actor, batch| at.commit(who, "they are signed", batch).map_err(Problem::from);
     hub.desk().waiting.write(who, batch, settle).await
 }
 

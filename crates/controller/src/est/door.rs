@@ -177,7 +177,9 @@ fn note(est: &Est, from: SocketAddr, error: &std::io::Error) {
     let why = match WrongTime::of(tls) {
         Some(wrong) => wrong.to_string(),
         None => match tls {
-            rustls::Error::InvalidCertificate(why) => format!("its certificate is refused ({why:?})"),
+            rustls::Error::InvalidCertificate(why) => {
+                format!("its certificate is refused ({why:?})")
+            }
             _ => return,
         },
     };

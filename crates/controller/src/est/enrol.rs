@@ -7,9 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use crypto::Provider;
-use estate::identities::{
-    Answer, Command, Enrolment, How, NewCredential, Outcome, Serial, Wanted,
-};
+use estate::identities::{Answer, Command, Enrolment, How, NewCredential, Outcome, Serial, Wanted};
 use estate::side::Digest;
 use estate::{Refusal, Sort};
 use hyper::body::Incoming;
@@ -53,7 +51,9 @@ fn operation(path: &str) -> Option<&str> {
     let rest = path.strip_prefix("/.well-known/est/")?;
     match rest.split_once('/') {
         None => Some(rest),
-        Some((label, operation)) if !label.is_empty() && !operation.contains('/') => Some(operation),
+        Some((label, operation)) if !label.is_empty() && !operation.contains('/') => {
+            Some(operation)
+        }
         Some(_) => None,
     }
 }
@@ -145,8 +145,12 @@ impl Asked {
         }
         if est::binding(&request, &caller.channel) == Binding::Other {
             let why = match caller.modern {
-                true => "its challengePassword is not this connection's tls-exporter (RFC 9266): the request was made for another one",
-                false => "its challengePassword is not this connection's tls-exporter (RFC 9266); tls-unique cannot be checked here: use TLS 1.3, or leave it out",
+                true => {
+                    "its challengePassword is not this connection's tls-exporter (RFC 9266): the request was made for another one"
+                }
+                false => {
+                    "its challengePassword is not this connection's tls-exporter (RFC 9266); tls-unique cannot be checked here: use TLS 1.3, or leave it out"
+                }
             };
             return Err(bad(why.to_owned()));
         }
@@ -188,7 +192,10 @@ fn known(
         if let Some(key) = caller.key {
             let device = estate.speaks(&key, now).map(|device| device.id.clone());
             let device = device.ok_or_else(|| {
-                forbidden("identity.renewal", "the certificate that it showed is not believed any more")
+                forbidden(
+                    "identity.renewal",
+                    "the certificate that it showed is not believed any more",
+                )
             })?;
             return Ok((device, How::Renewal { key }));
         }
@@ -258,7 +265,8 @@ async fn wait(est: &Arc<Est>, caller: &Caller, asked: &Asked) -> Result<Response
         (!waits).then_some(seen_as)
     });
     if let Some(seen_as) = known {
-        let wanted = Wanted { request: asked.digest, key: asked.key, names: asked.names(), from, seen_as };
+        let wanted =
+            Wanted { request: asked.digest, key: asked.key, names: asked.names(), from, seen_as };
         command(est, "a device asks for its first certificate", Command::Ask { wanted })
             .await
             .map_err(busy)?;

@@ -170,7 +170,8 @@ mod tests {
     fn one_network_does_not_take_all_the_room() {
         let strangers = Strangers::default();
         let at = |n: u16| IpAddr::from([192, 0, u8::try_from(n >> 8).unwrap(), 2]);
-        let of_one: Vec<_> = (0..STRANGERS_OF_ONE_MAX).filter_map(|_| strangers.come(at(0))).collect();
+        let of_one: Vec<_> =
+            (0..STRANGERS_OF_ONE_MAX).filter_map(|_| strangers.come(at(0))).collect();
         assert_eq!(of_one.len(), STRANGERS_OF_ONE_MAX);
         assert!(strangers.come(at(0)).is_none());
         let other = strangers.come(at(256));
