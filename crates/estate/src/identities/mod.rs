@@ -194,6 +194,28 @@ pub struct Record {
     pub tpm: Option<Tpm>,
 }
 
+/// A certificate that is good no more, before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// SHA-256 of the certificate of who issued it.
+    pub issuer: Digest,
+    /// It would be over then.
+    pub until: Timestamp,
+    /// Since when.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// What is known of a serial number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// The certificate is not revoked.
+    Good,
+    /// It is.
+    Revoked(Revoked),
+}
+
 /// An enrolment token, of which only a digest is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
@@ -242,11 +264,21 @@ pub struct Identities {
     found: VecDeque<Finding>,
     /// Keys whose certificates are not kept any more, and of TPMs that were replaced: whose they were, and whether they were revoked.
     past: BTreeMap<Digest, (DeviceId, bool)>,
+    /// Certificates that are not kept any more and are not over, by serial number: revoked, or one too many and so revoked.
+    dropped: BTreeMap<Serial, Revoked>,
+    /// Entries of the journal up to the last one that revoked something.
+    revised: u64,
     /// What ended until then was looked at.
     lapsed: Option<Timestamp>,
     /// Whose a key is, those of TPMs too.
     #[serde(skip)]
     by_key: FxHashMap<Digest, DeviceId>,
+    /// Whose a certificate is.
+    #[serde(skip)]
+    by_serial: FxHashMap<Serial, DeviceId>,
+    /// Who has revoked ones.
+    #[serde(skip)]
+    revoked: BTreeSet<DeviceId>,
     /// When evidence ends.
     #[serde(skip)]
     ends: BTreeMap<Timestamp, BTreeSet<DeviceId>>,
@@ -320,15 +352,33 @@ impl Identities {
         self.found.iter()
     }
 
-    /// Certificates that were revoked and would not be over at a time, of one issuer.
+    /// Certificates that are revoked and would not be over at a time, of one issuer; in no order.
     pub fn revoked(
         &self,
         issuer: Digest,
         now: Timestamp,
-    ) -> impl Iterator<Item = (&Credential, Timestamp, Reason)> {
-        let all = self.records.values().flat_map(|record| &record.credentials);
-        let of = all.filter(move |c| c.issuer == issuer && c.until > now);
-        of.filter_map(|c| c.revoked.map(|(at, reason)| (c, at, reason)))
+    ) -> impl Iterator<Item = (Serial, Revoked)> + use<'_> {
+        let records = self.revoked.iter().filter_map(|device| self.records.get(device));
+        let kept = records.flat_map(|record| &record.credentials);
+        let kept = kept.filter_map(|credential| Some((credential.serial, revoked(credential)?)));
+        let dropped = self.dropped.iter().map(|(serial, revoked)| (*serial, *revoked));
+        kept.chain(dropped).filter(move |(_, r)| r.issuer == issuer && r.until > now)
+    }
+
+    /// What is known of an issuer's certificate; `None`: no device has or had it, or that is long ago.
+    pub fn status(&self, issuer: Digest, serial: &Serial) -> Option<Status> {
+        if let Some(dropped) = self.dropped.get(serial).filter(|r| r.issuer == issuer) {
+            return Some(Status::Revoked(*dropped));
+        }
+        let record = self.records.get(self.by_serial.get(serial)?)?;
+        let mut all = record.credentials.iter();
+        let known = all.find(|c| c.serial == *serial && c.issuer == issuer)?;
+        Some(revoked(known).map_or(Status::Good, Status::Revoked))
+    }
+
+    /// Entries of the journal up to the last one that revoked something.
+    pub const fn revised(&self) -> u64 {
+        self.revised
     }
 
     /// When the next evidence ends.
@@ -377,16 +427,19 @@ impl Identities {
                         before = record.tpm.replace(Tpm::clone(tpm));
                     }
                 });
-                self.put_by(device, gone);
+                self.put_by(device, gone, at);
                 self.put_tpm_by(device, before);
             }
-            Event::Revoked { device, serials, reason } => self.change(device, |record| {
-                for credential in &mut record.credentials {
-                    if serials.contains(&credential.serial) && credential.revoked.is_none() {
-                        credential.revoked = Some((at.time, *reason));
+            Event::Revoked { device, serials, reason } => {
+                self.revised = at.entry.saturating_add(1);
+                self.change(device, |record| {
+                    for credential in &mut record.credentials {
+                        if serials.contains(&credential.serial) && credential.revoked.is_none() {
+                            credential.revoked = Some((at.time, *reason));
+                        }
                     }
-                }
-            }),
+                });
+            }
             Event::Vouched { device, voucher } => {
                 self.change(device, |record| record.voucher = Some(voucher.clone()));
             }
@@ -423,12 +476,12 @@ impl Identities {
     }
 
     /// Two devices are one: so is what they have shown.
-    pub(crate) fn merge(&mut self, keep: &DeviceId, other: &DeviceId) {
+    pub(crate) fn merge(&mut self, keep: &DeviceId, other: &DeviceId, at: At<'_>) {
         let Some(gone) = self.records.remove(other) else { return };
         self.unindex(other, &gone);
         let mut over = Vec::new();
         self.change(keep, |record| (*record, over) = merged(record, &gone));
-        self.put_by(keep, over);
+        self.put_by(keep, over, at);
         self.put_tpm_by(keep, gone.tpm);
         for (key, (of, _)) in self.past.iter_mut().filter(|(_, (of, _))| of == other) {
             *of = keep.clone();
@@ -439,11 +492,20 @@ impl Identities {
         }
     }
 
-    /// Remembers keys of certificates that are not kept.
-    fn put_by(&mut self, device: &DeviceId, gone: Vec<Credential>) {
+    /// Remembers keys of certificates that are not kept. One that is not over could not be revoked any more: so it is now.
+    fn put_by(&mut self, device: &DeviceId, gone: Vec<Credential>, at: At<'_>) {
         for credential in gone {
             let past = self.past.entry(credential.key).or_insert_with(|| (device.clone(), false));
             past.1 |= credential.revoked.is_some();
+            self.by_serial.remove(&credential.serial);
+            if credential.until > at.time {
+                let Credential { issuer, until, .. } = credential;
+                let superseded = Revoked { issuer, until, at: at.time, reason: Reason::Superseded };
+                let revoked = revoked(&credential).unwrap_or(superseded);
+                self.dropped.retain(|_, dropped| dropped.until > at.time);
+                self.dropped.insert(credential.serial, revoked);
+                self.revised = at.entry.saturating_add(1);
+            }
         }
     }
 
@@ -481,7 +543,12 @@ impl Identities {
     fn index(&mut self, device: &DeviceId, record: &Record) {
         for credential in &record.credentials {
             self.by_key.insert(credential.key, device.clone());
+            self.by_serial.insert(credential.serial, device.clone());
         }
+        match record.credentials.iter().any(|credential| credential.revoked.is_some()) {
+            true => self.revoked.insert(device.clone()),
+            false => self.revoked.remove(device),
+        };
         if let Some(tpm) = &record.tpm {
             self.by_key.insert(tpm.ek, device.clone());
         }
@@ -493,8 +560,9 @@ impl Identities {
         }
     }
 
-    /// Keys stay: each is in a record, or of the past.
+    /// Keys and serial numbers stay: each is in a record, or of the past.
     fn unindex(&mut self, device: &DeviceId, record: &Record) {
+        self.revoked.remove(device);
         for end in record.ends() {
             if let Some(devices) = self.ends.get_mut(&end) {
                 devices.remove(device);
@@ -503,12 +571,12 @@ impl Identities {
                 }
             }
         }
-        if let Some(gateway) = record.voucher.as_ref().and_then(Voucher::gateway) {
-            if let Some(wards) = self.wards.get_mut(gateway) {
-                wards.remove(device);
-                if wards.is_empty() {
-                    self.wards.remove(gateway);
-                }
+        if let Some(gateway) = record.voucher.as_ref().and_then(Voucher::gateway)
+            && let Some(wards) = self.wards.get_mut(gateway)
+        {
+            wards.remove(device);
+            if wards.is_empty() {
+                self.wards.remove(gateway);
             }
         }
     }
@@ -533,6 +601,11 @@ impl Record {
         let vouched = self.voucher.iter().map(Voucher::until);
         credentials.map(|c| c.until).chain(attested).chain(vouched)
     }
+}
+
+fn revoked(credential: &Credential) -> Option<Revoked> {
+    let Credential { issuer, until, .. } = *credential;
+    credential.revoked.map(|(at, reason)| Revoked { issuer, until, at, reason })
 }
 
 /// The oldest that is over gives its place, else the oldest; what is not kept any more.

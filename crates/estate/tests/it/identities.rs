@@ -3,8 +3,8 @@
 use estate::devices::{self, Field};
 use estate::identities::{
     ATTESTED_S_MAX, Answer, Attestation, CREDENTIALS_MAX, Command, Enrolment, GRACE_S, HOURLY_MAX,
-    How, Limit, NewCredential, Octets, Outcome, Reason, Serial, TOKEN_S_MAX, Tpm, VOUCHED_S_MAX,
-    Voucher, WAITING_OF_ONE_MAX, Wanted,
+    How, Limit, NewCredential, Octets, Outcome, Reason, Serial, Status, TOKEN_S_MAX, Tpm,
+    VOUCHED_S_MAX, Voucher, WAITING_OF_ONE_MAX, Wanted,
 };
 use estate::side::Digest;
 use estate::{Estate, Event, Refusal, identities};
@@ -239,6 +239,48 @@ fn grace_is_none_for_what_was_revoked() {
     let revoked: Vec<_> =
         drill.world.estate.identities().revoked(digest("ca"), drill.world.now).collect();
     assert!(revoked.is_empty(), "what is over is on no list");
+    drill.audit();
+}
+
+#[test]
+fn what_is_revoked_stays_on_the_list_until_its_end_also_when_it_is_not_kept() {
+    let mut drill = Drill::new();
+    drill.with_token("a", "k0", 90);
+    let all =
+        Command::Revoke { device: device("a"), serials: Vec::new(), reason: Reason::KeyCompromise };
+    drill.run(all).unwrap();
+    let listed = |drill: &Drill| -> Vec<(u8, Reason)> {
+        let all = drill.world.estate.identities().revoked(digest("ca"), drill.world.now);
+        let mut all: Vec<_> = all.map(|(serial, r)| (serial.0[0], r.reason)).collect();
+        all.sort_by_key(|(serial, _)| *serial);
+        all
+    };
+    let status = |drill: &Drill, serial| {
+        drill.world.estate.identities().status(digest("ca"), &Serial([serial; 16]))
+    };
+    let is_revoked = |found| matches!(found, Some(Status::Revoked(_)));
+    assert_eq!(listed(&drill), [(1, Reason::KeyCompromise)]);
+    let before = drill.world.estate.identities().revised();
+    for n in 1..=CREDENTIALS_MAX {
+        assert_eq!(status(&drill, u8::try_from(n + 1).unwrap()), None);
+        drill.with_token("a", &format!("k{n}"), 60);
+        drill.pass(1_200);
+    }
+    // The first one is not kept any more, the second one still is.
+    assert_eq!(listed(&drill), [(1, Reason::KeyCompromise)]);
+    assert!(is_revoked(status(&drill, 1)));
+    assert_eq!(status(&drill, 2), Some(Status::Good));
+    drill.with_token("a", "one more", 60);
+    assert_eq!(listed(&drill), [(1, Reason::KeyCompromise), (2, Reason::Superseded)]);
+    assert!(is_revoked(status(&drill, 2)));
+    assert!(drill.world.estate.identities().revised() > before);
+    let of_others = drill.world.estate.identities().status(digest("cb"), &Serial([3; 16]));
+    assert_eq!(of_others, None);
+    drill.audit();
+    drill.pass(61 * DAY);
+    assert_eq!(listed(&drill), [(1, Reason::KeyCompromise)]);
+    drill.pass(30 * DAY);
+    assert_eq!(listed(&drill), []);
     drill.audit();
 }
 
