@@ -21,7 +21,9 @@ use serde::{Deserialize, Serialize};
 use crate::At;
 use crate::side::Digest;
 
-pub use command::{Answer, Command, Enrolment, Event, How, NewCredential, Reason, Serial, Wanted};
+pub use command::{
+    Answer, Command, Enrolment, Event, Expected, How, NewCredential, Reason, Serial, Wanted,
+};
 pub use decide::Outcome;
 pub use ladder::{Limit, Standing};
 pub use tpm::{Octets, PUBLIC_BYTES_MAX, Tpm};
@@ -41,6 +43,10 @@ const TOKENS_SWEPT: u64 = 1_024;
 /// How long after its end a certificate can still be followed by another one for the same key, in seconds: 30 days. What comes of it
 /// stands one step lower.
 pub const GRACE_S: i64 = 30 * 86_400;
+/// Devices that are expected.
+pub const EXPECTED_MAX: usize = 1_000_000;
+/// Devices that are said to be expected in one command.
+pub const EXPECT_MAX: usize = 1_000;
 /// Longest time that people vouch for a device, in seconds: 90 days.
 pub const VOUCHED_S_MAX: i64 = 90 * 86_400;
 /// Longest time that an attestation counts, in seconds: a day.
@@ -62,6 +68,8 @@ pub enum Proof {
     Token,
     /// A person recognised its request.
     Approved,
+    /// It showed its maker's certificate, and was expected.
+    Idevid,
     /// It had the certificate before, and showed it.
     Renewed,
     /// It had one that was over, and still has its key.
@@ -76,6 +84,7 @@ impl Proof {
         match self {
             Self::Token => "token",
             Self::Approved => "approved",
+            Self::Idevid => "idevid",
             Self::Renewed => "renewed",
             Self::Grace => "grace",
             Self::Tpm => "tpm",
@@ -262,12 +271,14 @@ pub struct Identities {
     /// By SHA-256 of the request.
     waiting: BTreeMap<Digest, Waiting>,
     found: VecDeque<Finding>,
-    /// Keys whose certificates are not kept any more, and of TPMs that were replaced: whose they were, and whether they were revoked.
+    /// Keys whose certificates are not kept any more, of TPMs that were replaced, and of makers: whose they were, and whether they were revoked.
     past: BTreeMap<Digest, (DeviceId, bool)>,
     /// Certificates that are not kept any more and are not over, by serial number: revoked, or one too many and so revoked.
     dropped: BTreeMap<Serial, Revoked>,
     /// Entries of the journal up to the last one that revoked something.
     revised: u64,
+    /// Devices that were bought, by maker and serial number there; and the maker's key, once it was shown.
+    expected: BTreeMap<(String, String), (DeviceId, Option<Digest>)>,
     /// What ended until then was looked at.
     lapsed: Option<Timestamp>,
     /// Whose a key is, those of TPMs too.
@@ -345,6 +356,18 @@ impl Identities {
     /// A request by its SHA-256.
     pub fn request(&self, request: &Digest) -> Option<&Waiting> {
         self.waiting.get(request)
+    }
+
+    /// Which device a maker's serial number is.
+    pub fn expected(&self, maker: &str, number: &str) -> Option<&DeviceId> {
+        let named = (maker.to_owned(), number.to_owned());
+        self.expected.get(&named).map(|(device, _)| device)
+    }
+
+    /// All that are expected, by maker and number; and whether they came.
+    pub fn all_expected(&self) -> impl Iterator<Item = (&str, &str, &DeviceId, bool)> {
+        let all = self.expected.iter();
+        all.map(|((maker, number), (id, key))| (&**maker, &**number, id, key.is_some()))
     }
 
     /// What deserves a person's attention, the latest at the end.
@@ -429,6 +452,9 @@ impl Identities {
                 });
                 self.put_by(device, gone, at);
                 self.put_tpm_by(device, before);
+                if let How::Idevid { maker, number, key } = how {
+                    self.came(device, (maker.clone(), number.clone()), *key);
+                }
             }
             Event::Revoked { device, serials, reason } => {
                 self.revised = at.entry.saturating_add(1);
@@ -467,6 +493,12 @@ impl Identities {
                 }
             }
             Event::Found { code, device, what } => self.find(code, device, what, at),
+            Event::Expected { expected } => {
+                for Expected { maker, number, device } in expected {
+                    let named = (maker.clone(), number.clone());
+                    self.expected.insert(named, (device.clone(), None));
+                }
+            }
             Event::Lapsed { to, .. } => {
                 self.lapsed = self.lapsed.max(Some(*to));
                 self.ends = self.ends.split_off(&to.plus_nanos(1));
@@ -477,7 +509,7 @@ impl Identities {
 
     /// Two devices are one: so is what they have shown.
     pub(crate) fn merge(&mut self, keep: &DeviceId, other: &DeviceId, at: At<'_>) {
-        let Some(gone) = self.records.remove(other) else { return };
+        let gone = self.records.remove(other).unwrap_or_default();
         self.unindex(other, &gone);
         let mut over = Vec::new();
         self.change(keep, |record| (*record, over) = merged(record, &gone));
@@ -489,6 +521,9 @@ impl Identities {
         }
         for token in self.tokens.values_mut().filter(|token| token.device == *other) {
             token.device = keep.clone();
+        }
+        for (device, _) in self.expected.values_mut().filter(|(device, _)| device == other) {
+            *device = keep.clone();
         }
     }
 
@@ -517,6 +552,15 @@ impl Identities {
             self.past.entry(before.ek).or_insert_with(|| (device.clone(), false));
             self.by_key.insert(before.ek, device.clone());
         }
+    }
+
+    /// A device has shown its maker's key: nobody else has it.
+    fn came(&mut self, device: &DeviceId, named: (String, String), key: Digest) {
+        if let Some((_, shown)) = self.expected.get_mut(&named) {
+            *shown = Some(key);
+        }
+        self.past.entry(key).or_insert_with(|| (device.clone(), false));
+        self.by_key.insert(key, device.clone());
     }
 
     fn find(&mut self, code: &str, device: &DeviceId, what: &str, at: At<'_>) {

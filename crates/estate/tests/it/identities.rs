@@ -2,9 +2,9 @@
 
 use estate::devices::{self, Field};
 use estate::identities::{
-    ATTESTED_S_MAX, Answer, Attestation, CREDENTIALS_MAX, Command, Enrolment, GRACE_S, HOURLY_MAX,
-    How, Limit, NewCredential, Octets, Outcome, Reason, Serial, Status, TOKEN_S_MAX, Tpm,
-    VOUCHED_S_MAX, Voucher, WAITING_OF_ONE_MAX, Wanted,
+    ATTESTED_S_MAX, Answer, Attestation, CREDENTIALS_MAX, Command, Enrolment, Expected, GRACE_S,
+    HOURLY_MAX, How, Limit, NewCredential, Octets, Outcome, Reason, Serial, Status, TOKEN_S_MAX,
+    Tpm, VOUCHED_S_MAX, Voucher, WAITING_OF_ONE_MAX, Wanted,
 };
 use estate::side::Digest;
 use estate::{Estate, Event, Refusal, identities};
@@ -458,6 +458,42 @@ fn an_attestation_is_bound_to_a_hardware_key_and_never_goes_back() {
     attestation.ak = digest("new's");
     drill.run(new).unwrap();
     assert_eq!(drill.level("a").0, Attested);
+    drill.audit();
+}
+
+#[test]
+fn a_makers_certificate_is_worth_what_was_bought() {
+    let mut drill = Drill::new();
+    let expected = |number: &str, id: &str| Expected {
+        maker: "axis".to_owned(),
+        number: number.to_owned(),
+        device: device(id),
+    };
+    let how = |number: &str, key: &str| How::Idevid {
+        maker: "axis".to_owned(),
+        number: number.to_owned(),
+        key: digest(key),
+    };
+    let expect = |all: Vec<Expected>| Command::Expect { expected: all };
+    assert_eq!(drill.enrol("a", "k", 30, how("1", "axis 1")), Err("identity.unexpected"));
+    assert_eq!(drill.run(expect(vec![expected("1", "nobody")])), Err("device.unknown"));
+    assert_eq!(drill.run(expect(vec![expected("", "a")])), Err("identity.expected"));
+    let twice = vec![expected("1", "a"), expected("1", "b")];
+    assert_eq!(drill.run(expect(twice)), Err("identity.expected"));
+    drill.run(expect(vec![expected("1", "a"), expected("2", "b")])).unwrap();
+    assert_eq!(drill.run(expect(vec![expected("1", "a")])).unwrap(), [], "known already");
+    assert_eq!(drill.run(expect(vec![expected("1", "b")])), Err("identity.expected"));
+    assert_eq!(drill.enrol("b", "k", 30, how("1", "axis 1")), Err("identity.unexpected"));
+    assert_eq!(drill.enrol("a", "k", 30, how("1", "axis 1")), Ok(()));
+    assert_eq!(drill.level("a"), (DeviceKey, Limit::Credential));
+    // Put back to what it was when it was bought, it comes again; a copy of its number, or of its maker's key, does not.
+    assert_eq!(drill.enrol("a", "k2", 30, how("1", "axis 1")), Ok(()));
+    assert_eq!(drill.enrol("a", "k3", 30, how("1", "forged")), Err("identity.key-taken"));
+    assert_eq!(drill.enrol("b", "k4", 30, how("2", "axis 1")), Err("identity.key-taken"));
+    assert_eq!(drill.world.estate.identities().found().count(), 2);
+    let merge = devices::Command::Merge { keep: device("gw"), other: device("a") };
+    drill.world.command(&estate::Command::Device(merge)).unwrap();
+    assert_eq!(drill.world.estate.identities().expected("axis", "1"), Some(&device("gw")));
     drill.audit();
 }
 
