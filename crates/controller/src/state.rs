@@ -50,6 +50,14 @@ pub enum StateError {
         /// What is wrong.
         why: String,
     },
+    /// A maker whose devices are to be believed.
+    #[error("{} does not have a maker's root certificates: {why}", path.display())]
+    Maker {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// Another process has it.
     #[error("{} is in use by another controller", path.display())]
     InUse {

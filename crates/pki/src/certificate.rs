@@ -224,6 +224,23 @@ fn instant(time: Time) -> Timestamp {
     Timestamp::from_secs(secs, 0)
 }
 
+impl Certificate {
+    /// The serial number of the device in its subject (IEEE 802.1AR §8.6, X.520 serialNumber): there once, printable, 128 bytes at most.
+    pub fn device_number(&self) -> Option<String> {
+        let name = Name::from_der(self.subject()).ok()?;
+        let all = name.iter();
+        let mut numbers = all.filter(|pair| pair.oid == SERIAL_NUMBER);
+        let (one, None) = (numbers.next()?, numbers.next()) else { return None };
+        let text = std::str::from_utf8(one.value.value()).ok()?;
+        let fits =
+            (1..=128).contains(&text.len()) && text.bytes().all(|b| (0x20..0x7f).contains(&b));
+        fits.then(|| text.to_owned())
+    }
+}
+
+/// X.520 serialNumber.
+const SERIAL_NUMBER: Oid = Oid::new_unwrap("2.5.4.5");
+
 /// A name in DER for people.
 pub(crate) fn name_text(der: &[u8]) -> String {
     Name::from_der(der).map_or_else(|_| "?".to_owned(), |name| clean(&name.to_string()))

@@ -28,6 +28,9 @@ pub enum Purpose {
     /// The endorsement key of a TPM (TCG EK Credential Profile §3.2): key usage must be there and have `keyEncipherment` or
     /// `keyAgreement`, because such a key never signs.
     Endorsement,
+    /// The identity that its maker gave a device (IEEE 802.1AR §8): what it says of its use, it may leave out; what it says has to allow
+    /// TLS.
+    Idevid,
 }
 
 impl Purpose {
@@ -46,7 +49,7 @@ impl Purpose {
     const fn extended(self) -> &'static [Oid] {
         match self {
             Self::MudFile => Self::SIGNING,
-            Self::Client => &[oid::CLIENT_AUTH],
+            Self::Client | Self::Idevid => &[oid::CLIENT_AUTH],
             Self::Server => &[oid::SERVER_AUTH],
             Self::Endorsement => &[Self::TCG_EK],
         }
@@ -297,6 +300,7 @@ fn suits(first: &Certificate, purpose: Purpose) -> Result<(), Refusal> {
         None if purpose == Purpose::Endorsement => return Err(refuse("it has no key usage")),
         Some(usage) if usage.digital_signature() => {}
         Some(_) => return Err(refuse("its key usage lacks digitalSignature")),
+        None if purpose == Purpose::Idevid => {}
         None => return Err(refuse("it has no key usage, and digitalSignature must be in it")),
     }
     let extended = first.extended_key_usage().map_err(|m| malformed(first, m))?;
@@ -306,7 +310,9 @@ fn suits(first: &Certificate, purpose: Purpose) -> Result<(), Refusal> {
             let usages: Vec<String> = usages.iter().map(ToString::to_string).collect();
             Err(refuse(&format!("its extended key usage allows only {}", usages.join(", "))))
         }
-        None if purpose != Purpose::MudFile => Err(refuse("it has no extended key usage")),
+        None if !matches!(purpose, Purpose::MudFile | Purpose::Idevid) => {
+            Err(refuse("it has no extended key usage"))
+        }
         _ => Ok(()),
     }
 }

@@ -21,6 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::live::Session;
+use super::makers::Idevid;
 use super::{Est, enrol, key_of, up};
 use crate::line::pace::Later;
 
@@ -44,6 +45,8 @@ pub(super) struct Caller {
     pub(super) key: Option<Digest>,
     /// The same, whole.
     pub(super) public: Option<pki::Key>,
+    /// What it has shown of its maker, where it has no certificate of ours.
+    pub(super) idevid: Option<Idevid>,
     /// What stands for this channel and no other (RFC 9266).
     pub(super) channel: Vec<u8>,
     /// TLS 1.3.
@@ -177,7 +180,11 @@ fn who(est: &Est, stream: &TlsStream<TcpStream>, from: SocketAddr) -> (Caller, O
     let channel = tls.export_keying_material([0; 32], EXPORTER_LABEL, Some(&[]));
     let channel = channel.map_or_else(|_| Vec::new(), |bytes: [u8; 32]| bytes.to_vec());
     let modern = tls.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
-    (Caller { from, key, public, channel, modern }, session)
+    let idevid = match key {
+        Some(_) => None,
+        None => est.makers.shown(tls.peer_certificates(), est.hub.now()),
+    };
+    (Caller { from, key, public, idevid, channel, modern }, session)
 }
 
 async fn talk(est: &Arc<Est>, stream: TlsStream<TcpStream>, caller: Caller, stay: Duration) {

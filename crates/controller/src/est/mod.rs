@@ -11,6 +11,7 @@
 mod door;
 mod enrol;
 mod live;
+mod makers;
 mod tpm;
 mod wire;
 
@@ -26,7 +27,7 @@ use pki::Certificate;
 use pki::identity::Kind;
 
 use crate::Hub;
-use crate::authority::Authority;
+use crate::authority::{Authority, AuthorityError};
 use crate::desk::Desk;
 use crate::line::LineError;
 use crate::line::pace::Tries;
@@ -89,6 +90,7 @@ pub struct Est {
     tries: Tries,
     live: Arc<live::Live>,
     tpms: tpm::Tpms,
+    makers: makers::Makers,
     strangers: live::Strangers,
     /// What the server shows, and until when.
     shown: Mutex<(Arc<ServerConfig>, Timestamp)>,
@@ -121,7 +123,9 @@ impl Est {
         told: Told,
         folder: Option<&StateFolder>,
     ) -> Result<Arc<Self>, LineError> {
-        let shown = Mutex::new(shown(&hub, &authority, &hosts)?);
+        let makers = folder.map(makers::Makers::open).transpose();
+        let makers = makers.map_err(AuthorityError::from)?.unwrap_or_default();
+        let shown = Mutex::new(shown(&hub, &authority, &hosts, &makers)?);
         Ok(Arc::new(Self {
             hub,
             authority,
@@ -131,6 +135,7 @@ impl Est {
             tries: Tries::default(),
             live: Arc::default(),
             tpms: tpm::Tpms::new(folder),
+            makers,
             strangers: live::Strangers::default(),
             shown,
             counts: Counts::default(),
@@ -142,7 +147,7 @@ impl Est {
         let mut kept = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.hub.now();
         if now >= kept.1 {
-            match shown(&self.hub, &self.authority, &self.hosts) {
+            match shown(&self.hub, &self.authority, &self.hosts, &self.makers) {
                 Ok(new) => *kept = new,
                 Err(error) => {
                     kept.1 = now.plus_nanos(RETRY_NANOS);
@@ -176,6 +181,7 @@ fn shown(
     hub: &Arc<Hub>,
     authority: &Arc<Authority>,
     hosts: &[String],
+    makers: &makers::Makers,
 ) -> Result<(Arc<ServerConfig>, Timestamp), LineError> {
     let now = hub.now();
     let credentials = authority.server(hosts, now)?;
@@ -183,13 +189,13 @@ fn shown(
     let revoked = {
         let (hub, authority) = (Arc::clone(hub), Arc::clone(authority));
         move |shown: &Certificate| {
-            // Authorities are judged by the path; whom they vouch for, by the estate.
-            let authority_of_ours = pki::identity::estate_of(shown).is_some();
-            !authority_of_ours && key_of(&authority, shown).is_none_or(|key| !believes(&hub, &key))
+            // Whom we vouch for is judged by the estate; authorities, and whom makers vouch for, by the path.
+            let ours = pki::identity_of(shown).is_some();
+            ours && key_of(&authority, shown).is_none_or(|key| !believes(&hub, &key))
         }
     };
     // Many devices send their own certificate and nothing above it.
-    let roots = authority.anchors();
+    let roots = authority.anchors().into_iter().chain(makers.roots().cloned()).collect();
     let trust = Trust { roots, revoked: Arc::new(revoked) };
     let clock: Arc<dyn Clock> = Arc::<Hub>::clone(hub);
     let config = tls::server(&credentials, Clients::Optional(trust), clock)?;

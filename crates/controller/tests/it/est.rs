@@ -1,7 +1,7 @@
 //! Devices at the door of EST, as they come: curl with openssl, strongSwan, and hostile ones. A real journal, real TLS on loopback.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command as Program, Output};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -48,15 +48,26 @@ struct Door {
 
 impl Door {
     async fn new(folder: &Folder, devices: &[&str]) -> Self {
+        Self::with(folder, devices, None).await
+    }
+
+    /// One that believes in a maker's root.
+    async fn with(folder: &Folder, devices: &[&str], maker: Option<(&str, &Path)>) -> Self {
         let running = start(folder);
-        let authority = Arc::new(Authority::open(&running.state, "acme.example", now()).unwrap());
+        if let Some((name, pem)) = maker {
+            fs::create_dir_all(folder.0.join("pki/makers")).unwrap();
+            fs::copy(pem, folder.0.join("pki/makers").join(format!("{name}.pem"))).unwrap();
+        }
+        let authority =
+            Arc::new(Authority::open(&running.state, "ringfence.example", now()).unwrap());
         let notes = Arc::new(Mutex::new(Vec::new()));
         let told = {
             let notes = Arc::clone(&notes);
             Arc::new(move |line: &str| notes.lock().unwrap().push(line.to_owned()))
         };
         let hosts = vec!["127.0.0.1".to_owned()];
-        let est = Est::new(Arc::clone(&running.hub), Arc::clone(&authority), hosts, told).unwrap();
+        let (hub, ours) = (Arc::clone(&running.hub), Arc::clone(&authority));
+        let est = Est::with_tpms(hub, ours, hosts, told, Some(&running.state)).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (stop, stopping) = watch::channel(false);
@@ -228,7 +239,7 @@ fn curl_enrols_with_a_token_renews_with_its_certificate_and_is_cut_off_when_it_i
         let first = door.enrol("simpleenroll", "cam-1", &["-u", "cam-1:est-secret"]).await;
         let first = door.keep("cam-1", &first);
         let identity = pki::identity_of(&first).unwrap();
-        assert_eq!(identity.to_string(), "spiffe://acme.example/device/cam-1");
+        assert_eq!(identity.to_string(), "spiffe://ringfence.example/device/cam-1");
         assert_eq!(door.level("cam-1"), Assurance::DeviceKey);
         // The journal has it, whole, and openssl believes it.
         let issuing = pki::Pem::write("CERTIFICATE", door.authority.anchors()[1].der()).unwrap();
@@ -482,7 +493,7 @@ fn strongswan_enrols_renews_and_waits_for_a_person() {
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         let certificate = Certificate::read_all(&done.stdout).unwrap().remove(0);
         let identity = pki::identity_of(&certificate).unwrap();
-        assert_eq!(identity.to_string(), "spiffe://acme.example/device/plc-2");
+        assert_eq!(identity.to_string(), "spiffe://ringfence.example/device/plc-2");
         assert_eq!(door.level("plc-2"), Assurance::DeviceKey);
         door.close().await;
     });
@@ -530,6 +541,116 @@ fn a_flood_of_strangers_issues_nothing_and_keeps_no_device_out() {
         door.enrol("simplereenroll", "cam-1", &own).await;
         let often = door.enrol("simplereenroll", "cam-1", &own).await;
         assert_eq!(often.status, 503, "{}", often.text());
+        door.close().await;
+    });
+}
+
+/// A maker: a root, an authority below it, and devices with keys of theirs, by openssl.
+struct Maker(Folder);
+
+impl Maker {
+    fn new() -> Self {
+        let folder = Folder::new();
+        fs::create_dir_all(&folder.0).unwrap();
+        let maker = Self(folder);
+        let ca = "[ca]\nbasicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign\n\
+            [device]\nkeyUsage=critical,digitalSignature\n";
+        fs::write(maker.at("ca.cnf"), ca).unwrap();
+        for (name, subject) in [("root", "/O=Axis/CN=root"), ("other", "/O=Else/CN=root")] {
+            let (key, pem) = (format!("{name}.key"), format!("{name}.pem"));
+            let mut own = vec!["req", "-x509", "-nodes", "-newkey"];
+            own.extend(P256);
+            own.extend(["-days", "365", "-subj", subject, "-keyout", &key, "-out", &pem]);
+            maker.openssl(&own);
+        }
+        maker.signed("sub", "/O=Axis/CN=devices", "root", "20000", "ca");
+        maker
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.0.join(name)
+    }
+
+    fn openssl(&self, arguments: &[&str]) {
+        let done = Program::new("openssl").args(arguments).current_dir(&self.0.0).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    fn signed(&self, name: &str, subject: &str, by: &str, days: &str, section: &str) {
+        let (key, csr, pem) = (format!("{name}.key"), format!("{name}.csr"), format!("{name}.pem"));
+        let mut request = vec!["req", "-new", "-nodes", "-newkey"];
+        request.extend(P256);
+        request.extend(["-subj", subject, "-keyout", &key, "-out", &csr]);
+        self.openssl(&request);
+        let (ca, ca_key) = (format!("{by}.pem"), format!("{by}.key"));
+        let mut sign = vec![
+            "x509", "-req", "-in", &csr, "-CA", &ca, "-CAkey", &ca_key, "-days", days, "-out", &pem,
+        ];
+        sign.extend(["-extfile", "ca.cnf", "-extensions", section]);
+        self.openssl(&sign);
+    }
+
+    /// A device as it leaves the factory: its chain and its key.
+    fn device(&self, number: &str, by: &str, days: &str) -> [String; 4] {
+        let name = format!("d-{number}-{by}-{}", days.replace('-', "m"));
+        let subject = format!("/O=Axis/serialNumber={number}/CN=camera");
+        self.signed(&name, &subject, by, days, "device");
+        let chain = format!("{name}-chain.pem");
+        let mut all = fs::read(self.at(&format!("{name}.pem"))).unwrap();
+        if by == "sub" {
+            all.extend(fs::read(self.at("sub.pem")).unwrap());
+        }
+        fs::write(self.at(&chain), all).unwrap();
+        let path = |name: String| self.at(&name).to_str().unwrap().to_owned();
+        ["--cert".to_owned(), path(chain), "--key".to_owned(), path(format!("{name}.key"))]
+    }
+}
+
+#[test]
+fn a_device_with_its_makers_certificate_gets_ours_when_it_was_bought() {
+    if !need("a maker's device", "curl", "curl") {
+        return;
+    }
+    runtime().block_on(async {
+        let (folder, maker) = (Folder::new(), Maker::new());
+        let root = maker.at("root.pem");
+        let door = Door::with(&folder, &["cam-1", "cam-2"], Some(("axis", &root))).await;
+        door.request("cam", &P256).await;
+        fn words(own: &[String; 4]) -> Vec<&str> {
+            own.iter().map(String::as_str).collect()
+        }
+        // Far beyond what a certificate of ours may live: makers' certificates do not end.
+        let own = maker.device("ACCC8E000001", "sub", "19000");
+        let early = door.enrol("simpleenroll", "cam", &words(&own)).await;
+        assert_eq!(early.status, 403, "{}", early.text());
+        assert!(early.text().contains("not expected"), "{}", early.text());
+        let expected = |number: &str, id: &str| identities::Expected {
+            maker: "axis".to_owned(),
+            number: number.to_owned(),
+            device: DeviceId::new(id).unwrap(),
+        };
+        let all = vec![expected("ACCC8E000001", "cam-1"), expected("ACCC8E000002", "cam-2")];
+        door.command(Command::Identity(identities::Command::Expect { expected: all }));
+        let first = door.enrol("simpleenroll", "cam", &words(&own)).await;
+        let identity = pki::identity_of(&door.keep("cam", &first)).unwrap();
+        assert_eq!(identity.to_string(), "spiffe://ringfence.example/device/cam-1");
+        assert_eq!(door.level("cam-1"), Assurance::DeviceKey);
+        // Another key with the same number, an expired one, somebody else's root, and none with a number.
+        let copy = maker.device("ACCC8E000001", "root", "300");
+        let got = door.enrol("simpleenroll", "cam", &words(&copy)).await;
+        assert_eq!(got.status, 409, "{}", got.text());
+        assert_eq!(door.running.hub.read(|estate| estate.identities().found().count()), 1);
+        let over = maker.device("ACCC8E000002", "sub", "-1");
+        let foreign = maker.device("ACCC8E000002", "other", "300");
+        for bad in [&over, &foreign] {
+            let got = door.enrol("simpleenroll", "cam", &words(bad)).await;
+            assert_eq!(got.status, 0, "no handshake: {}", got.text());
+        }
+        assert_eq!(door.level("cam-2"), Assurance::Observed);
+        // What it renews with is ours.
+        let own = ["--cert", "cam.pem", "--key", "cam.key"];
+        let renewed = door.enrol("simplereenroll", "cam", &own).await;
+        door.keep("cam", &renewed);
         door.close().await;
     });
 }

@@ -9,6 +9,7 @@ use controller::api::{Api, router};
 use controller::authority::{Authority, key_sha256};
 use controller::blobs::{Files, digest};
 use controller::line::{Line, Timing, serve};
+use controller::state::StateFolder;
 use crypto::tls::{self, Credentials, SystemClock, rustls};
 use crypto::{PrivateKey, Provider};
 use estate::access::Principal;
@@ -54,7 +55,7 @@ pub(super) struct Hq {
 impl Hq {
     pub(super) async fn new(folder: &Folder, timing: Timing) -> Self {
         let running = start(folder);
-        let authority = Authority::open(&running.state, "acme.example", now()).unwrap();
+        let authority = Authority::open(&running.state, "ringfence.example", now()).unwrap();
         Self::with(running, authority, timing).await
     }
 
@@ -282,7 +283,7 @@ fn hex(bytes: &[u8]) -> String {
 
 fn csr(key: &dyn Signer) -> String {
     let subject = Subject {
-        estate: Estate::new("acme.example").unwrap(),
+        estate: Estate::new("ringfence.example").unwrap(),
         id: MemberId::new("whoever").unwrap(),
         hosts: Vec::new(),
         addresses: Vec::new(),
@@ -404,9 +405,13 @@ async fn two_keys_at_once_with_one_token_make_one_site() {
 #[tokio::test]
 async fn who_is_not_believed_is_told_nothing() {
     let folder = Folder::new();
-    let running = start(&folder);
+    // An authority that is older than its certificates live.
     let then = now().plus_nanos(-3 * YEAR_NANOS);
-    let authority = Authority::open(&running.state, "acme.example", then).unwrap();
+    let state = StateFolder::open(&folder.0).unwrap();
+    drop(Authority::open(&state, "ringfence.example", then).unwrap());
+    drop(state);
+    let running = start(&folder);
+    let authority = Authority::open(&running.state, "ringfence.example", now()).unwrap();
     let hq = Hq::with(running, authority, Timing::default()).await;
     let north = hq.site("north");
 
@@ -425,8 +430,8 @@ async fn who_is_not_believed_is_told_nothing() {
     unknown.seen_cut().await;
     // With one of another estate.
     let other = Folder::new();
-    let elsewhere = start(&other);
-    let foreign = Authority::open(&elsewhere.state, "other.example", now()).unwrap();
+    let elsewhere = StateFolder::open(&other.0).unwrap();
+    let foreign = Authority::open(&elsewhere, "other.example", now()).unwrap();
     let mine = key();
     let chain = foreign.site(&north, &request_of(&mine), now()).unwrap().chain;
     let shown = Credentials { chain, key: Arc::new(mine) };
