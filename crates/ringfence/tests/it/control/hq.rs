@@ -13,6 +13,7 @@ use controller::auth::Auth;
 use controller::authority::Authority;
 use controller::blobs::Blobs;
 use controller::pdp::Pdp;
+use controller::published::Published;
 use controller::state::StateFolder;
 use crypto::tls::{self, Clients, SystemClock};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -60,7 +61,11 @@ impl Hq {
             let (pdp, stop) = (Arc::clone(&pdp), Arc::clone(&stop));
             std::thread::spawn(move || pdp.run(&stop, &|told| eprintln!("{told}")))
         };
-        let router = router(Api::new(Arc::clone(&hub), pdp, Arc::clone(&auth)));
+        let mut api = Api::new(Arc::clone(&hub), pdp, Arc::clone(&auth));
+        let authority = Arc::new(authority);
+        let published = Published::new(Arc::clone(&hub), Arc::clone(&authority), None);
+        api.published = Some(Arc::new(published));
+        let router = router(api);
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let shown = authority.server(&names, now()).unwrap();
         let config = tls::server(&shown, Clients::Anonymous, Arc::new(SystemClock)).unwrap();
