@@ -269,6 +269,7 @@ async fn lists_are_made_when_something_changed_or_an_hour_is_over_and_their_numb
     drop(running);
     pass(-2 * HOUR);
     let running = start_at(&folder, clock);
+    certified(&running, "lamp", 30);
     let (_, again) = complete(&running).await;
     assert!(again.number() > fourth.number(), "{} after {}", again.number(), fourth.number());
     assert_eq!(again.entries(), fourth.entries());
