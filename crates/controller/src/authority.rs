@@ -13,7 +13,7 @@ use estate::side::Digest;
 use model::{DeviceId, SiteId, Timestamp};
 use pki::identity::{Estate, MemberId};
 use pki::issue::{self, Issuer, Order, Profile, Subject};
-use pki::{Certificate, Key, KeyKind, Pem, request};
+use pki::{Certificate, Key, KeyKind, Number, Pem, crl, ocsp, request};
 
 use crate::blobs::hex;
 use crate::state::{StateError, StateFolder};
@@ -239,6 +239,27 @@ impl Authority {
         let issuer = Issuer::Authority(&self.issuing);
         let certificate = issue::issue(&order, issuer, &self.key, &Provider)?;
         Ok(DeviceCertificate { certificate, serial, issuer: self.issuing_sha256() })
+    }
+
+    /// The authority that issues.
+    pub const fn issuing(&self) -> &Certificate {
+        &self.issuing
+    }
+
+    /// Signs a list of what it has revoked.
+    pub fn list(&self, order: &crl::Order<'_>) -> Result<Vec<u8>, crl::NotIssued> {
+        crl::issue(order, &self.issuing, &self.key, &Provider)
+    }
+
+    /// Answers a request about certificates that it has issued.
+    pub fn answer(
+        &self,
+        request: &ocsp::Request,
+        times: &ocsp::Times,
+        status: impl FnMut(&Number) -> ocsp::Status,
+    ) -> Result<Vec<u8>, ocsp::NotAnswered> {
+        let responder = ocsp::Responder::new(&self.issuing, &Provider)?;
+        responder.answer(request, times, status, &self.key, &Provider)
     }
 
     /// SHA-256 of the issuing authority.

@@ -17,6 +17,7 @@
 //! * [`est`]: where devices get certificates.
 //! * [`commitments`]: what devices signed, on its way into the journal.
 //! * [`authority`]: the certificates of both.
+//! * [`published`]: what others may know of these.
 //! * [`shell`]: the process.
 //! * [`import`]: lists of devices from elsewhere.
 //! * [`backup`]: all of the state in one file, and back.
@@ -37,6 +38,7 @@ mod id;
 pub mod import;
 pub mod line;
 pub mod pdp;
+pub mod published;
 pub mod shell;
 pub mod state;
 mod turns;

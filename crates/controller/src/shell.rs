@@ -28,6 +28,7 @@ use crate::front::{self, Shown};
 use crate::hub::{Hub, HubError};
 use crate::line::{self, Line, LineError, Timing};
 use crate::pdp::{Pdp, PolicyError};
+use crate::published::Published;
 use crate::state::{StateError, StateFolder};
 
 /// The name of an estate that nobody named.
@@ -186,7 +187,10 @@ pub fn start(config: &Config, clock: fn() -> Timestamp, told: Told) -> Result<Ru
         root_sha256: authority.root_sha256(),
         entries: hub.read(estate::Estate::size),
     };
-    let issues = Arc::clone(&authority);
+    let published = {
+        let url = url(config, api, "pki/issuing-delta.crl");
+        Published::new(Arc::clone(&hub), Arc::clone(&authority), Some(url))
+    };
     let mut threads = Vec::new();
     threads.push(thread("decisions", {
         let (pdp, stop, told) = (Arc::clone(&pdp), Arc::clone(&stop), Arc::clone(&told));
@@ -200,8 +204,8 @@ pub fn start(config: &Config, clock: fn() -> Timestamp, told: Told) -> Result<Ru
     let mut api = Api::new(Arc::clone(&hub), pdp, auth);
     api.line = Some(Arc::clone(&line));
     api.est = Some(Arc::clone(&est));
-    api.est_url = up.est.map(|at| Arc::from(est_url(config, at)));
-    api.authority = Some(issues);
+    api.est_url = up.est.map(|at| Arc::from(url(config, at, ".well-known/est")));
+    api.published = Some(Arc::new(published));
     let mut served = vec![
         runtime.spawn(front::serve(people, shown, router(api), closing.clone())),
         runtime.spawn(line::serve(line, sites, closing.clone())),
@@ -313,13 +317,13 @@ impl Keep {
     }
 }
 
-/// Where devices enrol, as people can write it down.
-fn est_url(config: &Config, at: SocketAddr) -> String {
+/// Where something can be had, as people can write it down.
+fn url(config: &Config, at: SocketAddr, path: &str) -> String {
     let port = at.port();
     match (config.hosts.first(), at.ip()) {
-        (Some(host), _) => format!("https://{host}:{port}/.well-known/est"),
-        (None, ip) if ip.is_unspecified() => format!("https://localhost:{port}/.well-known/est"),
-        (None, _) => format!("https://{at}/.well-known/est"),
+        (Some(host), _) => format!("https://{host}:{port}/{path}"),
+        (None, ip) if ip.is_unspecified() => format!("https://localhost:{port}/{path}"),
+        (None, _) => format!("https://{at}/{path}"),
     }
 }
 

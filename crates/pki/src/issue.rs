@@ -456,8 +456,13 @@ fn extensions(order: &Order<'_>, own: &[u8], authority: &[u8]) -> Result<Vec<u8>
         Some(n) => vec![tag::BOOLEAN, 1, 0xff, tag::INTEGER, 1, n],
         None => Vec::new(),
     };
-    // keyCertSign and cRLSign; digitalSignature.
-    let usage: [u8; 2] = if path_length.is_some() { [1, 0x06] } else { [7, 0x80] };
+    let usage: [u8; 2] = match order.profile {
+        // keyCertSign and cRLSign.
+        Profile::Root => [1, 0x06],
+        // And digitalSignature: it answers about its certificates itself (RFC 6960 §4.2.2.2).
+        Profile::Issuing => [1, 0x86],
+        Profile::Site | Profile::Server | Profile::Operator | Profile::Device => [7, 0x80],
+    };
     let mut all = vec![
         extension(oid::BASIC_CONSTRAINTS, true, &element(tag::SEQUENCE, &[&constraints])),
         extension(oid::KEY_USAGE, true, &element(tag::BIT_STRING, &[&usage])),

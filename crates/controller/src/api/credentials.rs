@@ -27,6 +27,7 @@ use super::approvals::{self, Ask};
 use super::devices::id_of;
 use super::login::NO_STORE;
 use super::page::{self, Page, Paging};
+use super::pki::published;
 use super::{Api, Body, Path, Problem, Query, Reason, Who, reason};
 use crate::HubError;
 use crate::auth::Secret;
@@ -474,7 +475,7 @@ pub async fn token(
 ) -> Result<Response, Problem> {
     let (device, _) = editable(&api, &who, &id)?;
     reason(&why)?;
-    let Some(authority) = &api.authority else { return Err(no_authority("a token of a device")) };
+    let root_sha256 = published(&api)?.authority().root_sha256();
     let mut secret = [0; SECRET_BYTES];
     crypto::random(&mut secret).map_err(HubError::from)?;
     let token = format!("est-{}", hex(&secret));
@@ -491,16 +492,11 @@ pub async fn token(
         device: device.to_string(),
         token: Secret::from(token),
         expires_at: expires_at.to_string(),
-        root_sha256: authority.root_sha256(),
+        root_sha256,
         est: api.est_url.as_deref().map(str::to_owned),
         hint,
     };
     Ok((StatusCode::CREATED, NO_STORE, Json(made)).into_response())
-}
-
-pub(super) fn no_authority(what: &str) -> Problem {
-    let why = "this controller issues no certificates";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "identity.authority", what, why)
 }
 
 fn later(now: Timestamp, seconds: u32) -> Timestamp {

@@ -8,8 +8,8 @@ use utoipa::{Modify, OpenApi};
 
 use super::{
     approvals, console, credentials, devices, exceptions, imports, inventory, journal, keys,
-    leases, live, login, operators, policy, questions, reach, records, requests, sites, standing,
-    teams, tokens, views,
+    leases, live, login, operators, pki, policy, questions, reach, records, requests, sites,
+    standing, teams, tokens, views,
 };
 
 /// What answers are, unless they say otherwise.
@@ -33,6 +33,7 @@ const JSON: &str = "application/json";
         records::merge, records::apart, records::come_back, questions::list,
         credentials::list, credentials::get, credentials::token, credentials::revoke, credentials::vouch, credentials::unvouch,
         requests::list, requests::answer, requests::findings,
+        pki::root, pki::issuing, pki::complete, pki::delta, pki::ask, pki::ask_by_path,
         sites::list, sites::get, sites::create, sites::revoke, sites::token,
         teams::list, teams::get, teams::set, teams::remove,
         views::list, views::get, views::set, views::remove,

@@ -22,6 +22,7 @@ mod once;
 pub mod operators;
 mod pace;
 pub mod page;
+pub mod pki;
 pub mod policy;
 mod problem;
 pub mod questions;
@@ -51,11 +52,11 @@ use estate::devices::{Edit, Field};
 use model::{SiteId, Timestamp};
 
 use crate::auth::Auth;
-use crate::authority::Authority;
 use crate::est::Est;
 use crate::hub::Committed;
 use crate::line::Line;
 use crate::pdp::Pdp;
+use crate::published::Published;
 use crate::{Hub, HubError};
 
 pub use asked::{Path, Query, Reason};
@@ -89,6 +90,12 @@ pub const ENDPOINTS: &[(&str, &str, Needs)] = &[
     ("GET", "/{file}", Needs::Nothing),
     ("GET", "/healthz", Needs::Nothing),
     ("GET", "/readyz", Needs::Nothing),
+    ("GET", "/pki/root.pem", Needs::Nothing),
+    ("GET", "/pki/issuing.pem", Needs::Nothing),
+    ("GET", "/pki/issuing.crl", Needs::Nothing),
+    ("GET", "/pki/issuing-delta.crl", Needs::Nothing),
+    ("POST", "/pki/ocsp", Needs::Nothing),
+    ("GET", "/pki/ocsp/{request}", Needs::Nothing),
     ("GET", "/v1/openapi.json", Needs::Nothing),
     ("POST", "/v1/setup", Needs::Nothing),
     ("POST", "/v1/login", Needs::Nothing),
@@ -203,8 +210,8 @@ pub struct Api {
     pub est: Option<Arc<Est>>,
     /// Where that is, as a URL (RFC 7030 §3.2.2); `None`: this controller does not listen for devices.
     pub est_url: Option<Arc<str>>,
-    /// The estate's certificate authority; `None`: this controller issues nothing.
-    pub authority: Option<Arc<Authority>>,
+    /// What the estate's authority publishes; `None`: this controller issues nothing.
+    pub published: Option<Arc<Published>>,
     /// What was answered to requests that may come again.
     pub answers: Arc<Answers>,
     /// How often somebody may ask.
@@ -225,7 +232,7 @@ impl Api {
             who,
             line: None,
             est_url: None,
-            authority: None,
+            published: None,
             est: None,
             answers: Arc::default(),
             lists: Arc::default(),
@@ -249,6 +256,12 @@ pub fn router(api: Api) -> Router {
         .route("/healthz", get(standing::healthz))
         .route("/readyz", get(standing::readyz))
         .route("/metrics", get(standing::metrics))
+        .route("/pki/root.pem", get(pki::root))
+        .route("/pki/issuing.pem", get(pki::issuing))
+        .route("/pki/issuing.crl", get(pki::complete))
+        .route("/pki/issuing-delta.crl", get(pki::delta))
+        .route("/pki/ocsp", post(pki::ask).layer(DefaultBodyLimit::max(::pki::ocsp::BYTES_MAX)))
+        .route("/pki/ocsp/{*request}", get(pki::ask_by_path))
         .route("/v1/openapi.json", get(describe::openapi))
         .route("/v1/setup", post(login::setup).layer(DefaultBodyLimit::max(LOGIN_BYTES_MAX)))
         .route("/v1/login", post(login::login).layer(DefaultBodyLimit::max(LOGIN_BYTES_MAX)))

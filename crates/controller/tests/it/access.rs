@@ -14,6 +14,7 @@ fn concrete(path: &str) -> String {
         .replace("{file}", "devices")
         .replace("{path}", "0/000")
         .replace("{key}", "x")
+        .replace("{request}", "x")
 }
 
 #[tokio::test]

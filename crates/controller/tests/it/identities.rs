@@ -21,7 +21,7 @@ fn device(id: &str) -> DeviceId {
     DeviceId::new(id).unwrap()
 }
 
-fn command(running: &Running, command: Any) {
+pub(crate) fn command(running: &Running, command: Any) {
     running.hub.command(&Principal::host("test"), "a test", command, BTreeSet::new()).unwrap();
 }
 
@@ -36,7 +36,7 @@ fn told(running: &Running, site: &str, id: &str, vendor: &str) {
 }
 
 /// Two sites with devices, and people of each.
-async fn world(running: &Running) {
+pub(crate) async fn world(running: &Running) {
     for role in ["viewer", "operator", "security-admin", "admin"] {
         running.bearer(role).await;
     }
@@ -59,7 +59,7 @@ async fn world(running: &Running) {
 }
 
 /// A certificate whose serial number begins with `serial`, for a key.
-pub(crate) fn enrolment(id: &str, key: &str, serial: u8, until: Timestamp, how: How) -> Enrolment {
+fn enrolment(id: &str, key: &str, serial: u8, until: Timestamp, how: How) -> Enrolment {
     let since = until.plus_nanos(-30 * DAY);
     let (serial, issuer) = (Serial([serial; 16]), digest("ca"));
     let credential = NewCredential { key: digest(key), serial, issuer, since, until };

@@ -22,6 +22,7 @@ mod life;
 mod line;
 mod login;
 mod operators;
+mod published;
 mod questions;
 mod reach;
 mod views;
@@ -42,6 +43,7 @@ use controller::auth::Auth;
 use controller::authority::Authority;
 use controller::blobs::{Blobs, Files};
 use controller::pdp::Pdp;
+use controller::published::Published;
 use controller::state::StateFolder;
 use estate::access::{OperatorId, Role};
 use http_body_util::BodyExt as _;
@@ -75,6 +77,7 @@ struct Running {
     hub: Arc<Hub>,
     pdp: Arc<Pdp>,
     auth: Arc<Auth>,
+    authority: Arc<Authority>,
     router: Router,
     /// What it told when it started.
     notes: Vec<String>,
@@ -104,9 +107,11 @@ fn start_at(folder: &Folder, clock: fn() -> Timestamp) -> Running {
     let pdp = Pdp::open(Arc::clone(&hub), blobs).unwrap();
     let mut api = Api::new(Arc::clone(&hub), Arc::clone(&pdp), Arc::clone(&auth));
     let authority = Authority::open(&state, "ringfence.example", hub.now()).unwrap();
-    api.authority = Some(Arc::new(authority));
+    let (authority, url) = (Arc::new(authority), "https://hq/pki/issuing-delta.crl".to_owned());
+    let published = Published::new(Arc::clone(&hub), Arc::clone(&authority), Some(url));
+    api.published = Some(Arc::new(published));
     let router = router(api);
-    Running { hub, pdp, auth, router, notes, sessions: Mutex::default(), state }
+    Running { hub, pdp, auth, authority, router, notes, sessions: Mutex::default(), state }
 }
 
 /// An answer: status, headers of note, body.
@@ -194,8 +199,9 @@ impl Running {
         let body = match kind.starts_with("text/event-stream") {
             true => String::new(),
             false => {
-                String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec())
-                    .unwrap()
+                let bytes = response.into_body().collect().await.unwrap().to_bytes();
+                // What is no text is asked for as bytes.
+                String::from_utf8(bytes.to_vec()).unwrap_or_default()
             }
         };
         Answer { status, etag, kind, retry_after, body }

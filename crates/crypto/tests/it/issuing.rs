@@ -83,12 +83,15 @@ fn openssl_accepts_and_shows_what_is_issued() {
         ] {
             assert!(shown.contains(line), "{line} in {shown}");
         }
-        for (file, constraint) in
-            [(&anchor, "CA:TRUE, pathlen:1"), (&between, "CA:TRUE, pathlen:0")]
-        {
+        // The one answers about its certificates (OCSP), the other one does not.
+        for (file, constraint, usage) in [
+            (&anchor, "CA:TRUE, pathlen:1", "Certificate Sign, CRL Sign"),
+            (&between, "CA:TRUE, pathlen:0", "Digital Signature, Certificate Sign, CRL Sign"),
+        ] {
             let shown = openssl(&["x509", "-noout", "-text"], &[("-in", file)]).unwrap();
             assert!(shown.contains(constraint), "{shown}");
-            assert!(shown.contains("Certificate Sign, CRL Sign"), "{shown}");
+            let usage = format!("X509v3 Key Usage: critical\n                {usage}\n");
+            assert!(shown.contains(&usage), "{shown}");
             assert!(shown.contains("URI:spiffe://acme.example\n"), "{shown}");
         }
     }

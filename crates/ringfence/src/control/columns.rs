@@ -182,6 +182,40 @@ pub(super) const EXCEPTIONS: &[Column] = &[
     of("REASON", |v| at(v, "/reason")),
 ];
 
+pub(super) const STANDINGS: &[Column] = &[
+    of("DEVICE", |v| at(v, "/device")),
+    wide("SITE", |v| at(v, "/site")),
+    of("LEVEL", |v| at(v, "/level")),
+    of("LIMIT", |v| at(v, "/limit")),
+    of("UNTIL", |v| instant(v, "/until")),
+    of("BY", |v| at(v, "/proof")),
+    of("CERTIFICATES", |v| at(v, "/certificates")),
+    wide("WHY NO HIGHER", |v| at(v, "/because")),
+];
+
+pub(super) const REQUESTS: &[Column] = &[
+    of("REQUEST", |v| short(v, "/id")),
+    wide("STATE", |v| at(v, "/state")),
+    of("CALLS ITSELF", |v| at(v, "/names")),
+    of("FROM", |v| at(v, "/from")),
+    of("SEEN THERE", |v| at(v, "/seen_as/device")),
+    of("VENDOR", |v| at(v, "/seen_as/vendor")),
+    wide("MODEL", |v| at(v, "/seen_as/model")),
+    wide("TYPE", |v| at(v, "/seen_as/type")),
+    of("SINCE", |v| instant(v, "/at")),
+    of("DOES NOT FIT", |v| at(v, "/contradictions")),
+    wide("KEY", |v| short(v, "/key_sha256")),
+    wide("IS", |v| at(v, "/device")),
+];
+
+pub(super) const FINDINGS: &[Column] = &[
+    of("WHEN", |v| instant(v, "/at")),
+    of("DEVICE", |v| at(v, "/device")),
+    of("CODE", |v| at(v, "/code")),
+    of("WHAT", |v| at(v, "/what")),
+    of("ENTRY", |v| at(v, "/entry")),
+];
+
 const VIEWS: &[Column] = &[
     of("NAME", |v| at(v, "/name")),
     of("SELECTOR", |v| at(v, "/l")),

@@ -8,7 +8,7 @@ use super::args::{Describe, Described};
 use super::client::{Client, segment, with_query};
 use super::fault::Stop;
 use super::words::{at, instant, list, plain};
-use super::{columns, explain, history};
+use super::{columns, explain, history, identity};
 use crate::terminal::table;
 use crate::{exit, out};
 
@@ -65,6 +65,7 @@ fn device(client: &mut Client, id: &str) -> Result<(), Stop> {
             format!("{word}: ringfence explain {}", at(lease, "/decision"))
         }
     };
+    let shown = client.get(&format!("/v1/devices/{}/identity", segment(&id)))?;
     let changes = history::read(client, &id, CHANGES)?;
     out::print(|out| {
         writeln!(out, "Device {id}")?;
@@ -84,6 +85,7 @@ fn device(client: &mut Client, id: &str) -> Result<(), Stop> {
                 ("confused with", at(&device, "/confused_with")),
                 ("first seen", instant(&device, "/first_seen")),
                 ("last seen", instant(&device, "/last_seen")),
+                ("stands at", identity::standing(&shown)),
                 ("lease", lease),
             ],
         )?;

@@ -17,6 +17,7 @@ mod folder;
 mod follow;
 mod get;
 mod history;
+mod identity;
 mod import;
 mod keys;
 mod people;
@@ -58,6 +59,7 @@ pub(crate) fn run(command: &Command) -> Result<u8> {
         Command::Quarantine(args) => change::quarantine(args),
         Command::Retire(args) => change::retire(args),
         Command::Exception { command } => exception::run(command),
+        Command::Identity { command } => identity::run(command),
         Command::Sites { command } => change::sites(command),
         Command::Teams { command } => change::teams(command),
         Command::Keys { command } => keys::run(command),

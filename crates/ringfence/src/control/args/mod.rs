@@ -2,6 +2,7 @@
 
 mod change;
 mod exception;
+mod identity;
 mod import;
 mod keys;
 mod look;
@@ -12,6 +13,7 @@ use clap::{Args as Group, Subcommand, ValueEnum};
 
 pub(crate) use change::*;
 pub(crate) use exception::*;
+pub(crate) use identity::*;
 pub(crate) use import::*;
 pub(crate) use keys::*;
 pub(crate) use look::*;
@@ -70,6 +72,11 @@ pub(crate) enum Command {
     Exception {
         #[command(subcommand)]
         command: Exceptions,
+    },
+    /// What devices have shown, and how they come to certificates: list, show, token, revoke, vouch, requests.
+    Identity {
+        #[command(subcommand)]
+        command: Identity,
     },
     /// Sites of the estate: create, token, revoke.
     Sites {

@@ -13,6 +13,7 @@ use controller::auth::Auth;
 use controller::authority::Authority;
 use controller::blobs::Blobs;
 use controller::pdp::Pdp;
+use controller::published::Published;
 use controller::state::StateFolder;
 use crypto::tls::{self, Clients, SystemClock};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -34,6 +35,7 @@ pub(super) struct Hq {
     pub(super) root_sha256: String,
     pub(super) auth: Arc<Auth>,
     pub(super) hub: Arc<Hub>,
+    pub(super) authority: Arc<Authority>,
     stop: Arc<AtomicBool>,
     decisions: Option<JoinHandle<()>>,
     _runtime: Runtime,
@@ -60,7 +62,11 @@ impl Hq {
             let (pdp, stop) = (Arc::clone(&pdp), Arc::clone(&stop));
             std::thread::spawn(move || pdp.run(&stop, &|told| eprintln!("{told}")))
         };
-        let router = router(Api::new(Arc::clone(&hub), pdp, Arc::clone(&auth)));
+        let mut api = Api::new(Arc::clone(&hub), pdp, Arc::clone(&auth));
+        let authority = Arc::new(authority);
+        let published = Published::new(Arc::clone(&hub), Arc::clone(&authority), None);
+        api.published = Some(Arc::new(published));
+        let router = router(api);
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let shown = authority.server(&names, now()).unwrap();
         let config = tls::server(&shown, Clients::Anonymous, Arc::new(SystemClock)).unwrap();
@@ -84,7 +90,19 @@ impl Hq {
         });
         let root_sha256 = authority.root_sha256();
         let (decisions, _runtime, _folder) = (Some(decisions), runtime, folder);
-        Self { here, state, api, root_sha256, auth, hub, stop, decisions, _runtime, _folder }
+        Self {
+            here,
+            state,
+            api,
+            root_sha256,
+            auth,
+            hub,
+            authority,
+            stop,
+            decisions,
+            _runtime,
+            _folder,
+        }
     }
 
     pub(super) fn server(&self) -> String {
@@ -131,7 +149,7 @@ pub(super) fn without_numbers(table: &str) -> String {
 fn plain(word: &str) -> String {
     let shape: String = word.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
     let hex = word.chars().all(|c| c.is_ascii_hexdigit()) && word.len() >= 12;
-    let ids = ["dec-", "op-", "apr-", "exc-", "tok-", "rfj_", "rft_"];
+    let ids = ["dec-", "op-", "apr-", "exc-", "tok-", "rfj_", "rft_", "est-"];
     match shape.as_str() {
         "9999-99-99" | "99:99:99" => shape,
         _ if shape.starts_with("9999-99-99T") => shape,

@@ -4,6 +4,7 @@ mod backup;
 mod devices;
 mod exceptions;
 mod hq;
+mod identity;
 mod import;
 mod keys;
 mod people;
