@@ -23,6 +23,7 @@ mod login;
 mod operators;
 mod questions;
 mod reach;
+mod tpm;
 mod views;
 
 use std::collections::BTreeMap;
