@@ -186,6 +186,7 @@ pub fn start(config: &Config, clock: fn() -> Timestamp, told: Told) -> Result<Ru
         root_sha256: authority.root_sha256(),
         entries: hub.read(estate::Estate::size),
     };
+    let issues = Arc::clone(&authority);
     let mut threads = Vec::new();
     threads.push(thread("decisions", {
         let (pdp, stop, told) = (Arc::clone(&pdp), Arc::clone(&stop), Arc::clone(&told));
@@ -199,6 +200,8 @@ pub fn start(config: &Config, clock: fn() -> Timestamp, told: Told) -> Result<Ru
     let mut api = Api::new(Arc::clone(&hub), pdp, auth);
     api.line = Some(Arc::clone(&line));
     api.est = Some(Arc::clone(&est));
+    api.est_url = up.est.map(|at| Arc::from(est_url(config, at)));
+    api.authority = Some(issues);
     let mut served = vec![
         runtime.spawn(front::serve(people, shown, router(api), closing.clone())),
         runtime.spawn(line::serve(line, sites, closing.clone())),
@@ -307,6 +310,16 @@ impl Keep {
             }
             Err(error) => format!("not signed: {error}"),
         }
+    }
+}
+
+/// Where devices enrol, as people can write it down.
+fn est_url(config: &Config, at: SocketAddr) -> String {
+    let port = at.port();
+    match (config.hosts.first(), at.ip()) {
+        (Some(host), _) => format!("https://{host}:{port}/.well-known/est"),
+        (None, ip) if ip.is_unspecified() => format!("https://localhost:{port}/.well-known/est"),
+        (None, _) => format!("https://{at}/.well-known/est"),
     }
 }
 

@@ -304,7 +304,7 @@ impl Estate {
                     self.devices.apply(event, at);
                     if let devices::Event::Merged { keep, other } = event {
                         self.leases.forget(other);
-                        self.identities.merge(keep, other);
+                        self.identities.merge(keep, other, at);
                     }
                 }
                 Event::Policy(event) => self.policies.apply(event, at.entry, at.time),

@@ -32,6 +32,19 @@ pub fn agree(a: &str, b: &str) -> bool {
     a.distinguishing.iter().any(|word| b.distinguishing.contains(word))
 }
 
+/// Vendors that a text names, by their usual names: host names and subjects of certificates have them among other words.
+pub fn named(text: &str) -> Vec<&'static str> {
+    let text = text.to_lowercase();
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let words: Vec<String> = words.map(str::to_owned).collect();
+    let mut vendors = Vec::new();
+    for from in 0..words.len() {
+        let found = words.get(from..).and_then(alias);
+        vendors.extend(found.filter(|vendor| !vendors.contains(vendor)));
+    }
+    vendors
+}
+
 /// The words of a vendor's usual name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Words {
@@ -406,6 +419,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn vendors_in_a_text() {
+        assert_eq!(named("CN=axis-q6135.yard.example"), ["Axis"]);
+        assert_eq!(named("TP-Link Tapo, axis"), ["TP-Link", "Axis"]);
+        assert_eq!(named("taxis"), [""; 0]);
+        assert_eq!(named("\u{1b}"), [""; 0]);
+    }
 
     #[test]
     fn usual_names() {

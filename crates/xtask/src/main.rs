@@ -7,6 +7,7 @@ mod estate;
 mod estate_bench;
 mod fence;
 mod figures;
+mod identity_bench;
 mod journal_bench;
 mod live;
 mod matching;
@@ -36,6 +37,7 @@ usage: cargo xtask COMMAND
   bench policy [-o json]             decisions a second, beside Cedar; whole matrices
   bench journal [-o json]            durable appends a second beside a plain file; proofs
   bench estate [-o json]             a million devices in memory; leases of 50,000
+  bench identity [PART] [-o json]    certificates, a fleet that comes back, revocation, quotes, a million identities
   bench controller [PART] [-o json]  reads, pages, signed messages and changes through a real controller (root)
   bench enforcer [-o json]           the fence at full size beside nft (needs root)
   bench names [-o json]              first connections to 10,000 fresh names (needs root)
@@ -92,6 +94,8 @@ fn main() -> ExitCode {
         ["bench", "estate"] => estate_bench::run(&options),
         ["bench", "controller"] => controller_bench::run(None, &options),
         ["bench", "controller", part] => controller_bench::run(Some(part), &options),
+        ["bench", "identity"] => identity_bench::run(None, &options),
+        ["bench", "identity", part] => identity_bench::run(Some(part), &options),
         ["bench", "controller-bare", folder] => controller_bench::bare(folder),
         ["bench", "enforcer"] => fence::run(&options),
         ["bench", "live"] => live::run(&options),

@@ -6,12 +6,14 @@
 //!
 //! This machine's own token needs no second person: whoever has it can change the journal's files anyway.
 
+use std::ops::ControlFlow;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use estate::Command;
-use estate::access::{self, Approval, ApprovalId, ApprovalState, By, Role, Sites, Via};
+use estate::access::{self, Approval, ApprovalId, ApprovalState, By, OperatorId, Role, Sites, Via};
 use estate::side::Digest;
 use model::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -185,6 +187,16 @@ pub(crate) async fn second_person(
     if ask.devices <= api.who.approval_above() || who.principal().via == Via::Host {
         return Ok(None);
     }
+    Ok(two_people(api, who, headers, ask).await?.break_value())
+}
+
+/// What takes two people however little it concerns: who asked and who agreed, or what to answer instead.
+pub(crate) async fn two_people(
+    api: &Api,
+    who: &Who,
+    headers: &HeaderMap,
+    ask: Ask<'_>,
+) -> Result<ControlFlow<Response, (OperatorId, OperatorId)>, Problem> {
     let (actor, now) = (&who.principal().actor, api.hub.now());
     let command = ask.command.to_string();
     let digest = Digest::of(command.as_bytes());
@@ -195,9 +207,11 @@ pub(crate) async fn second_person(
             let approval = access.approvals().get(&ApprovalId::new(named).ok()?);
             // Of several that are alike, the one that is named.
             let fits = |a: &&Approval| a.digest == digest && a.by == By::from(actor);
-            approval.filter(fits).map(|approval| approval.state(now))
+            approval
+                .filter(fits)
+                .map(|a| (a.operator.clone(), a.answer.as_ref().map(|a| a.by.clone())))
         });
-        let (Some(_), Ok(approval)) = (ready, ApprovalId::new(named)) else {
+        let (Some((first, second)), Ok(approval)) = (ready, ApprovalId::new(named)) else {
             let why = "it is not yours, or of another change; the request has to be the same one";
             let title = format!("approval {named:.64}");
             return Err(Problem::new(StatusCode::CONFLICT, "approval.other", title, why));
@@ -205,7 +219,8 @@ pub(crate) async fn second_person(
         let conclude = access::Command::Conclude { approval };
         let why = ask.why.to_owned();
         api.command(who, why, Command::Access(conclude)).await?;
-        return Ok(None);
+        // It is concluded only when it was approved.
+        return Ok(ControlFlow::Continue((first.clone(), second.unwrap_or(first))));
     }
     let open = api.hub.read(|estate| {
         let open = |a: &Approval| {
@@ -231,5 +246,5 @@ pub(crate) async fn second_person(
             id
         }
     };
-    Ok(Some((StatusCode::ACCEPTED, Json(shown_now(api, &id)?)).into_response()))
+    Ok(ControlFlow::Break((StatusCode::ACCEPTED, Json(shown_now(api, &id)?)).into_response()))
 }

@@ -7,8 +7,9 @@ use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    approvals, console, devices, exceptions, identity, imports, inventory, journal, keys, leases,
-    live, login, operators, policy, questions, reach, sites, standing, teams, tokens, views,
+    approvals, console, credentials, devices, exceptions, imports, inventory, journal, keys,
+    leases, live, login, operators, policy, questions, reach, records, requests, sites, standing,
+    teams, tokens, views,
 };
 
 /// What answers are, unless they say otherwise.
@@ -29,7 +30,9 @@ const JSON: &str = "application/json";
         tokens::list, tokens::make, tokens::revoke, approvals::list, approvals::answer,
         inventory::list, devices::get, devices::change, devices::edit, devices::retire_many, devices::report, imports::import, devices::retire, devices::history,
         keys::list, keys::register, keys::revoke, keys::chains, keys::send,
-        identity::merge, identity::apart, identity::come_back, questions::list,
+        records::merge, records::apart, records::come_back, questions::list,
+        credentials::list, credentials::get, credentials::token, credentials::revoke, credentials::vouch, credentials::unvouch,
+        requests::list, requests::answer, requests::findings,
         sites::list, sites::get, sites::create, sites::revoke, sites::token,
         teams::list, teams::get, teams::set, teams::remove,
         views::list, views::get, views::set, views::remove,

@@ -7,10 +7,10 @@ pub mod approvals;
 mod asked;
 mod body;
 pub mod console;
+pub mod credentials;
 pub mod describe;
 pub mod devices;
 pub mod exceptions;
-pub mod identity;
 pub mod imports;
 pub mod inventory;
 pub mod journal;
@@ -26,6 +26,8 @@ pub mod policy;
 mod problem;
 pub mod questions;
 pub mod reach;
+pub mod records;
+pub mod requests;
 pub mod sites;
 pub mod standing;
 pub mod teams;
@@ -49,6 +51,7 @@ use estate::devices::{Edit, Field};
 use model::{SiteId, Timestamp};
 
 use crate::auth::Auth;
+use crate::authority::Authority;
 use crate::est::Est;
 use crate::hub::Committed;
 use crate::line::Line;
@@ -124,6 +127,15 @@ pub const ENDPOINTS: &[(&str, &str, Needs)] = &[
     ("DELETE", "/v1/devices/{id}/keys/{key}", Needs::To(Action::KeysEdit)),
     ("GET", "/v1/devices/{id}/commitments", Needs::To(Action::DevicesRead)),
     ("POST", "/v1/commitments", Needs::To(Action::CommitmentsSend)),
+    ("GET", "/v1/identities", Needs::To(Action::IdentitiesRead)),
+    ("GET", "/v1/identities/findings", Needs::To(Action::IdentitiesRead)),
+    ("GET", "/v1/identities/requests", Needs::To(Action::IdentitiesRead)),
+    ("POST", "/v1/identities/requests/{id}", Needs::To(Action::IdentitiesEdit)),
+    ("GET", "/v1/devices/{id}/identity", Needs::To(Action::IdentitiesRead)),
+    ("POST", "/v1/devices/{id}/identity/token", Needs::To(Action::IdentitiesEdit)),
+    ("POST", "/v1/devices/{id}/identity/revoke", Needs::To(Action::IdentitiesEdit)),
+    ("POST", "/v1/devices/{id}/identity/voucher", Needs::To(Action::IdentitiesEdit)),
+    ("DELETE", "/v1/devices/{id}/identity/voucher", Needs::To(Action::IdentitiesEdit)),
     ("GET", "/v1/views", Needs::To(Action::ViewsRead)),
     ("GET", "/v1/views/{name}", Needs::To(Action::ViewsRead)),
     ("PUT", "/v1/views/{name}", Needs::To(Action::ViewsEdit)),
@@ -167,12 +179,13 @@ pub const ENDPOINTS: &[(&str, &str, Needs)] = &[
 const MUST_CHANGE: [&str; 3] = ["/v1/password", "/v1/logout", "/v1/whoami"];
 
 /// What gives out or takes a secret is not kept to be answered again.
-const NOT_KEPT: [&str; 5] = [
+const NOT_KEPT: [&str; 6] = [
     "/v1/password",
     "/v1/operators",
     "/v1/operators/{id}/password",
     "/v1/tokens",
     "/v1/sites/{id}/token",
+    "/v1/devices/{id}/identity/token",
 ];
 
 /// What every handler works on.
@@ -188,6 +201,10 @@ pub struct Api {
     pub line: Option<Arc<Line>>,
     /// Enrolment of devices; `None`: nobody enrols here.
     pub est: Option<Arc<Est>>,
+    /// Where that is, as a URL (RFC 7030 §3.2.2); `None`: this controller does not listen for devices.
+    pub est_url: Option<Arc<str>>,
+    /// The estate's certificate authority; `None`: this controller issues nothing.
+    pub authority: Option<Arc<Authority>>,
     /// What was answered to requests that may come again.
     pub answers: Arc<Answers>,
     /// How often somebody may ask.
@@ -207,6 +224,8 @@ impl Api {
             pdp,
             who,
             line: None,
+            est_url: None,
+            authority: None,
             est: None,
             answers: Arc::default(),
             lists: Arc::default(),
@@ -251,9 +270,9 @@ pub fn router(api: Api) -> Router {
         .route("/v1/devices/import", post(imports::import))
         .route("/v1/devices/{id}", get(devices::get).merge(patch(devices::change)))
         .route("/v1/devices/{id}/history", get(devices::history))
-        .route("/v1/devices/{id}/merge", post(identity::merge))
-        .route("/v1/devices/{id}/apart", post(identity::apart))
-        .route("/v1/devices/{id}/return", post(identity::come_back))
+        .route("/v1/devices/{id}/merge", post(records::merge))
+        .route("/v1/devices/{id}/apart", post(records::apart))
+        .route("/v1/devices/{id}/return", post(records::come_back))
         .route("/v1/questions", get(questions::list))
         .route("/v1/devices/{id}/retire", post(devices::retire))
         .route("/v1/devices/{id}/keys", get(keys::list).merge(post(keys::register)))
@@ -262,6 +281,17 @@ pub fn router(api: Api) -> Router {
         .route(
             "/v1/commitments",
             post(keys::send).layer(DefaultBodyLimit::max(crate::commitments::BODY_BYTES_MAX)),
+        )
+        .route("/v1/identities", get(credentials::list))
+        .route("/v1/identities/findings", get(requests::findings))
+        .route("/v1/identities/requests", get(requests::list))
+        .route("/v1/identities/requests/{id}", post(requests::answer))
+        .route("/v1/devices/{id}/identity", get(credentials::get))
+        .route("/v1/devices/{id}/identity/token", post(credentials::token))
+        .route("/v1/devices/{id}/identity/revoke", post(credentials::revoke))
+        .route(
+            "/v1/devices/{id}/identity/voucher",
+            post(credentials::vouch).merge(delete(credentials::unvouch)),
         )
         .route("/v1/views", get(views::list))
         .route("/v1/views/{name}", get(views::get).merge(put(views::set)).delete(views::remove))

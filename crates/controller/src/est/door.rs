@@ -115,34 +115,56 @@ fn keys(est: &Est, event: &Event) -> Vec<Digest> {
 async fn connection(est: &Arc<Est>, stream: TcpStream, from: SocketAddr) {
     // Small answers are not held back to fill a packet.
     let _ = stream.set_nodelay(true);
-    let Some(stranger) = est.strangers.come(from.ip()) else {
-        up(&est.counts.too_early);
-        return;
+    let stranger = est.strangers.come(from.ip());
+    let unknown = async {
+        let (stream, caller, session) = shake(est, stream, from).await?;
+        match session {
+            Some(session) => Some((stream, caller, session)),
+            None => {
+                talk(est, stream, caller, STRANGER).await;
+                None
+            }
+        }
     };
+    let known = tokio::select! {
+        known = unknown => known,
+        () = stranger.cut() => {
+            up(&est.counts.too_early);
+            None
+        }
+    };
+    drop(stranger);
+    let Some((stream, caller, session)) = known else { return };
+    // Whoever was revoked between handshake and registration was not cut.
+    if est.believes(&session.key) {
+        tokio::select! {
+            () = talk(est, stream, caller, STAY) => {}
+            () = session.cut() => {}
+        }
+    }
+}
+
+/// A connection over TLS, who is at its other end, and his place where he is known.
+async fn shake(
+    est: &Arc<Est>,
+    stream: TcpStream,
+    from: SocketAddr,
+) -> Option<(TlsStream<TcpStream>, Caller, Option<Session>)> {
     let shake = TlsAcceptor::from(est.shown()).accept(stream);
-    let stream = match tokio::time::timeout(HANDSHAKE, shake).await {
-        Ok(Ok(stream)) => stream,
+    match tokio::time::timeout(HANDSHAKE, shake).await {
+        Ok(Ok(stream)) => {
+            let (caller, session) = who(est, &stream, from);
+            Some((stream, caller, session))
+        }
         Ok(Err(error)) => {
             up(&est.counts.handshakes_failed);
             note(est, from, &error);
-            return;
+            None
         }
-        Err(_) => return up(&est.counts.handshakes_failed),
-    };
-    let (caller, session) = who(est, &stream, from);
-    match session {
-        Some(session) => {
-            drop(stranger);
-            // Whoever was revoked between handshake and registration was not cut.
-            if !est.believes(&session.key) {
-                return;
-            }
-            tokio::select! {
-                () = talk(est, stream, caller, STAY) => {}
-                () = session.cut() => {}
-            }
+        Err(_) => {
+            up(&est.counts.handshakes_failed);
+            None
         }
-        None => talk(est, stream, caller, STRANGER).await,
     }
 }
 

@@ -110,7 +110,9 @@ async fn simple(
     let (device, how) = match known(est, caller, password, &asked) {
         Ok(known) => known,
         Err(Unknown::Nobody) => return wait(est, caller, &asked).await,
-        Err(Unknown::Refused(refusal)) => return Err(refused(est, Some(asked.key), None, refusal).await),
+        Err(Unknown::Refused(refusal)) => {
+            return Err(refused(est, Some(asked.key), None, refusal).await);
+        }
     };
     let issued = issue(est, &device, how, &asked).await?;
     if stranger {

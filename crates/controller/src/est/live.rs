@@ -1,5 +1,5 @@
-//! Connections that are open, by the key that opened them: so that one whose key is revoked ends while it is open. And strangers, of whom
-//! each network has few.
+//! Connections that are open, by the key that opened them: so that one whose key is revoked ends while it is open. And strangers, who give
+//! their places to each other.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use crate::line::pace::network;
 /// Connections of one key.
 const OF_ONE_MAX: usize = 4;
 /// Connections of one network that have shown no certificate.
-const STRANGERS_OF_ONE_MAX: usize = 32;
+const STRANGERS_OF_ONE_MAX: usize = 64;
 /// Connections of all networks that have shown none.
 const STRANGERS_MAX: usize = 1_024;
 
@@ -101,44 +101,80 @@ impl Live {
     }
 }
 
-/// Connections without a certificate, by network.
+/// Connections that have shown no certificate, by network, the oldest first.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Strangers(Arc<Mutex<(usize, BTreeMap<IpAddr, usize>)>>);
+pub(super) struct Strangers(Arc<Mutex<Come>>);
+
+#[derive(Debug, Default)]
+struct Come {
+    last: u64,
+    count: usize,
+    by: BTreeMap<IpAddr, BTreeMap<u64, watch::Sender<bool>>>,
+}
 
 /// One of them; counts until it is dropped.
 #[derive(Debug)]
 pub(super) struct Stranger {
     from: IpAddr,
+    number: u64,
+    cut: watch::Receiver<bool>,
     of: Strangers,
 }
 
+impl Stranger {
+    /// Ends when it has to give its place to another.
+    pub(super) async fn cut(&self) {
+        let mut cut = self.cut.clone();
+        let _ = cut.wait_for(|cut| *cut).await;
+    }
+}
+
 impl Strangers {
-    /// One more; `None`: there are too many, from there or in all.
-    pub(super) fn come(&self, from: IpAddr) -> Option<Stranger> {
+    /// One more. Where there are too many the oldest of its network goes, or of the network that has the most: whoever floods pushes out
+    /// himself, and a device that says who it is in its first second finds its way in.
+    pub(super) fn come(&self, from: IpAddr) -> Stranger {
         let from = network(from);
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (count, by) = &mut *all;
-        let of_one = by.get(&from).copied().unwrap_or(0);
-        if *count >= STRANGERS_MAX || of_one >= STRANGERS_OF_ONE_MAX {
-            return None;
+        let mut all = self.all();
+        let here = all.by.get(&from).map_or(0, BTreeMap::len);
+        if here >= STRANGERS_OF_ONE_MAX {
+            all.push_out(from);
+        } else if all.count >= STRANGERS_MAX
+            && let Some(most) = all.by.iter().max_by_key(|(_, open)| open.len()).map(|(at, _)| *at)
+        {
+            all.push_out(most);
         }
-        *count = count.saturating_add(1);
-        by.insert(from, of_one.saturating_add(1));
+        all.last = all.last.saturating_add(1);
+        all.count = all.count.saturating_add(1);
+        let (number, (sender, cut)) = (all.last, watch::channel(false));
+        all.by.entry(from).or_default().insert(number, sender);
         drop(all);
-        Some(Stranger { from, of: self.clone() })
+        Stranger { from, number, cut, of: self.clone() }
+    }
+
+    fn all(&self) -> MutexGuard<'_, Come> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Come {
+    fn push_out(&mut self, from: IpAddr) {
+        if let Some((_, oldest)) = self.by.get_mut(&from).and_then(BTreeMap::pop_first) {
+            self.count = self.count.saturating_sub(1);
+            let _ = oldest.send(true);
+        }
     }
 }
 
 impl Drop for Stranger {
     fn drop(&mut self) {
-        let mut all = self.of.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (count, by) = &mut *all;
-        *count = count.saturating_sub(1);
-        if let Some(of_one) = by.get_mut(&self.from) {
-            *of_one = of_one.saturating_sub(1);
-            if *of_one == 0 {
-                by.remove(&self.from);
-            }
+        let mut all = self.of.all();
+        let Come { count, by, .. } = &mut *all;
+        let Some(open) = by.get_mut(&self.from) else { return };
+        if open.remove(&self.number).is_some() {
+            *count = count.saturating_sub(1);
+        }
+        if open.is_empty() {
+            by.remove(&self.from);
         }
     }
 }
@@ -167,16 +203,22 @@ mod tests {
     }
 
     #[test]
-    fn one_network_does_not_take_all_the_room() {
+    fn whoever_floods_pushes_out_himself() {
         let strangers = Strangers::default();
-        let at = |n: u16| IpAddr::from([192, 0, u8::try_from(n >> 8).unwrap(), 2]);
-        let of_one: Vec<_> =
-            (0..STRANGERS_OF_ONE_MAX).filter_map(|_| strangers.come(at(0))).collect();
-        assert_eq!(of_one.len(), STRANGERS_OF_ONE_MAX);
-        assert!(strangers.come(at(0)).is_none());
-        let other = strangers.come(at(256));
-        assert!(other.is_some());
-        drop(of_one);
-        assert!(strangers.come(at(0)).is_some());
+        let at = |n: u8, m: u8| IpAddr::from([192, 0, n, m]);
+        let other = strangers.come(at(9, 9));
+        let flood: Vec<_> = (0..=STRANGERS_OF_ONE_MAX).map(|_| strangers.come(at(0, 1))).collect();
+        let cut: Vec<bool> = flood.iter().map(|one| *one.cut.borrow()).collect();
+        assert!(cut[0] && !cut[1..].contains(&true), "the oldest of its own goes");
+        assert!(!*other.cut.borrow());
+        // Many networks together push out of those that have the most.
+        let many: Vec<_> = (0..=u8::MAX)
+            .flat_map(|n| (0..8).map(move |m| (n, m)))
+            .map(|(n, m)| strangers.come(at(n, 100 + m)))
+            .collect();
+        assert_eq!(strangers.all().count, STRANGERS_MAX);
+        assert!(!*other.cut.borrow() || STRANGERS_MAX < 2_048);
+        drop((many, flood, other));
+        assert!(strangers.all().by.is_empty() && strangers.all().count == 0);
     }
 }

@@ -14,6 +14,7 @@ mod commitments;
 mod decisions;
 mod est;
 mod exceptions;
+mod identities;
 mod imports;
 mod inventory;
 mod journal;
@@ -39,6 +40,7 @@ use axum::http::{Request, header};
 use controller::Hub;
 use controller::api::{Api, router};
 use controller::auth::Auth;
+use controller::authority::Authority;
 use controller::blobs::{Blobs, Files};
 use controller::pdp::Pdp;
 use controller::state::StateFolder;
@@ -101,7 +103,9 @@ fn start_at(folder: &Folder, clock: fn() -> Timestamp) -> Running {
     let auth = Auth::open(Arc::clone(&hub), &state, &mut told).unwrap();
     let blobs = Blobs::open(&state.file("blobs")).unwrap();
     let pdp = Pdp::open(Arc::clone(&hub), blobs).unwrap();
-    let api = Api::new(Arc::clone(&hub), Arc::clone(&pdp), Arc::clone(&auth));
+    let mut api = Api::new(Arc::clone(&hub), Arc::clone(&pdp), Arc::clone(&auth));
+    let authority = Authority::open(&state, "ringfence.example", hub.now()).unwrap();
+    api.authority = Some(Arc::new(authority));
     let router = router(api);
     Running { hub, pdp, auth, router, notes, sessions: Mutex::default(), state }
 }

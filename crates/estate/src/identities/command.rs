@@ -129,6 +129,15 @@ pub enum How {
         /// SHA-256 of the request.
         request: Digest,
     },
+    /// It has the identity that its maker gave it (IDevID, IEEE 802.1AR), and that is expected.
+    Idevid {
+        /// Who made it: the name under which the maker's root is trusted.
+        maker: String,
+        /// Its serial number, as the maker's certificate has it.
+        number: String,
+        /// SHA-256 of the key of the maker's certificate.
+        key: Digest,
+    },
     /// Its TPM has shown that it holds the key.
     Tpm {
         /// The TPM.
@@ -146,6 +155,7 @@ impl How {
             Self::Renewal { .. } => Proof::Renewed,
             Self::Grace => Proof::Grace,
             Self::Approved { .. } => Proof::Approved,
+            Self::Idevid { .. } => Proof::Idevid,
             Self::Tpm { .. } => Proof::Tpm,
         }
     }
@@ -185,6 +195,18 @@ pub struct Wanted {
     pub from: std::net::IpAddr,
     /// Which device of the estate has that address.
     pub seen_as: Option<DeviceId>,
+}
+
+/// A device that was bought, and will show its maker's certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expected {
+    /// Who made it.
+    pub maker: String,
+    /// Its serial number there.
+    pub number: String,
+    /// Which device it is.
+    pub device: DeviceId,
 }
 
 /// What a person says about a request.
@@ -278,6 +300,11 @@ pub enum Command {
         /// What was said.
         answer: Answer,
     },
+    /// Devices that were bought: which of their makers' numbers is which device.
+    Expect {
+        /// Each of them.
+        expected: Vec<Expected>,
+    },
     /// Time has passed: whose evidence has ended.
     Lapse,
 }
@@ -369,6 +396,11 @@ pub enum Event {
         /// What was said.
         answer: Answer,
     },
+    /// They are expected.
+    Expected {
+        /// Each of them.
+        expected: Vec<Expected>,
+    },
     /// Evidence has ended.
     Lapsed {
         /// Whose.
@@ -401,6 +433,7 @@ impl Event {
             Self::AttestationFailed { .. } => "attestation-failed",
             Self::Asked { .. } => "asked",
             Self::Answered { .. } => "answered",
+            Self::Expected { .. } => "expected",
             Self::Lapsed { .. } => "lapsed",
             Self::Found { .. } => "found",
         }
@@ -420,6 +453,7 @@ impl Event {
             | Self::Refused { .. }
             | Self::Asked { .. }
             | Self::Answered { .. }
+            | Self::Expected { .. }
             | Self::Found { .. } => &[],
         }
     }

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{Assurance, DeviceId, Timestamp};
 
 use super::{
-    ATTESTED_S_MAX, Answer, Attestation, BATCH_MAX, Command, Credential, Enrolment, Event, GRACE_S,
-    How, Identities, NewCredential, Reason, Record, Serial, TOKEN_S_MAX, TOKENS_MAX, VOUCHED_S_MAX,
-    Voucher, WAITING_MAX, WAITING_OF_ONE_MAX, WAITING_S, Wanted, ladder,
+    ATTESTED_S_MAX, Answer, Attestation, BATCH_MAX, Command, Credential, EXPECT_MAX, EXPECTED_MAX,
+    Enrolment, Event, Expected, GRACE_S, HOURLY_MAX, How, Identities, NewCredential, Reason,
+    Record, Serial, TOKEN_S_MAX, TOKENS_MAX, VOUCHED_S_MAX, Voucher, WAITING_MAX,
+    WAITING_OF_ONE_MAX, WAITING_S, Wanted, ladder,
 };
 use crate::devices::{Device, Devices, State};
 use crate::side::Digest;
@@ -15,6 +16,8 @@ use crate::{At, Refusal, Sort};
 
 /// Devices of one event.
 const EVENT_DEVICES_MAX: usize = 256;
+/// Devices that are expected, of one event.
+const EVENT_EXPECTED_MAX: usize = 64;
 /// Characters of a text that others say.
 const TEXT_CHARS_MAX: usize = 256;
 /// Names of a request that are kept.
@@ -66,6 +69,7 @@ impl Identities {
             }
             Command::Ask { wanted } => self.ask(wanted, now),
             Command::Answer { request, answer } => self.answer(devices, request, answer, now),
+            Command::Expect { expected } => self.expect(devices, expected),
             Command::Lapse => Ok(self.lapse(now)),
         }
     }
@@ -81,8 +85,14 @@ impl Identities {
             let why = format!("{} of them; {BATCH_MAX} at most", batch.len());
             return Err(Refusal::new(Sort::Invalid, "identity.batch", "the enrolments", why));
         }
-        let mut course =
-            Course { of: self, devices, now, keys: BTreeMap::new(), spent: BTreeSet::new() };
+        let mut course = Course {
+            of: self,
+            devices,
+            now,
+            keys: BTreeMap::new(),
+            spent: BTreeSet::new(),
+            given: BTreeMap::new(),
+        };
         let (mut events, mut outcomes) = (Vec::new(), Vec::new());
         for enrolment in batch {
             match course.judge(enrolment) {
@@ -115,7 +125,8 @@ impl Identities {
             let why = "its secret is the secret of another one";
             return Err(Refusal::new(Sort::Conflict, "identity.token-taken", what(), why));
         }
-        if self.tokens.values().filter(|token| token.expires_at > now).count() >= TOKENS_MAX {
+        let open = || self.tokens.values().filter(|token| token.expires_at > now).count();
+        if self.tokens.len() >= TOKENS_MAX && open() >= TOKENS_MAX {
             let why = format!("{TOKENS_MAX} are open or were used a short while ago");
             return Err(Refusal::new(Sort::Full, "identity.tokens", what(), why));
         }
@@ -272,6 +283,46 @@ impl Identities {
         }
     }
 
+    fn expect(&self, devices: &Devices, expected: &[Expected]) -> Result<Vec<Event>, Refusal> {
+        if expected.len() > EXPECT_MAX {
+            let why = format!("{} devices; {EXPECT_MAX} at most", expected.len());
+            return Err(Refusal::new(Sort::Invalid, "identity.expected", "the list", why)
+                .help("send several"));
+        }
+        if self.expected.len().saturating_add(expected.len()) > EXPECTED_MAX {
+            let why = format!("{EXPECTED_MAX} are expected");
+            return Err(Refusal::new(Sort::Full, "identity.expected-full", "the list", why));
+        }
+        let mut new: BTreeMap<(&str, &str), Expected> = BTreeMap::new();
+        for one in expected {
+            let what = || format!("number {} of {}", clip(&one.number), clip(&one.maker));
+            for text in [&one.maker, &one.number] {
+                let fits = (1..=128).contains(&text.len()) && !text.chars().any(char::is_control);
+                if !fits {
+                    let why = "maker and number are 1 to 128 bytes without control characters";
+                    return Err(Refusal::new(Sort::Invalid, "identity.expected", what(), why));
+                }
+            }
+            let device = alive(devices, &one.device)?.id.clone();
+            let before = self.expected.get(&(one.maker.clone(), one.number.clone()));
+            let here = new.get(&(&*one.maker, &*one.number)).map(|one| &one.device);
+            match before.map(|(device, _)| device).or(here) {
+                Some(other) if *other != device => {
+                    let why = format!("it is {other}");
+                    return Err(Refusal::new(Sort::Conflict, "identity.expected", what(), why));
+                }
+                Some(_) => {}
+                None => {
+                    let (maker, number) = (one.maker.clone(), one.number.clone());
+                    new.insert((&one.maker, &one.number), Expected { maker, number, device });
+                }
+            }
+        }
+        let new: Vec<Expected> = new.into_values().collect();
+        let parts = new.chunks(EVENT_EXPECTED_MAX);
+        Ok(parts.map(|part| Event::Expected { expected: part.to_vec() }).collect())
+    }
+
     /// Whose evidence has ended since that was looked at, about a batch at a time.
     fn lapse(&self, now: Timestamp) -> Vec<Event> {
         let mut devices = BTreeSet::new();
@@ -351,6 +402,8 @@ struct Course<'e> {
     keys: BTreeMap<Digest, DeviceId>,
     /// Tokens of this batch.
     spent: BTreeSet<Digest>,
+    /// Certificates of this batch.
+    given: BTreeMap<DeviceId, usize>,
 }
 
 impl Course<'_> {
@@ -375,7 +428,16 @@ impl Course<'_> {
             let why = "its key was revoked; a new one is needed";
             return Err(Refusal::new(Sort::Forbidden, "identity.key-revoked", what(), why));
         }
+        let given = self.given.get(&device).copied().unwrap_or(0);
+        let hour = self.now.plus_nanos(-3_600 * 1_000_000_000);
+        let lately = own.iter().filter(|c| c.since.plus_nanos(SKEW_NANOS) > hour).count();
+        if lately.saturating_add(given) >= HOURLY_MAX {
+            let why = format!("it got {HOURLY_MAX} certificates within an hour");
+            return Err(Refusal::new(Sort::Full, "identity.pace", what(), why)
+                .help("look at why the device asks so often"));
+        }
         let level = self.shown(&device, own, key, how)?;
+        self.given.insert(device.clone(), given.saturating_add(1));
         self.spent.extend(how.token());
         if let How::Tpm { tpm, .. } = how {
             self.keys.insert(tpm.ek, device.clone());
@@ -403,6 +465,20 @@ impl Course<'_> {
         match how {
             How::Token { secret } => {
                 self.opens(secret, device, key)?;
+                Ok(Assurance::DeviceKey)
+            }
+            How::Idevid { maker, number, key: shown } => {
+                let expected = self.of.expected.get(&(maker.clone(), number.clone()));
+                let (expected, before) = expected
+                    .filter(|(of, _)| self.devices.get(of).is_some_and(|of| of.id == *device))
+                    .ok_or_else(|| {
+                        let why = format!("number {number} of {maker} is not expected as {device}");
+                        Refusal::new(Sort::Forbidden, "identity.unexpected", what(), why)
+                    })?;
+                let other = self.owner(shown).is_some_and(|of| of != expected && of != device);
+                if other || before.is_some_and(|before| before != *shown) {
+                    return Err(taken(shown));
+                }
                 Ok(Assurance::DeviceKey)
             }
             How::Tpm { tpm, token } => {

@@ -21,22 +21,32 @@ use serde::{Deserialize, Serialize};
 use crate::At;
 use crate::side::Digest;
 
-pub use command::{Answer, Command, Enrolment, Event, How, NewCredential, Reason, Serial, Wanted};
+pub use command::{
+    Answer, Command, Enrolment, Event, Expected, How, NewCredential, Reason, Serial, Wanted,
+};
 pub use decide::Outcome;
 pub use ladder::{Limit, Standing};
 pub use tpm::{Octets, PUBLIC_BYTES_MAX, Tpm};
 
 /// Credentials kept of one device; the oldest that is over goes first.
 pub const CREDENTIALS_MAX: usize = 8;
+/// Certificates that one device gets within an hour: one that asks without end fills no journal.
+pub const HOURLY_MAX: usize = 6;
 /// Enrolments of one command.
 pub const BATCH_MAX: usize = 4_096;
 /// Longest life of an enrolment token, in seconds: 30 days, because devices are unpacked when they are.
 pub const TOKEN_S_MAX: i64 = 30 * 86_400;
 /// Tokens that are open at one time.
 pub const TOKENS_MAX: usize = 100_000;
+/// Entries after which tokens that are over are forgotten.
+const TOKENS_SWEPT: u64 = 1_024;
 /// How long after its end a certificate can still be followed by another one for the same key, in seconds: 30 days. What comes of it
 /// stands one step lower.
 pub const GRACE_S: i64 = 30 * 86_400;
+/// Devices that are expected.
+pub const EXPECTED_MAX: usize = 1_000_000;
+/// Devices that are said to be expected in one command.
+pub const EXPECT_MAX: usize = 1_000;
 /// Longest time that people vouch for a device, in seconds: 90 days.
 pub const VOUCHED_S_MAX: i64 = 90 * 86_400;
 /// Longest time that an attestation counts, in seconds: a day.
@@ -58,6 +68,8 @@ pub enum Proof {
     Token,
     /// A person recognised its request.
     Approved,
+    /// It showed its maker's certificate, and was expected.
+    Idevid,
     /// It had the certificate before, and showed it.
     Renewed,
     /// It had one that was over, and still has its key.
@@ -72,6 +84,7 @@ impl Proof {
         match self {
             Self::Token => "token",
             Self::Approved => "approved",
+            Self::Idevid => "idevid",
             Self::Renewed => "renewed",
             Self::Grace => "grace",
             Self::Tpm => "tpm",
@@ -190,6 +203,28 @@ pub struct Record {
     pub tpm: Option<Tpm>,
 }
 
+/// A certificate that is good no more, before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// SHA-256 of the certificate of who issued it.
+    pub issuer: Digest,
+    /// It would be over then.
+    pub until: Timestamp,
+    /// Since when.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// What is known of a serial number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// The certificate is not revoked.
+    Good,
+    /// It is.
+    Revoked(Revoked),
+}
+
 /// An enrolment token, of which only a digest is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
@@ -236,13 +271,25 @@ pub struct Identities {
     /// By SHA-256 of the request.
     waiting: BTreeMap<Digest, Waiting>,
     found: VecDeque<Finding>,
-    /// Keys whose certificates are not kept any more, and of TPMs that were replaced: whose they were, and whether they were revoked.
+    /// Keys whose certificates are not kept any more, of TPMs that were replaced, and of makers: whose they were, and whether they were revoked.
     past: BTreeMap<Digest, (DeviceId, bool)>,
+    /// Certificates that are not kept any more and are not over, by serial number: revoked, or one too many and so revoked.
+    dropped: BTreeMap<Serial, Revoked>,
+    /// Entries of the journal up to the last one that revoked something.
+    revised: u64,
+    /// Devices that were bought, by maker and serial number there; and the maker's key, once it was shown.
+    expected: BTreeMap<(String, String), (DeviceId, Option<Digest>)>,
     /// What ended until then was looked at.
     lapsed: Option<Timestamp>,
     /// Whose a key is, those of TPMs too.
     #[serde(skip)]
     by_key: FxHashMap<Digest, DeviceId>,
+    /// Whose a certificate is.
+    #[serde(skip)]
+    by_serial: FxHashMap<Serial, DeviceId>,
+    /// Who has revoked ones.
+    #[serde(skip)]
+    revoked: BTreeSet<DeviceId>,
     /// When evidence ends.
     #[serde(skip)]
     ends: BTreeMap<Timestamp, BTreeSet<DeviceId>>,
@@ -311,20 +358,50 @@ impl Identities {
         self.waiting.get(request)
     }
 
+    /// Which device a maker's serial number is.
+    pub fn expected(&self, maker: &str, number: &str) -> Option<&DeviceId> {
+        let named = (maker.to_owned(), number.to_owned());
+        self.expected.get(&named).map(|(device, _)| device)
+    }
+
+    /// All that are expected, by maker and number; and whether they came.
+    pub fn all_expected(&self) -> impl Iterator<Item = (&str, &str, &DeviceId, bool)> {
+        let all = self.expected.iter();
+        all.map(|((maker, number), (id, key))| (&**maker, &**number, id, key.is_some()))
+    }
+
     /// What deserves a person's attention, the latest at the end.
     pub fn found(&self) -> impl DoubleEndedIterator<Item = &Finding> {
         self.found.iter()
     }
 
-    /// Certificates that were revoked and would not be over at a time, of one issuer.
+    /// Certificates that are revoked and would not be over at a time, of one issuer; in no order.
     pub fn revoked(
         &self,
         issuer: Digest,
         now: Timestamp,
-    ) -> impl Iterator<Item = (&Credential, Timestamp, Reason)> {
-        let all = self.records.values().flat_map(|record| &record.credentials);
-        let of = all.filter(move |c| c.issuer == issuer && c.until > now);
-        of.filter_map(|c| c.revoked.map(|(at, reason)| (c, at, reason)))
+    ) -> impl Iterator<Item = (Serial, Revoked)> + use<'_> {
+        let records = self.revoked.iter().filter_map(|device| self.records.get(device));
+        let kept = records.flat_map(|record| &record.credentials);
+        let kept = kept.filter_map(|credential| Some((credential.serial, revoked(credential)?)));
+        let dropped = self.dropped.iter().map(|(serial, revoked)| (*serial, *revoked));
+        kept.chain(dropped).filter(move |(_, r)| r.issuer == issuer && r.until > now)
+    }
+
+    /// What is known of an issuer's certificate; `None`: no device has or had it, or that is long ago.
+    pub fn status(&self, issuer: Digest, serial: &Serial) -> Option<Status> {
+        if let Some(dropped) = self.dropped.get(serial).filter(|r| r.issuer == issuer) {
+            return Some(Status::Revoked(*dropped));
+        }
+        let record = self.records.get(self.by_serial.get(serial)?)?;
+        let mut all = record.credentials.iter();
+        let known = all.find(|c| c.serial == *serial && c.issuer == issuer)?;
+        Some(revoked(known).map_or(Status::Good, Status::Revoked))
+    }
+
+    /// Entries of the journal up to the last one that revoked something.
+    pub const fn revised(&self) -> u64 {
+        self.revised
     }
 
     /// When the next evidence ends.
@@ -351,7 +428,10 @@ impl Identities {
         match event {
             Event::TokenIssued { device, secret, expires_at } => {
                 let (device, expires_at) = (device.clone(), *expires_at);
-                self.tokens.retain(|_, token| token.expires_at > at.time);
+                // Not at each: many tokens may be made at once.
+                if at.entry.is_multiple_of(TOKENS_SWEPT) {
+                    self.tokens.retain(|_, token| token.expires_at > at.time);
+                }
                 self.tokens.insert(*secret, Token { device, expires_at, used_by: None });
             }
             Event::Issued { device, credential, level, how } => {
@@ -370,16 +450,22 @@ impl Identities {
                         before = record.tpm.replace(Tpm::clone(tpm));
                     }
                 });
-                self.put_by(device, gone);
+                self.put_by(device, gone, at);
                 self.put_tpm_by(device, before);
-            }
-            Event::Revoked { device, serials, reason } => self.change(device, |record| {
-                for credential in &mut record.credentials {
-                    if serials.contains(&credential.serial) && credential.revoked.is_none() {
-                        credential.revoked = Some((at.time, *reason));
-                    }
+                if let How::Idevid { maker, number, key } = how {
+                    self.came(device, (maker.clone(), number.clone()), *key);
                 }
-            }),
+            }
+            Event::Revoked { device, serials, reason } => {
+                self.revised = at.entry.saturating_add(1);
+                self.change(device, |record| {
+                    for credential in &mut record.credentials {
+                        if serials.contains(&credential.serial) && credential.revoked.is_none() {
+                            credential.revoked = Some((at.time, *reason));
+                        }
+                    }
+                });
+            }
             Event::Vouched { device, voucher } => {
                 self.change(device, |record| record.voucher = Some(voucher.clone()));
             }
@@ -407,6 +493,12 @@ impl Identities {
                 }
             }
             Event::Found { code, device, what } => self.find(code, device, what, at),
+            Event::Expected { expected } => {
+                for Expected { maker, number, device } in expected {
+                    let named = (maker.clone(), number.clone());
+                    self.expected.insert(named, (device.clone(), None));
+                }
+            }
             Event::Lapsed { to, .. } => {
                 self.lapsed = self.lapsed.max(Some(*to));
                 self.ends = self.ends.split_off(&to.plus_nanos(1));
@@ -416,12 +508,12 @@ impl Identities {
     }
 
     /// Two devices are one: so is what they have shown.
-    pub(crate) fn merge(&mut self, keep: &DeviceId, other: &DeviceId) {
-        let Some(gone) = self.records.remove(other) else { return };
+    pub(crate) fn merge(&mut self, keep: &DeviceId, other: &DeviceId, at: At<'_>) {
+        let gone = self.records.remove(other).unwrap_or_default();
         self.unindex(other, &gone);
         let mut over = Vec::new();
         self.change(keep, |record| (*record, over) = merged(record, &gone));
-        self.put_by(keep, over);
+        self.put_by(keep, over, at);
         self.put_tpm_by(keep, gone.tpm);
         for (key, (of, _)) in self.past.iter_mut().filter(|(_, (of, _))| of == other) {
             *of = keep.clone();
@@ -430,13 +522,25 @@ impl Identities {
         for token in self.tokens.values_mut().filter(|token| token.device == *other) {
             token.device = keep.clone();
         }
+        for (device, _) in self.expected.values_mut().filter(|(device, _)| device == other) {
+            *device = keep.clone();
+        }
     }
 
-    /// Remembers keys of certificates that are not kept.
-    fn put_by(&mut self, device: &DeviceId, gone: Vec<Credential>) {
+    /// Remembers keys of certificates that are not kept. One that is not over could not be revoked any more: so it is now.
+    fn put_by(&mut self, device: &DeviceId, gone: Vec<Credential>, at: At<'_>) {
         for credential in gone {
             let past = self.past.entry(credential.key).or_insert_with(|| (device.clone(), false));
             past.1 |= credential.revoked.is_some();
+            self.by_serial.remove(&credential.serial);
+            if credential.until > at.time {
+                let Credential { issuer, until, .. } = credential;
+                let superseded = Revoked { issuer, until, at: at.time, reason: Reason::Superseded };
+                let revoked = revoked(&credential).unwrap_or(superseded);
+                self.dropped.retain(|_, dropped| dropped.until > at.time);
+                self.dropped.insert(credential.serial, revoked);
+                self.revised = at.entry.saturating_add(1);
+            }
         }
     }
 
@@ -448,6 +552,15 @@ impl Identities {
             self.past.entry(before.ek).or_insert_with(|| (device.clone(), false));
             self.by_key.insert(before.ek, device.clone());
         }
+    }
+
+    /// A device has shown its maker's key: nobody else has it.
+    fn came(&mut self, device: &DeviceId, named: (String, String), key: Digest) {
+        if let Some((_, shown)) = self.expected.get_mut(&named) {
+            *shown = Some(key);
+        }
+        self.past.entry(key).or_insert_with(|| (device.clone(), false));
+        self.by_key.insert(key, device.clone());
     }
 
     fn find(&mut self, code: &str, device: &DeviceId, what: &str, at: At<'_>) {
@@ -474,7 +587,12 @@ impl Identities {
     fn index(&mut self, device: &DeviceId, record: &Record) {
         for credential in &record.credentials {
             self.by_key.insert(credential.key, device.clone());
+            self.by_serial.insert(credential.serial, device.clone());
         }
+        match record.credentials.iter().any(|credential| credential.revoked.is_some()) {
+            true => self.revoked.insert(device.clone()),
+            false => self.revoked.remove(device),
+        };
         if let Some(tpm) = &record.tpm {
             self.by_key.insert(tpm.ek, device.clone());
         }
@@ -486,8 +604,9 @@ impl Identities {
         }
     }
 
-    /// Keys stay: each is in a record, or of the past.
+    /// Keys and serial numbers stay: each is in a record, or of the past.
     fn unindex(&mut self, device: &DeviceId, record: &Record) {
+        self.revoked.remove(device);
         for end in record.ends() {
             if let Some(devices) = self.ends.get_mut(&end) {
                 devices.remove(device);
@@ -496,12 +615,12 @@ impl Identities {
                 }
             }
         }
-        if let Some(gateway) = record.voucher.as_ref().and_then(Voucher::gateway) {
-            if let Some(wards) = self.wards.get_mut(gateway) {
-                wards.remove(device);
-                if wards.is_empty() {
-                    self.wards.remove(gateway);
-                }
+        if let Some(gateway) = record.voucher.as_ref().and_then(Voucher::gateway)
+            && let Some(wards) = self.wards.get_mut(gateway)
+        {
+            wards.remove(device);
+            if wards.is_empty() {
+                self.wards.remove(gateway);
             }
         }
     }
@@ -526,6 +645,11 @@ impl Record {
         let vouched = self.voucher.iter().map(Voucher::until);
         credentials.map(|c| c.until).chain(attested).chain(vouched)
     }
+}
+
+fn revoked(credential: &Credential) -> Option<Revoked> {
+    let Credential { issuer, until, .. } = *credential;
+    credential.revoked.map(|(at, reason)| Revoked { issuer, until, at, reason })
 }
 
 /// The oldest that is over gives its place, else the oldest; what is not kept any more.

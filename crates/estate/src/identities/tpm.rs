@@ -81,7 +81,9 @@ impl Tpm {
     pub(super) fn excess(&self) -> Option<&'static str> {
         let maker = self.maker.as_ref().map_or(0, |maker| maker.chars().count());
         match () {
-            () if self.public.0.len() > PUBLIC_BYTES_MAX => Some("its attestation key's public area"),
+            () if self.public.0.len() > PUBLIC_BYTES_MAX => {
+                Some("its attestation key's public area")
+            }
             () if self.name.0.len() > NAME_BYTES_MAX => Some("its attestation key's name"),
             () if maker > MAKER_CHARS_MAX => Some("the name of who vouches for it"),
             () => None,

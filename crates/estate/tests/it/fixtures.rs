@@ -106,6 +106,7 @@ fn word(event: &Event) -> String {
             | identities::Event::AttestationFailed { .. }
             | identities::Event::Asked { .. }
             | identities::Event::Answered { .. }
+            | identities::Event::Expected { .. }
             | identities::Event::Lapsed { .. }
             | identities::Event::Found { .. }),
         ) => ("identity", event.word()),
@@ -162,6 +163,7 @@ fn every_event_of_version_1_is_read_and_written_again() {
         "identity.asked",
         "identity.attestation-failed",
         "identity.attested",
+        "identity.expected",
         "identity.found",
         "identity.issued",
         "identity.lapsed",

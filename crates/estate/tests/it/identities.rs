@@ -2,9 +2,9 @@
 
 use estate::devices::{self, Field};
 use estate::identities::{
-    ATTESTED_S_MAX, Answer, Attestation, CREDENTIALS_MAX, Command, Enrolment, GRACE_S, How, Limit,
-    NewCredential, Octets, Outcome, Reason, Serial, TOKEN_S_MAX, Tpm, VOUCHED_S_MAX, Voucher,
-    WAITING_OF_ONE_MAX, Wanted,
+    ATTESTED_S_MAX, Answer, Attestation, CREDENTIALS_MAX, Command, Enrolment, Expected, GRACE_S,
+    HOURLY_MAX, How, Limit, NewCredential, Octets, Outcome, Reason, Serial, Status, TOKEN_S_MAX,
+    Tpm, VOUCHED_S_MAX, Voucher, WAITING_OF_ONE_MAX, Wanted,
 };
 use estate::side::Digest;
 use estate::{Estate, Event, Refusal, identities};
@@ -243,6 +243,48 @@ fn grace_is_none_for_what_was_revoked() {
 }
 
 #[test]
+fn what_is_revoked_stays_on_the_list_until_its_end_also_when_it_is_not_kept() {
+    let mut drill = Drill::new();
+    drill.with_token("a", "k0", 90);
+    let all =
+        Command::Revoke { device: device("a"), serials: Vec::new(), reason: Reason::KeyCompromise };
+    drill.run(all).unwrap();
+    let listed = |drill: &Drill| -> Vec<(u8, Reason)> {
+        let all = drill.world.estate.identities().revoked(digest("ca"), drill.world.now);
+        let mut all: Vec<_> = all.map(|(serial, r)| (serial.0[0], r.reason)).collect();
+        all.sort_by_key(|(serial, _)| *serial);
+        all
+    };
+    let status = |drill: &Drill, serial| {
+        drill.world.estate.identities().status(digest("ca"), &Serial([serial; 16]))
+    };
+    let is_revoked = |found| matches!(found, Some(Status::Revoked(_)));
+    assert_eq!(listed(&drill), [(1, Reason::KeyCompromise)]);
+    let before = drill.world.estate.identities().revised();
+    for n in 1..=CREDENTIALS_MAX {
+        assert_eq!(status(&drill, u8::try_from(n + 1).unwrap()), None);
+        drill.with_token("a", &format!("k{n}"), 60);
+        drill.pass(1_200);
+    }
+    // The first one is not kept any more, the second one still is.
+    assert_eq!(listed(&drill), [(1, Reason::KeyCompromise)]);
+    assert!(is_revoked(status(&drill, 1)));
+    assert_eq!(status(&drill, 2), Some(Status::Good));
+    drill.with_token("a", "one more", 60);
+    assert_eq!(listed(&drill), [(1, Reason::KeyCompromise), (2, Reason::Superseded)]);
+    assert!(is_revoked(status(&drill, 2)));
+    assert!(drill.world.estate.identities().revised() > before);
+    let of_others = drill.world.estate.identities().status(digest("cb"), &Serial([3; 16]));
+    assert_eq!(of_others, None);
+    drill.audit();
+    drill.pass(61 * DAY);
+    assert_eq!(listed(&drill), [(1, Reason::KeyCompromise)]);
+    drill.pass(30 * DAY);
+    assert_eq!(listed(&drill), []);
+    drill.audit();
+}
+
+#[test]
 fn two_people_raise_to_vouched_and_no_further() {
     let mut drill = Drill::new();
     let people = |drill: &Drill, second: &str, days| Command::Vouch {
@@ -420,6 +462,42 @@ fn an_attestation_is_bound_to_a_hardware_key_and_never_goes_back() {
 }
 
 #[test]
+fn a_makers_certificate_is_worth_what_was_bought() {
+    let mut drill = Drill::new();
+    let expected = |number: &str, id: &str| Expected {
+        maker: "axis".to_owned(),
+        number: number.to_owned(),
+        device: device(id),
+    };
+    let how = |number: &str, key: &str| How::Idevid {
+        maker: "axis".to_owned(),
+        number: number.to_owned(),
+        key: digest(key),
+    };
+    let expect = |all: Vec<Expected>| Command::Expect { expected: all };
+    assert_eq!(drill.enrol("a", "k", 30, how("1", "axis 1")), Err("identity.unexpected"));
+    assert_eq!(drill.run(expect(vec![expected("1", "nobody")])), Err("device.unknown"));
+    assert_eq!(drill.run(expect(vec![expected("", "a")])), Err("identity.expected"));
+    let twice = vec![expected("1", "a"), expected("1", "b")];
+    assert_eq!(drill.run(expect(twice)), Err("identity.expected"));
+    drill.run(expect(vec![expected("1", "a"), expected("2", "b")])).unwrap();
+    assert_eq!(drill.run(expect(vec![expected("1", "a")])).unwrap(), [], "known already");
+    assert_eq!(drill.run(expect(vec![expected("1", "b")])), Err("identity.expected"));
+    assert_eq!(drill.enrol("b", "k", 30, how("1", "axis 1")), Err("identity.unexpected"));
+    assert_eq!(drill.enrol("a", "k", 30, how("1", "axis 1")), Ok(()));
+    assert_eq!(drill.level("a"), (DeviceKey, Limit::Credential));
+    // Put back to what it was when it was bought, it comes again; a copy of its number, or of its maker's key, does not.
+    assert_eq!(drill.enrol("a", "k2", 30, how("1", "axis 1")), Ok(()));
+    assert_eq!(drill.enrol("a", "k3", 30, how("1", "forged")), Err("identity.key-taken"));
+    assert_eq!(drill.enrol("b", "k4", 30, how("2", "axis 1")), Err("identity.key-taken"));
+    assert_eq!(drill.world.estate.identities().found().count(), 2);
+    let merge = devices::Command::Merge { keep: device("gw"), other: device("a") };
+    drill.world.command(&estate::Command::Device(merge)).unwrap();
+    assert_eq!(drill.world.estate.identities().expected("axis", "1"), Some(&device("gw")));
+    drill.audit();
+}
+
+#[test]
 fn two_records_that_are_one_have_the_evidence_of_both() {
     let mut drill = Drill::new();
     drill.with_token("b", "k", 30);
@@ -450,6 +528,13 @@ fn credentials_of_one_device_have_a_bound() {
     let mut drill = Drill::new();
     for n in 0..CREDENTIALS_MAX + 3 {
         drill.with_token("a", &format!("k{n}"), 30);
+        drill.pass(1_200);
+    }
+    // Nor does one ask without end.
+    for n in 0..=HOURLY_MAX {
+        let renewal = How::Renewal { key: digest("k9") };
+        let expected = if n < HOURLY_MAX - 3 { Ok(()) } else { Err("identity.pace") };
+        assert_eq!(drill.enrol("a", "k9", 30, renewal), expected, "{n}");
     }
     let record = drill.world.estate.identities().get(&device("a")).unwrap();
     assert_eq!(record.credentials.len(), CREDENTIALS_MAX);

@@ -29,14 +29,23 @@ const PASSWORD: &str = "correct horse battery";
 const ROLES: [&str; 5] = ["viewer", "operator", "policy-admin", "security-admin", "admin"];
 
 /// A process that serves, until this is dropped.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
-    pub(super) at: SocketAddr,
+    pub(crate) at: SocketAddr,
 }
 
 impl Server {
     /// Starts a program; a line of its output that begins with `mark` has the address.
-    pub(super) fn start(mut command: Command, mark: &str) -> Result<Self, Stop> {
+    pub(crate) fn start(command: Command, mark: &str) -> Result<Self, Stop> {
+        Ok(Self::start_with(command, mark, mark)?.0)
+    }
+
+    /// The same; the line that begins with `last` has another address.
+    pub(crate) fn start_with(
+        mut command: Command,
+        mark: &str,
+        last: &str,
+    ) -> Result<(Self, Option<SocketAddr>), Stop> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let child = command.spawn().map_err(|e| Stop(format!("{command:?}: {e}")))?;
         let mut server = Self { child, at: SocketAddr::from(([127, 0, 0, 1], 0)) };
@@ -44,19 +53,30 @@ impl Server {
         let out = out.ok_or_else(|| Stop(format!("{command:?} has no output")))?;
         for line in BufReader::new(out).lines() {
             let line = line.map_err(stop)?;
-            if !line.trim_start().starts_with(mark) {
-                continue;
+            let line = line.trim_start();
+            if line.starts_with(mark) {
+                server.at = address(line)?;
             }
-            let word = line.split_whitespace().find_map(|word| word.split_once("://"));
-            let address = word.and_then(|(_, address)| address.trim_end_matches('/').parse().ok());
-            server.at = address.ok_or_else(|| Stop(format!("no address: {line}")))?;
-            return Ok(server);
+            if line.starts_with(last) {
+                let other = address(line)?;
+                return Ok((server, Some(other)));
+            }
         }
         Err(Stop(format!("{command:?} ended before it served")))
     }
 
+    /// Megabytes that it holds in memory.
+    pub(crate) fn resident_mb(&self) -> Result<f64, Stop> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let text = std::fs::read_to_string(path).map_err(stop)?;
+        let kilobytes = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes =
+            kilobytes.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+        Ok(kilobytes.ok_or_else(|| Stop("no memory is told of".to_owned()))? * 1_024.0 / 1e6)
+    }
+
     /// Seconds of processor time so far, of user and system.
-    pub(super) fn cpu_secs(&self) -> Result<f64, Stop> {
+    pub(crate) fn cpu_secs(&self) -> Result<f64, Stop> {
         let path = format!("/proc/{}/stat", self.child.id());
         let text = std::fs::read_to_string(path).map_err(stop)?;
         // The name, in parentheses, may have blanks; what is looked for are fields 14 and 15 (proc_pid_stat(5)).
@@ -67,7 +87,7 @@ impl Server {
     }
 
     /// Asks it to end, and waits for that.
-    pub(super) fn end(mut self) -> Result<(), Stop> {
+    pub(crate) fn end(mut self) -> Result<(), Stop> {
         let asked = Command::new("kill").arg(self.child.id().to_string()).status().map_err(stop)?;
         if !asked.success() {
             return Err(Stop("the server cannot be ended".to_owned()));
@@ -84,20 +104,34 @@ impl Drop for Server {
     }
 }
 
+/// The address in a line.
+fn address(line: &str) -> Result<SocketAddr, Stop> {
+    let word = line.split_whitespace().find_map(|word| word.split_once("://"));
+    let address = word.map(|(_, address)| address.split('/').next().unwrap_or(address));
+    let address = address.and_then(|address| address.parse().ok());
+    address.ok_or_else(|| Stop(format!("no address: {line}")))
+}
+
 /// A controller, and its first operator.
-pub(super) struct Hq {
-    pub(super) server: Server,
-    pub(super) here: PathBuf,
+pub(crate) struct Hq {
+    pub(crate) server: Server,
+    pub(crate) here: PathBuf,
     tls: Arc<ClientConfig>,
     connection: Connection,
     token: String,
+    est: Option<SocketAddr>,
 }
 
 impl Hq {
     /// Starts one on an empty folder.
-    pub(super) async fn new(here: &Path) -> Result<Self, Stop> {
+    pub(crate) async fn new(here: &Path) -> Result<Self, Stop> {
         let _ = std::fs::remove_dir_all(here);
         std::fs::create_dir_all(here).map_err(stop)?;
+        Self::over(here).await
+    }
+
+    /// Starts one that nobody has ever logged in to, on what is in its state folder already.
+    pub(crate) async fn over(here: &Path) -> Result<Self, Stop> {
         let mut hq = Self::start(here).await?;
         let secret = std::fs::read_to_string(here.join("hq/setup-token")).map_err(stop)?;
         let first = json!({ "secret": secret.trim(), "login": LOGIN, "name": "Anna", "password": PASSWORD });
@@ -107,7 +141,7 @@ impl Hq {
     }
 
     /// Ends it as people do, and starts it again: its service levels begin anew, and it starts from its snapshot. With the seconds of the start.
-    pub(super) async fn again(self) -> Result<(Self, f64), Stop> {
+    pub(crate) async fn again(self) -> Result<(Self, f64), Stop> {
         let Self { server, here, .. } = self;
         server.end()?;
         let begin = super::now();
@@ -122,20 +156,26 @@ impl Hq {
         let mut command = Command::new(crate::ringfence()?);
         command.args(["controller", "run", "--state", "hq", "--name", NAME]);
         command.args(["--listen", "127.0.0.1:0", "--line-listen", "127.0.0.1:0"]);
+        command.args(["--est-listen", "127.0.0.1:0"]);
         command.current_dir(here);
-        let server = Server::start(command, "API")?;
+        let (server, est) = Server::start_with(command, "API", "devices")?;
         let tls = trust(here)?;
         let connection = Connection::open(server.at, &tls).await?;
-        Ok(Self { server, here: here.to_owned(), tls, connection, token: String::new() })
+        Ok(Self { server, here: here.to_owned(), tls, connection, token: String::new(), est })
+    }
+
+    /// Where devices enrol.
+    pub(crate) fn est(&self) -> Result<SocketAddr, Stop> {
+        self.est.ok_or_else(|| Stop("the controller lets no devices in".to_owned()))
     }
 
     /// One more connection.
-    pub(super) async fn connect(&self) -> Result<Connection, Stop> {
+    pub(crate) async fn connect(&self) -> Result<Connection, Stop> {
         Connection::open(self.server.at, &self.tls).await
     }
 
     /// Asks what has to work, as the first operator.
-    pub(super) async fn must(
+    pub(crate) async fn must(
         &mut self,
         method: &str,
         path: &str,
@@ -146,7 +186,7 @@ impl Hq {
     }
 
     /// The same for what takes a second person: somebody else looks at it and says yes.
-    pub(super) async fn must_by_two(
+    pub(crate) async fn must_by_two(
         &mut self,
         method: &str,
         path: &str,
@@ -194,7 +234,7 @@ impl Hq {
     }
 
     /// So many tokens that may do what the first operator may: each has a pace of its own.
-    pub(super) async fn tokens(&mut self, count: usize) -> Result<Vec<String>, Stop> {
+    pub(crate) async fn tokens(&mut self, count: usize) -> Result<Vec<String>, Stop> {
         let mut tokens = Vec::new();
         for n in 0..count {
             let label = format!("bench {n}");
@@ -205,7 +245,7 @@ impl Hq {
     }
 
     /// A service level: how many measurements, and their 99th percentile in milliseconds.
-    pub(super) async fn level(&mut self, name: &str) -> Result<(u64, f64), Stop> {
+    pub(crate) async fn level(&mut self, name: &str) -> Result<(u64, f64), Stop> {
         let standing = self.must("GET", "/v1/slo", None).await?;
         let levels = standing["levels"].as_array().cloned().unwrap_or_default();
         let level = levels.iter().find(|level| level["name"] == name);
@@ -216,7 +256,7 @@ impl Hq {
 }
 
 /// Believes in the root of a state folder below `here`, and in nothing else.
-pub(super) fn trust(here: &Path) -> Result<Arc<ClientConfig>, Stop> {
+pub(crate) fn trust(here: &Path) -> Result<Arc<ClientConfig>, Stop> {
     let root = std::fs::read(here.join("hq/pki/root.pem")).map_err(stop)?;
     let roots = Certificate::read_all(&root).map_err(stop)?;
     let config = tls::client(roots, None, Arc::new(SystemClock)).map_err(stop)?;
@@ -226,10 +266,10 @@ pub(super) fn trust(here: &Path) -> Result<Arc<ClientConfig>, Stop> {
 }
 
 /// A connection over TLS that asks one thing after the other (HTTP/1.1).
-pub(super) struct Connection(SendRequest<Full<Bytes>>);
+pub(crate) struct Connection(SendRequest<Full<Bytes>>);
 
 impl Connection {
-    pub(super) async fn open(at: SocketAddr, tls: &Arc<ClientConfig>) -> Result<Self, Stop> {
+    pub(crate) async fn open(at: SocketAddr, tls: &Arc<ClientConfig>) -> Result<Self, Stop> {
         let stream = TcpStream::connect(at).await.map_err(stop)?;
         stream.set_nodelay(true).map_err(stop)?;
         let name = "localhost".try_into().map_err(stop)?;
@@ -241,7 +281,7 @@ impl Connection {
     }
 
     /// Status and body.
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &mut self,
         request: Request<Full<Bytes>>,
     ) -> Result<(u16, Bytes), Stop> {
@@ -253,7 +293,7 @@ impl Connection {
 }
 
 /// A request of a program.
-pub(super) fn request(
+pub(crate) fn request(
     method: &str,
     path: &str,
     token: &str,
@@ -264,7 +304,7 @@ pub(super) fn request(
 }
 
 /// The same, with any body.
-pub(super) fn request_of(
+pub(crate) fn request_of(
     method: &str,
     path: &str,
     token: &str,
@@ -282,7 +322,7 @@ pub(super) fn request_of(
 }
 
 /// A field of an answer.
-pub(super) fn text(of: &Value, field: &str) -> Result<String, Stop> {
+pub(crate) fn text(of: &Value, field: &str) -> Result<String, Stop> {
     let found = of[field].as_str().map(str::to_owned);
     found.ok_or_else(|| Stop(format!("the answer has no {field}: {of}")))
 }

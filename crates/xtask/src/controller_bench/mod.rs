@@ -9,7 +9,7 @@
 mod bare;
 mod changes;
 mod commitments;
-mod hq;
+pub(crate) mod hq;
 mod load;
 mod reads;
 mod site;
@@ -23,9 +23,9 @@ use crate::figures::{self, Figure};
 use crate::{Options, Stop};
 
 /// The estate's name.
-const NAME: &str = "acme.example";
+pub(crate) const NAME: &str = "acme.example";
 /// Cores that rates are told for.
-const CORES: f64 = 2.0;
+pub(crate) const CORES: f64 = 2.0;
 
 /// What can be measured alone.
 const PARTS: &str = "changes, reads, commitments, witnesses, pages, site";
@@ -72,7 +72,7 @@ fn measure(wanted: Option<&str>, folder: &Path) -> Result<Vec<Figure>, Stop> {
 }
 
 /// One part, in a folder of its own.
-fn part<F: Future<Output = Result<Vec<Figure>, Stop>>>(
+pub(crate) fn part<F: Future<Output = Result<Vec<Figure>, Stop>>>(
     name: &str,
     folder: &Path,
     measure: impl FnOnce(PathBuf) -> F,
@@ -86,16 +86,16 @@ fn part<F: Future<Output = Result<Vec<Figure>, Stop>>>(
     figures
 }
 
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
 /// The value in the middle.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-fn stop(error: impl std::fmt::Display) -> Stop {
+pub(crate) fn stop(error: impl std::fmt::Display) -> Stop {
     Stop(error.to_string())
 }

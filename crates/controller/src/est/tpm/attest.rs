@@ -48,10 +48,9 @@ pub(super) async fn nonce(est: &Arc<Est>, caller: &Caller) -> Result<Response, N
     est.tpms.nonces.pace(known.key, now).map_err(|later| too_early(est, later))?;
     let (at, kind) = (Arc::clone(est), known.kind);
     let values = aside(move || Ok(kind.and_then(|kind| references(&at, now)?.of(&kind)))).await?;
-    let selection = values.as_ref().map_or_else(
-        || Selection::of(pki::Digest::Sha256, USUAL),
-        |values| values.selection(),
-    );
+    let selection = values
+        .as_ref()
+        .map_or_else(|| Selection::of(pki::Digest::Sha256, USUAL), |values| values.selection());
     let event_log = values.as_ref().is_some_and(|values| values.needs_log());
     let (nonce, pcrs) = (random()?, STANDARD.encode(selection.write()));
     let answer = Nonce { nonce: STANDARD.encode(nonce), pcrs, event_log, seconds: NONCE_S };

@@ -73,7 +73,8 @@ pub(super) async fn enrol(
     }
     let token = password.map(|secret| secret.map(|s| Digest(crypto::sha256(s.as_bytes()))));
     let Some(device) = device(est, caller, token, &challenge.tpm) else {
-        let why = "the token is unknown, used up or expired, or there is none and the TPM is nobody's";
+        let why =
+            "the token is unknown, used up or expired, or there is none and the TPM is nobody's";
         let refusal = Refusal::new(Sort::Forbidden, "identity.token", "the enrolment", why);
         return Err(refused(est, Some(asked.key()), None, refusal).await);
     };
@@ -185,7 +186,8 @@ fn of(endorsement: &EndorsementKey, key: &Attesting, maker: Option<String>) -> T
 fn answered(est: &Est, wanted: &model::tpm::Enrol) -> Result<Challenge, No> {
     let (id, secret) = (field("id", &wanted.id)?, field("secret", &wanted.secret)?);
     let wrong = || {
-        let why = "there is no such challenge, or its secret is another one: ask for a new challenge";
+        let why =
+            "there is no such challenge, or its secret is another one: ask for a new challenge";
         No::new(StatusCode::FORBIDDEN, why)
     };
     let id: [u8; 32] = id.try_into().map_err(|_| wrong())?;

@@ -145,7 +145,8 @@ mod tests {
     fn challenge() -> Challenge {
         let digest = Digest([1; 32]);
         // As device-agent makes them: P-256, restricted, signing with ECDSA and SHA-256; the curve's base point.
-        let head = [0, 0x23, 0, 0x0b, 0, 5, 4, 0x72, 0, 0, 0, 0x10, 0, 0x18, 0, 0x0b, 0, 3, 0, 0x10];
+        let head =
+            [0, 0x23, 0, 0x0b, 0, 5, 4, 0x72, 0, 0, 0, 0x10, 0, 0x18, 0, 0x0b, 0, 3, 0, 0x10];
         let public = [&head[..], &[0, 32], &[7; 32], &[0, 32], &[9; 32]].concat();
         let public = Public::read(&public).unwrap();
         let key = AttestationKey::new(&public, &crypto::Provider).unwrap();

@@ -277,7 +277,8 @@ fn judge_whole(
         left.remove(&pcr);
         if !by.get(&pcr).is_some_and(|good| good.contains(value)) {
             let value = estate::identities::Octets(value.to_vec());
-            let why = format!("PCR {pcr} of {} is {value}, which is not in the reference", bank.name());
+            let why =
+                format!("PCR {pcr} of {} is {value}, which is not in the reference", bank.name());
             return Err(("pcr", why));
         }
     }
@@ -294,7 +295,8 @@ mod tests {
     const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
     fn document(rest: &str) -> Result<(Kind, Values), String> {
-        let head = r#""schema":"ringfence.reference/v1","vendor":"Acme","model":"X1","firmware":"2.4""#;
+        let head =
+            r#""schema":"ringfence.reference/v1","vendor":"Acme","model":"X1","firmware":"2.4""#;
         parse(format!("{{{head},{rest}}}").as_bytes())
     }
 

@@ -1,0 +1,95 @@
+//! Quotes of TPMs, checked in this process on one core.
+
+use crypto::{PrivateKey, Provider};
+use pki::tpm::{About, Attest, AttestationKey, Clock, Demand, Pcrs, Selection, binding, quote};
+use pki::{Digest, KeyKind, Signer as _};
+
+use crate::Stop;
+use crate::controller_bench::stop;
+use crate::figures::{Bar, Figure};
+use crate::reach::timed;
+
+/// Quotes that are checked.
+const QUOTES: u32 = 40_000;
+/// Different ones among them.
+const KINDS: u8 = 64;
+
+/// What a TPM that is played says of its registers: attestation and signature.
+struct Said {
+    nonce: [u8; 32],
+    attest: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+pub(super) fn measure() -> Result<Vec<Figure>, Stop> {
+    let (signer, _) = PrivateKey::generate(KeyKind::P256).map_err(stop)?;
+    let key = AttestationKey::read(&public(&signer)?, &Provider).map_err(stop)?;
+    let selection = Selection::of(Digest::Sha256, 0..8);
+    let values: Vec<u8> = (0..=u8::MAX).collect();
+    let pcrs = Pcrs::new(selection.clone(), &values).map_err(stop)?;
+    let said: Vec<Said> =
+        (0..KINDS).map(|n| say(n, &signer, &key, &pcrs)).collect::<Result<_, _>>()?;
+    let reported = pcrs.write();
+    let check = |said: &Said| {
+        let pcrs = Pcrs::read(&reported).map_err(stop)?;
+        let demand = Demand { nonce: &said.nonce, selection: &selection };
+        quote(&said.attest, &said.signature, pcrs, &key, &demand, &Provider).map_err(stop)
+    };
+    let (held, secs) = timed(|| {
+        let some = said.iter().cycle().take(usize::try_from(QUOTES).unwrap_or(0));
+        some.map(check).collect::<Result<Vec<_>, Stop>>().map(|all| all.len())
+    });
+    if held? != usize::try_from(QUOTES).map_err(stop)? {
+        return Err(Stop("not every quote holds".to_owned()));
+    }
+    // None of it is without meaning: a quote for another nonce is refused.
+    let other = Said { nonce: [9; 32], ..say(1, &signer, &key, &pcrs)? };
+    if check(&other).is_ok() {
+        return Err(Stop("a quote for another nonce holds".to_owned()));
+    }
+    let verify = super::openssl().map(|(_, verify)| verify);
+    let per_second = f64::from(QUOTES) / secs;
+    Ok(vec![
+        Figure::new(
+            "quotes checked on one core, beside openssl's P-256 verifications",
+            per_second,
+            "quotes/s",
+        )
+        .beside(verify)
+        .bar(Bar::AtLeast(20_000.0)),
+    ])
+}
+
+fn say(n: u8, signer: &PrivateKey, key: &AttestationKey, pcrs: &Pcrs) -> Result<Said, Stop> {
+    let nonce = binding(&[n; 32], &[2; 32], &signer.public(), &Provider);
+    let about = About::Quote(pcrs.selection().clone(), pcrs.digest(Digest::Sha256, &Provider));
+    let clock = Clock { clock_ms: 7_000, resets: 3, restarts: 1, safe: true };
+    let attest =
+        Attest { signer: key.name().clone(), nonce: nonce.to_vec(), clock, firmware: 1, about };
+    let attest = attest.write();
+    let der = signer.sign(&attest).map_err(Stop)?;
+    Ok(Said { nonce, signature: signature(&der)?, attest })
+}
+
+/// A TPMT_PUBLIC (TPM 2.0 Part 2 §12.2.4): a restricted P-256 key that signs with ECDSA and SHA-256.
+fn public(signer: &PrivateKey) -> Result<Vec<u8>, Stop> {
+    let point = signer.public().bytes;
+    let halves = point.get(1..33).zip(point.get(33..65));
+    let (x, y) = halves.ok_or_else(|| Stop("a key of another size".to_owned()))?;
+    let head = [0, 0x23, 0, 0x0b, 0, 5, 0, 0x72, 0, 0];
+    let scheme = [0, 0x10, 0, 0x18, 0, 0x0b, 0, 3, 0, 0x10];
+    Ok([&head[..], &scheme, &[0, 32], x, &[0, 32], y].concat())
+}
+
+/// A TPMT_SIGNATURE of a SEQUENCE of two short INTEGERs.
+fn signature(der: &[u8]) -> Result<Vec<u8>, Stop> {
+    let wrong = || Stop("a signature of another form".to_owned());
+    let first = usize::from(*der.get(3).ok_or_else(wrong)?);
+    let (r, s) =
+        (der.get(4..4 + first).ok_or_else(wrong)?, der.get(6 + first..).ok_or_else(wrong)?);
+    let digits = |number: &[u8]| {
+        let number: Vec<u8> = number.iter().copied().skip_while(|b| *b == 0).collect();
+        [vec![0; 32_usize.saturating_sub(number.len())], number].concat()
+    };
+    Ok([&[0, 0x18, 0, 0x0b, 0, 32][..], &digits(r), &[0, 32], &digits(s)].concat())
+}
