@@ -8,7 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use crypto::tls::Credentials;
 use crypto::{PrivateKey, Provider};
 use model::Timestamp;
-use model::tpm::{Ask, Certification, Challenge, Enrol, LOG_BYTES_MAX, Nonce, PATH, Quote, Verdict};
+use model::tpm::{
+    Ask, Certification, Challenge, Enrol, LOG_BYTES_MAX, Nonce, PATH, Quote, Verdict,
+};
 use pki::identity::MemberId;
 use pki::issue::{Profile, Subject};
 use pki::request::{self, Extras};
@@ -147,7 +149,10 @@ impl Agent {
         let has = has.ok_or_else(|| other("there is no certificate: enrol first"))?;
         let due = due(&has);
         if now < due && !at_once {
-            return Ok(format!("the certificate is renewed from {due} on; it ends at {}", has.not_after()));
+            return Ok(format!(
+                "the certificate is renewed from {due} on; it ends at {}",
+                has.not_after()
+            ));
         }
         let late = now >= has.not_after();
         let own = credentials(&has, &identity);
@@ -252,7 +257,9 @@ impl Agent {
             Trust::Sha256(digest) => Ok(http::root(server, *digest)?),
             Trust::Root(None) => {
                 let kept = self.home.certificate(home::ROOT)?;
-                kept.ok_or_else(|| other("by what is the server trusted? --root or --root-sha256 says so"))
+                kept.ok_or_else(|| {
+                    other("by what is the server trusted? --root or --root-sha256 says so")
+                })
             }
         }
     }
@@ -381,8 +388,7 @@ fn by_tpm(
     let mut connection = Connection::open(server, root, own)?;
     let sealed: Challenge = document(&post(&mut connection, &word("challenge"), &ask, &[])?)?;
     drop(connection);
-    let challenge =
-        pki::tpm::Challenge { blob: bytes(&sealed.blob)?, seed: bytes(&sealed.seed)? };
+    let challenge = pki::tpm::Challenge { blob: bytes(&sealed.blob)?, seed: bytes(&sealed.seed)? };
     let secret = tpm.keys().activate(&challenge)?;
     // Some TPMs took longer for that than a stranger may stay.
     let mut connection = Connection::open(server, root, own)?;

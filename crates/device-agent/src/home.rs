@@ -80,15 +80,16 @@ impl Home {
     /// Writes a file whole or not at all, and only for its owner.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), HomeError> {
         let aside = self.file(&format!("{name}.part"));
-        let written = DirBuilder::new().recursive(true).mode(0o700).create(&self.0).and_then(|()| {
-            let mut options = OpenOptions::new();
-            let mut file =
-                options.write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&aside, self.file(name))?;
-            fs::File::open(&self.0)?.sync_all()
-        });
+        let written =
+            DirBuilder::new().recursive(true).mode(0o700).create(&self.0).and_then(|()| {
+                let mut options = OpenOptions::new();
+                let mut file =
+                    options.write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+                file.write_all(bytes)?;
+                file.sync_all()?;
+                fs::rename(&aside, self.file(name))?;
+                fs::File::open(&self.0)?.sync_all()
+            });
         written.map_err(|error| self.error(name, error))
     }
 

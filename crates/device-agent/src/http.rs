@@ -134,7 +134,8 @@ impl Connection {
     ) -> Result<Answer, HttpError> {
         let server = &self.server;
         let size = body.len();
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {server}\r\nContent-Length: {size}\r\n");
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nHost: {server}\r\nContent-Length: {size}\r\n");
         for line in headers {
             head.push_str(line);
             head.push_str("\r\n");
@@ -252,7 +253,8 @@ fn chunks<R: Read>(from: &mut Reader<'_, R>) -> Result<Vec<u8>, Unread> {
         let line = from.until(b"\r\n", HEAD_BYTES_MAX)?;
         let text = String::from_utf8_lossy(&line);
         let size = text.split(';').next().unwrap_or_default().trim();
-        let size = usize::from_str_radix(size, 16).map_err(|_| Unread::Odd("a part has no size"))?;
+        let size =
+            usize::from_str_radix(size, 16).map_err(|_| Unread::Odd("a part has no size"))?;
         if body.len().saturating_add(size) > BODY_BYTES_MAX {
             return Err(Unread::Odd("it is too long"));
         }

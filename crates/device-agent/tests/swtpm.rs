@@ -129,7 +129,8 @@ fn a_device_enrols_and_attests() {
     let mut keys = Keys::make(machine.tpm()).unwrap();
     // The verifier: a manufacturer vouches for the TPM.
     let (roots, between) = machine.manufacturer();
-    let certificate = Certificate::from_der(keys.endorsement().certificate.as_ref().unwrap()).unwrap();
+    let certificate =
+        Certificate::from_der(keys.endorsement().certificate.as_ref().unwrap()).unwrap();
     let endorsement = EndorsementKey::read(&keys.endorsement().public, &Provider).unwrap();
     let now = "2035-06-01T12:00:00Z".parse().unwrap();
     let endorsed = endorsed(endorsement, &certificate, &between, &roots, now, &Provider).unwrap();
@@ -250,7 +251,8 @@ fn the_program_answers_a_verifier() {
     let folder = machine.at("agent");
     let run = |words: &[&str]| -> Result<Vec<Vec<u8>>, String> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_device-agent"));
-        let output = command.args(["--tpm", &place, "--state", &folder]).args(words).output().unwrap();
+        let output =
+            command.args(["--tpm", &place, "--state", &folder]).args(words).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         if !output.status.success() {
             return Err(text(output.stderr));

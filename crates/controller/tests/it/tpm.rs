@@ -186,8 +186,7 @@ impl Machine {
         let identity = Identity::Tpm(Arc::new(InTpm::new(agent.keys(false).unwrap()).unwrap()));
         let own = self.home().certificate(home::CERTIFICATE).unwrap().unwrap();
         let own = Credentials { chain: vec![own], key: identity.signer() };
-        let connect =
-            || Connection::open(&hq.server(), hq.authority.root(), Some(&own)).unwrap();
+        let connect = || Connection::open(&hq.server(), hq.authority.root(), Some(&own)).unwrap();
         Hand { connection: connect(), other: connect(), identity }
     }
 }
@@ -243,7 +242,8 @@ fn post(connection: &mut Connection, word: &str, body: &[u8]) -> Answer {
 
 fn send(connection: &mut Connection, quote: &Quote) -> Verdict {
     let said = post(connection, "quote", &serde_json::to_vec(quote).unwrap());
-    let verdict: Verdict = serde_json::from_slice(&said.body).unwrap_or_else(|_| panic!("{said:?}"));
+    let verdict: Verdict =
+        serde_json::from_slice(&said.body).unwrap_or_else(|_| panic!("{said:?}"));
     let refused = !verdict.attested && verdict.code.as_deref() != Some("no-reference");
     assert_eq!(said.status, if refused { 403 } else { 200 }, "{verdict:?}");
     verdict
@@ -407,7 +407,11 @@ fn tpm_a_device_enrols_attests_falls_and_comes_back() {
     let (code, said) = machine.run(&["attest"]);
     assert!(code == 2 && said.contains("(pcr)") && said.contains("PCR 7"), "{said}");
     assert_eq!(hq.level("a"), Assurance::HardwareKey);
-    assert!(hq.found().iter().any(|(code, what)| code == "identity.attestation" && what.contains("PCR 7")));
+    assert!(
+        hq.found()
+            .iter()
+            .any(|(code, what)| code == "identity.attestation" && what.contains("PCR 7"))
+    );
     // Booted, it is good again; and the controller is another process by then.
     machine.reboot();
     hq.close();
@@ -640,6 +644,7 @@ fn tpm_none_is_needed_for_a_key_in_a_file() {
 
 /// A log that says that these were measured into register 4.
 fn event_log(all: &[&str]) -> Vec<u8> {
-    let events: Vec<_> = all.iter().map(|name| (4, EventKind(0x8000_0003), name.as_bytes())).collect();
+    let events: Vec<_> =
+        all.iter().map(|name| (4, EventKind(0x8000_0003), name.as_bytes())).collect();
     write_log(&[pki::Digest::Sha256], 0, &events, &Provider)
 }
