@@ -3,10 +3,10 @@
 //! Nothing is kept in the TPM. The endorsement key and the parent of the others are derived from seeds at every time; the
 //! others are kept outside, encrypted by the TPM, and are of no use to any other.
 
+use crypto::Provider;
 use pki::tpm::{About, Attest, Challenge, Pcrs, Public, Selection};
 use pki::{Digest, Malformed};
 
-use crate::Digests;
 use crate::command::TpmError;
 use crate::tpm::{Auth, Created, ENDORSEMENT, Handle, OWNER, Signed, Tpm, public};
 
@@ -19,9 +19,6 @@ pub enum KeysError {
     /// The TPM did not do it.
     #[error(transparent)]
     Tpm(#[from] TpmError),
-    /// It has no certificate of its manufacturer.
-    #[error("the TPM has no certificate of its manufacturer that can be used")]
-    NoCertificate,
     /// What was kept cannot be read.
     #[error("{0}; take the file away, and enrol again")]
     Malformed(#[from] Malformed),
@@ -33,8 +30,8 @@ pub enum KeysError {
 /// An endorsement key, with what its manufacturer says about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endorsement {
-    /// The certificate, in DER.
-    pub certificate: Vec<u8>,
+    /// The certificate, in DER; `None` where the TPM has none that can be read.
+    pub certificate: Option<Vec<u8>>,
     /// The key's TPMT_PUBLIC.
     pub public: Vec<u8>,
     template: Vec<u8>,
@@ -59,11 +56,16 @@ pub struct Answer {
 }
 
 /// A device's keys in its TPM.
-#[derive(Debug)]
 pub struct Keys {
     tpm: Tpm,
     endorsement: Endorsement,
     stored: Stored,
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keys").field("endorsement", &self.endorsement).finish_non_exhaustive()
+    }
 }
 
 impl Keys {
@@ -131,8 +133,7 @@ impl Keys {
 
     /// Signs a message with the device's key: a TPMT_SIGNATURE, ECDSA with SHA-256.
     pub fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, KeysError> {
-        use pki::Verifier as _;
-        let digest = Digests.digest(Digest::Sha256, message);
+        let digest = crypto::sha256(message);
         let device = load_device(&mut self.tpm, &self.stored)?;
         Ok(self.tpm.using(device, |tpm| tpm.sign(device, &digest))?)
     }
@@ -156,13 +157,14 @@ fn load_device(tpm: &mut Tpm, stored: &Stored) -> Result<Handle, KeysError> {
 /// Whether a quote is about these values.
 fn is_of(attest: &[u8], pcrs: &Pcrs) -> Result<bool, KeysError> {
     match Attest::read(attest)?.about {
-        About::Quote(_, digest) => Ok(pcrs.digest(Digest::Sha256, &Digests) == digest),
+        About::Quote(_, digest) => Ok(pcrs.digest(Digest::Sha256, &Provider) == digest),
         About::Certify(..) => Ok(false),
     }
 }
 
 impl Endorsement {
-    /// The first one that has a certificate: a key on a curve before one of RSA, because it is made quickly.
+    /// The first one that has a certificate: a key on a curve before one of RSA, because it is made quickly. Where none has, it is the
+    /// first, and whoever asks has to believe something else.
     fn find(tpm: &mut Tpm) -> Result<Self, KeysError> {
         for (index, template) in [
             (0x01c0_000a, endorsement_p256()),
@@ -172,14 +174,21 @@ impl Endorsement {
             let Some(bytes) = tpm.read_nv(index)? else {
                 continue;
             };
-            let Some(certificate) = certificate(&bytes) else {
-                continue;
-            };
-            let (key, public) = tpm.create_primary(ENDORSEMENT, &template)?;
-            tpm.using(key, |_| Ok::<_, TpmError>(()))?;
-            return Ok(Self { certificate, public, template });
+            if let Some(certificate) = certificate(&bytes) {
+                return Self::of(tpm, Some(certificate), template);
+            }
         }
-        Err(KeysError::NoCertificate)
+        Self::of(tpm, None, endorsement_p256())
+    }
+
+    fn of(
+        tpm: &mut Tpm,
+        certificate: Option<Vec<u8>>,
+        template: Vec<u8>,
+    ) -> Result<Self, KeysError> {
+        let (key, public) = tpm.create_primary(ENDORSEMENT, &template)?;
+        tpm.using(key, |_| Ok::<_, TpmError>(()))?;
+        Ok(Self { certificate, public, template })
     }
 
     /// Uses the key as its policy asks.

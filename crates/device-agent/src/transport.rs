@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const HEADER: usize = 10;
 
 /// Takes one command, and gives its response.
-pub trait Transport {
+pub trait Transport: Send {
     /// Sends a whole command, and reads one whole response. An error leaves the connection unusable.
     fn exchange(&mut self, command: &[u8]) -> io::Result<Vec<u8>>;
 }
@@ -54,7 +54,7 @@ impl Transport for Device {
 /// A stream of bytes, in which a response says how long it is.
 struct Socket<S>(S);
 
-impl<S: Read + Write> Transport for Socket<S> {
+impl<S: Read + Write + Send> Transport for Socket<S> {
     fn exchange(&mut self, command: &[u8]) -> io::Result<Vec<u8>> {
         self.0.write_all(command)?;
         self.0.flush()?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crypto::{PrivateKey, Provider};
-use device_agent::{Digests, Keys, Stored, Tpm, transport};
+use device_agent::{Keys, Stored, Tpm, transport};
 use pki::tpm::{
     AttestationKey, Demand, EndorsementKey, NoQuote, NotCertified, Pcrs, Public, Selection, Since,
     Untrue, binding, certify, challenge, endorsed, quote, since,
@@ -129,7 +129,8 @@ fn a_device_enrols_and_attests() {
     let mut keys = Keys::make(machine.tpm()).unwrap();
     // The verifier: a manufacturer vouches for the TPM.
     let (roots, between) = machine.manufacturer();
-    let certificate = Certificate::from_der(&keys.endorsement().certificate).unwrap();
+    let certificate =
+        Certificate::from_der(keys.endorsement().certificate.as_ref().unwrap()).unwrap();
     let endorsement = EndorsementKey::read(&keys.endorsement().public, &Provider).unwrap();
     let now = "2035-06-01T12:00:00Z".parse().unwrap();
     let endorsed = endorsed(endorsement, &certificate, &between, &roots, now, &Provider).unwrap();
@@ -147,7 +148,7 @@ fn a_device_enrols_and_attests() {
     assert!(refused.to_string().contains("made by another TPM, or changed"), "{refused}");
     // The device's key is in it, too.
     let device = Public::read(&stored.device.public).unwrap().key;
-    let nonce = binding(&fresh(), b"exported", &device, &Digests);
+    let nonce = binding(&fresh(), b"exported", &device, &Provider);
     let said = keys.certify(&nonce).unwrap();
     let judge = |key, nonce: &[u8]| {
         let public = &stored.device.public;
@@ -247,10 +248,11 @@ fn the_program_answers_a_verifier() {
         return;
     };
     let place = format!("unix:{}", machine.at("socket"));
-    let file = machine.at("keys");
+    let folder = machine.at("agent");
     let run = |words: &[&str]| -> Result<Vec<Vec<u8>>, String> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_device-agent"));
-        let output = command.args(["--tpm", &place, "--keys", &file]).args(words).output().unwrap();
+        let output =
+            command.args(["--tpm", &place, "--state", &folder]).args(words).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         if !output.status.success() {
             return Err(text(output.stderr));
@@ -258,10 +260,10 @@ fn the_program_answers_a_verifier() {
         let value = |line: &str| unhex(line.split_once(' ').unwrap().1);
         Ok(text(output.stdout).lines().map(value).collect())
     };
-    assert!(run(&["show"]).unwrap_err().contains("No such file"));
-    let shown = run(&["enrol"]).unwrap();
+    assert!(run(&["show"]).unwrap_err().contains("there are no keys in the TPM"));
+    let shown = run(&["make"]).unwrap();
     assert_eq!(run(&["show"]).unwrap(), shown);
-    assert!(run(&["enrol"]).unwrap_err().contains("take it away to enrol again"));
+    assert_eq!(run(&["make"]).unwrap(), shown, "keys are never replaced");
     let [_, endorsement, attestation, device] = shown.try_into().unwrap();
     let endorsement = EndorsementKey::read(&endorsement, &Provider).unwrap();
     let attestation = AttestationKey::read(&attestation, &Provider).unwrap();

@@ -24,7 +24,7 @@ use crate::{Folder, Running, now, start};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether a program is there; a missing one is a failure under `RINGFENCE_STRICT=1`.
-fn need(test: &str, program: &str, package: &str) -> bool {
+pub(super) fn need(test: &str, program: &str, package: &str) -> bool {
     if Program::new(program).arg("--help").output().is_ok() {
         return true;
     }
@@ -204,14 +204,14 @@ impl Got {
     }
 }
 
-fn digest(text: &str) -> Digest {
+pub(super) fn digest(text: &str) -> Digest {
     Digest(crypto::sha256(text.as_bytes()))
 }
 
 const P256: [&str; 3] = ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
 const THREADS: usize = 4;
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(super) fn runtime() -> tokio::runtime::Runtime {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.worker_threads(THREADS).enable_all().build().unwrap()
 }

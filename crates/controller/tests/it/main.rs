@@ -25,6 +25,7 @@ mod operators;
 mod published;
 mod questions;
 mod reach;
+mod tpm;
 mod views;
 
 use std::collections::BTreeMap;

@@ -275,12 +275,14 @@ async fn failed(est: &Arc<Est>, device: DeviceId, no: Wrong) -> Result<Response,
     let fail = Command::FailAttestation { device, code: code.clone(), why: why.clone() };
     command(est, "a device's quote is not good", fail).await.map_err(busy)?;
     crate::est::up(&est.counts.refused);
-    json(&Verdict {
+    let mut answer = json(&Verdict {
         attested: false,
         until: None,
         rebooted: false,
         other_firmware: false,
         code: Some(code),
         why,
-    })
+    })?;
+    *answer.status_mut() = StatusCode::FORBIDDEN;
+    Ok(answer)
 }

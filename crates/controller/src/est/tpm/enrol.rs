@@ -1,6 +1,7 @@
 //! From the keys of a TPM to a certificate: endorsement key, attestation key and device are bound by one command, and only when the TPM has
 //! opened a challenge and certified the request's key.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::http::request::Parts;
@@ -140,9 +141,15 @@ fn endorsed(
     ask: &Ask,
     now: Timestamp,
 ) -> Result<Option<String>, Unknown> {
-    let roots = est.tpms.roots.as_ref().map(|files| files.get(now, references::roots));
-    let roots = roots.unwrap_or_else(|| Ok(Vec::new())).map_err(|why| {
-        (est.told)(&format!("est: no TPM is let in: {why}"));
+    let read = |folder: &Path| {
+        let read = references::roots(folder);
+        if let Err(why) = &read {
+            (est.told)(&format!("est: no TPM is let in: {why}"));
+        }
+        read
+    };
+    let roots = est.tpms.roots.as_ref().map(|files| files.get(now, read));
+    let roots = roots.unwrap_or_else(|| Ok(Vec::new())).map_err(|_| {
         let why = "the manufacturers' roots cannot be read here";
         Unknown::Bad(No::new(StatusCode::SERVICE_UNAVAILABLE, why))
     })?;
