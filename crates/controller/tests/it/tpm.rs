@@ -263,7 +263,7 @@ impl Hq {
     fn open(folder: &Folder) -> Self {
         let runtime = runtime();
         let running = start_at(folder, then);
-        let authority = Arc::new(Authority::open(&running.state, "acme.example", now()).unwrap());
+        let authority = Arc::new(Authority::open(&running.state, "ringfence.example", now()).unwrap());
         let hosts = vec!["127.0.0.1".to_owned()];
         let told: controller::shell::Told = Arc::new(|line: &str| eprintln!("told: {line}"));
         let (hub, at) = (Arc::clone(&running.hub), Arc::clone(&authority));
