@@ -40,6 +40,8 @@ const ROOT: &str = "pki/root.pem";
 const ROOT_KEY: &str = "pki/root.key.pem";
 const ISSUING: &str = "pki/issuing.pem";
 const ISSUING_KEY: &str = "pki/issuing.key.pem";
+/// Authorities of before, and crosses between them and those of today.
+const FORMER: &str = "pki/former.pem";
 
 /// Why there is no authority, or no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +62,9 @@ pub enum AuthorityError {
         "the issuing authority ends at {0} and another one needs the root's key: put {ROOT_KEY} back for one start"
     )]
     RootAway(Timestamp),
+    /// The root's key is not there, and it has to certify what comes after it.
+    #[error("the root's key has to certify its successor: put {ROOT_KEY} back for that")]
+    RootKeyAway,
     /// A certificate that must not be.
     #[error("no certificate is issued: {0}")]
     Refused(#[from] issue::Refusal),
@@ -101,6 +106,20 @@ pub struct Authority {
     root: Certificate,
     issuing: Certificate,
     key: PrivateKey,
+    /// Roots and issuing authorities of before that are not over, and roots as those before them certify them: whoever has not heard of the new
+    /// ones believes and is believed.
+    former: Vec<Certificate>,
+}
+
+/// A root that has taken the place of another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextRoot {
+    /// SHA-256 of the root of before, in hex.
+    pub before_sha256: String,
+    /// SHA-256 of the new one, in hex.
+    pub root_sha256: String,
+    /// File of the state folder with the key of the root of before, which signs nothing any more.
+    pub former_key: String,
 }
 
 impl std::fmt::Debug for Authority {
@@ -126,11 +145,18 @@ impl Authority {
             issuing.not_after() > now.plus_nanos(ISSUING_DAYS_MIN.saturating_mul(DAY_NANOS))
         };
         let (issuing, key) = match (kept, key(folder, ISSUING_KEY)?) {
-            (Some(issuing), Some(key)) if lasts(&issuing) && belongs(&issuing, &key) => {
+            (Some(issuing), Some(key))
+                if lasts(&issuing)
+                    && belongs(&issuing, &key)
+                    && issuing.issuer() == root.subject() =>
+            {
                 (issuing, key)
             }
             (kept, old) => match key(folder, ROOT_KEY)? {
-                Some(root_key) => make_issuing(folder, &estate, &root, &root_key, now)?,
+                Some(root_key) => {
+                    remember(folder, kept.as_slice())?;
+                    make_issuing(folder, &estate, &root, &root_key, now)?
+                }
                 None => match (kept, old) {
                     // It goes on while it can.
                     (Some(issuing), Some(key))
@@ -145,7 +171,57 @@ impl Authority {
                 },
             },
         };
-        Ok(Self { estate, root, issuing, key })
+        let mut former = former(folder)?;
+        former.retain(|one| one.not_after() > now && *one != root && *one != issuing);
+        Ok(Self { estate, root, issuing, key, former })
+    }
+
+    /// Puts another root, and an issuing authority below it, in the place of those that there are. The new root is certified by the one of before, and
+    /// both are shown and believed for as long as they last: nobody is cut off.
+    pub fn next_root(
+        folder: &StateFolder,
+        estate: &str,
+        now: Timestamp,
+    ) -> Result<NextRoot, AuthorityError> {
+        let before = Self::open(folder, estate, now)?;
+        let before_key = key(folder, ROOT_KEY)?;
+        let before_key = before_key.ok_or(AuthorityError::RootKeyAway)?;
+        let (root_key, root_pem) = new_key()?;
+        let (key, pem) = new_key()?;
+        let seconds = now.as_nanos().div_euclid(1_000_000_000);
+        let id = format!("root-{seconds}");
+        let root = root_of(&authority(&before.estate, &id)?, &root_key, now)?;
+        let subject = authority(&before.estate, &format!("issuing-{seconds}"))?;
+        let issuing = issuing_of(&subject, &key, &root, &root_key, now)?;
+        let cross =
+            cross_of(&authority(&before.estate, &id)?, &root, &before.root, &before_key, now)?;
+        let former_key = format!("pki/root-{}.key.pem", hex(before.root.serial()));
+        let old = folder.read(ROOT_KEY)?.unwrap_or_default();
+        // Whatever of it is missing after a crash is made by the next start, or by doing this again.
+        remember(folder, &[before.root.clone(), before.issuing.clone(), cross])?;
+        folder.write(&former_key, &old, 0o600)?;
+        folder.write(ROOT_KEY, root_pem.as_bytes(), 0o600)?;
+        folder.write(ROOT, armoured(&root)?.as_bytes(), 0o644)?;
+        folder.write(ISSUING_KEY, pem.as_bytes(), 0o600)?;
+        folder.write(ISSUING, armoured(&issuing)?.as_bytes(), 0o644)?;
+        let sha256 = |certificate: &Certificate| hex(&crypto::sha256(certificate.der()));
+        let (before_sha256, root_sha256) = (sha256(&before.root), sha256(&root));
+        Ok(NextRoot { before_sha256, root_sha256, former_key })
+    }
+
+    /// Roots that vouch for members of the estate: the one of today first.
+    pub fn roots(&self) -> Vec<Certificate> {
+        let former = self.former.iter().filter(|one| one.subject() == one.issuer());
+        std::iter::once(&self.root).chain(former).cloned().collect()
+    }
+
+    /// Roots as those before them certify them.
+    fn crosses(&self) -> impl Iterator<Item = &Certificate> {
+        let roots = self.roots();
+        let of_root = move |one: &&Certificate| {
+            one.subject() != one.issuer() && roots.iter().any(|r| r.subject() == one.subject())
+        };
+        self.former.iter().filter(of_root)
     }
 
     /// The estate that it is for.
@@ -153,9 +229,9 @@ impl Authority {
         &self.estate
     }
 
-    /// Whom devices and servers of the estate are vouched for by: its root, and the authority below it that issues.
+    /// Whom devices and servers of the estate are vouched for by: its root, the authority below it that issues, and those of before.
     pub fn anchors(&self) -> Vec<Certificate> {
-        vec![self.root.clone(), self.issuing.clone()]
+        [&self.root, &self.issuing].into_iter().chain(&self.former).cloned().collect()
     }
 
     /// Its root.
@@ -285,7 +361,10 @@ impl Authority {
         };
         let issuer = Issuer::Authority(&self.issuing);
         let leaf = issue::issue(&order, issuer, &self.key, &Provider)?;
-        Ok(vec![leaf, self.issuing.clone(), self.root.clone()])
+        let mut chain = vec![leaf, self.issuing.clone()];
+        chain.extend(self.crosses().cloned());
+        chain.extend(self.roots().into_iter().rev());
+        Ok(chain)
     }
 }
 
@@ -318,20 +397,27 @@ fn make_root(
     now: Timestamp,
 ) -> Result<Certificate, AuthorityError> {
     let (key, pem) = new_key()?;
-    let subject = authority(estate, "root")?;
+    let root = root_of(&authority(estate, "root")?, &key, now)?;
+    // The certificate last: where it is, the key was.
+    folder.write(ROOT_KEY, pem.as_bytes(), 0o600)?;
+    folder.write(ROOT, armoured(&root)?.as_bytes(), 0o644)?;
+    Ok(root)
+}
+
+fn root_of(
+    subject: &Subject,
+    key: &PrivateKey,
+    now: Timestamp,
+) -> Result<Certificate, AuthorityError> {
     let order = Order {
         profile: Profile::Root,
-        subject: &subject,
+        subject,
         key: &key.public(),
         serial: serial()?,
         not_before: now.plus_nanos(-EARLIER_NANOS),
         not_after: later(now, ROOT_DAYS),
     };
-    let root = issue::issue(&order, Issuer::Itself, &key, &Provider)?;
-    // The certificate last: where it is, the key was.
-    folder.write(ROOT_KEY, pem.as_bytes(), 0o600)?;
-    folder.write(ROOT, armoured(&root)?.as_bytes(), 0o644)?;
-    Ok(root)
+    Ok(issue::issue(&order, Issuer::Itself, key, &Provider)?)
 }
 
 fn make_issuing(
@@ -343,18 +429,66 @@ fn make_issuing(
 ) -> Result<(Certificate, PrivateKey), AuthorityError> {
     let (key, pem) = new_key()?;
     let subject = authority(estate, &format!("issuing-{}", now.as_nanos().div_euclid(DAY_NANOS)))?;
+    let issuing = issuing_of(&subject, &key, root, root_key, now)?;
+    folder.write(ISSUING_KEY, pem.as_bytes(), 0o600)?;
+    folder.write(ISSUING, armoured(&issuing)?.as_bytes(), 0o644)?;
+    Ok((issuing, key))
+}
+
+/// A root as another one certifies it.
+fn cross_of(
+    subject: &Subject,
+    root: &Certificate,
+    before: &Certificate,
+    before_key: &PrivateKey,
+    now: Timestamp,
+) -> Result<Certificate, AuthorityError> {
+    let key = root.key().map_err(issue::Refusal::from)?;
+    let order = Order {
+        profile: Profile::Cross,
+        subject,
+        key: &key,
+        serial: serial()?,
+        not_before: now.plus_nanos(-EARLIER_NANOS).max(before.not_before()),
+        not_after: later(now, ISSUING_DAYS).min(before.not_after()),
+    };
+    Ok(issue::issue(&order, Issuer::Authority(before), before_key, &Provider)?)
+}
+
+fn issuing_of(
+    subject: &Subject,
+    key: &PrivateKey,
+    root: &Certificate,
+    root_key: &PrivateKey,
+    now: Timestamp,
+) -> Result<Certificate, AuthorityError> {
     let order = Order {
         profile: Profile::Issuing,
-        subject: &subject,
+        subject,
         key: &key.public(),
         serial: serial()?,
         not_before: now.plus_nanos(-EARLIER_NANOS).max(root.not_before()),
         not_after: later(now, ISSUING_DAYS).min(root.not_after()),
     };
-    let issuing = issue::issue(&order, Issuer::Authority(root), root_key, &Provider)?;
-    folder.write(ISSUING_KEY, pem.as_bytes(), 0o600)?;
-    folder.write(ISSUING, armoured(&issuing)?.as_bytes(), 0o644)?;
-    Ok((issuing, key))
+    Ok(issue::issue(&order, Issuer::Authority(root), root_key, &Provider)?)
+}
+
+/// Authorities of before.
+fn former(folder: &StateFolder) -> Result<Vec<Certificate>, AuthorityError> {
+    let Some(bytes) = folder.read(FORMER)? else { return Ok(Vec::new()) };
+    let wrong = |why: String| AuthorityError::File { file: FORMER, why };
+    Certificate::read_all(&bytes).map_err(|error| wrong(error.to_string()))
+}
+
+/// Adds to them.
+fn remember(folder: &StateFolder, more: &[Certificate]) -> Result<(), AuthorityError> {
+    if more.is_empty() {
+        return Ok(());
+    }
+    let mut all = former(folder)?;
+    all.extend(more.iter().filter(|one| !all.contains(one)).cloned().collect::<Vec<_>>());
+    let text: Result<Vec<String>, AuthorityError> = all.iter().map(armoured).collect();
+    Ok(folder.write(FORMER, text?.concat().as_bytes(), 0o644)?)
 }
 
 /// A crash between the two files leaves them apart.
@@ -477,6 +611,47 @@ mod tests {
         assert!(gone.to_string().contains("put pki/root.key.pem back"), "{gone}");
         fs::rename(path.join("safe"), path.join(ROOT_KEY)).unwrap();
         Authority::open(&folder, "acme.example", at(1_900)).unwrap();
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn another_root_leaves_nobody_behind() {
+        let (path, folder) = folder("roll");
+        let device = DeviceId::new("cam-1").unwrap();
+        let (key, _) = new_key().unwrap();
+        let before = Authority::open(&folder, "acme.example", at(0)).unwrap();
+        let old = before.device(&device, &key.public(), at(0)).unwrap();
+        let next = Authority::next_root(&folder, "acme.example", at(1)).unwrap();
+        assert_eq!(next.before_sha256, before.root_sha256());
+        let after = Authority::open(&folder, "acme.example", at(1)).unwrap();
+        assert_eq!(after.root_sha256(), next.root_sha256);
+        assert_ne!(after.issuing, before.issuing);
+        let new = after.device(&device, &key.public(), at(1)).unwrap();
+        let server = after.server(&["localhost".to_owned()], at(1)).unwrap().chain;
+        let good = |first: &Certificate, others: &[Certificate], root: &Certificate| {
+            let purpose = match pki::identity_of(first).unwrap().kind {
+                pki::identity::Kind::Server => pki::path::Purpose::Server,
+                _ => pki::path::Purpose::Client,
+            };
+            let roots = std::slice::from_ref(root);
+            pki::path::find(first, others, roots, at(1), purpose, &Provider).is_ok()
+        };
+        // Whoever knows only one of the two roots believes the server, and new certificates.
+        for root in [before.root(), after.root()] {
+            assert!(good(&server[0], &server[1..], root));
+            assert!(good(&new.certificate, &after.anchors(), root));
+        }
+        // The controller believes certificates of before.
+        assert!(good(&old.certificate, &after.anchors(), before.root()));
+        assert_eq!(after.roots(), [after.root().clone(), before.root().clone()]);
+        // The key of before is beside, to be taken away; without the new one nothing can follow.
+        assert!(path.join(&next.former_key).exists());
+        fs::remove_file(path.join(ROOT_KEY)).unwrap();
+        let away = Authority::next_root(&folder, "acme.example", at(2)).unwrap_err();
+        assert!(away.to_string().contains("put pki/root.key.pem back"), "{away}");
+        // What is over is forgotten.
+        let late = Authority::open(&folder, "acme.example", at(3_652)).map(|a| a.roots().len());
+        assert!(late.is_err() || late.is_ok_and(|roots| roots == 1));
         fs::remove_dir_all(path).unwrap();
     }
 

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use crate::api::{Api, router};
 use crate::auth::{Auth, AuthError};
-use crate::authority::{Authority, AuthorityError};
+use crate::authority::{Authority, AuthorityError, NextRoot};
 use crate::blobs::{BlobError, Blobs};
 use crate::est::{self, Est};
 use crate::front::{self, Shown};
@@ -214,6 +214,13 @@ pub fn start(config: &Config, clock: fn() -> Timestamp, told: Told) -> Result<Ru
         served.push(runtime.spawn(est::serve(est, listener, closing)));
     }
     Ok(Running { up, hub, told, stop, doors, served, threads, runtime, _folder: folder })
+}
+
+/// Puts another root in the place of a controller's, which does not run.
+pub fn renew_root(state: &std::path::Path, now: Timestamp) -> Result<NextRoot, RunError> {
+    let folder = StateFolder::open(state)?;
+    let name = name(&folder, None)?;
+    Ok(Authority::next_root(&folder, &name, now)?)
 }
 
 impl Running {

@@ -18,6 +18,8 @@ use crate::{Algorithm, Certificate, Digest, Key, KeyKind, Malformed, Signer, Ver
 pub enum Profile {
     /// The estate's root: signs issuing authorities, and stays offline.
     Root,
+    /// Another root, as the root of before certifies it: whoever knows only that one believes in both.
+    Cross,
     /// Signs members' certificates, and no authority.
     Issuing,
     /// A site: client of the controller, and server to what is at the site.
@@ -209,14 +211,21 @@ pub(crate) fn sign(
 
 impl Profile {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Root, Self::Issuing, Self::Site, Self::Server, Self::Operator, Self::Device];
+    pub const ALL: [Self; 7] = [
+        Self::Root,
+        Self::Cross,
+        Self::Issuing,
+        Self::Site,
+        Self::Server,
+        Self::Operator,
+        Self::Device,
+    ];
 
     /// Days that a certificate may live. A site may be without its controller for months; a person is not.
     pub const fn days_max(self) -> u16 {
         match self {
             Self::Root => 3_660,
-            Self::Issuing => 1_830,
+            Self::Cross | Self::Issuing => 1_830,
             Self::Site | Self::Server => 398,
             Self::Operator => 31,
             Self::Device => 92,
@@ -226,7 +235,7 @@ impl Profile {
     /// What a member with it is; `None` for authorities.
     pub const fn kind(self) -> Option<Kind> {
         match self {
-            Self::Root | Self::Issuing => None,
+            Self::Root | Self::Cross | Self::Issuing => None,
             Self::Site => Some(Kind::Site),
             Self::Server => Some(Kind::Server),
             Self::Operator => Some(Kind::Operator),
@@ -237,7 +246,9 @@ impl Profile {
     /// Authorities that may be below it; `None` where it is no authority.
     const fn path_length(self) -> Option<u8> {
         match self {
-            Self::Root => Some(1),
+            // The next root, and what issues below that.
+            Self::Root => Some(2),
+            Self::Cross => Some(1),
             Self::Issuing => Some(0),
             Self::Site | Self::Server | Self::Operator | Self::Device => None,
         }
@@ -247,7 +258,7 @@ impl Profile {
     const fn takes(self, kind: KeyKind) -> bool {
         match self {
             // Whatever a signer has.
-            Self::Root | Self::Issuing => true,
+            Self::Root | Self::Cross | Self::Issuing => true,
             // TLS stacks of browsers and FIPS modules know these two.
             Self::Site | Self::Server | Self::Operator => {
                 matches!(kind, KeyKind::P256 | KeyKind::P384)
@@ -261,7 +272,7 @@ impl Profile {
 
     const fn purposes(self) -> &'static [Oid] {
         match self {
-            Self::Root | Self::Issuing => &[],
+            Self::Root | Self::Cross | Self::Issuing => &[],
             Self::Site | Self::Device => &[oid::CLIENT_AUTH, oid::SERVER_AUTH],
             Self::Server => &[oid::SERVER_AUTH],
             Self::Operator => &[oid::CLIENT_AUTH],
@@ -458,7 +469,7 @@ fn extensions(order: &Order<'_>, own: &[u8], authority: &[u8]) -> Result<Vec<u8>
     };
     let usage: [u8; 2] = match order.profile {
         // keyCertSign and cRLSign.
-        Profile::Root => [1, 0x06],
+        Profile::Root | Profile::Cross => [1, 0x06],
         // And digitalSignature: it answers about its certificates itself (RFC 6960 §4.2.2.2).
         Profile::Issuing => [1, 0x86],
         Profile::Site | Profile::Server | Profile::Operator | Profile::Device => [7, 0x80],

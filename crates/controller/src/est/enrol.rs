@@ -68,6 +68,8 @@ async fn route(
     if let Some(word) = head.uri.path().strip_prefix(model::tpm::PATH) {
         return tpm::answer(est, caller, &head, word, body).await;
     }
+    // Whoever is still sending does not hear an answer.
+    let bytes = whole(&head.headers, body, BODY_BYTES_MAX).await?;
     let get = head.method == Method::GET;
     match operation(head.uri.path()) {
         Some("cacerts") if get => Ok(wire::certificates(&est.authority.anchors())),
@@ -76,7 +78,6 @@ async fn route(
             Ok(wire::wishes(&wishes))
         }
         Some("simpleenroll" | "simplereenroll") if head.method == Method::POST => {
-            let bytes = whole(&head.headers, body, BODY_BYTES_MAX).await?;
             simple(est, caller, &head.headers, &bytes).await
         }
         Some("serverkeygen" | "fullcmc") => Err(No::new(

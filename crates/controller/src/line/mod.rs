@@ -591,7 +591,7 @@ fn shown(
             pki::identity::estate_of(shown).is_none() && site_of(&hub, &authority, shown).is_none()
         }
     };
-    let trust = Trust { roots: vec![authority.root().clone()], revoked: Arc::new(revoked) };
+    let trust = Trust { roots: authority.roots(), revoked: Arc::new(revoked) };
     let clock: Arc<dyn Clock> = Arc::<Hub>::clone(hub);
     let config = tls::server(&credentials, Clients::Optional(trust), clock)?;
     Ok((config, end.plus_nanos(-RENEW_NANOS).max(now.plus_nanos(RETRY_NANOS))))

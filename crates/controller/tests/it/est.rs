@@ -78,8 +78,21 @@ impl Door {
         let root = pki::Pem::write("CERTIFICATE", door.authority.root().der()).unwrap();
         fs::write(door.files.join("root.pem"), root).unwrap();
         fs::write(door.files.join("root.der"), door.authority.root().der()).unwrap();
+        door.add(devices);
+        door
+    }
+
+    /// The same folder, once more.
+    async fn again(folder: &Folder) -> Self {
+        Self::with(folder, &[], None).await
+    }
+
+    fn add(&self, devices: &[&str]) {
+        if devices.is_empty() {
+            return;
+        }
         let id = SiteId::new("shop").unwrap();
-        door.command(Command::Site(sites::Command::Create { id: id.clone(), name: "Shop".into() }));
+        self.command(Command::Site(sites::Command::Create { id: id.clone(), name: "Shop".into() }));
         let facts = devices.iter().map(|name| Facts {
             id: DeviceId::new(name).unwrap(),
             subject: (*name).to_owned(),
@@ -94,8 +107,7 @@ impl Door {
             source: "sensor".to_owned(),
             devices: facts.collect(),
         };
-        door.command(Command::Device(report));
-        door
+        self.command(Command::Device(report));
     }
 
     fn command(&self, command: Command) {
@@ -651,6 +663,55 @@ fn a_device_with_its_makers_certificate_gets_ours_when_it_was_bought() {
         let own = ["--cert", "cam.pem", "--key", "cam.key"];
         let renewed = door.enrol("simplereenroll", "cam", &own).await;
         door.keep("cam", &renewed);
+        door.close().await;
+    });
+}
+
+#[test]
+fn another_root_cuts_no_device_off() {
+    if !need("another root", "curl", "curl") {
+        return;
+    }
+    runtime().block_on(async {
+        let folder = Folder::new();
+        let door = Door::new(&folder, &["cam-1", "cam-2"]).await;
+        for (name, token) in [("cam-1", "est-1"), ("cam-2", "est-2")] {
+            door.request(name, &P256).await;
+            door.token(name, token);
+            let user = format!("x:{token}");
+            let first = door.enrol("simpleenroll", name, &["-u", &user]).await;
+            door.keep(name, &first);
+        }
+        let before = fs::read(door.file("root.pem")).unwrap();
+        let issuer = door.authority.issuing_sha256();
+        door.close().await;
+        let state = controller::state::StateFolder::open(&folder.0).unwrap();
+        Authority::next_root(&state, "ringfence.example", now()).unwrap();
+        drop(state);
+
+        let door = Door::again(&folder).await;
+        assert_ne!(door.authority.issuing_sha256(), issuer);
+        let after = fs::read(door.file("root.pem")).unwrap();
+        assert_ne!(after, before);
+        // Who has not heard of it believes in the root of before, and shows what that one vouched for.
+        fs::write(door.file("root.pem"), &before).unwrap();
+        let own = ["--cert", "cam-1.pem", "--key", "cam-1.key"];
+        for version in [&["--tls-max", "1.2"][..], &["--tlsv1.3"]] {
+            let renewed =
+                door.enrol("simplereenroll", "cam-1", &[&own[..], version].concat()).await;
+            door.keep("cam-1", &renewed);
+        }
+        // It hears of both, and what it has now is good under either.
+        let all = pki::est::read_certs_only(&door.curl("cacerts", &own).await.body).unwrap();
+        assert_eq!(all.len(), 5, "two roots, two that issue, and a cross");
+        for root in [&before, &after] {
+            fs::write(door.file("root.pem"), root).unwrap();
+            let renewed = door.enrol("simplereenroll", "cam-1", &own).await;
+            door.keep("cam-1", &renewed);
+            // One that shows its old certificate is let in by both too.
+            let other = ["--cert", "cam-2.pem", "--key", "cam-2.key"];
+            assert_eq!(door.curl("csrattrs", &other).await.status, 200);
+        }
         door.close().await;
     });
 }

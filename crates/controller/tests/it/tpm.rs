@@ -263,7 +263,8 @@ impl Hq {
     fn open(folder: &Folder) -> Self {
         let runtime = runtime();
         let running = start_at(folder, then);
-        let authority = Arc::new(Authority::open(&running.state, "ringfence.example", now()).unwrap());
+        let authority =
+            Arc::new(Authority::open(&running.state, "ringfence.example", now()).unwrap());
         let hosts = vec!["127.0.0.1".to_owned()];
         let told: controller::shell::Told = Arc::new(|line: &str| eprintln!("told: {line}"));
         let (hub, at) = (Arc::clone(&running.hub), Arc::clone(&authority));
@@ -566,7 +567,8 @@ fn tpm_whose_keys_are_not_shown_gets_no_certificate() {
     }
     // Strangers' tries have an end, and so have their bodies.
     let long = nobody.ask("POST", &format!("{PATH}enrol"), &[], &vec![b' '; 65_537]);
-    assert!(long.is_err() || long.unwrap().status == 413);
+    let status = long.map_or(0, |said| said.status);
+    assert!([0, 413, 429].contains(&status), "{status}");
     let mut tries = (0..12).map(|_| {
         let mut nobody = Connection::open(&hq.server(), hq.authority.root(), None).unwrap();
         post(&mut nobody, "challenge", b"{}").status

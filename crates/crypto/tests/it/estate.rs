@@ -42,6 +42,7 @@ pub(crate) fn server_subject(estate: &str) -> Subject {
 pub(crate) fn order<'a>(profile: Profile, subject: &'a Subject, key: &'a Key) -> Order<'a> {
     let (before, after) = match profile {
         Profile::Root => (-400, 3_000),
+        Profile::Cross => (-350, 2_000),
         Profile::Issuing => (-300, 1_000),
         Profile::Site | Profile::Server => (-1, 90),
         Profile::Operator => (-1, 7),

@@ -85,7 +85,7 @@ fn openssl_accepts_and_shows_what_is_issued() {
         }
         // The one answers about its certificates (OCSP), the other one does not.
         for (file, constraint, usage) in [
-            (&anchor, "CA:TRUE, pathlen:1", "Certificate Sign, CRL Sign"),
+            (&anchor, "CA:TRUE, pathlen:2", "Certificate Sign, CRL Sign"),
             (&between, "CA:TRUE, pathlen:0", "Digital Signature, Certificate Sign, CRL Sign"),
         ] {
             let shown = openssl(&["x509", "-noout", "-text"], &[("-in", file)]).unwrap();

@@ -26,6 +26,11 @@ pub(crate) enum Controller {
     /// Every byte is compared with what was written, the journal is opened and folded, every entry is hashed again. The folder gets its name when
     /// all of it fits together; otherwise nothing is left behind.
     Restore(Restore),
+    /// Put another root certificate, and an issuing authority below it, in the place of those that there are.
+    ///
+    /// The controller must not run meanwhile. Both roots are shown and believed for as long as they last, and the new issuing authority is certified
+    /// by the root of before too: no site and no device is cut off. Devices learn of the new root when they renew (EST cacerts).
+    RenewRoot(RenewRoot),
 }
 
 const RUN: &str = "\
@@ -138,6 +143,31 @@ pub(crate) struct Restore {
     /// Only check that it can be restored.
     #[arg(long)]
     pub(crate) check: bool,
+    /// Output on standard output.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+const RENEW_ROOT: &str = "\
+Examples:
+  ringfence controller backup before-the-new-root.rfbk
+  systemctl stop ringfence-controller
+  ringfence controller renew-root --state /var/lib/ringfence/controller
+  systemctl start ringfence-controller
+
+Afterwards, take the key of the root of before out of the state folder; it signs nothing any more.
+Tokens of sites that were made before name the root of before, and stay good.
+
+Exit codes: 0 it is done, 1 something failed (the root's key is away), 4 the controller runs, 64
+wrong usage.";
+
+/// Options of `renew-root`.
+#[derive(Debug, Group)]
+#[command(after_help = RENEW_ROOT)]
+pub(crate) struct RenewRoot {
+    /// The state folder of the controller.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/ringfence/controller")]
+    pub(crate) state: PathBuf,
     /// Output on standard output.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,

@@ -14,7 +14,7 @@ use miette::Result;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use self::args::{Controller, Run};
+use self::args::{Controller, Output, RenewRoot, Run};
 use crate::folder::now;
 use crate::told::{self, Tell as _};
 use crate::{exit, out};
@@ -27,6 +27,7 @@ pub(crate) fn run(command: &Controller) -> Result<u8> {
         Controller::Run(args) => serve(args),
         Controller::Backup(args) => backup::make(args),
         Controller::Restore(args) => backup::restore(args),
+        Controller::RenewRoot(args) => renew_root(args),
     }
 }
 
@@ -70,6 +71,37 @@ fn serve(args: &Run) -> Result<u8> {
     running.stop().map_err(|error| match error {
         RunError::Hub(HubError::Journal(error)) => told::error(FAILED, &error),
         error => told::error(FAILED, &error),
+    })?;
+    Ok(exit::FINE)
+}
+
+fn renew_root(args: &RenewRoot) -> Result<u8> {
+    if !args.state.join("pki/root.pem").exists() {
+        let state = args.state.display();
+        return Err(miette::miette!(code = FAILED, "{state} is no state folder of a controller"));
+    }
+    let next = match shell::renew_root(&args.state, now()) {
+        Ok(next) => next,
+        Err(RunError::State(error @ StateError::InUse { .. })) => {
+            eprintln!("{:?}", told::error(FAILED, &error));
+            return Ok(exit::CONFLICT);
+        }
+        Err(error) => return Err(told::error(FAILED, &error)),
+    };
+    out::print(|out| match args.output {
+        Output::Table => {
+            writeln!(out, "root    sha256 {}", next.root_sha256)?;
+            writeln!(out, "before  sha256 {}", next.before_sha256)?;
+            writeln!(out, "Take the key of the root of before away: {}", next.former_key)
+        }
+        Output::Json => {
+            let document = serde_json::json!({
+                "root_sha256": next.root_sha256,
+                "before_sha256": next.before_sha256,
+                "former_key": next.former_key,
+            });
+            writeln!(out, "{document:#}")
+        }
     })?;
     Ok(exit::FINE)
 }
