@@ -58,7 +58,7 @@ pub struct Stands {
     /// It falls then, unless something is renewed (RFC 3339); absent: it cannot fall.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// What it rests on: `token`, `approved`, `renewed`, `grace` or `tpm` of its certificate; `people` or `gateway` of a voucher.
+    /// What it rests on: `token`, `approved`, `idevid`, `renewed`, `grace` or `tpm` of its certificate; `people` or `gateway` of a voucher.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<&'static str>,
     /// Certificates that count now.
@@ -233,7 +233,7 @@ pub struct Certificate {
     pub key_sha256: String,
     /// SHA-256 of the certificate of who issued it, in hex.
     pub issuer_sha256: String,
-    /// How the device came to it: `token`, `approved`, `renewed`, `grace` or `tpm`.
+    /// How the device came to it: `token`, `approved`, `idevid`, `renewed`, `grace` or `tpm`.
     pub proof: &'static str,
     /// What it shows by itself.
     pub level: &'static str,

@@ -182,7 +182,8 @@ fn requests_that_wait_are_shown_with_what_does_not_fit_and_answered() {
     let all = anna.ok("identity requests -o name");
     let ids: Vec<&str> = all.lines().collect();
     anna.fails("identity reject zz --reason x", 3, "identity requests");
-    let approve = format!("identity approve {} --device camera --reason seen", &ids[0][..10]);
+    let beginning: String = ids[0].chars().take(10).collect();
+    let approve = format!("identity approve {beginning} --device camera --reason seen");
     let done = anna.run(&approve);
     assert_eq!(done.code, 0, "{}", done.err);
     assert!(done.err.contains("it is camera"), "{}", done.err);
