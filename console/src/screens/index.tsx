@@ -3,6 +3,7 @@
 import { lazy, type ComponentType } from "react";
 import type { IconName } from "../ui/icons";
 import { Link } from "../lib/route";
+import { Badge } from "../ui/badge";
 import { Devices } from "./devices";
 
 export interface Screen {
@@ -12,11 +13,13 @@ export interface Screen {
   keys?: string;
   icon: IconName;
   Screen: ComponentType;
+  /** How much there is to do. */
+  Badge?: ComponentType;
 }
 
 export const SCREENS: (Screen & { keys: string })[] = [
   { at: "devices", name: "Inventory", keys: "g i", icon: "devices", Screen: Devices },
-  { at: "waiting", name: "Waiting", keys: "g w", icon: "waiting", Screen: lazy(() => import("./waiting")) },
+  { at: "waiting", name: "Waiting", keys: "g w", icon: "waiting", Screen: lazy(() => import("./waiting")), Badge },
   { at: "reach", name: "Reach", keys: "g r", icon: "reach", Screen: lazy(() => import("./reach")) },
   { at: "proof", name: "Proof", keys: "g p", icon: "proof", Screen: lazy(() => import("./proof")) },
 ];
