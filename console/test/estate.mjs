@@ -1,6 +1,7 @@
 // A real controller process with an estate, for tests and for looking at screens.
 
 import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
 import https from "node:https";
 import { tmpdir } from "node:os";
@@ -48,13 +49,25 @@ export class Estate {
     const sent = { ...headers };
     if (token) sent.authorization = `Bearer ${token}`;
     if (text !== undefined) sent["content-type"] = "application/json";
+    // What is sent twice is done once.
+    if (method === "POST" && token) sent["idempotency-key"] ??= randomUUID();
+    try {
+      return await this.send(method, path, text, sent);
+    } catch (error) {
+      // A connection that was silent for half a minute is closed by the controller, which may be heard of only when it is used again.
+      if (error.code !== "ECONNRESET" || !error.reused) throw error;
+      return this.send(method, path, text, sent);
+    }
+  }
+
+  send(method, path, text, sent) {
     return new Promise((done, fail) => {
       const request = https.request(new URL(path, this.base), { method, headers: sent, agent: this.agent }, (answer) => {
         const parts = [];
         answer.on("data", (part) => parts.push(part));
         answer.on("end", () => done({ status: answer.statusCode, headers: answer.headers, body: Buffer.concat(parts).toString() }));
       });
-      request.on("error", fail);
+      request.on("error", (error) => fail(Object.assign(error, { reused: request.reusedSocket })));
       request.end(text);
     });
   }
@@ -80,12 +93,35 @@ export class Estate {
       await this.must("PUT", `/v1/teams/${id}`, { name, contact: `${id}@acme.example`, escalate_after_min: 60, why });
     }
     await this.must("PUT", "/v1/policy", { files: policy(), origin: "tests", why });
-    const facts = Array.from({ length: devices }, (_, number) => device(number));
-    for (let at = 0; at < facts.length; at += 1000) {
+    for (let at = 0; at < devices; at += 1000) {
+      const facts = Array.from({ length: Math.min(1000, devices - at) }, (_, number) => device(at + number));
       for (const site of ["w1", "w2"]) {
-        const told = facts.slice(at, at + 1000).filter((one) => (Number(one.subject) % 3 === 0 ? "w2" : "w1") === site);
+        const told = facts.filter((one) => (Number(one.subject) % 3 === 0 ? "w2" : "w1") === site);
         if (told.length > 0) await this.must("POST", "/v1/devices/report", { site, source: "import/tests", devices: told, why });
       }
+    }
+  }
+
+  /** Very many devices of which little is known, without a policy. */
+  async bare(devices) {
+    const why = "the long list of the tests";
+    await this.must("POST", "/v1/sites", { id: "w1", name: "Warehouse Harbour", why });
+    for (let at = 0; at < devices; at += 1000) {
+      const told = Array.from({ length: Math.min(1000, devices - at) }, (_, number) => {
+        const { said, ...known } = device(at + number);
+        return { ...known, said: said.slice(0, 1) };
+      });
+      await this.must("POST", "/v1/devices/report", { site: "w1", source: "import/tests", devices: told, why });
+    }
+  }
+
+  /** Waits until every device that was told of is decided about: the controller has caught up. */
+  async settle() {
+    for (let quiet = 0, before = -1; quiet < 4; ) {
+      const { entries: size } = await this.must("GET", "/v1/journal");
+      quiet = size === before ? quiet + 1 : 0;
+      before = size;
+      await new Promise((done) => setTimeout(done, 500));
     }
   }
 
