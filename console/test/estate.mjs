@@ -93,11 +93,16 @@ export class Estate {
       await this.must("PUT", `/v1/teams/${id}`, { name, contact: `${id}@acme.example`, escalate_after_min: 60, why });
     }
     await this.must("PUT", "/v1/policy", { files: policy(), origin: "tests", why });
-    for (let at = 0; at < devices; at += 1000) {
-      const facts = Array.from({ length: Math.min(1000, devices - at) }, (_, number) => device(at + number));
+    await this.report(0, devices);
+  }
+
+  /** Devices from a number on, up to another one. */
+  async report(from, to) {
+    for (let at = from; at < to; at += 1000) {
+      const facts = Array.from({ length: Math.min(1000, to - at) }, (_, number) => device(at + number));
       for (const site of ["w1", "w2"]) {
         const told = facts.filter((one) => (Number(one.subject) % 3 === 0 ? "w2" : "w1") === site);
-        if (told.length > 0) await this.must("POST", "/v1/devices/report", { site, source: "import/tests", devices: told, why });
+        if (told.length > 0) await this.must("POST", "/v1/devices/report", { site, source: "import/tests", devices: told, why: "the estate of the tests" });
       }
     }
   }
@@ -170,7 +175,8 @@ function device(number) {
   };
 }
 
-function policy() {
+/** The files of the sample. */
+export function policy() {
   const root = join(repository, "policies/warehouse/sample");
   const files = {};
   const walk = (at) => {

@@ -10,7 +10,9 @@ const OFFERED = {
   "devices.import": "sites",
   "devices.quarantine": "sites",
   "views.edit": "estate",
+  "exceptions.edit": "sites",
   "policies.plan": "estate",
+  "policies.apply": "estate",
   "approvals.decide": "sites",
   "operators.read": "estate",
 } as const;

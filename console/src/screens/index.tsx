@@ -21,6 +21,7 @@ export const SCREENS: (Screen & { keys: string })[] = [
   { at: "devices", name: "Inventory", keys: "g i", icon: "devices", Screen: Devices },
   { at: "waiting", name: "Waiting", keys: "g w", icon: "waiting", Screen: lazy(() => import("./waiting")), Badge },
   { at: "reach", name: "Reach", keys: "g r", icon: "reach", Screen: lazy(() => import("./reach")) },
+  { at: "exceptions", name: "Exceptions", keys: "g e", icon: "exceptions", Screen: lazy(() => import("./exceptions")) },
   { at: "proof", name: "Proof", keys: "g p", icon: "proof", Screen: lazy(() => import("./proof")) },
 ];
 
