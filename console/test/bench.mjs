@@ -23,8 +23,8 @@ const SCREENS = [
   ["reach, if taken over", "/reach?view=worst", "h2", "gets furthest"],
   ["reach, enforcement", "/reach?view=enforcement", ".entries td", "Warehouse North"],
   ["exceptions", "/exceptions", "h2", "No path is open"],
-  ["proof", "/proof", ".journal td", "tests"],
-  ["proof, one entry", "/proof/9", ".mark, strong", "Verified in this browser"],
+  ["proof", "/proof", ".journal td", ""],
+  ["proof, one entry", "/proof/9", "main", "Verified in this browser"],
 ];
 
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
