@@ -86,6 +86,7 @@ function Shell() {
         {SCREENS.map((screen) => (
           <Link key={screen.at} className="at" to={`/${screen.at}`} aria-current={(place.parts[0] === screen.at || FURTHER.some(({ at, below }) => at === place.parts[0] && below === screen.at)) ? "page" : undefined}>
             <Icon name={screen.icon} /> {screen.name}
+            {screen.Badge && <screen.Badge />}
             <kbd aria-hidden="true">{screen.keys}</kbd>
           </Link>
         ))}

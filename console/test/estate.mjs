@@ -1,6 +1,7 @@
 // A real controller process with an estate, for tests and for looking at screens.
 
 import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
 import https from "node:https";
 import { tmpdir } from "node:os";
@@ -12,6 +13,7 @@ const repository = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const program = process.env.RINGFENCE ?? join(repository, "target/debug/ringfence");
 
 export const PASSWORD = "correct horse battery";
+const WHY = "the estate of the tests";
 /** What a device may call itself; nothing of it may happen. */
 export const HOSTILE = `<img src=x onerror="document.title='owned'">`;
 
@@ -48,13 +50,25 @@ export class Estate {
     const sent = { ...headers };
     if (token) sent.authorization = `Bearer ${token}`;
     if (text !== undefined) sent["content-type"] = "application/json";
+    // What is sent twice is done once.
+    if (method === "POST" && token) sent["idempotency-key"] ??= randomUUID();
+    try {
+      return await this.send(method, path, text, sent);
+    } catch (error) {
+      // A connection that was silent for half a minute is closed by the controller, which may be heard of only when it is used again.
+      if (error.code !== "ECONNRESET" || !error.reused) throw error;
+      return this.send(method, path, text, sent);
+    }
+  }
+
+  send(method, path, text, sent) {
     return new Promise((done, fail) => {
       const request = https.request(new URL(path, this.base), { method, headers: sent, agent: this.agent }, (answer) => {
         const parts = [];
         answer.on("data", (part) => parts.push(part));
         answer.on("end", () => done({ status: answer.statusCode, headers: answer.headers, body: Buffer.concat(parts).toString() }));
       });
-      request.on("error", fail);
+      request.on("error", (error) => fail(Object.assign(error, { reused: request.reusedSocket })));
       request.end(text);
     });
   }
@@ -74,18 +88,68 @@ export class Estate {
 
   /** Sites, teams, the sample's policy, and devices; one of them is hostile. */
   async fill(devices) {
-    const why = "the estate of the tests";
-    for (const [id, name] of [["w1", "Warehouse Harbour"], ["w2", "Warehouse North"]]) await this.must("POST", "/v1/sites", { id, name, why });
+    await this.places();
+    await this.must("PUT", "/v1/policy", { files: policy(), origin: "tests", why: WHY });
+    await this.report(0, devices);
+  }
+
+  /** The same for very many: the policy comes last and decides about all of them at once. `zoned`: they are in its zones, so that it grants them something. */
+  async crowd(devices, zoned) {
+    await this.places();
+    await this.report(0, devices);
+    // What concerns very many takes a second person, or this machine itself.
+    const token = readFileSync(join(this.folder, "hq/host-token"), "utf8").trim();
+    for (let at = 0; zoned && at < devices; at += ZONED) await this.zone(at, Math.min(at + ZONED, devices), token);
+    await this.must("PUT", "/v1/policy", { files: policy(), origin: "tests", why: WHY }, { token });
+  }
+
+  async places() {
+    for (const [id, name] of [["w1", "Warehouse Harbour"], ["w2", "Warehouse North"]]) await this.must("POST", "/v1/sites", { id, name, why: WHY });
     for (const [id, name] of [["video", "Loss prevention"], ["floor", "Warehouse engineering"]]) {
-      await this.must("PUT", `/v1/teams/${id}`, { name, contact: `${id}@acme.example`, escalate_after_min: 60, why });
+      await this.must("PUT", `/v1/teams/${id}`, { name, contact: `${id}@acme.example`, escalate_after_min: 60, why: WHY });
     }
-    await this.must("PUT", "/v1/policy", { files: policy(), origin: "tests", why });
-    const facts = Array.from({ length: devices }, (_, number) => device(number));
-    for (let at = 0; at < facts.length; at += 1000) {
+  }
+
+  /** Devices from a number on, up to another one. */
+  async report(from, to) {
+    for (let at = from; at < to; at += 1000) {
+      const facts = Array.from({ length: Math.min(1000, to - at) }, (_, number) => device(at + number));
       for (const site of ["w1", "w2"]) {
-        const told = facts.slice(at, at + 1000).filter((one) => (Number(one.subject) % 3 === 0 ? "w2" : "w1") === site);
-        if (told.length > 0) await this.must("POST", "/v1/devices/report", { site, source: "import/tests", devices: told, why });
+        const told = facts.filter((one) => (Number(one.subject) % 3 === 0 ? "w2" : "w1") === site);
+        if (told.length > 0) await this.must("POST", "/v1/devices/report", { site, source: "import/tests", devices: told, why: WHY });
       }
+    }
+  }
+
+  /** Puts devices into zones, as people do. */
+  async zone(from, to, token) {
+    const zones = new Map();
+    for (let n = from; n < to; n++) {
+      const zone = (n % 3 === 0 ? ZONES.w2 : ZONES.w1)[n % KINDS.length];
+      zones.set(zone, [...(zones.get(zone) ?? []), device(n).id]);
+    }
+    for (const [zone, ids] of zones) await this.must("POST", "/v1/devices/edit", { ids, set: { zone }, why: WHY }, { token });
+  }
+
+  /** Very many devices of which little is known, without a policy. */
+  async bare(devices) {
+    await this.must("POST", "/v1/sites", { id: "w1", name: "Warehouse Harbour", why: WHY });
+    for (let at = 0; at < devices; at += 1000) {
+      const told = Array.from({ length: Math.min(1000, devices - at) }, (_, number) => {
+        const { said, ...known } = device(at + number);
+        return { ...known, said: said.slice(0, 1) };
+      });
+      await this.must("POST", "/v1/devices/report", { site: "w1", source: "import/tests", devices: told, why: WHY });
+    }
+  }
+
+  /** Waits until every device that was told of is decided about: the controller has caught up. */
+  async settle() {
+    for (let quiet = 0, before = -1; quiet < 4; ) {
+      const { entries: size } = await this.must("GET", "/v1/journal");
+      quiet = size === before ? quiet + 1 : 0;
+      before = size;
+      await new Promise((done) => setTimeout(done, 500));
     }
   }
 
@@ -108,6 +172,14 @@ const KINDS = [
   ["plc", "Siematic", "S7-1215", "plc", ["4.5"]],
   ["temperature-sensor", "Senso", "TH-2", "temp", ["1.0"]],
 ];
+
+/** So many devices have fewer in a zone than one change may concern. */
+const ZONED = 40_000;
+/** By site, for each kind. */
+const ZONES = {
+  w1: ["w1/cameras", "w1/scanners", "w1/printers", "w1/plcs", "w1/operators"],
+  w2: ["w2/recorders", "w2/recorders", "w2/printers", "w2/recorders", "w2/printers"],
+};
 
 /** A device as a source tells of it; the same for the same number. */
 function device(number) {
@@ -134,7 +206,8 @@ function device(number) {
   };
 }
 
-function policy() {
+/** The files of the sample. */
+export function policy() {
   const root = join(repository, "policies/warehouse/sample");
   const files = {};
   const walk = (at) => {

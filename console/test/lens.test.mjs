@@ -68,6 +68,11 @@ test("pulling the bar goes as far as the bar is pulled", () => {
   const half = it.pull(way / 2);
   assert.ok(Math.abs(half / (TOTAL - VIEW) - 0.5) < 0.001, `${half}`);
   assert.equal(it.by(30), half + 30);
+  // Elsewhere too the bar stands about where one is.
+  for (const part of [0.2, 0.35, 0.65, 0.8]) {
+    const at = it.pull(way * part) / (TOTAL - VIEW);
+    assert.ok(Math.abs(at - part) < 0.05, `${part}: ${at}`);
+  }
 });
 
 test("a row is gone to exactly, and the next one is below it", () => {

@@ -95,6 +95,25 @@ test("what was retired is back: it is taken in again, or stays retired", async (
   await tab.close();
 });
 
+test("how much waits stands beside the name of the screen, and follows", async () => {
+  const waits = async () => (await hq.must("GET", "/v1/questions?limit=1")).total;
+  const tab = await waiting("vera", "/devices");
+  const badge = tab.page.getByRole("navigation", { name: "Screens" }).getByRole("link", { name: /^Waiting/ }).locator(".badge");
+  const before = await waits();
+  await tab.until("it is told", async () => (await badge.textContent()) === `${before} wait`);
+  assert.equal(await badge.getAttribute("title"), `${before} questions wait for a person`);
+  await told("badge-a", ["mac/00:80:f4:00:01:0a"], 2);
+  await told("badge-b", ["mac/00:80:f4:00:01:0b"], 2);
+  await told("badge-a", ["mac/00:80:f4:00:01:0a", "mac/00:80:f4:00:01:0b"], 3);
+  assert.equal(await waits(), before + 1);
+  await tab.until("it follows", async () => (await badge.textContent()) === `${before + 1} wait`);
+  await tab.judge("waiting-badge");
+  const [asked] = await questions("same-device");
+  await hq.must("POST", asked.choices.at(-1).request.path, { ...asked.choices.at(-1).request.body, why: "seen" });
+  await tab.until("it is one less", async () => (await badge.textContent()) === `${before} wait`);
+  await tab.close();
+});
+
 test("a second person sees what is asked for, and approves it; who asked carries it out", async () => {
   const owner = { l: "state=active", set: { owner: "video" }, why: "everything is theirs" };
   const asked = await hq.must("POST", "/v1/devices/edit", owner, { token: sessions.ben });

@@ -7,6 +7,8 @@
 export const HEIGHT_MAX = 4_000_000;
 /** So many times the view in one step is no step: somebody pulls the scroll bar. */
 const JUMP = 4;
+/** One part of so many at each end is not drawn together: there a pixel is a pixel. */
+const EDGE = 16;
 
 export class Lens {
   /** What the list is ahead of the box. */
@@ -25,10 +27,10 @@ export class Lens {
     const pulled = Math.abs(top - this.top) > JUMP * view;
     const offset = pulled ? this.offsetOf(top, view, total) : Math.max(0, Math.min(end, top + this.base));
     const ideal = this.place(offset, view, total);
-    const quarter = this.quarter(view, total);
-    const nearEnd = offset <= quarter || offset >= end - quarter;
+    const edge = this.edge(view, total);
+    const nearEnd = offset <= edge || offset >= end - edge;
     const off = Math.abs(top - ideal);
-    return this.settle(offset, pulled || (nearEnd && off > 1) || off > quarter / 2 ? ideal : top);
+    return this.settle(offset, pulled || (nearEnd && off > 1) || off > edge / 2 ? ideal : top);
   }
 
   /** Where the box has to stand so that what is in view begins at `offset`. */
@@ -43,26 +45,26 @@ export class Lens {
     return { offset, at: this.top };
   }
 
-  /** How much of each end is not drawn together. */
-  private quarter(view: number, total: number): number {
-    return (this.height(total) - view) / 4;
+  /** How much of each end that is. */
+  private edge(view: number, total: number): number {
+    return (this.height(total) - view) / EDGE;
   }
 
   private place(offset: number, view: number, total: number): number {
     const [end, way] = [total - view, this.height(total) - view];
     if (end <= way) return offset;
-    const quarter = way / 4;
-    if (offset <= quarter) return offset;
-    if (offset >= end - quarter) return way - (end - offset);
-    return quarter + ((offset - quarter) * (way - 2 * quarter)) / (end - 2 * quarter);
+    const edge = way / EDGE;
+    if (offset <= edge) return offset;
+    if (offset >= end - edge) return way - (end - offset);
+    return edge + ((offset - edge) * (way - 2 * edge)) / (end - 2 * edge);
   }
 
   private offsetOf(top: number, view: number, total: number): number {
     const [end, way] = [total - view, this.height(total) - view];
     if (end <= way) return top;
-    const quarter = way / 4;
-    if (top <= quarter) return top;
-    if (top >= way - quarter) return end - (way - top);
-    return quarter + ((top - quarter) * (end - 2 * quarter)) / (way - 2 * quarter);
+    const edge = way / EDGE;
+    if (top <= edge) return top;
+    if (top >= way - edge) return end - (way - top);
+    return edge + ((top - edge) * (end - 2 * edge)) / (way - 2 * edge);
   }
 }

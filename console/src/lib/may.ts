@@ -4,34 +4,20 @@ import { ask, type Schemas } from "../api/client";
 import { session } from "../api/session";
 import { Store, useStore } from "./store";
 
-/** The least role for what the console offers, as in `policies/rbac/rbac.cedar`. */
-const LEAST = {
-  "devices.edit": "operator",
-  "devices.import": "operator",
-  "devices.quarantine": "security-admin",
-  "views.edit": "operator",
-  "policies.plan": "operator",
-  "approvals.decide": "operator",
-  "operators.read": "admin",
+/** What the console offers, in the controller's words: at the sites of whoever asks, or to the estate as a whole. */
+const OFFERED = {
+  "devices.edit": "sites",
+  "devices.import": "sites",
+  "devices.quarantine": "sites",
+  "views.edit": "estate",
+  "exceptions.edit": "sites",
+  "policies.plan": "estate",
+  "policies.apply": "estate",
+  "approvals.decide": "sites",
+  "operators.read": "estate",
 } as const;
 
-export type Deed = keyof typeof LEAST;
-
-/** What is not about a site's devices takes somebody who is for all sites. */
-const EVERYWHERE: readonly Deed[] = ["views.edit", "policies.plan", "operators.read"];
-
-/** Roles that a role builds on. */
-const BELOW: Record<string, string[]> = {
-  admin: ["policy-admin", "security-admin"],
-  "policy-admin": ["operator"],
-  "security-admin": ["operator"],
-  operator: ["viewer"],
-};
-
-/** Whether somebody with these roles may do all that the other one may. */
-export function covers(roles: string[], role: string): boolean {
-  return roles.some((one) => one === role || covers(BELOW[one] ?? [], role));
-}
+export type Deed = keyof typeof OFFERED;
 
 export type Myself = Schemas["Myself"];
 
@@ -57,5 +43,5 @@ export function useMyself(): Myself | null {
 
 export function useMay(): (deed: Deed) => boolean {
   const me = useMyself();
-  return (deed) => me !== null && covers(me.roles, LEAST[deed]) && (!me.sites || !EVERYWHERE.includes(deed));
+  return (deed) => me !== null && (OFFERED[deed] === "sites" ? me.may : me.may_everywhere).includes(deed);
 }

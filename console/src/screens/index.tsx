@@ -3,6 +3,7 @@
 import { lazy, type ComponentType } from "react";
 import type { IconName } from "../ui/icons";
 import { Link } from "../lib/route";
+import { Badge } from "../ui/badge";
 import { Devices } from "./devices";
 
 export interface Screen {
@@ -12,12 +13,15 @@ export interface Screen {
   keys?: string;
   icon: IconName;
   Screen: ComponentType;
+  /** How much there is to do. */
+  Badge?: ComponentType;
 }
 
 export const SCREENS: (Screen & { keys: string })[] = [
   { at: "devices", name: "Inventory", keys: "g i", icon: "devices", Screen: Devices },
-  { at: "waiting", name: "Waiting", keys: "g w", icon: "waiting", Screen: lazy(() => import("./waiting")) },
+  { at: "waiting", name: "Waiting", keys: "g w", icon: "waiting", Screen: lazy(() => import("./waiting")), Badge },
   { at: "reach", name: "Reach", keys: "g r", icon: "reach", Screen: lazy(() => import("./reach")) },
+  { at: "exceptions", name: "Exceptions", keys: "g e", icon: "exceptions", Screen: lazy(() => import("./exceptions")) },
   { at: "proof", name: "Proof", keys: "g p", icon: "proof", Screen: lazy(() => import("./proof")) },
 ];
 

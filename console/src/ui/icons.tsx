@@ -4,6 +4,7 @@ const PATHS = {
   devices: "M2.5 3.5h11v7h-11zM6 13h4M8 10.5V13",
   reach: "M3 3h3v3H3zM10 3h3v3h-3zM3 10h3v3H3zM10 10h3v3h-3z",
   proof: "M8 2l5 2v4c0 3-2.2 5-5 6-2.8-1-5-3-5-6V4zM5.8 8l1.6 1.6L10.4 6.5",
+  exceptions: "M8 14A6 6 0 0 1 8 2M8 2a6 6 0 0 1 5.2 3M13.2 11A6 6 0 0 1 8 14M7 8h7M11.5 5.5L14 8l-2.5 2.5",
   waiting: "M8 14A6 6 0 1 0 8 2a6 6 0 0 0 0 12zM8 4.8V8l2.2 1.6",
   filter: "M2.5 4h11M4.5 8h7M6.5 12h3",
   views: "M3 3.5h10v9.5L8 10l-5 3z",

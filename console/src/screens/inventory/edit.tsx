@@ -2,7 +2,7 @@
 // take a second person: what was asked then waits here, and is carried out when somebody else has approved it.
 
 import { useEffect, useState } from "react";
-import { ask, problemOf, Refused, type Approval, type Device, type Problem, type Schemas, type Team } from "../../api/client";
+import { ask, problemOf, type Approval, type Problem, type Schemas, type Team } from "../../api/client";
 import { count } from "../../lib/time";
 import { Button, Dialog, Field, Notice, ProblemNotice } from "../../ui/kit";
 import { Reason } from "../../ui/reason";
@@ -20,8 +20,6 @@ interface Props {
 
 /** A selector has to say so when it means everything. */
 const EVERYTHING = "state=active";
-/** Devices that are found by words are named one by one: so many at most. */
-const NAMED_MAX = 20_000;
 
 export function Edit({ which, onClose, onDone }: Props) {
   const [teams, setTeams] = useState<Team[] | null>(null);
@@ -32,8 +30,6 @@ export function Edit({ which, onClose, onDone }: Props) {
   const [problem, setProblem] = useState<Problem | null>(null);
   const [approval, setApproval] = useState<Approval | null>(null);
   const [done, setDone] = useState<Schemas["Bulk"] | null>(null);
-  const [about, setAbout] = useState<About | null>(null);
-  const [found, setFound] = useState(0);
 
   const run = async (work: () => Promise<void>) => {
     setBusy(true);
@@ -50,10 +46,8 @@ export function Edit({ which, onClose, onDone }: Props) {
     void run(async () => {
       const { body } = await ask("get", "/v1/teams", { query: { limit: 1000 } });
       setTeams(body.items as Team[]);
-      const about = await aboutOf(which, setFound);
-      const tried = await ask("post", "/v1/devices/edit", { body: { ...about, set: {}, why: "", dry_run: true } });
+      const tried = await ask("post", "/v1/devices/edit", { body: { ...aboutOf(which), set: {}, why: "", dry_run: true } });
       if (tried.status === 200) setSelected(tried.body.selected);
-      setAbout(about);
     });
     // Once, for what was chosen when it opened.
     // eslint-disable-next-line
@@ -62,7 +56,7 @@ export function Edit({ which, onClose, onDone }: Props) {
   const carry = () =>
     run(async () => {
       // An empty choice takes back what people decided.
-      const body = { ...about, set: { owner: owner || null }, why };
+      const body = { ...aboutOf(which), set: { owner: owner || null }, why };
       const headers: Record<string, string> = approval ? { "ringfence-approval": approval.id } : {};
       const answer = await ask("post", "/v1/devices/edit", { body, headers });
       if (answer.status === 202) {
@@ -92,7 +86,6 @@ export function Edit({ which, onClose, onDone }: Props) {
           <Meant which={which} /> The owner is the team that is answerable. All are changed, or none.
         </p>
         {problem && <ProblemNotice problem={problem} />}
-        {!about && !problem && found > 0 && <p role="status">{count(found)} found so far…</p>}
         {done ? (
           <Notice tone="good" title={`Done: ${count(done.changed)} of ${count(done.selected)} changed`} alert>
             <p>{done.changed < done.selected ? "The others were so already." : "It is in the journal, with your reason."}</p>
@@ -124,7 +117,7 @@ export function Edit({ which, onClose, onDone }: Props) {
             </Button>
           )}
           {!done && approval?.state !== "pending" && (!approval || approval.state === "approved") && (
-            <Button type="submit" look="main" disabled={busy || !why || !about || !selected}>
+            <Button type="submit" look="main" disabled={busy || !why || !selected}>
               {approval ? "Carry it out" : `Set owner of ${devices}`}
             </Button>
           )}
@@ -135,27 +128,10 @@ export function Edit({ which, onClose, onDone }: Props) {
 }
 
 /** What the request says of which devices. */
-type About = { ids: string[] } | { l?: string; where?: string };
-
-async function aboutOf(which: Which, found: (count: number) => void): Promise<About> {
+function aboutOf(which: Which): { ids: string[] } | Partial<Pick<Query, "l" | "where" | "q">> {
   if ("ids" in which) return which;
   const { l, where, q } = which.query;
-  if (!q) return { ...(l || !where ? { l: l || EVERYTHING } : {}), ...(where ? { where } : {}) };
-  // A bulk change takes no words to look for: it is told of the devices that have them.
-  const ids: string[] = [];
-  let page: string | undefined;
-  do {
-    const { body } = await ask("get", "/v1/devices", { query: { l, where, q, limit: 1000, ...(page ? { page } : {}) } });
-    const { items, next } = body as { items: Device[]; next?: string | null };
-    ids.push(...items.map((device) => device.id));
-    found(ids.length);
-    page = next ?? undefined;
-  } while (page && ids.length <= NAMED_MAX);
-  if (page) {
-    const detail = `Words find more than ${count(NAMED_MAX)} devices, and each of them has to be named.`;
-    throw new Refused({ type: "", status: 0, code: "console.many", title: "too many to be named", detail, help: "Say it with a selector or an expression instead." });
-  }
-  return { ids };
+  return l || where || q ? { ...(l && { l }), ...(where && { where }), ...(q && { q }) } : { l: EVERYTHING };
 }
 
 function Meant({ which }: { which: Which }) {
@@ -164,8 +140,14 @@ function Meant({ which }: { which: Which }) {
   if (q) {
     return (
       <>
-        Those that are found now with the words <code>{q}</code>
-        {(l || where) && " among what is selected"}.
+        All that the words <code>{q}</code> find
+        {(l || where) && (
+          <>
+            {" "}
+            among what <code>{[l, where].filter(Boolean).join(" and ")}</code> selects
+          </>
+        )}{" "}
+        when it is done.
       </>
     );
   }

@@ -9,7 +9,6 @@ import { settings } from "../../lib/settings";
 import { useStore } from "../../lib/store";
 import { count } from "../../lib/time";
 import { Icon } from "../../ui/icons";
-import { Button } from "../../ui/kit";
 import { useRowsInView } from "../../ui/rows";
 import { columnsOf, features, isOrdered, nameOf } from "./columns";
 import type { Rows } from "./rows";
@@ -41,11 +40,11 @@ function turned(sort: string, column: string): string {
 export function Grid({ rows, waiting, shown, chosen, onChoose, sort, onSort }: Props) {
   const { density } = useStore(settings);
   const height = ROW[density];
-  const { length, total, complete } = rows.standing;
+  const { length, total } = rows.standing;
   const [active, setActive] = useState(0);
   const [head, setHead] = useState(0);
   const id = useId();
-  const view = useRowsInView(rows.drawn, height, HEAD);
+  const view = useRowsInView(length, height, HEAD);
   const { items, box } = view;
   const [first, last] = [items[0]?.index ?? 0, items.at(-1)?.index ?? 0];
   useEffect(() => rows.want(first, last), [rows, first, last]);
@@ -163,7 +162,7 @@ export function Grid({ rows, waiting, shown, chosen, onChoose, sort, onSort }: P
             const isChosen = device !== undefined && chosen.has(device.id);
             const place = { transform: `translateY(${y}px)`, height };
             return (
-              <div key={index} id={`${id}-${index}`} className="row" role="row" aria-rowindex={index + 2} aria-selected={isChosen} data-active={index === at} style={place} onClick={() => setActive(Math.min(index, length - 1))} onDoubleClick={() => device && go(deviceAt(device.id))}>
+              <div key={index} id={`${id}-${index}`} className="row" role="row" aria-rowindex={index + 2} aria-selected={isChosen} data-active={index === at} style={place} onClick={() => setActive(index)} onDoubleClick={() => device && go(deviceAt(device.id))}>
                 {device && row ? (
                   <>
                     <div role="gridcell">
@@ -187,19 +186,10 @@ export function Grid({ rows, waiting, shown, chosen, onChoose, sort, onSort }: P
       </div>
       <footer className="where">
         <span>
-          {view.seen[0] < length ? `Rows ${count(view.seen[0] + 1)}–${count(Math.min(view.seen[1], length))}` : `Rows after ${count(length)}`}
+          {`Rows ${count(Math.min(view.seen[0] + 1, length))}–${count(Math.min(view.seen[1], length))}`}
           {total !== null && <> of {count(total)}</>}
           {sort && `, by ${sort.replace("-", "")}, ${sort.startsWith("-") ? "falling" : "rising"}`}
         </span>
-        {!complete && (
-          <>
-            <span className="space" />
-            <span>{count(length)} are loaded; further ones load as you go on. What is far is nearer by another order, or by finding it.</span>
-            <Button look="plain small" onClick={() => onSort(sort.startsWith("-") ? sort.slice(1) : `-${sort || "id"}`)}>
-              Begin at the other end
-            </Button>
-          </>
-        )}
       </footer>
     </>
   );

@@ -49,7 +49,7 @@ export function Choose({ onClose }: { onClose: () => void }) {
         }}
       >
         <h1>What would another policy folder change?</h1>
-        <p className="quiet">It is compared with the one in force over all devices as they are now. Nothing is set: that is done with <code>ringfence apply</code>, and its tests, claims and budgets have to hold.</p>
+        <p className="quiet">It is compared with the one in force over all devices as they are now. Nothing is set by that. What is planned can be set then, if its tests, claims and budgets hold.</p>
         {inForce.problem && inForce.problem.code !== "policy.none" && <ProblemNotice problem={inForce.problem} />}
         <Field label="A folder of this machine" hint={picked ? `${picked.name}: ${count(Object.keys(picked.files).length)} files` : "The one that has estate.toml. It is sent to the controller to be compared, and not kept."}>
           {(id, described) => <input id={id} {...folder} type="file" multiple className="input file" aria-describedby={described} onChange={(event) => void pick(event.target.files)} />}

@@ -1,5 +1,5 @@
-// A plan: what another policy folder would change of today's estate, as the controller works it out. It is of this tab, sets nothing, and says as
-// of when it is.
+// A plan: what another policy folder would change of today's estate, as the controller works it out. It is of this tab, and says as of when it
+// is and of which folder; who sets it sets it in the place of that one.
 
 import { ask, problemOf, type Problem } from "../../api/client";
 import { session } from "../../api/session";
@@ -58,6 +58,8 @@ export interface Plan {
   /** What the folder is called. */
   name: string;
   files: Files;
+  /** Content of the one that it was compared with; `null`: there was none. */
+  parent: string | null;
   /** When it was asked for (ms). */
   at: number;
   busy: boolean;
@@ -76,16 +78,26 @@ session.subscribe(() => {
 
 /** Asks what a folder would change; the answer of an earlier question is not waited for. */
 export async function compare(name: string, files: Files) {
-  const begun: Plan = { name, files, at: Date.now(), busy: true, comparison: null, problem: null };
+  const begun: Plan = { name, files, parent: null, at: Date.now(), busy: true, comparison: null, problem: null };
   plan.set(begun);
   const told = (some: Partial<Plan>) => {
     if (plan.get() === begun) plan.set({ ...begun, ...some, busy: false, at: Date.now() });
   };
   try {
+    const parent = await inForce();
     const { body } = await ask("post", "/v1/policy/plan", { body: { files } });
-    told({ comparison: body as unknown as Comparison });
+    told({ parent, comparison: body as unknown as Comparison });
   } catch (error) {
     told({ problem: problemOf(error) });
+  }
+}
+
+async function inForce(): Promise<string | null> {
+  try {
+    return (await ask("get", "/v1/policy", {})).body.content;
+  } catch (error) {
+    if (problemOf(error).code === "policy.none") return null;
+    throw error;
   }
 }
 
@@ -122,12 +134,17 @@ export function causeOf({ cause }: Group): string {
     case "service-gone":
       return "the service is gone or has moved";
     case "granted":
-      return `granted by ${cause.rule} (${cause.file}:${cause.line})`;
+      return `granted by ${placeOf(cause)}`;
     case "forbidden":
-      return `forbidden by ${cause.rule} (${cause.file}:${cause.line})`;
+      return `forbidden by ${placeOf(cause)}`;
     case "no-longer":
-      return `no longer granted by ${cause.rule} (${cause.file}:${cause.line})`;
+      return `no longer granted by ${placeOf(cause)}`;
   }
+}
+
+/** What is in no folder has no line. */
+function placeOf({ rule, file, line }: Place): string {
+  return line > 0 ? `${rule} (${file}:${line})` : rule;
 }
 
 /** Files that a folder is read from: the same that `ringfence apply -f` takes. */

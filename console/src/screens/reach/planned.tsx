@@ -1,8 +1,11 @@
 // A plan in words: what it comes to, why it may not be set, and each path that opens or closes, as a table.
 
+import { useState } from "react";
+import { useMay } from "../../lib/may";
 import { deviceAt, Link } from "../../lib/route";
 import { clock, count, exact } from "../../lib/time";
 import { Button, Notice, ProblemNotice } from "../../ui/kit";
+import { Apply } from "./apply";
 import { causeOf, compare, type Comparison, type Group, type Plan } from "./plan";
 
 /** Rows that are shown; what is beyond is counted. */
@@ -10,6 +13,8 @@ const ROWS_MAX = 200;
 
 export function PlanCard({ plan, onAnother, onClose }: { plan: Plan; onAnother: () => void; onClose: () => void }) {
   const { comparison } = plan;
+  const may = useMay();
+  const [setting, setSetting] = useState(false);
   return (
     <section className="card" aria-labelledby="plan">
       <header>
@@ -25,11 +30,17 @@ export function PlanCard({ plan, onAnother, onClose }: { plan: Plan; onAnother: 
         <Button look="plain" onClick={onClose}>
           Leave the plan
         </Button>
+        {may("policies.apply") && comparison && comparison.refused.length === 0 && (
+          <Button look="main" disabled={plan.busy} onClick={() => setSetting(true)}>
+            Set it…
+          </Button>
+        )}
       </header>
       <div className="inside" role="status">
         {plan.problem && <ProblemNotice problem={plan.problem} />}
         {comparison && <Sum it={comparison} />}
       </div>
+      {setting && <Apply plan={plan} onClose={() => setSetting(false)} />}
     </section>
   );
 }

@@ -3,7 +3,7 @@
 
 import { useState } from "react";
 import { problemOf, send, type Approval, type Problem } from "../../api/client";
-import { covers, useMay, type Myself } from "../../lib/may";
+import { useMay, type Myself } from "../../lib/may";
 import { useNames } from "../../lib/people";
 import { deviceAt, Link } from "../../lib/route";
 import { exact } from "../../lib/time";
@@ -84,7 +84,7 @@ function barred(question: Question, approval: Approval | undefined, me: Myself, 
   if (question.kind !== "approval") return may("devices.edit") ? null : "It takes the role operator, at the site of these devices.";
   if (!approval) return "It is answered already, or about sites that are not yours.";
   if (!me.actor.startsWith("person/")) return "A second person is a person who is logged in.";
-  if (!may("approvals.decide") || !covers(me.roles, approval.needs)) return `It takes somebody with the role ${approval.needs}.`;
+  if (!may("approvals.decide") || !me.covers.includes(approval.needs)) return `It takes somebody with the role ${approval.needs}.`;
   const [theirs, mine] = [approval.sites, me.sites];
   if (mine && (!theirs || theirs.some((site) => !mine.includes(site)))) return "It is about sites that are not yours.";
   return null;

@@ -9,7 +9,7 @@ import type { Command } from "./words";
 
 const CHANGES: Record<string, string> = { devices: "Decides about many devices", import: "Takes in a list", policy: "Sets another policy folder", exception: "Opens a path for a while" };
 /** What is said in a line of its own, or tells nothing to a person. */
-const SAID = ["change", "devices", "l", "where", "set", "labels", "source", "file_sha256", "files", "origin", "content", "why", "ids_sha256", "decisions_sha256", "parent"];
+const SAID = ["change", "devices", "l", "where", "q", "set", "labels", "source", "file_sha256", "files", "origin", "content", "why", "ids_sha256", "decisions_sha256", "parent"];
 
 export function Asked({ approval }: { approval: Approval }) {
   const nameOf = useNames();
@@ -24,7 +24,7 @@ export function Asked({ approval }: { approval: Approval }) {
         <dd>{value}</dd>
       </>
     ) : null;
-  const selected = it.l || it.where;
+  const selected = it.l || it.where || it.q;
   return (
     <section className="card" aria-labelledby="change">
       <h2 id="change">{CHANGES[it.change ?? ""] ?? it.change ?? "A change"}</h2>
@@ -35,8 +35,8 @@ export function Asked({ approval }: { approval: Approval }) {
         {line(
           "Selected by",
           selected ? (
-            <Link to={inventoryAt({ l: it.l ?? "", where: it.where ?? "" })}>
-              <code>{[it.l, it.where].filter(Boolean).join(" and ")}</code>
+            <Link to={inventoryAt({ l: it.l ?? "", where: it.where ?? "", q: it.q ?? "" })}>
+              <code>{[it.l, it.where, it.q && `the words ${it.q}`].filter(Boolean).join(" and ")}</code>
             </Link>
           ) : it.change === "devices" ? (
             "the ids of devices, one by one"

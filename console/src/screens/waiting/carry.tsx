@@ -9,7 +9,7 @@ import { Asked } from "./asked";
 import type { Command } from "./words";
 
 export function Carry({ approval, mine }: { approval: Approval; mine: boolean }) {
-  const { change, l, where } = approval.command as Command;
+  const { change, l, where, q } = approval.command as Command;
   return (
     <article className="stack inquiry">
       <Second approval={approval} />
@@ -22,7 +22,7 @@ export function Carry({ approval, mine }: { approval: Approval; mine: boolean })
               <>
                 <p>Ask for the same again: it says that it is approved, and carries it out.</p>
                 <div className="buttons">
-                  <Link className="button main" to={inventoryAt({ l: l ?? "", where: where ?? "" })}>
+                  <Link className="button main" to={inventoryAt({ l: l ?? "", where: where ?? "", q: q ?? "" })}>
                     Go to these devices
                   </Link>
                 </div>
@@ -38,7 +38,8 @@ export function Carry({ approval, mine }: { approval: Approval; mine: boolean })
                 </div>
               </>
             )}
-            {change === "exception" && <p>Ask for the same again on a machine with the command line, with the approval named:</p>}
+            {change === "exception" && <p>Where it was asked for it can be carried out as long as that question is open. On a machine with the command line, ask for the same again with the approval named:</p>}
+            {change === "policy" && <p>Where the plan is still open, setting it again carries it out. On a machine with the command line:</p>}
             {change === "exception" && (
               <pre className="code" tabIndex={0}>{`ringfence exception add … --approval ${approval.id}`}</pre>
             )}

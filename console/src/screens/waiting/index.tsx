@@ -25,7 +25,8 @@ const LOOK = 20_000;
 
 interface Waiting {
   questions: Question[];
-  more: boolean;
+  /** How many there are, those included that are not read. */
+  total: number;
   approvals: Approval[];
 }
 
@@ -36,7 +37,7 @@ async function load(signal: AbortSignal): Promise<Waiting> {
   const place = (question: Question) => (order.includes(question.kind) ? order.indexOf(question.kind) : order.length);
   // What somebody asked for first; of each kind what waits longest.
   questions.sort((a, b) => place(a) - place(b) || (b.age_s ?? 0) - (a.age_s ?? 0));
-  return { questions, more: !!body.next, approvals: asked };
+  return { questions, total: body.total, approvals: asked };
 }
 
 export default function WaitingScreen() {
@@ -96,8 +97,8 @@ export default function WaitingScreen() {
   );
 }
 
-function tally({ questions, more }: Waiting, ready: number): string {
-  const parts = [`${count(questions.length)}${more ? "+" : ""} ${questions.length === 1 ? "question" : "questions"}`];
+function tally({ total }: Waiting, ready: number): string {
+  const parts = [`${count(total)} ${total === 1 ? "question" : "questions"}`];
   if (ready > 0) parts.push(`${count(ready)} approved and yours to carry out`);
   return parts.join(", ");
 }

@@ -32,6 +32,7 @@ export interface Command {
   devices?: number;
   l?: string | null;
   where?: string | null;
+  q?: string | null;
   set?: Record<string, string | null>;
   labels?: Record<string, string | null>;
   source?: string;

@@ -254,6 +254,9 @@ pub struct BulkChange {
     /// A Cedar expression that has to hold too, or alone.
     #[serde(default, rename = "where")]
     pub expression: Option<String>,
+    /// Words that have to occur too, as in the list.
+    #[serde(default)]
+    pub q: Option<String>,
     /// Or their ids.
     #[serde(default)]
     pub ids: Vec<String>,
@@ -291,7 +294,7 @@ pub async fn edit(
     headers: HeaderMap,
     Body(change): Body<BulkChange>,
 ) -> Result<Response, Problem> {
-    let of = Selection { l: change.l, expression: change.expression, q: None };
+    let of = Selection { l: change.l, expression: change.expression, q: change.q };
     let ids = chosen(&api, &who, &of, &change.ids)?;
     let edit = Edit { set: change.set, labels: change.labels };
     who.may_edit(&edit)?;
@@ -336,6 +339,7 @@ fn asked<'a>(
     if let Some(command) = command.as_object_mut() {
         command.insert("l".to_owned(), of.l.clone().into());
         command.insert("where".to_owned(), of.expression.clone().into());
+        command.insert("q".to_owned(), of.q.clone().into());
         command.insert("devices".to_owned(), ids.len().into());
         let digest = crate::blobs::hex(&crypto::sha256(&all));
         command.insert("ids_sha256".to_owned(), digest.into());
@@ -360,6 +364,9 @@ pub struct BulkRetire {
     /// A Cedar expression that has to hold too, or alone.
     #[serde(default, rename = "where")]
     pub expression: Option<String>,
+    /// Words that have to occur too, as in the list.
+    #[serde(default)]
+    pub q: Option<String>,
     /// Or their ids.
     #[serde(default)]
     pub ids: Vec<String>,
@@ -380,7 +387,7 @@ pub async fn retire_many(
     headers: HeaderMap,
     Body(bulk): Body<BulkRetire>,
 ) -> Result<Response, Problem> {
-    let of = Selection { l: bulk.l, expression: bulk.expression, q: None };
+    let of = Selection { l: bulk.l, expression: bulk.expression, q: bulk.q };
     let mut ids = chosen(&api, &who, &of, &bulk.ids)?;
     let selected = ids.len();
     // Those that are retired already are no reason to refuse the others.

@@ -1,9 +1,10 @@
 //! The list of devices: chosen by what they are, in any order, in pages, counted.
 //!
-//! By id a page costs what is on it, however many devices there are. Other orders, and counts of a part, need a list of all that are chosen:
-//! it is made once, kept for a while, and pages are cut from it. A first page is cut from an earlier list only for ten times as long as
-//! making that took, so that people see their changes and lists cost a tenth of one processor at most; further pages are cut from the
-//! list of the first for [`KEPT`]. A page token holds the place it begins after, not a number of things: it is good without the list too.
+//! By id a page costs what is on it, however many devices there are. Other orders, counts of a part, and far places of a part need a list of
+//! all that are chosen: it is made once, kept for a while, and pages are cut from it. A first page, and one at a number, is cut from an
+//! earlier list only for ten times as long as making that took, so that people see their changes and lists cost a tenth of one processor at
+//! most; further pages are cut from the list of the first for [`KEPT`]. A page token holds the place it begins after, not a number of
+//! things: it is good without the list too. Who goes to a number is given the token of the place that it was.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,7 +35,7 @@ const ROWS_MAX: usize = 4_000_000;
 /// Lists that are kept.
 const LISTS_MAX: usize = 32;
 
-/// In which order, and whether they are counted.
+/// In which order, from where, and whether they are counted.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Wanted {
@@ -42,6 +43,39 @@ pub struct Wanted {
     pub sort: Option<String>,
     /// Tell how many there are in all pages.
     pub count: Option<bool>,
+    /// Leave out so many: the page begins at that number, counted from 0, and is empty where there are fewer. Costs the same wherever it is;
+    /// not together with `page`.
+    #[param(minimum = 0)]
+    pub offset: Option<usize>,
+}
+
+/// Where a page begins.
+enum Begin<P> {
+    First,
+    After(P),
+    At(usize),
+}
+
+impl Begin<String> {
+    fn of(wanted: &Wanted, paging: &Paging) -> Result<Self, Problem> {
+        match (wanted.offset, paging.after()?) {
+            (Some(_), Some(_)) => {
+                let why = "it begins at `offset` or goes on at `page`, not both";
+                Err(Problem::invalid("the page", why))
+            }
+            (None | Some(0), None) => Ok(Self::First),
+            (Some(number), None) => Ok(Self::At(number)),
+            (None, Some(place)) => Ok(Self::After(place)),
+        }
+    }
+
+    fn read<P>(self, place: impl FnOnce(&str) -> Result<P, Problem>) -> Result<Begin<P>, Problem> {
+        Ok(match self {
+            Self::First => Begin::First,
+            Self::At(number) => Begin::At(number),
+            Self::After(text) => Begin::After(place(&text)?),
+        })
+    }
 }
 
 /// One page of devices.
@@ -53,6 +87,10 @@ pub struct Listed {
     /// `page` of the next one; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// `page` of this one, where it was asked for by `offset`: what is asked for with it begins at the same place, however many come before
+    /// by then. Absent on the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub here: Option<String>,
     /// How many there are in all pages, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<usize>,
@@ -75,27 +113,40 @@ pub async fn list(
     }
     let order = Order::parse(wanted.sort.as_deref().unwrap_or("id"))
         .map_err(|error| Problem::invalid("the order", error.to_string()))?;
-    let (limit, after) = (paging.limit()?, paging.after()?);
+    let (limit, begin) = (paging.limit()?, Begin::of(&wanted, &paging)?);
     let everywhere = who.principal().grant.sites == Sites::All;
     let count = wanted.count.unwrap_or(false);
     let all = everywhere && selected.is_all();
     let ask = Ask { who, selected, order };
-    if order.is_by_id() && (all || !count) {
-        let after = after.map(|id| super::devices::id_of(&id)).transpose()?;
-        let page = api.blocking(move |hub| Ok(ask.by_id(hub, after, limit))).await?;
+    // A number of those that are chosen is known of a list alone.
+    if order.is_by_id() && (all || !count && !matches!(begin, Begin::At(_))) {
+        let begin = begin.read(super::devices::id_of)?;
+        let page = api.blocking(move |hub| Ok(ask.by_id(hub, begin, limit))).await?;
         let total = (all && count).then(|| api.hub.read(|estate| estate.devices().len()));
         return Ok(Json(Listed { total, ..page }).into_response());
     }
-    let after = after.map(|place| rank(&place)).transpose()?;
+    let begin = begin.read(|place| rank(order, place))?;
     let key = Key { sites: ask.who.principal().grant.sites.clone(), selection, order };
     let lists = Arc::clone(&api.lists);
-    let page = api.blocking(move |hub| lists.page(hub, key, &ask, after, limit)).await?;
+    let page = api.blocking(move |hub| lists.page(hub, key, &ask, &begin, limit)).await?;
     Ok(Json(Listed { total: page.total.filter(|_| count), ..page }).into_response())
 }
 
-fn rank(text: &str) -> Result<Rank, Problem> {
+/// By id a place is an id, with a list and without.
+fn rank(order: Order, text: &str) -> Result<Rank, Problem> {
+    if order.is_by_id() {
+        return Ok((None, super::devices::id_of(text)?));
+    }
     serde_json::from_str(text)
         .map_err(|_| Problem::invalid("the page", "it is no `next` of an earlier answer"))
+}
+
+fn place(order: Order, rank: &Rank) -> Option<String> {
+    let text = match order.is_by_id() {
+        true => Some(rank.1.to_string()),
+        false => serde_json::to_string(rank).ok(),
+    };
+    text.map(|text| page::token(&text))
 }
 
 /// What is asked, by whom.
@@ -135,8 +186,17 @@ impl Ask {
         }
     }
 
-    fn by_id(&self, hub: &Hub, after: Option<DeviceId>, limit: usize) -> Listed {
+    fn by_id(&self, hub: &Hub, begin: Begin<DeviceId>, limit: usize) -> Listed {
         let (mut items, mut more) = (Vec::new(), false);
+        let (after, here) = match begin {
+            Begin::First => (None, None),
+            Begin::After(id) => (Some(id), None),
+            Begin::At(number) => {
+                let before = number.saturating_sub(1);
+                let after = hub.read(|estate| estate.devices().id_at(before).cloned());
+                (after.clone(), after.map(|id| page::token(id.as_str())))
+            }
+        };
         self.walk(hub, after, &mut |device| {
             more = items.len() == limit;
             if !more {
@@ -145,7 +205,7 @@ impl Ask {
             more
         });
         let last = items.last().filter(|_| more).map(|last: &Document| page::token(&last.id));
-        Listed { items, next: last, total: None }
+        Listed { items, next: last, here, total: None }
     }
 }
 
@@ -186,10 +246,10 @@ impl Lists {
         hub: &Hub,
         key: Key,
         ask: &Ask,
-        after: Option<Rank>,
+        begin: &Begin<Rank>,
         limit: usize,
     ) -> Result<Listed, HubError> {
-        let first = after.is_none();
+        let first = !matches!(begin, Begin::After(_));
         let list = match self.kept(hub, &key, first) {
             Some(list) => list,
             None => {
@@ -200,9 +260,15 @@ impl Lists {
                 }
             }
         };
-        let before =
-            |row: &Rank| after.as_ref().is_some_and(|after| ask.order.compare(row, after).is_le());
-        let from = list.rows.partition_point(before);
+        let from = match begin {
+            Begin::First => 0,
+            Begin::At(number) => *number.min(&list.rows.len()),
+            Begin::After(place) => {
+                list.rows.partition_point(|row| ask.order.compare(row, place).is_le())
+            }
+        };
+        let before = from.checked_sub(1).filter(|_| matches!(begin, Begin::At(_)));
+        let here = before.and_then(|at| list.rows.get(at)).and_then(|row| place(ask.order, row));
         let rows = list.rows.get(from..).unwrap_or_default();
         let shown = rows.get(..limit.min(rows.len())).unwrap_or_default();
         let items = hub.read(|estate| {
@@ -210,12 +276,8 @@ impl Lists {
             now.filter(|device| ask.wants(device)).map(Document::from).collect()
         });
         let more = rows.len() > shown.len();
-        let next = shown.last().filter(|_| more).and_then(|row| serde_json::to_string(row).ok());
-        Ok(Listed {
-            items,
-            next: next.map(|place| page::token(&place)),
-            total: Some(list.rows.len()),
-        })
+        let next = shown.last().filter(|_| more).and_then(|row| place(ask.order, row));
+        Ok(Listed { items, next, here, total: Some(list.rows.len()) })
     }
 
     fn kept(&self, hub: &Hub, key: &Key, first: bool) -> Option<Arc<List>> {
@@ -236,7 +298,8 @@ impl Lists {
             rows.push(ask.order.rank(device));
             false
         });
-        rows.sort_unstable_by(|a, b| ask.order.compare(a, b));
+        // They were walked by id, and this keeps what is alike as it is: few values are sorted in no time.
+        rows.sort_by(|a, b| ask.order.compare_keys(a, b));
         let made = hub.now();
         let took = made.as_nanos().saturating_sub(begun.as_nanos());
         let list = Arc::new(List { key, size, made, took, rows });

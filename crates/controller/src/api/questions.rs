@@ -86,6 +86,19 @@ pub struct Asked {
     pub body: Value,
 }
 
+/// One page of what waits.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Page_Question)]
+pub struct Waiting {
+    /// What is on it.
+    pub items: Vec<Question>,
+    /// `page` of the next one; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// How many there are in all pages; 10000 at most are found at one time.
+    pub total: usize,
+}
+
 /// Which questions.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -98,28 +111,30 @@ pub struct About {
 
 /// What waits for a person, by id.
 #[utoipa::path(get, path = "/v1/questions", tag = "decisions", params(About, Paging),
-    responses((status = 200, body = Page<Question>), (status = "default", body = Problem)))]
+    responses((status = 200, body = Waiting), (status = "default", body = Problem)))]
 pub async fn list(
     State(api): State<Api>,
     who: Who,
     Query(about): Query<About>,
     Query(paging): Query<Paging>,
-) -> Result<Json<Page<Question>>, Problem> {
+) -> Result<Json<Waiting>, Problem> {
     let (after, now) = (paging.after()?.unwrap_or_default(), api.hub.now());
     paging.limit()?;
     let page = api
         .blocking(move |hub| {
-            let wanted = |open: &&Open| {
+            let wanted = |open: &Open| {
                 let Question { id, kind, .. } = &open.question;
-                *id > after
-                    && about.kind.as_ref().is_none_or(|wanted| wanted == kind)
+                about.kind.as_ref().is_none_or(|wanted| wanted == kind)
                     && about.id.as_ref().is_none_or(|wanted| wanted == id)
             };
-            let all = hub.read(|estate| posed(estate, &who, now));
-            let page = paging.of(all.iter().filter(wanted), |open| open.question.id.clone());
-            let Ok(page) = page else { return Ok(Page { items: Vec::new(), next: None }) };
-            let items = page.items.into_iter().map(|open| open.dated(hub, now));
-            Ok(Page { items: items.collect::<Result<_, HubError>>()?, next: page.next })
+            let mut all = hub.read(|estate| posed(estate, &who, now));
+            all.retain(wanted);
+            let left = all.iter().filter(|open| open.question.id > after);
+            let page = paging.of(left, |open| open.question.id.clone());
+            let Page { items, next } = page.unwrap_or(Page { items: Vec::new(), next: None });
+            let items = items.into_iter().map(|open| open.dated(hub, now));
+            let items = items.collect::<Result<_, HubError>>()?;
+            Ok(Waiting { items, next, total: all.len() })
         })
         .await?;
     Ok(Json(page))

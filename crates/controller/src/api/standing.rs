@@ -6,6 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use estate::access::Role;
+use estate::access::rbac::{Action, Place};
 use estate::devices::State as Life;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -42,6 +44,12 @@ pub struct Myself {
     pub actor: String,
     /// Roles.
     pub roles: Vec<&'static str>,
+    /// These, and the roles whose every right they have.
+    pub covers: Vec<&'static str>,
+    /// What may be done to what is at one's sites: `devices.edit`, …
+    pub may: Vec<&'static str>,
+    /// What may be done to the estate as a whole, or to what belongs to no site.
+    pub may_everywhere: Vec<&'static str>,
     /// Sites; absent: all.
     pub sites: Option<Vec<String>>,
     /// Somebody else has set the password: it has to be changed first.
@@ -53,7 +61,15 @@ pub struct Myself {
     responses((status = 200, body = Myself), (status = "default", body = Problem)))]
 pub async fn whoami(who: Who) -> Json<Myself> {
     let principal = who.principal();
+    let may = |place: Place<'_>| -> Vec<&'static str> {
+        let allowed = Action::ALL.iter().filter(|action| who.may(**action, place).is_ok());
+        allowed.map(|action| action.word()).collect()
+    };
+    let covered = Role::ALL.into_iter().filter(|role| principal.grant.covers(*role));
     Json(Myself {
+        covers: covered.map(Role::word).collect(),
+        may: may(Place::Somewhere),
+        may_everywhere: may(Place::Estate),
         actor: format!("{}/{}", principal.actor.kind, principal.actor.id),
         roles: principal.grant.roles.iter().map(|role| role.word()).collect(),
         sites: match &principal.grant.sites {

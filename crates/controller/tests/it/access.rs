@@ -50,6 +50,37 @@ async fn every_endpoint_refuses_nobody_and_whoever_may_not() {
 }
 
 #[tokio::test]
+async fn whoever_asks_is_told_what_they_may_and_that_is_so() {
+    let folder = Folder::new();
+    let running = start(&folder);
+    let words = |of: &serde_json::Value| -> BTreeSet<String> {
+        of.as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
+    };
+    for role in Role::ALL {
+        let me = running.ask(role.word(), "GET", "/v1/whoami", None).await.json();
+        let may = words(&me["may"]);
+        assert_eq!(may, words(&me["may_everywhere"]), "somebody for all sites is told once");
+        let covered = Role::ALL.into_iter().filter(|other| role.covers(*other));
+        assert_eq!(words(&me["covers"]), covered.map(|other| other.word().to_owned()).collect());
+        for (method, path, needs) in ENDPOINTS {
+            let Needs::To(action) = needs else { continue };
+            let refused = running.ask(role.word(), method, &concrete(path), None).await;
+            let refused = refused.status == 403;
+            assert_eq!(refused, !may.contains(action.word()), "{method} {path} as {}", role.word());
+        }
+        let here = format!("{}@w1", role.word());
+        let me = running.ask(&here, "GET", "/v1/whoami", None).await.json();
+        assert_eq!((words(&me["may"]), &me["may_everywhere"]), (may, &serde_json::json!([])));
+    }
+    // A token vouches for nobody.
+    let make = serde_json::json!({ "label": "bot", "roles": ["admin"], "why": "bot" });
+    let bot = running.ask("admin", "POST", "/v1/tokens", Some(make)).await.json();
+    let me = running.ask(bot["token"].as_str().unwrap(), "GET", "/v1/whoami", None).await.json();
+    let may = words(&me["may"]);
+    assert!(may.contains("operators.read") && !may.contains("approvals.decide"), "{may:?}");
+}
+
+#[tokio::test]
 async fn what_is_not_listed_is_not_there() {
     let folder = Folder::new();
     let running = start(&folder);

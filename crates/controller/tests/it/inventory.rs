@@ -177,6 +177,117 @@ async fn every_order_is_whole_and_its_pages_are_good_while_things_change() {
 }
 
 #[tokio::test]
+async fn a_far_place_is_gone_to_at_once_and_kept_whatever_comes_before() {
+    let folder = Folder::new();
+    let running = start(&folder);
+    many(&running, 100).await;
+    for (who, query) in [
+        ("viewer", ""),
+        ("viewer", "count=true"),
+        ("viewer", "sort=-id"),
+        ("viewer", "sort=-vendor&count=true"),
+        ("viewer", "q=d-&l=site=w1"),
+        ("viewer", "where=device.type%20%3D%3D%20%22plc%22&count=true"),
+        ("viewer@w2", ""),
+        ("viewer@w2", "sort=-last_seen"),
+    ] {
+        let (all, _) = pages(&running, who, query).await;
+        let all = ids(&all);
+        for offset in [0, 1, 7, all.len() / 2, all.len() / 2 + 1, all.len() - 1] {
+            let asked = format!("/v1/devices?limit=5&{query}");
+            let there =
+                running.ask(who, "GET", &format!("{asked}&offset={offset}"), None).await.json();
+            let expected = &all[offset..all.len().min(offset + 5)];
+            assert_eq!(ids(there["items"].as_array().unwrap()), expected, "{query} {offset}");
+            assert_eq!(there["here"].is_null(), offset == 0, "{query} {offset}: {there}");
+            // What it says of its place and of the next one is true.
+            let rest = &all[all.len().min(offset + 5)..all.len().min(offset + 10)];
+            assert_eq!(there["next"].is_null(), rest.is_empty(), "{query} {offset}");
+            for (token, expected) in [("here", expected), ("next", rest)] {
+                let Some(token) = there[token].as_str() else { continue };
+                let path = format!("{asked}&page={token}");
+                let page = running.ask(who, "GET", &path, None).await.json();
+                assert_eq!(ids(page["items"].as_array().unwrap()), expected, "{query} {offset}");
+                assert!(page["here"].is_null());
+            }
+        }
+        for beyond in [all.len(), all.len() + 1, usize::MAX] {
+            let query = query.trim_end_matches("count=true");
+            let path = format!("/v1/devices?{query}&offset={beyond}&count=true");
+            let nothing = running.ask(who, "GET", &path, None).await.json();
+            assert_eq!(nothing["items"], json!([]), "{query} {beyond}");
+            assert_eq!(nothing["total"], json!(all.len()));
+            assert!(nothing["next"].is_null());
+        }
+    }
+    // What comes in front changes numbers, and no place.
+    let there = running.ask("viewer", "GET", "/v1/devices?offset=50&limit=2", None).await.json();
+    let report = json!({ "do": "report", "site": "w1", "source": "import/list",
+        "devices": [{ "id": "a-first", "subject": "x", "said": [], "first_seen": "2026-01-01T00:00:00Z", "last_seen": "2026-01-01T00:00:00Z" }] });
+    let command = Command::Device(serde_json::from_value::<devices::Command>(report).unwrap());
+    let me = controller::hub::itself().unwrap();
+    running.hub.command(&me, "one more", command, BTreeSet::new()).unwrap();
+    let again = format!("/v1/devices?limit=2&page={}", there["here"].as_str().unwrap());
+    let again = running.ask("viewer", "GET", &again, None).await.json();
+    assert_eq!(again["items"], there["items"]);
+    let moved = running.ask("viewer", "GET", "/v1/devices?offset=51&limit=2", None).await.json();
+    assert_eq!(moved["items"], there["items"]);
+}
+
+#[tokio::test]
+async fn an_empty_estate_has_no_far_place() {
+    let folder = Folder::new();
+    let running = start(&folder);
+    for query in ["offset=0", "offset=9", "offset=9&sort=-id", "offset=9&q=x&count=true"] {
+        let answer = running.ask("viewer", "GET", &format!("/v1/devices?{query}"), None).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let answer = answer.json();
+        let none = (&json!([]), &Value::Null, &Value::Null);
+        assert_eq!((&answer["items"], &answer["next"], &answer["here"]), none, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn what_words_find_is_changed_and_retired_and_waits_for_a_second_person() {
+    let folder = Folder::new();
+    let running = start(&folder);
+    many(&running, 30).await;
+    let long = json!({ "q": "x".repeat(2_000), "set": { "zone": "x" }, "why": "y" });
+    let wrong = running.ask("operator", "POST", "/v1/devices/edit", Some(long)).await;
+    assert_eq!(wrong.problem(), (400, "request.invalid".to_owned()));
+    let blank = json!({ "q": " ", "set": { "zone": "x" }, "why": "y" });
+    for path in ["/v1/devices/edit", "/v1/devices/retire"] {
+        let mut blank = blank.clone();
+        if path.ends_with("retire") {
+            blank.as_object_mut().unwrap().remove("set");
+        }
+        let wrong = running.ask("operator", "POST", path, Some(blank)).await;
+        assert_eq!(wrong.problem(), (400, "request.invalid".to_owned()), "{path}");
+    }
+    let none = json!({ "q": "nothing is called so", "set": { "zone": "x" }, "why": "y" });
+    let none = running.ask("operator", "POST", "/v1/devices/edit", Some(none)).await;
+    assert_eq!(none.problem(), (404, "device.none".to_owned()));
+
+    let found = running.ask("viewer", "GET", "/v1/devices?q=vendor-3&count=true", None).await;
+    let edit = json!({ "q": "VENDOR-3", "set": { "zone": "hall" }, "why": "y" });
+    let done = running.ask("operator", "POST", "/v1/devices/edit", Some(edit)).await;
+    let total = found.json()["total"].clone();
+    assert_eq!(done.json(), json!({ "selected": total, "changed": total }), "{}", done.body);
+    // All of it has to hold, and nobody changes what they do not see.
+    let edit = json!({ "q": "vendor-3", "l": "site=w1", "set": { "zone": "yard" }, "why": "y" });
+    let done = running.ask("operator@w2", "POST", "/v1/devices/edit", Some(edit)).await;
+    assert_eq!(done.problem(), (404, "device.none".to_owned()));
+    running.auth.set_approval_above(3);
+    let edit = json!({ "q": "vendor-3", "set": { "zone": "yard" }, "why": "y" });
+    let waits = running.ask("operator", "POST", "/v1/devices/edit", Some(edit)).await;
+    assert_eq!((waits.status, &waits.json()["command"]["q"]), (202, &json!("vendor-3")));
+    running.auth.set_approval_above(30);
+    let retire = json!({ "q": "d-002", "why": "scrapped" });
+    let done = running.ask("operator", "POST", "/v1/devices/retire", Some(retire)).await;
+    assert_eq!(done.json(), json!({ "selected": 10, "changed": 10 }), "{}", done.body);
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_told_with_its_place() {
     let folder = Folder::new();
     let running = start(&folder);
@@ -198,6 +309,11 @@ async fn what_is_wrong_is_told_with_its_place() {
         "page=5b5d&sort=name",
         "l=colour=1",
         "limit=0",
+        "offset=-1",
+        "offset=x",
+        "offset=18446744073709551616",
+        "offset=5&page=642d30303031",
+        "offset=0&page=642d30303031",
     ] {
         let answer = running.ask("viewer", "GET", &format!("/v1/devices?{query}"), None).await;
         assert_eq!(answer.problem(), (400, "request.invalid".to_owned()), "{query}");

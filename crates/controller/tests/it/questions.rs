@@ -98,6 +98,7 @@ async fn each_question_has_evidence_an_age_and_choices() {
             .ask("viewer", "GET", &format!("/v1/questions?limit=2{page}"), None)
             .await
             .json();
+        assert_eq!(answer["total"], json!(all.len()), "of all pages");
         ids.extend(answer["items"].as_array().unwrap().iter().map(|q| q["id"].clone()));
         match answer["next"].as_str() {
             Some(next) => page = format!("&page={next}"),
@@ -111,6 +112,16 @@ async fn each_question_has_evidence_an_age_and_choices() {
     // Who is for another site is asked nothing of this one.
     let other = questions(&running, "viewer@w2", "").await;
     assert_eq!(other.iter().map(|q| q["id"].clone()).collect::<Vec<_>>(), ["not-enrolled-w2"]);
+    // What is counted is what is asked for, by whoever sees it.
+    for (who, query, total) in [
+        ("viewer", "kind=not-enrolled&limit=1", 2),
+        ("viewer", "kind=approval", 0),
+        ("viewer@w2", "limit=1", 1),
+        ("viewer@w2", "kind=back", 0),
+    ] {
+        let answer = running.ask(who, "GET", &format!("/v1/questions?{query}"), None).await;
+        assert_eq!(answer.json()["total"], json!(total), "{who} {query}");
+    }
 }
 
 #[tokio::test]

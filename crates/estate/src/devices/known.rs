@@ -106,6 +106,17 @@ impl Devices {
         self.by_id.range((from, Bound::Unbounded)).filter_map(|(_, at)| self.all.get(index(*at)))
     }
 
+    /// The id that comes at a place in the order of ids, counted from 0; the last one where there are fewer. The index is walked from its
+    /// nearer end, without a look at any device.
+    pub fn id_at(&self, at: usize) -> Option<&DeviceId> {
+        let last = self.by_id.len().checked_sub(1)?;
+        let (at, mut ids) = (at.min(last), self.by_id.keys());
+        match at > last / 2 {
+            true => ids.nth_back(last.saturating_sub(at)),
+            false => ids.nth(at),
+        }
+    }
+
     /// All devices, in the order in which they were found.
     pub fn iter(&self) -> std::slice::Iter<'_, Device> {
         self.all.iter()

@@ -101,14 +101,18 @@ impl Order {
 
     /// Which of two comes first.
     pub fn compare(&self, a: &Rank, b: &Rank) -> Ordering {
+        self.compare_keys(a, b).then_with(|| a.1.cmp(&b.1))
+    }
+
+    /// The same, where devices that are alike need not be told apart: they come by id already.
+    pub fn compare_keys(&self, a: &Rank, b: &Rank) -> Ordering {
         let turned = |order: Ordering| if self.falling { order.reverse() } else { order };
-        let by_id = a.1.cmp(&b.1);
         match (&a.0, &b.0) {
-            (Some(x), Some(y)) => turned(x.compare(y)).then(by_id),
+            (Some(x), Some(y)) => turned(x.compare(y)),
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
-            (None, None) if self.by == By::Id => turned(by_id),
-            (None, None) => by_id,
+            (None, None) if self.by == By::Id => turned(a.1.cmp(&b.1)),
+            (None, None) => Ordering::Equal,
         }
     }
 }
@@ -137,6 +141,8 @@ impl Key {
         match (self, other) {
             (Self::Number(a), Self::Number(b)) => a.cmp(b),
             (Self::Address(a), Self::Address(b)) => a.cmp(b),
+            // Devices share the texts that many of them have.
+            (Self::Text(a), Self::Text(b)) if Arc::ptr_eq(a, b) => Ordering::Equal,
             (Self::Text(a), Self::Text(b)) => {
                 let (small, other) = (a.bytes(), b.bytes().map(|b| b.to_ascii_lowercase()));
                 small.map(|b| b.to_ascii_lowercase()).cmp(other).then_with(|| a.cmp(b))

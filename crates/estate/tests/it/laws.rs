@@ -257,6 +257,11 @@ proptest! {
                 prop_assert_eq!(again, Ok(Vec::new()), "twice is once: {:?}", command);
             }
             prop_assert_eq!(world.estate.devices().check(), Ok(()), "after {:?}", command);
+            let ids: Vec<_> = world.estate.devices().after(None).map(|device| &device.id).collect();
+            for at in 0..=ids.len() {
+                let here = ids.get(at).or(ids.last()).copied();
+                prop_assert_eq!(world.estate.devices().id_at(at), here);
+            }
             for device in world.estate.devices().iter() {
                 let everywhere =
                     device.keys.iter().filter(|key| ["mac/00", "serial"].iter().any(|k| key.starts_with(k)));
