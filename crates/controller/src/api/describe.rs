@@ -7,8 +7,8 @@ use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    approvals, console, credentials, devices, exceptions, imports, inventory, journal, keys,
-    leases, live, login, operators, pki, policy, questions, reach, records, requests, sites,
+    approvals, console, credentials, devices, exceptions, expected, imports, inventory, journal,
+    keys, leases, live, login, operators, pki, policy, questions, reach, records, requests, sites,
     standing, teams, tokens, views,
 };
 
@@ -31,6 +31,7 @@ const JSON: &str = "application/json";
         inventory::list, devices::get, devices::change, devices::edit, devices::retire_many, devices::report, imports::import, devices::retire, devices::history,
         keys::list, keys::register, keys::revoke, keys::chains, keys::send,
         records::merge, records::apart, records::come_back, questions::list,
+        expected::list, expected::expect,
         credentials::list, credentials::get, credentials::token, credentials::revoke, credentials::vouch, credentials::unvouch,
         requests::list, requests::answer, requests::findings,
         pki::root, pki::issuing, pki::complete, pki::delta, pki::ask, pki::ask_by_path,

@@ -11,6 +11,7 @@ pub mod credentials;
 pub mod describe;
 pub mod devices;
 pub mod exceptions;
+pub mod expected;
 pub mod imports;
 pub mod inventory;
 pub mod journal;
@@ -135,6 +136,8 @@ pub const ENDPOINTS: &[(&str, &str, Needs)] = &[
     ("GET", "/v1/devices/{id}/commitments", Needs::To(Action::DevicesRead)),
     ("POST", "/v1/commitments", Needs::To(Action::CommitmentsSend)),
     ("GET", "/v1/identities", Needs::To(Action::IdentitiesRead)),
+    ("GET", "/v1/identities/expected", Needs::To(Action::IdentitiesRead)),
+    ("POST", "/v1/identities/expected", Needs::To(Action::IdentitiesEdit)),
     ("GET", "/v1/identities/findings", Needs::To(Action::IdentitiesRead)),
     ("GET", "/v1/identities/requests", Needs::To(Action::IdentitiesRead)),
     ("POST", "/v1/identities/requests/{id}", Needs::To(Action::IdentitiesEdit)),
@@ -296,6 +299,7 @@ pub fn router(api: Api) -> Router {
             post(keys::send).layer(DefaultBodyLimit::max(crate::commitments::BODY_BYTES_MAX)),
         )
         .route("/v1/identities", get(credentials::list))
+        .route("/v1/identities/expected", get(expected::list).merge(post(expected::expect)))
         .route("/v1/identities/findings", get(requests::findings))
         .route("/v1/identities/requests", get(requests::list))
         .route("/v1/identities/requests/{id}", post(requests::answer))

@@ -208,6 +208,13 @@ pub(super) const REQUESTS: &[Column] = &[
     wide("IS", |v| at(v, "/device")),
 ];
 
+pub(super) const EXPECTED: &[Column] = &[
+    of("MAKER", |v| at(v, "/maker")),
+    of("NUMBER", |v| at(v, "/number")),
+    of("DEVICE", |v| at(v, "/device")),
+    of("CAME", |v| at(v, "/came")),
+];
+
 pub(super) const FINDINGS: &[Column] = &[
     of("WHEN", |v| instant(v, "/at")),
     of("DEVICE", |v| at(v, "/device")),

@@ -1,6 +1,7 @@
 //! `ringfence identity …`: what devices have shown, and how they come to a certificate.
 
 use std::io::{self, IsTerminal as _, Write};
+use std::path::Path;
 
 use hyper::Method;
 use qrcode::render::unicode::Dense1x2;
@@ -8,12 +9,12 @@ use qrcode::{EcLevel, QrCode};
 use serde_json::{Value, json};
 
 use super::args::{
-    Format, Identity, IdentityList, IdentityRevoke, IdentityShow, IdentityToken, IdentityVouch,
-    Output, Reason,
+    Format, Identity, IdentityExpect, IdentityList, IdentityRevoke, IdentityShow, IdentityToken,
+    IdentityVouch, Output, Reason,
 };
 use super::change::{WAITS, waits};
 use super::client::{APPROVAL, Client, segment, with_query};
-use super::columns::{Column, FINDINGS, Listing, REQUESTS, STANDINGS};
+use super::columns::{Column, EXPECTED, FINDINGS, Listing, REQUESTS, STANDINGS};
 use super::describe::pairs;
 use super::fault::{Fault, Stop};
 use super::sink::Sink;
@@ -21,6 +22,7 @@ use super::words::{at, instant, list, plain};
 use crate::terminal::table;
 use crate::{exit, out};
 
+const EXPECTED_PATH: &str = "/v1/identities/expected";
 const REQUESTS_PATH: &str = "/v1/identities/requests";
 
 pub(super) fn run(command: &Identity) -> Result<u8, Stop> {
@@ -46,12 +48,50 @@ pub(super) fn run(command: &Identity) -> Result<u8, Stop> {
             answer(&mut super::open(&args.at)?, &args.request, said, &args.reason)?;
             eprintln!("it gets no certificate");
         }
+        Identity::Expect(args) => match &args.file {
+            Some(file) => expect(args, file)?,
+            None => {
+                let listing = listing(EXPECTED_PATH, "/device", EXPECTED);
+                listed(&mut super::open(&args.at)?, listing, &[], args.output)?;
+            }
+        },
         Identity::Findings(args) => {
             let listing = listing("/v1/identities/findings", "/entry", FINDINGS);
             listed(&mut super::open(&args.at)?, listing, &[], args.output)?;
         }
     }
     Ok(exit::FINE)
+}
+
+/// Sends a list of what was bought: all of it, or nothing.
+fn expect(args: &IdentityExpect, file: &Path) -> Result<(), Stop> {
+    let shown = file.display().to_string();
+    let text = std::fs::read_to_string(file);
+    let text = text.map_err(|error| Fault::usage(shown.as_str(), error.to_string()))?;
+    let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let names = |line: &str| line.split(',').map(|w| w.trim().to_owned()).collect::<Vec<_>>();
+    let header = lines.next().map(|(_, line)| names(line)).unwrap_or_default();
+    let column = |name: &str| {
+        let at = header.iter().position(|column| column == name);
+        at.ok_or_else(|| Fault::usage(shown.as_str(), format!("it has no column `{name}`")))
+    };
+    let columns = [column("maker")?, column("number")?, column("device")?];
+    let mut expected = Vec::new();
+    for (number, line) in lines {
+        let words = names(line);
+        let [maker, serial, device] = columns.map(|at| words.get(at).cloned().unwrap_or_default());
+        if [&maker, &serial, &device].iter().any(|word| word.is_empty()) {
+            let why = "maker, number or device is missing";
+            let line = format!("{shown}, line {}", number.saturating_add(1));
+            return Err(Fault::usage(line, why).into());
+        }
+        expected.push(json!({ "maker": maker, "number": serial, "device": device }));
+    }
+    let body = json!({ "expected": expected, "why": args.reason });
+    let mut client = super::open(&args.at)?;
+    let done = client.post(EXPECTED_PATH, &body)?;
+    eprintln!("{} devices are expected, {} of them since now", expected.len(), at(&done, "/new"));
+    Ok(())
 }
 
 fn listing(path: &'static str, id: &'static str, columns: &'static [Column]) -> Listing {

@@ -4,8 +4,6 @@
 //! The controller is a process of its own on a real disk; the devices share its two cores. What is judged is the processor time of the
 //! controller alone. Its journal is written beforehand, as the controller would have written it: every device has its certificate.
 
-#![expect(clippy::disallowed_methods, reason = "a bench measures time")]
-
 mod door;
 mod fleet;
 mod million;

@@ -57,6 +57,11 @@ pub(crate) enum Identity {
         after_help = "Example:\n  ringfence identity reject 5b21d0c4 --reason \"none of ours\"\n\nThe request may be given by its beginning.\n\nExit codes: 0 done, 1 failed, 3 no such request, 4 answered already, 5 not allowed, 64 wrong usage."
     )]
     Reject(IdentityReject),
+    /// Says which devices will come with their makers' certificates (IDevID), from a list of what was bought; or prints who is expected.
+    #[command(
+        after_help = "Examples:\n  ringfence identity expect order-4711.csv --reason \"purchase order 4711\"\n  ringfence identity expect\n\nThe file has the columns maker, number and device: the maker is the name of a file of roots in the\ncontroller's pki/makers (axis for axis.pem), the number stands in the maker's certificate, the device\nis one of the inventory. Nothing of a file is taken if a line of it is wrong.\n\nExit codes: 0 done, 1 failed, 3 no such device, 4 a number is another device's, 5 not allowed, 64\nwrong usage."
+    )]
+    Expect(IdentityExpect),
     /// What was found about identities, the newest first: copied keys, failed attestations.
     #[command(
         after_help = "Examples:\n  ringfence identity findings\n  ringfence identity findings -o jsonl\n\nExit codes: 0 printed, 1 failed, 5 not allowed, 64 wrong usage."
@@ -76,6 +81,22 @@ pub(crate) struct IdentityList {
     /// Only those that fall before then (RFC 3339).
     #[arg(long, value_name = "INSTANT")]
     pub(crate) ends_before: Option<String>,
+    /// Output on standard output.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// Options of `identity expect`.
+#[derive(Debug, Group)]
+pub(crate) struct IdentityExpect {
+    /// A CSV file with a header; without it, who is expected is printed.
+    #[arg(value_name = "FILE", requires = "reason")]
+    pub(crate) file: Option<std::path::PathBuf>,
+    /// Why, for the journal.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
     /// Output on standard output.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,

@@ -1,0 +1,105 @@
+//! Devices that were bought, and will come with their makers' certificates.
+
+use std::collections::BTreeSet;
+
+use axum::Json;
+use axum::extract::State;
+use estate::Command;
+use estate::access::rbac::{Action, Place};
+use estate::identities::{self, EXPECT_MAX, Expected};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::credentials::editable;
+use super::page::{Page, Paging};
+use super::{Api, Body, Problem, Query, Who};
+
+/// A device that is expected.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = ExpectedDevice)]
+#[serde(deny_unknown_fields)]
+pub struct One {
+    /// Who made it: the name of the file with the maker's root, `axis` for `pki/makers/axis.pem`.
+    pub maker: String,
+    /// Its serial number, as the maker's certificate has it.
+    pub number: String,
+    /// Which device it is.
+    pub device: String,
+    /// It came.
+    #[serde(default, skip_deserializing)]
+    pub came: bool,
+}
+
+/// Devices that are expected.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(as = ExpectDevices)]
+#[serde(deny_unknown_fields)]
+pub struct Expect {
+    /// Each of them; 1,000 at most.
+    pub expected: Vec<One>,
+    /// Why.
+    pub why: String,
+}
+
+/// How many that is.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[schema(as = ExpectedCount)]
+pub struct Count {
+    /// Those that were not expected before.
+    pub new: usize,
+}
+
+/// Devices that are expected with their makers' certificates, by maker and number; those of one's sites.
+#[utoipa::path(get, path = "/v1/identities/expected", tag = "identities", params(Paging),
+    responses((status = 200, body = Page<One>), (status = "default", body = Problem)))]
+pub async fn list(
+    State(api): State<Api>,
+    who: Who,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<One>>, Problem> {
+    let after = paging.after()?.unwrap_or_default();
+    let named = |maker: &str, number: &str| format!("{maker}\t{number}");
+    api.hub.read(|estate| {
+        let sees = |id| estate.devices().get(id).is_some_and(|device| who.sees(&device.site));
+        let all = estate.identities().all_expected();
+        let shown = all.filter(|(maker, number, ..)| named(maker, number) > after);
+        let shown = shown.filter(|(.., id, _)| sees(id)).map(|(maker, number, id, came)| One {
+            maker: maker.to_owned(),
+            number: number.to_owned(),
+            device: id.to_string(),
+            came,
+        });
+        Ok(Json(paging.of(shown, |one| named(&one.maker, &one.number))?))
+    })
+}
+
+/// Says which of their makers' numbers are which devices. All of it, or nothing.
+#[utoipa::path(post, path = "/v1/identities/expected", tag = "identities", request_body = Expect,
+    responses((status = 200, body = Count), (status = "default", body = Problem)))]
+pub async fn expect(
+    State(api): State<Api>,
+    who: Who,
+    Body(order): Body<Expect>,
+) -> Result<Json<Count>, Problem> {
+    who.may(Action::IdentitiesEdit, Place::Somewhere)?;
+    if order.expected.len() > EXPECT_MAX {
+        let why = format!("{} devices; {EXPECT_MAX} at most", order.expected.len());
+        return Err(Problem::invalid("the list", why).help("send several"));
+    }
+    let one = |one: One| {
+        let (device, _) = editable(&api, &who, &one.device)?;
+        Ok(Expected { maker: one.maker, number: one.number, device })
+    };
+    let expected: Result<Vec<Expected>, Problem> = order.expected.into_iter().map(one).collect();
+    let command = Command::Identity(identities::Command::Expect { expected: expected? });
+    let actor = who.principal().actor.clone();
+    api.blocking(move |hub| {
+        let done = hub.command(&actor, &order.why, command, BTreeSet::new())?;
+        let new = done.events.iter().map(|event| match event {
+            estate::Event::Identity(identities::Event::Expected { expected }) => expected.len(),
+            _ => 0,
+        });
+        Ok(Json(Count { new: new.sum() }))
+    })
+    .await
+}
