@@ -52,6 +52,9 @@ pub struct Taken {
     pub items: Vec<Item>,
 }
 
+/// Requests that wait to be written.
+const WAITING_MAX: usize = 1_024;
+
 /// Where they wait, and what has been counted.
 #[derive(Debug)]
 pub(crate) struct Desk {
@@ -67,7 +70,7 @@ pub(crate) struct Desk {
 impl Default for Desk {
     fn default() -> Self {
         Self {
-            waiting: desk::Desk::new(BATCH_MAX, "commitment.busy"),
+            waiting: desk::Desk::new(BATCH_MAX, WAITING_MAX, "commitment.busy"),
             checking: Semaphore::new(cores()),
             accepted: AtomicU64::new(0),
             again: AtomicU64::new(0),

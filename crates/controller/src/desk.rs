@@ -11,9 +11,6 @@ use tokio::sync::oneshot;
 
 use crate::api::Problem;
 
-/// Requests that wait to be written.
-const WAITING_MAX: usize = 1_024;
-
 /// Where they wait. What is of the same `K` is written together, in parts of `most`.
 #[derive(Debug)]
 pub(crate) struct Desk<K, T, O> {
@@ -21,6 +18,8 @@ pub(crate) struct Desk<K, T, O> {
     turn: Arc<tokio::sync::Mutex<()>>,
     waiting: Mutex<VecDeque<Waiting<K, T, O>>>,
     most: usize,
+    /// Requests that may wait: each holds memory.
+    waiting_max: usize,
     /// Stable word for who finds too many here.
     busy: &'static str,
 }
@@ -38,8 +37,8 @@ where
     T: Send + 'static,
     O: Send + 'static,
 {
-    pub(crate) fn new(most: usize, busy: &'static str) -> Self {
-        Self { turn: Arc::default(), waiting: Mutex::default(), most, busy }
+    pub(crate) fn new(most: usize, waiting_max: usize, busy: &'static str) -> Self {
+        Self { turn: Arc::default(), waiting: Mutex::default(), most, waiting_max, busy }
     }
 
     /// Waits until it is durable, together with what else waits. `settle` writes, and says what became of each.
@@ -52,7 +51,7 @@ where
         let (answer, mut mine) = oneshot::channel();
         {
             let mut waiting = self.waiting();
-            if waiting.len() >= WAITING_MAX {
+            if waiting.len() >= self.waiting_max {
                 return Err(self.full());
             }
             waiting.push_back(Waiting { of, batch, answer });

@@ -1,7 +1,5 @@
 //! Devices that were bought, and will come with their makers' certificates.
 
-use std::collections::BTreeSet;
-
 use axum::Json;
 use axum::extract::State;
 use estate::Command;
@@ -92,14 +90,10 @@ pub async fn expect(
     };
     let expected: Result<Vec<Expected>, Problem> = order.expected.into_iter().map(one).collect();
     let command = Command::Identity(identities::Command::Expect { expected: expected? });
-    let actor = who.principal().actor.clone();
-    api.blocking(move |hub| {
-        let done = hub.command(&actor, &order.why, command, BTreeSet::new())?;
-        let new = done.events.iter().map(|event| match event {
-            estate::Event::Identity(identities::Event::Expected { expected }) => expected.len(),
-            _ => 0,
-        });
-        Ok(Json(Count { new: new.sum() }))
-    })
-    .await
+    let done = api.command(&who, order.why, command).await?;
+    let new = done.events.iter().map(|event| match event {
+        estate::Event::Identity(identities::Event::Expected { expected }) => expected.len(),
+        _ => 0,
+    });
+    Ok(Json(Count { new: new.sum() }))
 }

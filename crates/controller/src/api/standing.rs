@@ -157,6 +157,10 @@ pub async fn metrics(State(api): State<Api>) -> Response {
         "Signed commitments that were brought.",
         &api.hub.desk().counted().map(|(word, count)| (format!("{{result=\"{word}\"}}"), count)),
     );
+    if let Some(est) = &api.est {
+        let counts = est.counts.all().map(|(word, n)| (format!("{{result=\"{word}\"}}"), n));
+        figure("est", "counter", "Devices at the door of EST.", &counts);
+    }
     let (sweeps, missed) = api.pdp.levels.sweeps();
     figure(
         "decision_sweeps",

@@ -41,6 +41,9 @@ const RENEW_NANOS: i64 = 30 * 86_400 * 1_000_000_000;
 /// When it failed, it is tried again after this long, in nanoseconds.
 const RETRY_NANOS: i64 = 3_600 * 1_000_000_000;
 
+/// Enrolments that wait to be written: as many as there are connections, because a fleet comes back at once.
+const WAITING_MAX: usize = 16_384;
+
 /// What has been counted since the start.
 #[derive(Debug, Default)]
 pub struct Counts {
@@ -131,7 +134,7 @@ impl Est {
             authority,
             hosts,
             told,
-            desk: Desk::new(BATCH_MAX, "est.busy"),
+            desk: Desk::new(BATCH_MAX, WAITING_MAX, "est.busy"),
             tries: Tries::default(),
             live: Arc::default(),
             tpms: tpm::Tpms::new(folder),

@@ -471,3 +471,40 @@ async fn requests_stand_beside_what_is_known_and_are_answered_once() {
     let shown = get(&running, "viewer", "/v1/devices/cam/identity").await;
     assert_eq!((&shown["level"], &shown["proof"]), (&json!("device-key"), &json!("approved")));
 }
+
+#[tokio::test]
+async fn what_was_bought_is_said_by_people_of_the_site_all_of_it_or_nothing() {
+    let folder = Folder::new();
+    let running = start(&folder);
+    world(&running).await;
+    let path = "/v1/identities/expected";
+    let one = |number: &str, id: &str| json!({ "maker": "axis", "number": number, "device": id });
+    let all = |expected: Vec<Value>| Some(json!({ "expected": expected, "why": "order 4711" }));
+    let far = running.ask("security-admin@w1", "POST", path, all(vec![one("1", "far")])).await;
+    assert_eq!(far.status, 404, "another site's device is not there: {}", far.body);
+    let mixed = all(vec![one("1", "cam"), one("2", "nobody")]);
+    let mixed = running.ask("security-admin", "POST", path, mixed).await;
+    assert_eq!(mixed.status, 404, "{}", mixed.body);
+    let long = all((0..1_001).map(|n| one(&n.to_string(), "cam")).collect());
+    assert_eq!(running.ask("security-admin", "POST", path, long).await.status, 400);
+    let none = running.ask("viewer", "GET", path, None).await.json();
+    assert_eq!(none["items"], json!([]), "nothing of a list that is refused");
+
+    let good = || all(vec![one("1", "cam"), one("2", "far")]);
+    let done = running.ask("security-admin", "POST", path, good()).await;
+    assert_eq!((done.status, done.json()["new"].as_u64()), (200, Some(2)), "{}", done.body);
+    let again = running.ask("security-admin", "POST", path, good()).await;
+    assert_eq!(again.json()["new"], 0);
+    let other = running.ask("security-admin", "POST", path, all(vec![one("1", "gw")])).await;
+    assert_eq!(other.problem(), (409, "identity.expected".to_owned()));
+    let own = running.ask("viewer@w1", "GET", path, None).await.json();
+    let own: Vec<_> = own["items"].as_array().unwrap().iter().map(|one| &one["device"]).collect();
+    assert_eq!(own, ["cam"]);
+    let first = running.ask("viewer", "GET", &format!("{path}?limit=1"), None).await.json();
+    let next = format!("{path}?limit=1&page={}", first["next"].as_str().unwrap());
+    let second = running.ask("viewer", "GET", &next, None).await.json();
+    assert_eq!(
+        (&first["items"][0]["number"], &second["items"][0]["number"]),
+        (&json!("1"), &json!("2"))
+    );
+}

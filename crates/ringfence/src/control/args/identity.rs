@@ -39,7 +39,7 @@ pub(crate) enum Identity {
     ///
     /// It takes two people, always: who asks, and who approves. With --gateway that one speaks for it, as long as it stands high enough itself.
     #[command(
-        after_help = "Examples:\n  ringfence identity vouch scale-2 --for 30d --reason \"I stood before it\"\n  ringfence identity vouch meter-9 --gateway gate-1 --for 90d --reason \"behind it\" --approval apr-01JD…\n  ringfence identity vouch scale-2 --end --reason \"replaced\"\n\nIt lasts 90 days at most. One person is enough to end it.\n\nExit codes: 0 done, 1 failed, 3 no such device, 4 it is retired, 5 not allowed, or it takes a second\nperson, 64 wrong usage."
+        after_help = "Examples:\n  ringfence identity vouch scale-2 --for 30d --reason \"I stood before it\"\n  ringfence identity vouch meter-9 --gateway gate-1 --for 90d --reason \"behind it\" \\\n    --approval apr-01JD…\n  ringfence identity vouch scale-2 --end --reason \"replaced\"\n\nIt lasts 90 days at most. One person is enough to end it.\n\nExit codes: 0 done, 1 failed, 3 no such device, 4 it is retired, 5 not allowed, or it takes a second\nperson, 64 wrong usage."
     )]
     Vouch(IdentityVouch),
     /// Certificate requests that wait for a person, beside what the estate knows of where they came from.
@@ -59,7 +59,7 @@ pub(crate) enum Identity {
     Reject(IdentityReject),
     /// Says which devices will come with their makers' certificates (IDevID), from a list of what was bought; or prints who is expected.
     #[command(
-        after_help = "Examples:\n  ringfence identity expect order-4711.csv --reason \"purchase order 4711\"\n  ringfence identity expect\n\nThe file has the columns maker, number and device: the maker is the name of a file of roots in the\ncontroller's pki/makers (axis for axis.pem), the number stands in the maker's certificate, the device\nis one of the inventory. Nothing of a file is taken if a line of it is wrong.\n\nExit codes: 0 done, 1 failed, 3 no such device, 4 a number is another device's, 5 not allowed, 64\nwrong usage."
+        after_help = "Examples:\n  ringfence identity expect order-4711.csv --reason \"purchase order 4711\"\n  ringfence identity expect\n\nThe file has the columns maker, number and device: the maker is the name of a file of roots\nin the controller's pki/makers (axis for axis.pem), the number stands in the maker's certificate,\nthe device is one of the inventory. Nothing of a file is taken if a line of it is wrong.\n\nExit codes: 0 done, 1 failed, 3 no such device, 4 a number is another device's, 5 not allowed, 64\nwrong usage."
     )]
     Expect(IdentityExpect),
     /// What was found about identities, the newest first: copied keys, failed attestations.
