@@ -140,8 +140,14 @@ fn what_we_send_says_what_it_has_to() {
 
 #[test]
 fn bodies_that_are_none_say_why() {
-    let key = PrivateKey::generate(KeyKind::P256).unwrap().0;
-    let bytes = make(Profile::Site, &subject("acme", "cam"), &key, &Provider).unwrap();
+    // The length of a signature differs by a byte or two: a body whose base64 is padded, so that
+    // nothing can follow it.
+    let padded = (0..64).find_map(|_| {
+        let key = PrivateKey::generate(KeyKind::P256).unwrap().0;
+        let bytes = make(Profile::Site, &subject("acme", "cam"), &key, &Provider).unwrap();
+        (bytes.len() % 3 != 0).then_some(bytes)
+    });
+    let bytes = padded.unwrap();
     let text = body(&bytes);
     assert_eq!(read_request(text.as_bytes()), Ok(bytes.clone()));
     for (wrong, why) in [
@@ -151,7 +157,7 @@ fn bodies_that_are_none_say_why() {
         (text.replacen('M', "-", 1), "not base64"),
         (format!("{text} "), "not base64"),
         (format!("{text}="), "not base64"),
-        (format!("{text}AAAA"), "base64"),
+        (format!("{text}AAAA"), "not base64"),
         (text.split_at(text.len() - 1).0.to_owned(), "not base64"),
         (body(b"hello"), "not a certificate request"),
         (body(&bytes[1..]), "not a certificate request"),
