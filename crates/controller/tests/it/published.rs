@@ -63,7 +63,7 @@ impl Desk {
 }
 
 /// A device with a certificate of the estate's authority, and the certificate.
-fn certified(running: &Running, id: &str, days: i64) -> (Serial, pki::Certificate) {
+pub(super) fn certified(running: &Running, id: &str, days: i64) -> (Serial, pki::Certificate) {
     let (device, now) = (DeviceId::new(id).unwrap(), running.hub.now());
     let (key, _) = PrivateKey::generate(KeyKind::P256).unwrap();
     let made = running.authority.device(&device, &key.public(), now).unwrap();
@@ -80,7 +80,7 @@ fn certified(running: &Running, id: &str, days: i64) -> (Serial, pki::Certificat
     (serial, made.certificate)
 }
 
-async fn revoke(running: &Running, id: &str, reason: &str) {
+pub(super) async fn revoke(running: &Running, id: &str, reason: &str) {
     let body = json!({ "reason": reason, "why": "a test" });
     let path = format!("/v1/devices/{id}/identity/revoke");
     // No session lives as long as these clocks run.
