@@ -79,7 +79,9 @@ pub enum Frame {
     /// Whose certificates do not count any more, as lists of all authorities that have issued some which would. Sent when somebody was revoked, and
     /// again before lists run out.
     Revoked {
-        /// One for each authority.
+        /// Roots and authorities below them whose certificates count (PEM, one after the other).
+        authorities: String,
+        /// One for each authority that issues, or did.
         lists: Vec<RevocationList>,
     },
 }

@@ -65,19 +65,31 @@ impl Sent {
 }
 
 impl Line {
+    fn missing(
+        &self,
+        sent: &mut Sent,
+    ) -> Result<Option<(String, Vec<RevocationList>)>, NotPublished> {
+        let Some(lists) = sent.missing(&self.published.lists()?, self.hub.now())? else {
+            return Ok(None);
+        };
+        let anchors = self.authority.anchors();
+        let pem = anchors.iter().map(|anchor| Pem::write("CERTIFICATE", anchor.der()));
+        Ok(Some((pem.collect::<Result<_, _>>()?, lists)))
+    }
+
     /// The next frame with lists, where something changed or a list would run out.
     pub(super) async fn lists(self: &Arc<Self>, sent: &mut Sent) -> Option<Bytes> {
         let (line, mut was) = (Arc::clone(self), std::mem::take(sent));
         // Lists of a hundred thousand are signed now and then.
         let made = tokio::task::spawn_blocking(move || {
-            let lists = line.published.lists();
-            let missing = lists.and_then(|lists| was.missing(&lists, line.hub.now()));
+            let missing = line.missing(&mut was);
             (missing, was)
         });
         let (missing, now) = made.await.ok()?;
         *sent = now;
         match missing {
-            Ok(lists) => encode(&Frame::Revoked { lists: lists? }),
+            Ok(None) => None,
+            Ok(Some((authorities, lists))) => encode(&Frame::Revoked { authorities, lists }),
             Err(error) => {
                 self.note(&format!("no lists of revoked certificates for sites: {error}"));
                 None

@@ -271,7 +271,7 @@ impl Frames {
     /// The next list of revoked certificates; there is one authority.
     async fn lists(&mut self) -> RevocationList {
         loop {
-            if let Frame::Revoked { lists } = self.next().await.unwrap() {
+            if let Frame::Revoked { lists, .. } = self.next().await.unwrap() {
                 return <[_; 1]>::try_from(lists).unwrap().into_iter().next().unwrap();
             }
         }

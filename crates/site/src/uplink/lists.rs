@@ -1,7 +1,7 @@
 //! Lists of revoked certificates, as files for whoever terminates connections of devices beside the site: a broker, a proxy.
 //!
 //! ```text
-//! authorities.pem     who issued certificates that would count
+//! authorities.pem     roots and authorities whose certificates count
 //! revoked.pem         their complete lists (X509 CRL), one after the other
 //! revoked-delta.pem   what changed since, for programs that know deltas (RFC 5280 §5.2.4)
 //! ```
@@ -58,16 +58,19 @@ impl Lists {
     }
 
     /// Takes what the controller says, at this moment.
-    pub fn take(&mut self, lists: Vec<RevocationList>, now: Timestamp) -> Result<(), ListsError> {
-        let (mut authorities, mut deltas) = (String::new(), String::new());
-        let mut all = BTreeMap::new();
+    pub fn take(
+        &mut self,
+        authorities: &str,
+        lists: Vec<RevocationList>,
+        now: Timestamp,
+    ) -> Result<(), ListsError> {
+        let (mut deltas, mut all) = (String::new(), BTreeMap::new());
         for list in lists {
             let complete = list.complete.or_else(|| self.complete.get(&list.authority).cloned());
             let complete = complete.ok_or_else(|| {
                 ListsError::Wrong("a change came before what it changes".to_owned())
             })?;
             check(&list.authority, &complete, &list.delta, now).map_err(ListsError::Wrong)?;
-            authorities.push_str(&list.authority);
             deltas.push_str(&list.delta);
             all.insert(list.authority, complete);
         }
@@ -75,9 +78,11 @@ impl Lists {
         let mut folder = fs::DirBuilder::new();
         let made = folder.recursive(true).mode(0o755).create(&self.folder);
         made.map_err(|source| ListsError::Io { path: self.folder.clone(), source })?;
-        for (name, text) in [(AUTHORITIES, authorities), (COMPLETE, complete), (DELTA, deltas)] {
+        for (name, text) in
+            [(AUTHORITIES, authorities), (COMPLETE, complete.as_str()), (DELTA, deltas.as_str())]
+        {
             let path = self.folder.join(name);
-            self.replace(name, &text).map_err(|source| ListsError::Io { path, source })?;
+            self.replace(name, text).map_err(|source| ListsError::Io { path, source })?;
         }
         self.complete = all;
         Ok(())

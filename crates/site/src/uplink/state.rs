@@ -119,7 +119,12 @@ pub enum Action {
     /// Cut the line, and ask for a whole bundle on the next one.
     AskWhole,
     /// Keep these lists of revoked certificates.
-    Lists(Vec<RevocationList>),
+    Lists {
+        /// Roots and authorities (PEM).
+        authorities: String,
+        /// By authority.
+        lists: Vec<RevocationList>,
+    },
     /// Tell people.
     Find {
         /// Stable word.
@@ -287,7 +292,9 @@ impl State {
                 Vec::new()
             }
             Input::Frame(Frame::Bundle(bundle)) => self.bundle(look, *bundle),
-            Input::Frame(Frame::Revoked { lists }) => vec![Action::Lists(lists)],
+            Input::Frame(Frame::Revoked { authorities, lists }) => {
+                vec![Action::Lists { authorities, lists }]
+            }
             Input::Judged { generation, refused } => self.judged(generation, refused),
             Input::Stands(standing) => {
                 self.standing = Some(standing);

@@ -84,6 +84,10 @@ impl Authority {
         Credentials { chain, key: Arc::new(key) }
     }
 
+    pub(crate) fn root_pem(&self) -> String {
+        Pem::write("CERTIFICATE", self.root.der()).unwrap()
+    }
+
     /// A list of so many revoked certificates, as the controller sends it: whole or only the change since list 1.
     pub(crate) fn revoked(&self, number: u128, count: u128, is_whole: bool) -> RevocationList {
         let of = |n: u128| Number::from(n.to_be_bytes());

@@ -220,9 +220,9 @@ impl Task {
                 }
                 Action::Turned { to } => self.say(Said::Turned { to }),
                 Action::Offer(offer) => self.say(Said::Offer(offer)),
-                Action::Lists(lists) => {
+                Action::Lists { authorities, lists } => {
                     let here = self.up.state.reckoning().here(look.wall);
-                    match self.up.lists.take(lists, here) {
+                    match self.up.lists.take(&authorities, lists, here) {
                         Ok(()) => self.over("revocation-lists"),
                         Err(why) => {
                             self.find("revocation-lists", &why.to_string());

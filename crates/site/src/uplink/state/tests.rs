@@ -327,7 +327,7 @@ impl Site {
                     }
                     Action::Turned { .. }
                     | Action::AskWhole
-                    | Action::Lists(_)
+                    | Action::Lists { .. }
                     | Action::Find { .. } => {}
                     Action::Over { .. } => {}
                 }
