@@ -540,6 +540,7 @@ impl Stage {
             kind: text(choice, &of("type")),
             zone,
             macs: Vec::new(),
+            meant: None,
             mud_url: None,
             addresses: Vec::new(),
             behind: None,

@@ -266,7 +266,7 @@ mod tests {
             share: None,
             security_level: None,
             owner: String::new(),
-            treatment: crate::folder::Treatments::default(),
+            ..Zone::default()
         }
     }
 

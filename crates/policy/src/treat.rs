@@ -177,6 +177,7 @@ mod tests {
             kind: "plc".to_owned(),
             zone: zone.to_owned(),
             macs: Vec::new(),
+            meant: None,
             mud_url: None,
             addresses: Vec::new(),
             behind: None,

@@ -192,6 +192,7 @@ impl Links {
             self.refused += 1;
             return 0;
         }
+        model::room::for_one(&mut self.links);
         self.links.push(Link {
             mac,
             packets: 0,

@@ -215,6 +215,7 @@ pub(crate) fn estate(policies: u32, devices: u32) -> Result<Folder, Stop> {
             support: if random.below(8) == 0 { "ended" } else { "supported" }.to_owned(),
             exposure: "none".to_owned(),
             posture: if random.below(200) == 0 { "quarantined" } else { "normal" }.to_owned(),
+            meant: None,
             mud_url: None,
         });
     }

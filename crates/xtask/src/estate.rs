@@ -112,6 +112,7 @@ pub(crate) fn unlike(devices: u32) -> Result<(Folder, Lowered), IdError> {
             support: String::new(),
             exposure: String::new(),
             posture: String::new(),
+            meant: None,
             mud_url: None,
         });
     }

@@ -374,6 +374,22 @@ pub struct Document {
     /// Its TPM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tpm: Option<Tpm>,
+    /// Where that puts it; absent: no policy is in force, or it has no zone of the policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<InForce>,
+}
+
+/// The zone that a device is in.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = DeviceZone)]
+pub struct InForce {
+    /// The one that it is meant for.
+    pub meant: String,
+    /// The one that it is in, as high as it stands now.
+    pub in_force: String,
+    /// VLAN of that one, 1 to 4,094; absent: the policy names none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<u16>,
 }
 
 impl Document {
@@ -392,6 +408,7 @@ impl Document {
             voucher: record.voucher.as_ref().map(|voucher| Vouches::of(voucher, now)),
             attestation: record.attestation.as_ref().map(|a| Attested::of(a, now)),
             tpm: record.tpm.as_ref().map(tpm),
+            zone: None,
         }
     }
 }
@@ -405,7 +422,18 @@ pub async fn get(
     Path(id): Path<String>,
 ) -> Result<Json<Document>, Problem> {
     let now = api.hub.now();
-    with_device(&api, &who, &id, |estate, device| Json(Document::of(estate, device, now)))
+    let (mut document, meant, level) = with_device(&api, &who, &id, |estate, device| {
+        let value = |field| device.asked(field).map(str::to_owned);
+        let document = Document::of(estate, device, now);
+        (document, value(Field::Zone), value(Field::Assurance))
+    })?;
+    document.zone = meant.and_then(|meant| {
+        let level = Assurance::ALL.into_iter().find(|l| Some(l.word()) == level.as_deref());
+        let level = level.unwrap_or_default();
+        let zone = api.pdp.zone(&meant, level)?;
+        Some(InForce { meant, in_force: zone.id, vlan: zone.vlan })
+    });
+    Ok(Json(document))
 }
 
 /// Looks at a device that who asks may see.

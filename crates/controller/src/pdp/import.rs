@@ -91,12 +91,12 @@ fn decide(hub: &Hub, who: &Actor, why: &str, folder: &Folder) -> Result<(), HubE
                 |field: Field| !known.claims().iter().any(|c| c.decided && c.field == field);
             let mut set = BTreeMap::new();
             for (field, value) in [
-                (Field::Zone, &device.zone),
-                (Field::Owner, &device.owner),
-                (Field::Name, &device.name),
+                (Field::Zone, device.meant()),
+                (Field::Owner, device.owner.as_str()),
+                (Field::Name, device.name.as_str()),
             ] {
                 if !value.is_empty() && undecided(field) {
-                    set.insert(field, Some(value.clone()));
+                    set.insert(field, Some(value.to_owned()));
                 }
             }
             if device.posture != "normal" && undecided(Field::Posture) {

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use estate::Estate;
 use estate::leases::{self, Subject};
-use model::{DeviceId, SiteId, Timestamp};
-use policy::folder::Folder;
+use model::{Assurance, DeviceId, SiteId, Timestamp};
+use policy::folder::{Folder, Zone, zone_in_force};
 use policy::lower::{self, Lowered};
 
 use super::{Held, Pdp, PolicyError, exceptions};
@@ -84,6 +84,14 @@ fn with_devices(folder: &Folder, estate: &Estate) -> Folder {
 pub(super) struct Views(Mutex<Option<Arc<View>>>);
 
 impl Pdp {
+    /// Where a device is that is meant for a zone of the policy in force and stands so high; `None`: there is no such zone, or no policy.
+    pub fn zone(&self, meant: &str, level: Assurance) -> Option<Zone> {
+        let held = self.current().ok()??;
+        let zones = &held.folder.estate.zones;
+        let find = |id: &str| zones.iter().find(|zone| zone.id == id);
+        Some(zone_in_force(find, find(meant)?, level).clone())
+    }
+
     /// The policy in force over the estate as it is, or was at most a second ago; `None`: no policy is in force. Takes a while.
     pub fn view(&self) -> Result<Option<Arc<View>>, PolicyError> {
         let Some(held) = self.current()? else { return Ok(None) };

@@ -1,10 +1,11 @@
 //! The policy, asked about devices of the estate.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use model::{Assurance, DeviceId, Timestamp};
-use policy::folder::{self, Folder};
+use policy::folder::{self, Folder, Zone};
 use policy::lower;
 use policy::moment::Moment;
 use rustc_hash::FxHashMap;
@@ -31,7 +32,7 @@ const ASKED: [Field; 8] = [
 pub struct Judge {
     /// Its devices are those that were asked about last.
     folder: Folder,
-    zones: BTreeSet<String>,
+    zones: Arc<Zones>,
     /// Devices that answers about others may rest on.
     seen: BTreeSet<DeviceId>,
 }
@@ -41,7 +42,7 @@ pub struct Judge {
 pub struct Judged {
     /// Answers may rest on values of other devices.
     sees_others: bool,
-    zones: BTreeSet<String>,
+    zones: Arc<Zones>,
     profile_of: FxHashMap<DeviceId, u32>,
     /// Verdicts of profiles, made once each.
     profiles: Vec<Verdict>,
@@ -77,8 +78,11 @@ pub fn overlay<'d>(
     with
 }
 
-fn zones(folder: &Folder) -> BTreeSet<String> {
-    folder.estate.zones.iter().map(|zone| zone.id.clone()).collect()
+/// Zones of a folder by id.
+type Zones = BTreeMap<String, Zone>;
+
+fn zones(folder: &Folder) -> Zones {
+    folder.estate.zones.iter().map(|zone| (zone.id.clone(), zone.clone())).collect()
 }
 
 fn without_devices(folder: &Folder) -> Folder {
@@ -107,11 +111,7 @@ fn without_devices(folder: &Folder) -> Folder {
 }
 
 /// A device as the policy is asked about it; `None`: it is retired, or its zone is not there.
-fn as_asked(
-    subject: &Subject,
-    device: &Device,
-    zones: &BTreeSet<String>,
-) -> Option<folder::Device> {
+fn as_asked(subject: &Subject, device: &Device, zones: &Zones) -> Option<folder::Device> {
     if subject.state == State::Retired.word() {
         return None;
     }
@@ -124,7 +124,7 @@ impl Judge {
     /// Makes a folder ready.
     pub fn new(folder: &Folder) -> Self {
         let seen = policy::decide::seen_by_others(folder);
-        Self { zones: zones(folder), seen, folder: without_devices(folder) }
+        Self { zones: Arc::new(zones(folder)), seen, folder: without_devices(folder) }
     }
 
     /// Whether answers about other devices may rest on one of these.
@@ -157,7 +157,7 @@ impl Judge {
         let ids = folder.estate.devices.iter().map(|device| device.id.clone());
         Judged {
             sees_others: !self.seen.is_empty(),
-            zones: self.zones.clone(),
+            zones: Arc::clone(&self.zones),
             profile_of: ids.zip(lowered.profile_of.iter().copied()).collect(),
             profiles: lowered.profiles.iter().map(|grants| verdict(folder, grants)).collect(),
         }
@@ -178,7 +178,7 @@ impl Judged {
         }
         match zone {
             None => return refused("it has no zone"),
-            Some(zone) if !self.zones.contains(zone) => {
+            Some(zone) if !self.zones.contains_key(zone) => {
                 return refused(&format!("the policy has no zone `{zone}`"));
             }
             Some(_) => {}
@@ -292,26 +292,28 @@ impl Subject {
     /// As the policy folder has devices; `None`: its zone is not there.
     fn as_device(
         &self,
-        zones: &BTreeSet<String>,
+        zones: &Zones,
         macs: &[model::Mac],
         addresses: &[std::net::IpAddr],
     ) -> Option<folder::Device> {
         let value = |field: Field| self.values.get(field.word()).map(String::as_str);
-        let zone = value(Field::Zone)?;
-        zones.get(zone)?;
+        let meant = zones.get(value(Field::Zone)?)?;
         let word = |field: Field, otherwise: &str| value(field).unwrap_or(otherwise).to_owned();
         let level = value(Field::Assurance);
         let assurance = Assurance::ALL.into_iter().find(|a| Some(a.word()) == level);
+        let assurance = assurance.unwrap_or_default();
+        let zone = folder::zone_in_force(|id| zones.get(id), meant, assurance);
         Some(folder::Device {
             id: self.device.clone(),
             name: word(Field::Name, self.device.as_str()),
             kind: word(Field::Type, "unknown"),
-            zone: zone.to_owned(),
+            zone: zone.id.clone(),
+            meant: (zone.id != meant.id).then(|| meant.id.clone()),
             macs: macs.to_vec(),
             addresses: addresses.to_vec(),
             behind: None,
             owner: word(Field::Owner, ""),
-            assurance: assurance.unwrap_or_default(),
+            assurance,
             support: word(Field::Support, "unknown"),
             exposure: word(Field::Exposure, "unknown"),
             posture: word(Field::Posture, "normal"),

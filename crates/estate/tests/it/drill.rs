@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use estate::devices::{self, Facts, Field, State};
+use estate::identities::{self, Enrolment, How, NewCredential, Serial};
 use estate::leases::{self, Decision, Judge, Verdict};
+use estate::side::Digest;
 use estate::{Command, Event};
 use model::inspect::Scope;
 use model::observation::Transport;
@@ -245,6 +247,45 @@ fn a_move_keeps_identity_decisions_and_history() {
     assert_eq!(drill.world.device("cam-1").site, site("west"));
     assert!(drill.world.device("cam-1").addresses.is_empty(), "those of another place");
     drill.decide("device");
+    drill.audit();
+}
+
+#[test]
+fn a_zone_that_asks_for_a_key_lets_nobody_else_in_and_leases_follow_the_level() {
+    let mut drill = Drill::new();
+    let plant = drill.folder.estate.zones.iter_mut().find(|zone| zone.id == "plant").unwrap();
+    let (assurance_min, otherwise) = (Assurance::DeviceKey, "cameras".to_owned());
+    plant.below = Some(folder::Below { assurance_min, otherwise });
+    drill.judge = Judge::new(&drill.folder);
+    let robot = drill.camera("robot", 9);
+    drill.command(&report("north", "sensor", vec![robot]));
+    drill.command(&edit(&["robot"], &[(Field::Zone, Some("plant")), (Field::Type, Some("robot"))]));
+    assert_eq!(drill.decide("device"), 1);
+    assert_eq!(drill.granted("robot"), ok(&["time"]), "it is among the cameras");
+
+    // A certificate leads it into the plant, and the end of that out of it.
+    let digest = |text: &str| Digest::of(text.as_bytes());
+    let (now, id) = (drill.world.now, device("robot"));
+    let until = now.plus_nanos(3_600_000_000_000);
+    let secret = digest("token");
+    let token = identities::Command::IssueToken { device: id.clone(), secret, expires_at: until };
+    drill.command(&Command::Identity(token));
+    let credential = NewCredential {
+        key: digest("key"),
+        serial: Serial([7; 16]),
+        issuer: digest("ca"),
+        since: now.plus_nanos(-300_000_000_000),
+        until,
+    };
+    let batch = vec![Enrolment { device: id, credential, how: How::Token { secret } }];
+    drill.command(&Command::Identity(identities::Command::Enrol { batch }));
+    assert_eq!(drill.decide("identity"), 1);
+    assert_eq!(drill.granted("robot"), ok(&["historian", "time"]));
+    drill.world.pass(3_700);
+    drill.command(&Command::Identity(identities::Command::Lapse));
+    assert_eq!(drill.decide("identity"), 1);
+    assert_eq!(drill.granted("robot"), ok(&["time"]));
+    assert_eq!(drill.world.device("robot").value(Field::Zone), Some("plant"), "nobody moved it");
     drill.audit();
 }
 

@@ -152,6 +152,7 @@ pub(super) fn build(
             support: "unknown".to_owned(),
             exposure: "unknown".to_owned(),
             posture: "normal".to_owned(),
+            meant: None,
             mud_url: entry.mud_url.map(|url| url.to_string()),
         });
     }

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use model::observation::Transport;
 
-use super::{CLAIMS_FILE, ESTATE_FILE, EXCEPTIONS_FILE, Folder, ReachOf, TESTS_FILE};
+use super::{
+    Below, CLAIMS_FILE, ESTATE_FILE, EXCEPTIONS_FILE, Estate, Folder, ReachOf, TESTS_FILE, Zone,
+};
 use crate::Fault;
 use crate::language::Entity;
 use crate::text::toml_string;
@@ -128,6 +130,24 @@ impl Check<'_> {
         }
     }
 
+    /// Where devices go that stand too low for a zone: to one of its site that asks for less.
+    fn below(&mut self, estate: &Estate, zone: &Zone, below: &Below) {
+        let otherwise = &below.otherwise;
+        let Some(next) = estate.zones.iter().find(|next| next.id == *otherwise) else {
+            return self.unknown(ESTATE_FILE, "otherwise", "zone", otherwise);
+        };
+        let asks = next.below.as_ref().map(|below| below.assurance_min).unwrap_or_default();
+        let why = match () {
+            () if next.site != zone.site => "it is at another site",
+            () if asks >= below.assurance_min => {
+                "it asks for as much or more: who stands too low for the one stands too low for the other"
+            }
+            () => return,
+        };
+        let what = format!("devices of `{}` cannot be in `{otherwise}` instead", zone.id);
+        self.fault(ESTATE_FILE, "otherwise", otherwise, 0, &what, why.to_owned());
+    }
+
     fn estate(&mut self, folder: &Folder) {
         let estate = &folder.estate;
         for zone in &estate.zones {
@@ -137,6 +157,9 @@ impl Check<'_> {
                 self.unknown(ESTATE_FILE, "site", "site", site.as_str());
             }
             self.owner(ESTATE_FILE, &zone.owner);
+            if let Some(below) = &zone.below {
+                self.below(estate, zone, below);
+            }
         }
         for window in &estate.maintenance {
             if !self.names.sites.contains(window.site.as_str()) {

@@ -32,7 +32,9 @@ use crate::cards::Card;
 use crate::language::Policy;
 
 pub use hours::{Maintenance, Weekday};
-pub use zone::{SECURITY_LEVEL_MAX, Treatment, Treatments, Zone};
+pub use zone::{
+    Below, SECURITY_LEVEL_MAX, Treatment, Treatments, VLAN_MAX, VLAN_MIN, Zone, zone_in_force,
+};
 
 /// Schema file.
 pub const SCHEMA_FILE: &str = "schema.cedarschema";
@@ -149,8 +151,10 @@ pub struct Device {
     pub name: String,
     /// Device type, `unknown` when not known.
     pub kind: String,
-    /// Zone.
+    /// Zone it is in.
     pub zone: String,
+    /// Zone it is meant for, where it stands too low for that one ([`zone_in_force`]).
+    pub meant: Option<String>,
     /// Link addresses; empty for one that is only known behind another.
     pub macs: Vec<Mac>,
     /// Network addresses, each owned by one device only.
@@ -169,6 +173,13 @@ pub struct Device {
     pub posture: String,
     /// URL of the manufacturer usage description that it announces.
     pub mud_url: Option<String>,
+}
+
+impl Device {
+    /// Zone it is meant for, whether it is there or not.
+    pub fn meant(&self) -> &str {
+        self.meant.as_deref().unwrap_or(&self.zone)
+    }
 }
 
 /// A destination.

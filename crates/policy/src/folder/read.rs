@@ -14,10 +14,10 @@ use serde::de::{DeserializeOwned, IntoDeserializer};
 use toml::Spanned;
 
 use super::{
-    CLAIMS_FILE, Claim, Conduit, Device, ESTATE_FILE, EXCEPTIONS_FILE, EXPOSURE, Estate, Exception,
-    FORMAT, Folder, Group, Maintenance, Observed, Owner, POSTURE, PathTest, ReachOf, ReachTest,
-    SCHEMA_FILE, SECURITY_LEVEL_MAX, SUPPORT, Service, Site, TESTS_FILE, Tests, Treatments,
-    Weekday, Zone, check,
+    Below, CLAIMS_FILE, Claim, Conduit, Device, ESTATE_FILE, EXCEPTIONS_FILE, EXPOSURE, Estate,
+    Exception, FORMAT, Folder, Group, Maintenance, Observed, Owner, POSTURE, PathTest, ReachOf,
+    ReachTest, SCHEMA_FILE, SECURITY_LEVEL_MAX, SUPPORT, Service, Site, TESTS_FILE, Tests,
+    Treatments, VLAN_MAX, VLAN_MIN, Weekday, Zone, check, zone_in_force,
 };
 use crate::cards::{self, CARDS_FILE};
 use crate::fault::position;
@@ -288,6 +288,9 @@ struct RawZone {
     owner: String,
     #[serde(default)]
     treatment: Treatments,
+    assurance_min: Option<Text>,
+    otherwise: Option<Text>,
+    vlan: Option<Spanned<i64>>,
 }
 
 #[derive(Deserialize)]
@@ -387,8 +390,10 @@ fn estate(text: &str) -> Result<Estate, Vec<Fault>> {
         .iter()
         .filter_map(|raw| Some(Site { id: file.value(&raw.id, site_id)? }))
         .collect();
-    let zones = raw.zone.into_iter().filter_map(|raw| zone(&mut file, raw)).collect();
-    let devices = raw.device.into_iter().filter_map(|raw| device(&mut file, raw)).collect();
+    let zones: Vec<_> = raw.zone.into_iter().filter_map(|raw| zone(&mut file, raw)).collect();
+    let mut devices: Vec<_> =
+        raw.device.into_iter().filter_map(|raw| device(&mut file, raw)).collect();
+    settle(&zones, &mut devices);
     let services = raw.service.into_iter().filter_map(|raw| service(&mut file, raw)).collect();
     let groups = raw
         .group
@@ -430,6 +435,21 @@ fn estate(text: &str) -> Result<Estate, Vec<Fault>> {
     })
 }
 
+/// Puts devices that stand too low for their zone where they are then.
+fn settle(zones: &[Zone], devices: &mut [Device]) {
+    if zones.iter().all(|zone| zone.below.is_none()) {
+        return;
+    }
+    let by_id: BTreeMap<&str, &Zone> = zones.iter().map(|zone| (zone.id.as_str(), zone)).collect();
+    for device in devices {
+        let Some(meant) = by_id.get(device.zone.as_str()) else { continue };
+        let there = zone_in_force(|id| by_id.get(id).copied(), meant, device.assurance);
+        if there.id != device.zone {
+            device.meant = Some(std::mem::replace(&mut device.zone, there.id.clone()));
+        }
+    }
+}
+
 fn zone(file: &mut File<'_>, raw: RawZone) -> Option<Zone> {
     let site = match &raw.site {
         Some(site) => Some(file.value(site, site_id)?),
@@ -439,6 +459,27 @@ fn zone(file: &mut File<'_>, raw: RawZone) -> Option<Zone> {
         Some(mode) => file.value(mode, word::<Mode>)?,
         None => Mode::Enforce,
     };
+    let below = match (&raw.assurance_min, &raw.otherwise) {
+        (None, None) => None,
+        (Some(asked), Some(otherwise)) => Some(Below {
+            assurance_min: assurance(file, "assurance_min", Some(asked))?,
+            otherwise: otherwise.get_ref().clone(),
+        }),
+        (Some(lone), None) | (None, Some(lone)) => {
+            let why = "`assurance_min` says how high devices of a zone stand, `otherwise` in which zone those are that do not: both or none";
+            file.fault(lone, "half a rule", why.to_owned());
+            None
+        }
+    };
+    let vlan = raw.vlan.as_ref().and_then(|raw| {
+        let vlan = u16::try_from(*raw.get_ref()).ok();
+        let vlan = vlan.filter(|vlan| (VLAN_MIN..=VLAN_MAX).contains(vlan));
+        if vlan.is_none() {
+            let why = format!("a VLAN is {VLAN_MIN} to {VLAN_MAX} (IEEE 802.1Q)");
+            file.fault(raw, "out of range", why);
+        }
+        vlan
+    });
     Some(Zone {
         id: file.filled(&raw.id, "a zone needs a name"),
         site,
@@ -453,6 +494,8 @@ fn zone(file: &mut File<'_>, raw: RawZone) -> Option<Zone> {
         ),
         owner: raw.owner,
         treatment: raw.treatment,
+        below,
+        vlan,
     })
 }
 
@@ -493,6 +536,7 @@ fn device(file: &mut File<'_>, raw: RawDevice) -> Option<Device> {
         name: raw.name,
         kind: file.filled(&raw.r#type, "write \"unknown\" when it is not known"),
         zone: raw.zone.into_inner(),
+        meant: None,
         macs: file.values(&raw.macs, mac),
         addresses: file.values(&raw.addresses, ip),
         behind,

@@ -142,6 +142,13 @@ fn estate(estate: &Estate) -> String {
             t.raw("security_level", level);
         }
         t.text("owner", &zone.owner);
+        if let Some(below) = &zone.below {
+            t.text("assurance_min", below.assurance_min.word());
+            t.text("otherwise", &below.otherwise);
+        }
+        if let Some(vlan) = zone.vlan {
+            t.raw("vlan", vlan);
+        }
         let declared = zone.treatment.all();
         if declared.iter().any(|(_, treatment)| treatment.is_some()) {
             t.table("[zone.treatment]");
@@ -191,7 +198,7 @@ fn devices(t: &mut Toml, estate: &Estate) {
         t.text("id", device.id.as_str());
         t.text_unless("name", &device.name, "");
         t.text("type", &device.kind);
-        t.text("zone", &device.zone);
+        t.text("zone", device.meant());
         t.list("macs", &device.macs);
         t.list("addresses", &device.addresses);
         if let Some(behind) = &device.behind {

@@ -1,7 +1,7 @@
 //! What a zone asks of its devices and of the network between them.
 
-use model::SiteId;
 use model::ruleset::Mode;
+use model::{Assurance, SiteId};
 use serde::{Deserialize, Serialize};
 
 /// A group of devices with one security requirement (IEC 62443).
@@ -26,6 +26,42 @@ pub struct Zone {
     pub owner: String,
     /// What happens to protocols that announce and find neighbours.
     pub treatment: Treatments,
+    /// Where devices are that stand lower than this zone asks for; none: it asks for nothing.
+    pub below: Option<Below>,
+    /// VLAN of its devices (IEEE 802.1Q, [`VLAN_MIN`] to [`VLAN_MAX`]), for whoever sets ports; none when not stated.
+    pub vlan: Option<u16>,
+}
+
+/// What a zone asks of its devices, and where the others are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Below {
+    /// They stand at least so high.
+    pub assurance_min: Assurance,
+    /// Zone of the same site for those that do not. It asks for less, so the way ends.
+    pub otherwise: String,
+}
+
+/// Lowest VLAN that devices may be in.
+pub const VLAN_MIN: u16 = 1;
+/// Highest VLAN that devices may be in.
+pub const VLAN_MAX: u16 = 4_094;
+
+/// Where a device is that is meant for a zone and stands so high: there, or as far away as [`Zone::below`] leads.
+pub fn zone_in_force<'z>(
+    zones: impl Fn(&str) -> Option<&'z Zone>,
+    zone: &'z Zone,
+    level: Assurance,
+) -> &'z Zone {
+    let mut at = zone;
+    // Each one asks for less than the one before; what is not checked yet may lead in a circle.
+    for _ in Assurance::ALL {
+        let below = at.below.as_ref().filter(|below| level < below.assurance_min);
+        match below.and_then(|below| zones(&below.otherwise)) {
+            Some(next) => at = next,
+            None => break,
+        }
+    }
+    at
 }
 
 /// Highest security level (IEC 62443-3-3).

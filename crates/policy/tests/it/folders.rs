@@ -60,6 +60,22 @@ fn faults_in_the_estate() {
         ("rule = \"nvr-", "rule = \"nvx-", "nvx-", "unknown policy"),
         ("mode = \"enforce\"", "share = 101", "share = 101", "101 is not: a share"),
         ("mode = \"enforce\"", "security_level = 5", "level = 5", "security levels are 0 to 4"),
+        ("mode = \"enforce\"", "vlan = 4095", "vlan = 4095", "a VLAN is 1 to 4094"),
+        ("mode = \"enforce\"", "vlan = -1", "vlan = -1", "a VLAN is 1 to 4094"),
+        ("mode = \"enforce\"", "otherwise = \"x\"", "otherwise", "both or none"),
+        ("mode = \"enforce\"", "assurance_min = \"vouched\"", "assurance_min", "both or none"),
+        (
+            "mode = \"enforce\"",
+            "assurance_min = \"known\"\notherwise = \"x\"",
+            "\"known\"",
+            "unknown assurance_min `known`",
+        ),
+        (
+            "mode = \"enforce\"",
+            "assurance_min = \"vouched\"\notherwise = \"x\"",
+            "otherwise",
+            "unknown zone `x`",
+        ),
         ("owner = \"\"", "treatment = { mdns = \"maybe\" }", "= \"maybe\"", "unknown variant"),
         ("owner = \"\"", "treatment = { slp = \"deny\" }", "{ slp", "unknown field"),
         ("[\"base\"]", "[\"base\", \"base\"]", "packs", "duplicate pack"),
@@ -68,6 +84,11 @@ fn faults_in_the_estate() {
     }
     for (text, at, what) in [
         ("[[owner]]\nid = \"it\"\n[[owner]]\nid = \"it\"\n", "id = \"it\"", "duplicate owner"),
+        (
+            "[[zone]]\nid = \"yard\"\nsite = \"main\"\nclass = \"yard\"\nassurance_min = \"vouched\"\notherwise = \"external\"\n",
+            "otherwise",
+            "it is at another site",
+        ),
         (
             "[[device]]\nid = \"gw\"\ntype = \"x\"\nzone = \"groups\"\n",
             "id = \"gw\"",
@@ -107,6 +128,49 @@ fn faults_in_the_estate() {
         ("[[zone]]\nid = \"z\"\nklass = \"tills\"\n", "klass", "klass"),
     ] {
         check_fault(&added(file, text), file, at, what);
+    }
+}
+
+/// A zone of the site `main` that asks for a level.
+fn asking(id: &str, asks: Option<(&str, &str)>) -> String {
+    let asks = asks.map_or(String::new(), |(level, otherwise)| {
+        format!("assurance_min = \"{level}\"\notherwise = \"{otherwise}\"\n")
+    });
+    format!("[[zone]]\nid = \"{id}\"\nsite = \"main\"\nclass = \"{id}\"\nvlan = 7\n{asks}")
+}
+
+#[test]
+fn devices_are_where_their_level_lets_them_be() {
+    for (level, zone) in [
+        ("observed", "landing"),
+        ("vouched", "vouched"),
+        ("shared-secret", "vouched"),
+        ("device-key", "plant"),
+        ("attested", "plant"),
+    ] {
+        let mut files = files();
+        let text = files.get_mut("estate.toml").unwrap();
+        text.push_str(&asking("plant", Some(("device-key", "vouched"))));
+        text.push_str(&asking("vouched", Some(("vouched", "landing"))));
+        text.push_str(&asking("landing", None));
+        text.push_str(&format!(
+            "[[device]]\nid = \"robot\"\ntype = \"robot\"\nzone = \"plant\"\nassurance = \"{level}\"\n"
+        ));
+        let read = parsed(&files);
+        let robot = read.estate.devices.iter().find(|device| device.id.as_str() == "robot");
+        let robot = robot.unwrap();
+        assert_eq!((robot.zone.as_str(), robot.meant()), (zone, "plant"), "{level}");
+        let again = parsed(&read.files());
+        assert_eq!(again.estate.zones, read.estate.zones);
+        assert_eq!(again.estate.devices, read.estate.devices);
+    }
+    // In a circle, and to one that asks for as much.
+    for (first, second) in [("vouched", "device-key"), ("vouched", "vouched")] {
+        let mut files = files();
+        let text = files.get_mut("estate.toml").unwrap();
+        text.push_str(&asking("plant", Some((first, "yard"))));
+        text.push_str(&asking("yard", Some((second, "plant"))));
+        check_fault(&files, "estate.toml", "otherwise = \"yard\"", "it asks for as much or more");
     }
 }
 

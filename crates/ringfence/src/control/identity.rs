@@ -149,6 +149,7 @@ fn show(args: &IdentityShow) -> Result<(), Stop> {
             &[
                 ("stands at", standing(&shown)),
                 ("site", at(&shown, "/site")),
+                ("zone", zone(&shown)),
                 ("owner", at(&shown, "/owner")),
                 ("voucher", voucher(&shown)),
                 ("attested until", instant(&shown, "/attestation/until")),
@@ -158,6 +159,18 @@ fn show(args: &IdentityShow) -> Result<(), Stop> {
         certificates(out, &shown)
     })?;
     Ok(())
+}
+
+fn zone(shown: &Value) -> String {
+    let (meant, there) = (at(shown, "/zone/meant"), at(shown, "/zone/in_force"));
+    let vlan = match at(shown, "/zone/vlan") {
+        vlan if vlan.is_empty() => vlan,
+        vlan => format!(" (VLAN {vlan})"),
+    };
+    match meant == there {
+        true => format!("{there}{vlan}"),
+        false => format!("{there}{vlan}; it stands too low for {meant}"),
+    }
 }
 
 fn voucher(shown: &Value) -> String {

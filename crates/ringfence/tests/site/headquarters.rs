@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use lab::{Process, folder};
-use serde_json::Value;
+use lab::Process;
+use lab::folder::{self, zone};
+use serde_json::{Value, json};
 use site::life::Control;
 
 use crate::netns::{Site, state};
@@ -172,13 +173,19 @@ fn netns_a_device_whose_certificate_is_revoked_is_out_at_the_site_too() {
         return;
     }
     let mut hq = Headquarters::new("site-revoked");
-    folder::write(&hq.site.folder, &[], None, "", &[]).unwrap();
-    let keyed = r#"@id("laptops-show-a-key")
-forbid (principal == Device::"laptop", action, resource) unless { principal.assurance >= 3 };
-"#;
-    fs::write(hq.site.folder.join("policies/keys.cedar"), keyed).unwrap();
+    // Who shows no key is among the cameras, which open nothing to each other.
+    let below =
+        format!("vlan = 30\nassurance_min = \"device-key\"\notherwise = \"{}\"\n", zone("camera"));
+    folder::write(&hq.site.folder, &[], None, "", &[("engineering", &below)]).unwrap();
+    let closed = format!(
+        "@id(\"cameras-open-nothing\")\nforbid (principal in Zone::\"{0}\", action, resource in Zone::\"{0}\");\n",
+        zone("camera")
+    );
+    fs::write(hq.site.folder.join("policies/cameras.cedar"), closed).unwrap();
     hq.join_with_policy();
     hq.site.check("laptop", "camera", 80, false);
+    let shown = hq.document("identity show laptop -o json");
+    assert_eq!(shown["zone"], json!({ "meant": zone("engineering"), "in_force": zone("camera") }));
 
     // It gets its certificate, and what needs one opens.
     let token = hq.ok("identity token laptop --reason desk -o json");
@@ -197,6 +204,9 @@ base64 -d answer.b64 | openssl pkcs7 -inform DER -print_certs -out laptop.pem
     assert!(enrolled.status.success(), "{enrolled:?}\n{}", hq.log());
     hq.ok("wait site lab --for verified --timeout 60s");
     hq.site.check("laptop", "camera", 80, true);
+    let shown = hq.document("identity show laptop -o json");
+    let meant = zone("engineering");
+    assert_eq!(shown["zone"], json!({ "meant": meant, "in_force": meant, "vlan": 30 }));
     let verify = "openssl verify -crl_check -CAfile state/lists/authorities.pem \
                   -CRLfile state/lists/revoked.pem laptop.pem";
     let judged = hq.shell(verify);
