@@ -192,3 +192,62 @@ fn requests_that_wait_are_shown_with_what_does_not_fit_and_answered() {
     assert_eq!(anna.ok("identity requests --state all -o name").lines().count(), 2);
     assert_eq!(anna.ok("identity requests -o name"), "");
 }
+
+#[test]
+fn keys_are_told_listed_rotated_and_ended() {
+    let (hq, anna) = estate("control-identity-keys");
+    let file = |name: &str, text: &str| fs::write(hq.here.join(name), text).unwrap();
+    let key = "000102030405060708090a0b0c0d0e0f";
+    file("psk", &format!("{key}\n"));
+    file("new", "ff0102030405060708090a0b0c0d0e0f");
+    file("short", "0011");
+    file("none", "\n");
+    anna.fails("identity keys add camera --kind psk --reason x", 64, "--secret-file");
+    anna.fails("identity keys add camera --kind pin --secret-file psk --reason x", 64, "possible");
+    anna.fails(
+        "identity keys add camera --kind psk --secret-file none --reason x",
+        64,
+        "no secret",
+    );
+    anna.fails("identity keys add camera --kind psk --secret-file gone --reason x", 64, "gone");
+    anna.fails(
+        "identity keys add camera --kind psk --secret-file short --reason x",
+        64,
+        "16 to 256",
+    );
+    anna.fails("identity keys add nobody --kind psk --secret-file psk --reason x", 3, "nobody");
+    anna.fails("identity keys end camera --kind psk --reason x", 3, "none such");
+    anna.fails(
+        "identity keys rotate camera --kind psk --secret-file psk --reason x",
+        3,
+        "none such",
+    );
+    anna.fails("identity keys --kind pin", 64, "possible values");
+    anna.fails("identity keys -o csv", 64, "devices");
+
+    let add = "identity keys add camera --kind psk --secret-file psk --reason installed";
+    assert!(anna.run(add).err.contains("its digest is known"));
+    assert!(anna.run(add).err.contains("known already"));
+    file(
+        "more.csv",
+        &format!(
+            "device,secret,name,since,rotate_days\nnvr,{key},context,2020-01-01T00:00:00Z,90\n"
+        ),
+    );
+    let done = anna.run("identity keys import more.csv --kind oscore --reason delivered");
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert!(done.err.contains("1 secrets, 1 of them since now"), "{}", done.err);
+    assert!(done.err.contains("finding: 2 devices have the same secret"), "{}", done.err);
+    assert!(!done.err.contains(key));
+    let listed = anna.ok("identity keys");
+    for word in ["root", "issuing", "camera", "nvr", "overdue", "shared", "security-admin"] {
+        assert!(listed.contains(word), "{word}: {listed}");
+    }
+    assert!(!listed.contains(key));
+    assert_eq!(anna.ok("identity keys --overdue -o name"), "context\n");
+    assert!(anna.ok("identity findings").contains("identity.secret-shared"));
+    anna.ok("identity keys rotate camera --kind psk --secret-file new --reason yearly");
+    assert!(!anna.ok("identity keys").contains("shared"));
+    anna.ok("identity keys end nvr --kind oscore --name context --reason gone");
+    assert_eq!(anna.ok("identity keys --device nvr -o name"), "");
+}
