@@ -1,7 +1,9 @@
-//! Devices at the door of EST: many certificates, a fleet that comes back at once, and one that is revoked.
+//! Devices at the door of EST: many certificates, a fleet that comes back at once, one that goes over to another root, and devices that are
+//! revoked.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +54,12 @@ impl Line {
         Ok(Self(sender))
     }
 
-    async fn ask(&mut self, method: &str, operation: &str, body: String) -> Result<u16, Stop> {
+    async fn ask(
+        &mut self,
+        method: &str,
+        operation: &str,
+        body: String,
+    ) -> Result<(u16, Bytes), Stop> {
         let request = Request::builder()
             .method(method)
             .uri(format!("/.well-known/est/{operation}"))
@@ -63,8 +70,15 @@ impl Line {
         self.0.ready().await.map_err(stop)?;
         let answer = self.0.send_request(request).await.map_err(stop)?;
         let status = answer.status().as_u16();
-        answer.into_body().collect().await.map_err(stop)?;
-        Ok(status)
+        Ok((status, answer.into_body().collect().await.map_err(stop)?.to_bytes()))
+    }
+
+    /// Asks what has to be answered.
+    async fn must(&mut self, method: &str, operation: &str, body: String) -> Result<Bytes, Stop> {
+        match self.ask(method, operation, body).await? {
+            (200, answer) => Ok(answer),
+            (status, _) => Err(Stop(format!("{operation} was answered with {status}"))),
+        }
     }
 }
 
@@ -139,11 +153,8 @@ async fn round(server: &Server, lines: &mut Vec<(Line, String)>) -> Result<Round
     for (mut line, body) in lines.drain(..) {
         asking.spawn(async move {
             let begin = now();
-            let status = line.ask("POST", "simplereenroll", body.clone()).await?;
-            match status {
-                200 => Ok((line, body, begin.elapsed())),
-                other => Err(Stop(format!("a certificate was answered with {other}"))),
-            }
+            line.must("POST", "simplereenroll", body.clone()).await?;
+            Ok::<_, Stop>((line, body, begin.elapsed()))
         });
     }
     let mut took = Vec::new();
@@ -163,49 +174,118 @@ fn p99_ms(mut took: Vec<Duration>) -> f64 {
     took.get(at).map_or(f64::NAN, |took| took.as_secs_f64() * 1_000.0)
 }
 
+/// What every device of a fleet did.
+struct All {
+    secs: f64,
+    cpu_secs: f64,
+    took: Vec<Duration>,
+}
+
+/// Every device does something, so many at a time; nobody may fail.
+async fn every<F>(
+    server: &Server,
+    fleet: &[Device],
+    mut act: impl FnMut(u32, &Device) -> Result<F, Stop>,
+) -> Result<All, Stop>
+where
+    F: Future<Output = Result<(), Stop>> + Send + 'static,
+{
+    let before = server.cpu_secs()?;
+    let begin = now();
+    let (mut acting, mut took) = (JoinSet::new(), Vec::new());
+    for (n, device) in (0..).zip(fleet) {
+        let one = act(n, device)?;
+        if acting.len() >= AT_ONCE
+            && let Some(done) = acting.join_next().await
+        {
+            took.push(done.map_err(stop)??);
+        }
+        acting.spawn(async move {
+            let begin = now();
+            one.await.map_err(|Stop(why)| Stop(format!("device {n}: {why}")))?;
+            Ok::<_, Stop>(begin.elapsed())
+        });
+    }
+    while let Some(done) = acting.join_next().await {
+        took.push(done.map_err(stop)??);
+    }
+    let (secs, cpu_secs) = (begin.elapsed().as_secs_f64(), server.cpu_secs()? - before);
+    match took.len() == fleet.len() {
+        true => Ok(All { secs, cpu_secs, took }),
+        false => Err(Stop(format!("{} of {} devices were served", took.len(), fleet.len()))),
+    }
+}
+
 /// All devices come back at once: each shakes hands anew, and some renew.
 pub(super) async fn storm(here: PathBuf) -> Result<Vec<Figure>, Stop> {
     let (hq, fleet, anchors) = ready(&here, STORM).await?;
     let at = hq.est()?;
-    let before = hq.server.cpu_secs()?;
-    let begin = now();
-    let (mut coming, mut took, mut renewed) = (JoinSet::new(), Vec::new(), 0_u32);
-    for (n, device) in (0_u32..).zip(&fleet) {
+    let mut renewed = 0_u32;
+    let all = every(&hq.server, &fleet, |n, device| {
         let tls = device.tls(&anchors)?;
         let body = (n % 100 < RENEWING).then(|| device.body()).transpose()?;
         renewed += u32::from(body.is_some());
-        if coming.len() >= AT_ONCE
-            && let Some(done) = coming.join_next().await
-        {
-            took.push(done.map_err(stop)??);
-        }
-        coming.spawn(async move {
-            let begin = now();
+        Ok(async move {
             let mut line = Line::open(n, at, tls).await?;
-            let status = match body {
-                Some(body) => line.ask("POST", "simplereenroll", body).await?,
-                None => line.ask("GET", "csrattrs", String::new()).await?,
-            };
-            match status {
-                200 => Ok(begin.elapsed()),
-                other => Err(Stop(format!("device {n} was answered with {other}"))),
+            match body {
+                Some(body) => line.must("POST", "simplereenroll", body).await.map(drop),
+                None => line.must("GET", "csrattrs", String::new()).await.map(drop),
             }
-        });
-    }
-    while let Some(done) = coming.join_next().await {
-        took.push(done.map_err(stop)??);
-    }
-    let (secs, cpu_secs) = (begin.elapsed().as_secs_f64(), hq.server.cpu_secs()? - before);
-    if took.len() != fleet.len() {
-        return Err(Stop(format!("{} of {} devices came back", took.len(), fleet.len())));
-    }
+        })
+    });
+    let all = all.await?;
     Ok(vec![
-        Figure::new("100,000 devices come back, TLS 1.3 with certificates on both sides, a tenth renews: processor time", cpu_secs, "s")
+        Figure::new("100,000 devices come back, TLS 1.3 with certificates on both sides, a tenth renews: processor time", all.cpu_secs, "s")
             .bar(Bar::AtMost(60.0)),
-        Figure::new("the same, devices on the same cores", secs, "s"),
+        Figure::new("the same, devices on the same cores", all.secs, "s"),
         Figure::new("of whom renewed", f64::from(renewed), "device"),
-        Figure::new("one of them among 64, p99", p99_ms(took), "ms"),
+        Figure::new("one of them among 64, p99", p99_ms(all.took), "ms"),
         Figure::new("memory of the controller, with 100,000 identities", hq.server.resident_mb()?, "MB"),
+    ])
+}
+
+/// The authority has another root: every device, which believes the one of before, learns of it, renews, and comes back believing the new one alone.
+pub(super) async fn root(here: PathBuf) -> Result<Vec<Figure>, Stop> {
+    let (fleet, anchors) = fleet::prepare(&here, STORM)?;
+    let mut renew = Command::new(crate::ringfence()?);
+    renew.args(["controller", "renew-root", "--state", "hq"]).current_dir(&here);
+    let renewed = renew.output().map_err(stop)?;
+    if !renewed.status.success() {
+        return Err(Stop(String::from_utf8_lossy(&renewed.stderr).into_owned()));
+    }
+    let hq = Hq::over(&here).await?;
+    let (at, old) = (hq.est()?, anchors.first().cloned());
+    let all = every(&hq.server, &fleet, |n, device| {
+        let (tls, body, old) = (device.tls(&anchors)?, device.body()?, old.clone());
+        let mut device = device.clone();
+        Ok(async move {
+            let mut line = Line::open(n, at, tls).await?;
+            let known = line.must("GET", "cacerts", String::new()).await?;
+            let known = pki::est::read_certs_only(&known).map_err(stop)?;
+            let mut roots = known.into_iter().filter(|known| known.subject() == known.issuer());
+            let new = roots.find(|root| Some(root) != old.as_ref());
+            let new = new.ok_or_else(|| Stop("there is no other root".to_owned()))?;
+            let own = line.must("POST", "simplereenroll", body).await?;
+            let own = pki::est::read_certs_only(&own).map_err(stop)?.into_iter().next();
+            device.certificate = own.ok_or_else(|| Stop("there is no certificate".to_owned()))?;
+            let mut line = Line::open(n, at, device.tls(&[new])?).await?;
+            line.must("GET", "csrattrs", String::new()).await.map(drop)
+        })
+    });
+    let all = all.await?;
+    Ok(vec![
+        Figure::new(
+            "devices that went over to another root, none refused",
+            f64::from(u32::try_from(all.took.len()).unwrap_or(0)),
+            "device",
+        )
+        .bar(Bar::AtLeast(f64::from(STORM))),
+        Figure::new(
+            "two handshakes, a list of authorities and a certificate each: processor time",
+            all.cpu_secs,
+            "s",
+        ),
+        Figure::new("the same, devices on the same cores", all.secs, "s"),
     ])
 }
 
@@ -262,5 +342,5 @@ async fn until_closed(stream: &mut TlsStream<TcpStream>) -> Result<(), Stop> {
 /// Whether a handshake is good, to its end: with TLS 1.3 a client believes so before the server does.
 async fn is_let_in(n: u32, at: SocketAddr, tls: Arc<ClientConfig>) -> Result<bool, Stop> {
     let Ok(mut line) = Line::open(n, at, tls).await else { return Ok(false) };
-    Ok(line.ask("GET", "csrattrs", String::new()).await.is_ok_and(|status| status == 200))
+    Ok(line.ask("GET", "csrattrs", String::new()).await.is_ok_and(|(status, _)| status == 200))
 }

@@ -26,10 +26,11 @@ use crate::{Stop, estate_bench};
 const BATCH: u32 = 1_000;
 
 /// A device with its key and its certificate.
+#[derive(Clone)]
 pub(super) struct Device {
     pub(super) id: DeviceId,
     key: Arc<PrivateKey>,
-    certificate: Certificate,
+    pub(super) certificate: Certificate,
 }
 
 impl Device {

@@ -1,4 +1,4 @@
-//! `bench identity`: certificates in a second, a fleet that comes back at once, how soon a revoked device is out, quotes, and a million
+//! `bench identity`: certificates in a second, a fleet that comes back at once, one that goes over to another root, how soon a revoked device is out, quotes, and a million
 //! identities, asked through the controller's own doors.
 //!
 //! The controller is a process of its own on a real disk; the devices share its two cores. What is judged is the processor time of the
@@ -17,7 +17,7 @@ use crate::figures::{self, Figure};
 use crate::{Options, Stop};
 
 /// What can be measured alone.
-const PARTS: &str = "issue, storm, revoke, quotes, million";
+const PARTS: &str = "issue, storm, root, revoke, quotes, million";
 
 /// Measures and prints; one part of it, or all.
 pub(crate) fn run(wanted: Option<&str>, options: &Options) -> Result<bool, Stop> {
@@ -36,6 +36,9 @@ fn measure(wanted: Option<&str>, folder: &Path) -> Result<Vec<Figure>, Stop> {
     }
     if wants("storm") {
         figures.extend(part("storm", folder, door::storm)?);
+    }
+    if wants("root") {
+        figures.extend(part("root", folder, door::root)?);
     }
     if wants("revoke") {
         figures.extend(part("revoke", folder, door::revoke)?);
