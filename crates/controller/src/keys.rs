@@ -266,10 +266,10 @@ mod tests {
     /// A write can fail, or the machine stop, before each of the files: no key is lost, and the next start ends it.
     #[test]
     fn what_breaks_off_goes_on() {
-        for at in 0..KEYS.len() {
+        for (at, name) in KEYS.iter().enumerate() {
             let place = Place::new(&format!("breaks-{at}"));
             let keys = place.plain();
-            let block = place.hq().join(format!("{}.new", KEYS[at]));
+            let block = place.hq().join(format!("{name}.new"));
             let blocked = |keeper: &Keeper| {
                 fs::create_dir(&block).unwrap();
                 assert!(matches!(place.open(keeper), Err(StateError::Io { .. })));

@@ -21,6 +21,8 @@ use crate::secrets::key_of;
 pub(super) const PATH: &str = "/.well-known/ringfence/v1/psk";
 /// Seconds that a proof counts, unless asked otherwise: a day.
 const FOR_S: i64 = 86_400;
+/// Characters of a user that are written down.
+const USER_CHARS_MAX: usize = 128;
 /// What whoever is wrong is told: not which of the two was.
 pub(super) const WRONG: &str =
     "the token or the pre-shared key is unknown, used up, or over, or not of this user";
@@ -57,7 +59,9 @@ pub(super) fn how(basic: &Basic, secret: Digest) -> How {
 pub(super) async fn wrong(est: &Arc<Est>, caller: &Caller, what: &str, name: &str) -> No {
     up(&est.counts.wrong_secrets);
     let from = caller.from.ip().to_canonical();
-    let fail = Command::FailSecret { name: name.to_owned(), from };
+    // No more of what a stranger says than an identity has.
+    let name = name.chars().take(USER_CHARS_MAX).collect();
+    let fail = Command::FailSecret { name, from };
     match command(est, "somebody said a wrong pre-shared key", fail).await {
         Ok(()) => No::new(StatusCode::UNAUTHORIZED, format!("{what}: {WRONG}")),
         Err(problem) => busy(problem),

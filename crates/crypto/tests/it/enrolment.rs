@@ -145,7 +145,7 @@ fn bodies_that_are_none_say_why() {
     let padded = (0..64).find_map(|_| {
         let key = PrivateKey::generate(KeyKind::P256).unwrap().0;
         let bytes = make(Profile::Site, &subject("acme", "cam"), &key, &Provider).unwrap();
-        (bytes.len() % 3 != 0).then_some(bytes)
+        (!bytes.len().is_multiple_of(3)).then_some(bytes)
     });
     let bytes = padded.unwrap();
     let text = body(&bytes);
