@@ -20,11 +20,12 @@ use pki::issue::{self, Issuer, Order, Profile, Subject};
 use pki::{Certificate, Key, KeyKind, Number, Signer, crl, ocsp, request};
 
 use self::kept::{
-    armoured, belongs, certificate, earlier, former, former_root_key, keep, remember, root_key,
-    signer,
+    NewKey, armoured, belongs, certificate, earlier, former, former_root_key, issuing_signer, keep,
+    keep_token, remember, root_key,
 };
 use crate::blobs::hex;
 use crate::state::{StateError, StateFolder};
+use crate::token::TokenError;
 
 /// Nanoseconds of a day.
 const DAY_NANOS: i64 = 86_400 * 1_000_000_000;
@@ -48,6 +49,8 @@ const ROOT: &str = "pki/root.pem";
 const ROOT_KEY: &str = "pki/root.key.pem";
 const ISSUING: &str = "pki/issuing.pem";
 const ISSUING_KEY: &str = "pki/issuing.key.pem";
+/// Names a key in a token (RFC 7512), which issues instead of that one.
+const ISSUING_TOKEN: &str = "pki/issuing.pkcs11";
 /// Authorities of before, and crosses between them and those of today.
 const FORMER: &str = "pki/former.pem";
 
@@ -64,6 +67,14 @@ pub enum AuthorityError {
         file: &'static str,
         /// What is wrong.
         why: String,
+    },
+    /// A key in a token.
+    #[error("{file}: {source}")]
+    Token {
+        /// The file that names it.
+        file: String,
+        /// Why it cannot be had.
+        source: TokenError,
     },
     /// The root's key is not there, and an issuing authority has to be made.
     #[error(
@@ -160,7 +171,7 @@ impl Authority {
             Some(root) => root,
             None => make_root(folder, &estate, now)?,
         };
-        let kept = match (certificate(folder, ISSUING)?, signer(folder, ISSUING_KEY)?) {
+        let kept = match (certificate(folder, ISSUING)?, issuing_signer(folder)?) {
             (Some(certificate), Some(signer)) if belongs(&certificate, &*signer) => {
                 Ok(Issuing { certificate, signer })
             }
@@ -177,7 +188,8 @@ impl Authority {
                 Some(root_key) => {
                     match &kept {
                         Ok(issuing) => keep(folder, &issuing.certificate)?,
-                        Err(alone) => remember(folder, alone.as_slice())?,
+                        Err(Some(alone)) => keep(folder, alone)?,
+                        Err(None) => {}
                     }
                     make_issuing(folder, &estate, &root, &root_key, now)?
                 }
@@ -191,6 +203,7 @@ impl Authority {
                 },
             },
         };
+        keep_token(folder, &issuing)?;
         let mut former = former(folder)?;
         let earlier = earlier(folder, &former, &root, &issuing.certificate, now)?;
         former.retain(|one| one.not_after() > now && *one != root && *one != issuing.certificate);
@@ -207,12 +220,12 @@ impl Authority {
         let before = Self::open(folder, estate, now)?;
         let before_key = root_key(folder, &before.root)?;
         let before_key = before_key.ok_or(AuthorityError::RootKeyAway)?;
-        let (root_key, key) = (new_key()?, new_key()?);
+        let (root_key, key) = (new_key()?, NewKey::of(folder)?);
         let seconds = now.as_nanos().div_euclid(1_000_000_000);
         let id = format!("root-{seconds}");
         let root = root_of(&authority(&before.estate, &id)?, &root_key, now)?;
         let subject = authority(&before.estate, &format!("issuing-{seconds}"))?;
-        let issuing = issuing_of(&subject, &key, &root, &root_key, now)?;
+        let issuing = issuing_of(&subject, key.signer(), &root, &root_key, now)?;
         let cross =
             cross_of(&authority(&before.estate, &id)?, &root, &before.root, &before_key, now)?;
         let former_key = former_root_key(&before.root);
@@ -222,8 +235,8 @@ impl Authority {
         folder.write_key(&former_key, &before_key)?;
         folder.write_key(ROOT_KEY, &root_key)?;
         folder.write(ROOT, armoured(&root)?.as_bytes(), 0o644)?;
-        folder.write_key(ISSUING_KEY, &key)?;
-        folder.write(ISSUING, armoured(&issuing)?.as_bytes(), 0o644)?;
+        let issuing = key.kept(folder, issuing)?;
+        keep_token(folder, &issuing)?;
         let sha256 = |certificate: &Certificate| hex(&crypto::sha256(certificate.der()));
         let (before_sha256, root_sha256) = (sha256(&before.root), sha256(&root));
         Ok(NextRoot { before_sha256, root_sha256, former_key })
@@ -471,12 +484,10 @@ fn make_issuing(
     root_key: &dyn Signer,
     now: Timestamp,
 ) -> Result<Issuing, AuthorityError> {
-    let key = new_key()?;
+    let key = NewKey::of(folder)?;
     let subject = authority(estate, &format!("issuing-{}", now.as_nanos().div_euclid(DAY_NANOS)))?;
-    let issuing = issuing_of(&subject, &key, root, root_key, now)?;
-    folder.write_key(ISSUING_KEY, &key)?;
-    folder.write(ISSUING, armoured(&issuing)?.as_bytes(), 0o644)?;
-    Ok(Issuing { certificate: issuing, signer: Box::new(key) })
+    let issuing = issuing_of(&subject, key.signer(), root, root_key, now)?;
+    key.kept(folder, issuing)
 }
 
 /// A root as another one certifies it.
@@ -501,7 +512,7 @@ fn cross_of(
 
 fn issuing_of(
     subject: &Subject,
-    key: &PrivateKey,
+    key: &dyn Signer,
     root: &Certificate,
     root_key: &dyn Signer,
     now: Timestamp,
@@ -509,7 +520,7 @@ fn issuing_of(
     let order = Order {
         profile: Profile::Issuing,
         subject,
-        key: &key.public(),
+        key: &Key::of(key).map_err(issue::Refusal::from)?,
         serial: serial()?,
         not_before: now.plus_nanos(-EARLIER_NANOS).max(root.not_before()),
         not_after: later(now, ISSUING_DAYS).min(root.not_after()),

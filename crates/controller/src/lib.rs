@@ -21,6 +21,7 @@
 //! * [`published`]: what others may know of these.
 //! * [`secrets`]: digests of what devices share with others.
 //! * [`shell`]: the process.
+//! * [`token`]: keys in tokens of PKCS #11.
 //! * [`import`]: lists of devices from elsewhere.
 //! * [`backup`]: all of the state in one file, and back.
 //!
@@ -45,6 +46,7 @@ pub mod published;
 pub mod secrets;
 pub mod shell;
 pub mod state;
+pub mod token;
 mod turns;
 
 pub use hub::{Hub, HubError};

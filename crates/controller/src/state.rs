@@ -6,7 +6,7 @@
 //! | `witnesses` | whom checkpoints go to; may be absent |
 //! | `blobs/` | policy folders by digest |
 //! | `people.db` | personal data and passwords, erasable |
-//! | `pki/` | root and issuing authority |
+//! | `pki/` | root and issuing authority; `issuing.pkcs11` names a key in a token instead of that one's |
 //! | `passphrase` | what private keys are under, where nobody keeps that elsewhere ([`crate::keys`]) |
 //! | `pki/tpm-roots/` | roots of manufacturers of TPMs (PEM); may be absent |
 //! | `references/` | what devices may measure; may be absent |

@@ -81,7 +81,8 @@ fn a_device_gets_a_token_and_a_level_and_loses_it() {
     assert!(token.starts_with("est-") && made.out.lines().count() == 1, "{}", made.out);
     assert!(made.err.contains(&hq.root_sha256) && made.err.contains("not shown again"));
     let drawn = anna.ok("identity token camera --qr --reason installed");
-    assert!(drawn.lines().count() == 21 && drawn.contains('▀'), "{drawn}");
+    // One with many digits in a row needs less room.
+    assert!(matches!(drawn.lines().count(), 19 | 21) && drawn.contains('▀'), "{drawn}");
     let json = anna.ok("identity token camera --reason installed -o json");
     let json: Value = serde_json::from_str(&json).unwrap();
     assert!(json["hint"].as_str().unwrap().starts_with("curl --cacert root.pem"), "{json}");

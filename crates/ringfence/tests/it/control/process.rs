@@ -29,11 +29,23 @@ impl Process {
 
     /// In another folder, with what it tells somewhere else.
     pub(super) fn start_in(here: &Path, state: &str, listen: &str, told: Stdio) -> Self {
+        Self::start_with(here, state, listen, told, &[])
+    }
+
+    /// With more in its environment.
+    pub(super) fn start_with(
+        here: &Path,
+        state: &str,
+        listen: &str,
+        told: Stdio,
+        more: &[(&str, &Path)],
+    ) -> Self {
         let arguments = format!(
             "controller run --state {state} --name acme.example --listen {listen} --line-listen 127.0.0.1:0"
         );
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
         command.args(arguments.split(' ')).current_dir(here).stdin(Stdio::null()).stderr(told);
+        command.envs(more.iter().copied());
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut says = |word: &str| {
