@@ -30,7 +30,6 @@ use crate::keys::Keeper;
 use crate::line::{self, Line, LineError, Timing};
 use crate::pdp::{Pdp, PolicyError};
 use crate::published::Published;
-use crate::secrets::Digests;
 use crate::state::{StateError, StateFolder};
 
 /// The name of an estate that nobody named.
@@ -210,7 +209,7 @@ pub fn start(config: &Config, clock: fn() -> Timestamp, told: Told) -> Result<Ru
     api.est = Some(Arc::clone(&est));
     api.est_url = up.est.map(|at| Arc::from(url(config, at, ".well-known/est")));
     api.published = Some(Arc::new(published));
-    api.digests = Some(Arc::new(Digests::open(&folder)?));
+    api.digests = Some(Arc::clone(est.digests()));
     let mut served = vec![
         runtime.spawn(front::serve(people, shown, router(api), closing.clone())),
         runtime.spawn(line::serve(line, sites, closing.clone())),

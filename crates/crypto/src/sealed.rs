@@ -2,6 +2,7 @@
 //! OpenSSL reads and writes.
 
 use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::cipher::{
     AES_128, AES_256, DecryptionContext, EncryptionContext, PaddedBlockDecryptingKey,
@@ -52,6 +53,17 @@ pub enum SealError {
 pub struct Passphrase {
     bytes: Vec<u8>,
     rounds: u32,
+    /// The key that was made of it last: what is sealed in one place has one salt, so that it is made once.
+    made: Arc<Mutex<Option<Made>>>,
+}
+
+/// A key, and what it was made with besides the passphrase.
+#[derive(Clone)]
+struct Made {
+    prf: Prf,
+    salt: Vec<u8>,
+    rounds: u32,
+    key: Vec<u8>,
 }
 
 impl Passphrase {
@@ -59,7 +71,7 @@ impl Passphrase {
     pub fn chosen(bytes: &[u8]) -> Result<Self, SealError> {
         match bytes.len() {
             PASSPHRASE_BYTES_MIN..=PASSPHRASE_BYTES_MAX => {
-                Ok(Self { bytes: bytes.to_vec(), rounds: ROUNDS })
+                Ok(Self { bytes: bytes.to_vec(), rounds: ROUNDS, made: Arc::default() })
             }
             other => Err(SealError::Length(other)),
         }
@@ -70,7 +82,8 @@ impl Passphrase {
         let mut bytes = [0; 32];
         random(&mut bytes)?;
         let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok((Self { bytes: text.clone().into_bytes(), rounds: ROUNDS_RANDOM }, text))
+        let bytes = text.clone().into_bytes();
+        Ok((Self { bytes, rounds: ROUNDS_RANDOM, made: Arc::default() }, text))
     }
 
     /// One that [`Passphrase::random`] made, by its text.
@@ -78,6 +91,40 @@ impl Passphrase {
         let chosen = Self::chosen(text.as_bytes())?;
         let made = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
         Ok(Self { rounds: if made { ROUNDS_RANDOM } else { ROUNDS }, ..chosen })
+    }
+
+    /// A salt of ours that a key was made with already.
+    fn salt(&self) -> Option<Vec<u8>> {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours = |made: &&Made| {
+            let written = Prf::Hmac(Digest::Sha256);
+            made.prf == written && made.rounds == self.rounds && made.salt.len() == SALT_BYTES
+        };
+        made.as_ref().filter(ours).map(|made| made.salt.clone())
+    }
+
+    /// The key of something that is sealed.
+    fn key(&self, sealed: &Sealed) -> Vec<u8> {
+        let mut kept = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let size = sealed.cipher.key_bytes();
+        if let Some(made) = &*kept
+            && (made.prf, made.rounds, made.key.len()) == (sealed.prf, sealed.rounds, size)
+            && made.salt == sealed.salt
+        {
+            return made.key.clone();
+        }
+        let algorithm = match sealed.prf {
+            Prf::HmacSha1 => pbkdf2::PBKDF2_HMAC_SHA1,
+            Prf::Hmac(Digest::Sha256) => pbkdf2::PBKDF2_HMAC_SHA256,
+            Prf::Hmac(Digest::Sha384) => pbkdf2::PBKDF2_HMAC_SHA384,
+            Prf::Hmac(Digest::Sha512) => pbkdf2::PBKDF2_HMAC_SHA512,
+        };
+        let rounds = NonZeroU32::new(sealed.rounds).unwrap_or(NonZeroU32::MIN);
+        let mut key = vec![0; size];
+        pbkdf2::derive(algorithm, rounds, &sealed.salt, &self.bytes, &mut key);
+        let (prf, salt, rounds) = (sealed.prf, sealed.salt.clone(), sealed.rounds);
+        *kept = Some(Made { prf, salt, rounds, key: key.clone() });
+        key
     }
 }
 
@@ -93,12 +140,15 @@ pub fn seal(
     bytes: &[u8],
     passphrase: &Passphrase,
 ) -> Result<String, SealError> {
-    let (mut salt, mut iv) = ([0; SALT_BYTES], [0; 16]);
-    random(&mut salt)?;
+    let (mut salt, mut iv) = (vec![0; SALT_BYTES], [0; 16]);
     random(&mut iv)?;
+    match passphrase.salt() {
+        Some(known) => salt = known,
+        None => random(&mut salt)?,
+    }
     let mut sealed = Sealed {
         prf: Prf::Hmac(Digest::Sha256),
-        salt: salt.to_vec(),
+        salt,
         rounds: passphrase.rounds,
         cipher: Cipher::Aes256,
         iv,
@@ -124,18 +174,9 @@ pub fn unseal(der: &[u8], passphrase: &Passphrase) -> Result<Vec<u8>, SealError>
 }
 
 fn key(sealed: &Sealed, passphrase: &Passphrase) -> Result<UnboundCipherKey, SealError> {
-    let algorithm = match sealed.prf {
-        Prf::HmacSha1 => pbkdf2::PBKDF2_HMAC_SHA1,
-        Prf::Hmac(Digest::Sha256) => pbkdf2::PBKDF2_HMAC_SHA256,
-        Prf::Hmac(Digest::Sha384) => pbkdf2::PBKDF2_HMAC_SHA384,
-        Prf::Hmac(Digest::Sha512) => pbkdf2::PBKDF2_HMAC_SHA512,
-    };
-    let rounds = NonZeroU32::new(sealed.rounds).unwrap_or(NonZeroU32::MIN);
-    let mut key = vec![0; sealed.cipher.key_bytes()];
-    pbkdf2::derive(algorithm, rounds, &sealed.salt, &passphrase.bytes, &mut key);
     let cipher = match sealed.cipher {
         Cipher::Aes128 => &AES_128,
         Cipher::Aes256 => &AES_256,
     };
-    UnboundCipherKey::new(cipher, &key).map_err(|_| SealError::Provider)
+    UnboundCipherKey::new(cipher, &passphrase.key(sealed)).map_err(|_| SealError::Provider)
 }

@@ -103,7 +103,7 @@ pub struct Est {
     live: Arc<live::Live>,
     tpms: tpm::Tpms,
     makers: makers::Makers,
-    digests: Digests,
+    digests: Arc<Digests>,
     strangers: live::Strangers,
     /// What the server shows, and until when.
     shown: Mutex<(Arc<ServerConfig>, Timestamp)>,
@@ -127,7 +127,7 @@ impl Est {
         folder: &StateFolder,
     ) -> Result<Arc<Self>, LineError> {
         let makers = makers::Makers::open(folder).map_err(AuthorityError::from)?;
-        let digests = Digests::open(folder).map_err(AuthorityError::from)?;
+        let digests = Arc::new(Digests::open(folder).map_err(AuthorityError::from)?);
         let shown = Mutex::new(shown(&hub, &authority, &hosts, &makers)?);
         Ok(Arc::new(Self {
             hub,
@@ -144,6 +144,11 @@ impl Est {
             shown,
             counts: Counts::default(),
         }))
+    }
+
+    /// What makes digests of pre-shared keys.
+    pub const fn digests(&self) -> &Arc<Digests> {
+        &self.digests
     }
 
     /// What the server shows; another one in time.

@@ -30,7 +30,7 @@ fn a_key_comes_back_and_only_with_its_passphrase() {
             // One that is under none is read too.
             let plain = PrivateKey::from_sealed(pem.as_bytes(), &passphrase).unwrap();
             assert_eq!(plain.public(), key.public());
-            assert_ne!(sealed, key.sealed(&passphrase).unwrap(), "salts are new each time");
+            assert_ne!(sealed, key.sealed(&passphrase).unwrap(), "no two are alike");
 
             let other = Passphrase::chosen(b"correct horse battery stable").unwrap();
             let wrong = PrivateKey::from_sealed(sealed.as_bytes(), &other).unwrap_err();

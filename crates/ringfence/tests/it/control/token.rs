@@ -71,6 +71,12 @@ impl Token {
         assert!(said.err.contains("verify OK"), "{path}: {}", said.err);
     }
 
+    /// Where the list of an authority of before is.
+    fn list(&self, certificate: &str) -> String {
+        let said = self.ok("openssl", &format!("dgst -sha256 -r {certificate}"));
+        format!("issuers/{}.crl", said.split(' ').next().unwrap())
+    }
+
     fn public_of(&self, certificate: &str) -> String {
         self.ok("openssl", &format!("x509 -in {certificate} -pubkey -noout"))
     }
@@ -119,9 +125,7 @@ fn an_authority_issues_with_a_key_that_lives_in_a_token() {
         // It signs what the server shows, too: curl believes it. And the one of before still has a list.
         token.judged(&running.api, "issuing.crl", "hq/pki/issuing.pem");
         token.ok("openssl", "x509 -in file.pem -outform DER -out file.der");
-        let sha256 = token.ok("openssl", "dgst -sha256 -r file.der");
-        let former = format!("issuers/{}.crl", &sha256[..64]);
-        token.judged(&running.api, &former, "file.pem");
+        token.judged(&running.api, &token.list("file.der"), "file.pem");
         running.end();
     }
     token.ok("openssl", "verify -CAfile hq/pki/root.pem hq/pki/issuing.pem");
@@ -133,8 +137,7 @@ fn an_authority_issues_with_a_key_that_lives_in_a_token() {
     assert_eq!(token.public_of("hq/pki/issuing.pem"), token.public("second"));
     token.judged(&running.api, "issuing.crl", "hq/pki/issuing.pem");
     token.ok("openssl", "x509 -in first.pem -outform DER -out first.der");
-    let sha256 = token.ok("openssl", "dgst -sha256 -r first.der");
-    token.judged(&running.api, &format!("issuers/{}.crl", &sha256[..64]), "first.pem");
+    token.judged(&running.api, &token.list("first.der"), "first.pem");
     running.end();
 
     // Another root takes the key of the token too.
