@@ -25,8 +25,10 @@ const HOUR_NANOS: i64 = 3_600 * 1_000_000_000;
 const EVERY_NANOS: i64 = HOUR_NANOS;
 /// It counts for this long, in nanoseconds: whoever cannot reach the controller for a night still knows what was.
 const COUNTS_NANOS: i64 = 24 * HOUR_NANOS;
-/// A delta and an answer count for this long, in nanoseconds.
+/// An answer counts for this long, in nanoseconds.
 const FRESH_NANOS: i64 = HOUR_NANOS;
+/// A delta counts for this long, in nanoseconds: the next one has come long before, also where it is pushed.
+const DELTA_NANOS: i64 = 2 * HOUR_NANOS;
 /// Deltas are to a list no older than this, in nanoseconds.
 const BASE_NANOS: i64 = 24 * HOUR_NANOS;
 /// Clocks differ: a list counts from this long before it was made, in nanoseconds.
@@ -61,6 +63,17 @@ pub struct Published {
     kept: Mutex<BTreeMap<Digest, Kept>>,
 }
 
+/// What an authority has revoked, both ways.
+#[derive(Clone, Debug)]
+pub struct Lists {
+    /// The authority's certificate, in DER.
+    pub authority: Bytes,
+    /// All of it.
+    pub complete: List,
+    /// What changed since a complete list of at most a day ago.
+    pub delta: List,
+}
+
 /// A signed list.
 #[derive(Clone, Debug)]
 pub struct List {
@@ -68,6 +81,8 @@ pub struct List {
     pub der: Bytes,
     /// Its number, in hex.
     pub number: Number,
+    /// Of a delta, the number of the list that it is to.
+    pub base: Option<Number>,
     made: Timestamp,
     /// Entries of the journal up to the last revocation in it.
     revised: u64,
@@ -110,7 +125,7 @@ impl Published {
     }
 
     /// The authority.
-    pub fn authority(&self) -> &Authority {
+    pub const fn authority(&self) -> &Arc<Authority> {
         &self.authority
     }
 
@@ -139,6 +154,16 @@ impl Published {
     /// What was revoked since a complete list of at most a day ago.
     pub fn delta(&self, issuer: Option<Digest>) -> Result<List, NotPublished> {
         Ok(self.fresh(issuer)?.1)
+    }
+
+    /// Of every authority that has issued certificates which would count.
+    pub fn lists(&self) -> Result<Vec<Lists>, NotPublished> {
+        let all = self.authority.all_issuing().map(|one| {
+            let (complete, delta) = self.fresh(Some(one.sha256()))?;
+            let authority = Bytes::copy_from_slice(one.certificate().der());
+            Ok(Lists { authority, complete, delta })
+        });
+        all.collect()
     }
 
     fn fresh(&self, issuer: Option<Digest>) -> Result<(List, List), NotPublished> {
@@ -187,8 +212,10 @@ impl Published {
         };
         let changed = crl::difference(&base.entries, &entries);
         let delta = self.sign(issuing, delta_number, Some(base.number), now, &changed)?;
-        let list = |der, number| List { der: Bytes::from(der), number, made: now, revised };
-        let (complete, delta) = (list(complete, number), list(delta, delta_number));
+        let list =
+            |der, number, base| List { der: Bytes::from(der), number, base, made: now, revised };
+        let (complete, delta) =
+            (list(complete, number, None), list(delta, delta_number, Some(base.number)));
         kept.base = Some(base);
         (kept.complete, kept.delta) = (Some(complete.clone()), Some(delta.clone()));
         Ok((complete, delta))
@@ -212,7 +239,7 @@ impl Published {
         now: Timestamp,
         entries: &[Entry],
     ) -> Result<Vec<u8>, NotPublished> {
-        let counts = if base.is_some() { FRESH_NANOS } else { COUNTS_NANOS };
+        let counts = if base.is_some() { DELTA_NANOS } else { COUNTS_NANOS };
         let url = self.delta_url(issuing).filter(|_| base.is_none());
         let order = crl::Order {
             number,
@@ -257,6 +284,14 @@ impl Published {
 
     fn kept(&self) -> MutexGuard<'_, BTreeMap<Digest, Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+impl List {
+    /// A list that nobody signed.
+    pub(crate) const fn for_tests(der: Bytes, number: Number, base: Option<Number>) -> Self {
+        Self { der, number, base, made: Timestamp::from_nanos(0), revised: 0 }
     }
 }
 

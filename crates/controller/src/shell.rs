@@ -170,9 +170,13 @@ pub fn start(config: &Config, clock: fn() -> Timestamp, told: Told) -> Result<Ru
     let (sites, line_at) = listen(&runtime, config.line)?;
     let devices = config.est.map(|at| listen(&runtime, at)).transpose()?;
     let hosts = hosts(config);
+    let published = {
+        let base = url(config, api, "pki");
+        Arc::new(Published::new(Arc::clone(&hub), Arc::clone(&authority), Some(base), &folder)?)
+    };
     let line = {
         let (hub, pdp, told) = (Arc::clone(&hub), Arc::clone(&pdp), Arc::clone(&told));
-        Line::new(hub, pdp, Arc::clone(&authority), hosts.clone(), config.timing, told)?
+        Line::new(hub, pdp, Arc::clone(&published), hosts.clone(), config.timing, told)?
     };
     let est = {
         let (hub, authority, told) = (Arc::clone(&hub), Arc::clone(&authority), Arc::clone(&told));
@@ -190,10 +194,6 @@ pub fn start(config: &Config, clock: fn() -> Timestamp, told: Told) -> Result<Ru
         root_sha256: authority.root_sha256(),
         entries: hub.read(estate::Estate::size),
     };
-    let published = {
-        let base = url(config, api, "pki");
-        Published::new(Arc::clone(&hub), Arc::clone(&authority), Some(base), &folder)?
-    };
     let mut threads = Vec::new();
     threads.push(thread("decisions", {
         let (pdp, stop, told) = (Arc::clone(&pdp), Arc::clone(&stop), Arc::clone(&told));
@@ -208,7 +208,7 @@ pub fn start(config: &Config, clock: fn() -> Timestamp, told: Told) -> Result<Ru
     api.line = Some(Arc::clone(&line));
     api.est = Some(Arc::clone(&est));
     api.est_url = up.est.map(|at| Arc::from(url(config, at, ".well-known/est")));
-    api.published = Some(Arc::new(published));
+    api.published = Some(published);
     api.digests = Some(Arc::clone(est.digests()));
     let mut served = vec![
         runtime.spawn(front::serve(people, shown, router(api), closing.clone())),

@@ -6,7 +6,7 @@
 //! | request | body | answer |
 //! |---|---|---|
 //! | `POST /site/v1/enrol` (no certificate yet) | [`Enrol`] | [`Chain`] |
-//! | `GET /site/v1/bundles?held=GENERATION&content=HEX` | – | 200, frames of [`Frame`] |
+//! | `GET /site/v1/bundles?held=GENERATION&content=HEX&lists=1` | – | 200, frames of [`Frame`]; without `lists=1` none of [`Frame::Revoked`] |
 //! | `POST /site/v1/acks` | [`Ack`] | 204 |
 //! | `POST /site/v1/observations` | zstd of [`Batch`] | 200 [`Taken`]; 429 with `Retry-After`: later |
 //! | `POST /site/v1/renew` | [`Renew`] | [`Chain`] |
@@ -76,6 +76,25 @@ pub enum Frame {
         /// The present as the controller sees it.
         now: Timestamp,
     },
+    /// Whose certificates do not count any more, as lists of all authorities that have issued some which would. Sent when somebody was revoked, and
+    /// again before lists run out.
+    Revoked {
+        /// Roots and authorities below them whose certificates count (PEM, one after the other).
+        authorities: String,
+        /// One for each authority that issues, or did.
+        lists: Vec<RevocationList>,
+    },
+}
+
+/// What an authority has revoked (RFC 5280).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevocationList {
+    /// The authority (certificate, PEM), which signed both lists.
+    pub authority: String,
+    /// The complete list (X509 CRL, PEM); none: the one that was sent before.
+    pub complete: Option<String>,
+    /// What changed since a complete list that is at most a day old (X509 CRL, PEM): since the one that was sent last, or one before it.
+    pub delta: String,
 }
 
 /// One generation of what a site is meant to enforce.

@@ -26,6 +26,10 @@ use clap::Parser;
 
 use crate::args::{Args, Command};
 
+/// A tenth less processor time for a capture than with the C library's, for some more memory at the start.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let args = match Args::try_parse_from(site::args::plain(std::env::args_os().collect())) {
         Ok(args) => args,

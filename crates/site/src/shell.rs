@@ -58,6 +58,8 @@ pub struct Config {
     pub log_group: u16,
     /// How neighbours are contained; none: as it is.
     pub contain: Option<Method>,
+    /// Directory for lists of revoked certificates; none: `lists` in the state directory.
+    pub lists: Option<PathBuf>,
     /// The resolver for names in policy; none: such paths stay closed.
     pub names: Option<Names>,
     /// The sensor; it also has the interface and the site's name.
@@ -404,7 +406,8 @@ fn open_line(
 ) -> Result<Uplink, RunError> {
     let clock = Arc::clone(&config.clock);
     let state = config.state.clone();
-    let line = uplink::shell::Config { state, clock, timing: uplink::shell::Timing::default() };
+    let (lists, timing) = (config.lists.clone(), uplink::shell::Timing::default());
+    let line = uplink::shell::Config { state, lists, clock, timing };
     let uplink = Uplink::open(line, journal)?;
     told(&format!("site {} of the controller at {}", uplink.site(), uplink.controller()));
     let bundles = uplink.bundles();

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use model::line::{self, Delta, Files, Frame, Held, framed};
 
 use super::Line;
+use super::revoked::Sent;
 use super::sessions::Session;
 use crate::api::Problem;
 use crate::pdp::Bundle;
@@ -27,10 +28,12 @@ pub(super) struct Has {
     pub(super) generation: u64,
     /// SHA-256 over its files, in hex; empty: none.
     pub(super) content: String,
+    /// It asks for lists of revoked certificates.
+    pub(super) lists: bool,
 }
 
 impl Has {
-    /// From `held=GENERATION&content=HEX`. What is not known is passed over.
+    /// From `held=GENERATION&content=HEX&lists=1`. What is not known is passed over.
     pub(super) fn read(query: &str) -> Result<Self, Problem> {
         let mut has = Self::default();
         for (name, value) in query.split('&').filter_map(|part| part.split_once('=')) {
@@ -48,6 +51,7 @@ impl Has {
                     }
                     value.clone_into(&mut has.content);
                 }
+                "lists" => has.lists = value == "1",
                 _ => {}
             }
         }
@@ -60,6 +64,7 @@ pub(super) fn answer(line: &Arc<Line>, session: &Arc<Session>, has: Has) -> Resp
     let (line, session) = (Arc::clone(line), Arc::clone(session));
     let frames = async_stream::stream! {
         let mut latest = line.pdp.follow(&session.site);
+        let (mut revised, mut sent) = (line.revised.subscribe(), has.lists.then(Sent::default));
         let mut at = Position { has, base: None, fresh: true };
         loop {
             let bundle = latest.borrow_and_update().clone();
@@ -68,8 +73,14 @@ pub(super) fn answer(line: &Arc<Line>, session: &Arc<Session>, has: Has) -> Resp
                     yield Ok::<_, Infallible>(frame.split_to(frame.len().min(PIECE_BYTES)));
                 }
             }
+            if let Some(sent) = &mut sent && let Some(mut frame) = line.lists(sent).await {
+                while !frame.is_empty() {
+                    yield Ok::<_, Infallible>(frame.split_to(frame.len().min(PIECE_BYTES)));
+                }
+            }
             tokio::select! {
                 changed = latest.changed() => if changed.is_err() { return },
+                changed = revised.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(Duration::from_secs(line.timing.lease_every_s.into())) => {}
                 () = session.cut() => return,
             }
@@ -138,7 +149,8 @@ impl Line {
         if base.is_some() {
             self.metrics.deltas.up();
         }
-        at.has = Has { generation: bundle.generation, content: bundle.content.clone() };
+        at.has.generation = bundle.generation;
+        at.has.content.clone_from(&bundle.content);
         at.base = Some(Arc::clone(bundle));
         let (until, stale_after_s) = (self.until(self.hub.now()), self.timing.stale_after_s);
         let bundle = Arc::clone(bundle);
@@ -186,7 +198,7 @@ impl Line {
     }
 }
 
-fn encode(frame: &Frame) -> Option<Bytes> {
+pub(super) fn encode(frame: &Frame) -> Option<Bytes> {
     let payload = serde_json::to_vec(frame).ok()?;
     framed(&payload).map(Bytes::from)
 }
@@ -200,8 +212,10 @@ mod tests {
         let hex = "0a".repeat(32);
         let read = |text: &str| Has::read(text).ok();
         assert_eq!(read(""), Some(Has::default()));
-        let has = Has { generation: 7, content: hex.clone() };
-        assert_eq!(read(&format!("held=7&content={hex}&later=1")), Some(has));
+        let has = Has { generation: 7, content: hex.clone(), lists: false };
+        assert_eq!(read(&format!("held=7&content={hex}&later=1")), Some(has.clone()));
+        let asks = Has { lists: true, ..has };
+        assert_eq!(read(&format!("held=7&content={hex}&lists=1")), Some(asks));
         assert_eq!(read("held=0&content="), Some(Has::default()));
         for wrong in ["held=", "held=-1", "held=18446744073709551616", "content=0A", "content=%30"]
         {

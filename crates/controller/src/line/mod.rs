@@ -11,6 +11,7 @@ mod bundles;
 mod enrol;
 mod metrics;
 pub(crate) mod pace;
+mod revoked;
 mod sessions;
 mod signed;
 mod tell;
@@ -44,6 +45,7 @@ use tokio_rustls::server::TlsStream;
 use crate::api::Problem;
 use crate::authority::{Authority, AuthorityError, key_sha256, member_of};
 use crate::pdp::Pdp;
+use crate::published::Published;
 use crate::{Hub, HubError};
 
 use pace::{Later, Purses, Tries};
@@ -118,6 +120,9 @@ pub struct Line {
     hub: Arc<Hub>,
     pdp: Arc<Pdp>,
     authority: Arc<Authority>,
+    published: Arc<Published>,
+    /// Entries of the journal up to the last revocation.
+    revised: watch::Sender<u64>,
     /// Names and addresses that sites dial.
     hosts: Vec<String>,
     timing: Timing,
@@ -156,16 +161,20 @@ impl Line {
     pub fn new(
         hub: Arc<Hub>,
         pdp: Arc<Pdp>,
-        authority: Arc<Authority>,
+        published: Arc<Published>,
         hosts: Vec<String>,
         timing: Timing,
         told: Told,
     ) -> Result<Arc<Self>, LineError> {
+        let authority = Arc::clone(published.authority());
+        let revised = watch::Sender::new(hub.read(|estate| estate.identities().revised()));
         let shown = Mutex::new(shown(&hub, &authority, &hosts)?);
         Ok(Arc::new(Self {
             hub,
             pdp,
             authority,
+            published,
+            revised,
             hosts,
             timing,
             told,
@@ -226,6 +235,16 @@ impl Line {
         })
     }
 
+    /// Sites hear of what was revoked.
+    fn revise(&self) {
+        let revised = self.hub.read(|estate| estate.identities().revised());
+        self.revised.send_if_modified(|known| {
+            let is_new = *known != revised;
+            *known = revised;
+            is_new
+        });
+    }
+
     /// Cuts who is not believed any more.
     fn recheck(&self, of: Option<&SiteId>) {
         self.metrics.cut.more(self.sessions.recheck(&self.hub, of));
@@ -282,12 +301,13 @@ pub async fn serve(line: Arc<Line>, listener: TcpListener, mut stop: watch::Rece
     open.shutdown().await;
 }
 
-/// Cuts connections of sites as soon as they are not believed any more.
+/// Cuts connections of sites as soon as they are not believed any more, and tells the others of revoked devices.
 async fn cutter(line: Arc<Line>) {
     let mut changes = line.hub.watch();
     loop {
         match changes.recv().await {
             Ok(told) => {
+                line.revise();
                 for event in &told.events {
                     if let estate::Event::Site(
                         event @ (sites::Event::Revoked { .. }
@@ -299,7 +319,10 @@ async fn cutter(line: Arc<Line>) {
                     }
                 }
             }
-            Err(RecvError::Lagged(_)) => line.recheck(None),
+            Err(RecvError::Lagged(_)) => {
+                line.revise();
+                line.recheck(None);
+            }
             Err(RecvError::Closed) => return,
         }
     }

@@ -9,6 +9,7 @@ use controller::api::{Api, router};
 use controller::authority::{Authority, key_sha256};
 use controller::blobs::{Files, digest};
 use controller::line::{Line, Timing, serve};
+use controller::published::Published;
 use controller::state::StateFolder;
 use crypto::tls::{self, Credentials, SystemClock, rustls};
 use crypto::{PrivateKey, Provider};
@@ -21,12 +22,12 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use model::line::{
     Ack, Batch, Bundle, Chain, Enrol, Frame, FrameReader, Happened, Held, Progress, Renew,
-    Sighting, Taken,
+    RevocationList, Sighting, Taken,
 };
 use model::{SiteId, Timestamp};
 use pki::identity::{Estate, MemberId};
 use pki::issue::{Profile, Subject};
-use pki::{Certificate, Key, KeyKind, Pem, Signer, request};
+use pki::{Certificate, Key, KeyKind, Number, Pem, Signer, crl, request};
 use rustls::ClientConfig;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -35,6 +36,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
+use crate::identities::world;
+use crate::published::{certified, revoke};
 use crate::{Folder, Running, now, sample, start};
 
 /// Far longer than any of it takes; only a hang ends by it.
@@ -68,7 +71,9 @@ impl Hq {
         };
         let (hub, pdp) = (Arc::clone(&running.hub), Arc::clone(&running.pdp));
         let hosts = vec!["127.0.0.1".to_owned()];
-        let line = Line::new(hub, pdp, Arc::clone(&authority), hosts, timing, told).unwrap();
+        let published =
+            Published::new(Arc::clone(&hub), Arc::clone(&authority), None, &running.state).unwrap();
+        let line = Line::new(hub, pdp, Arc::new(published), hosts, timing, told).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (stop, stopping) = watch::channel(false);
@@ -262,6 +267,15 @@ impl Frames {
             }
         }
         Some(self.came.remove(0))
+    }
+
+    /// The next list of revoked certificates; there is one authority.
+    async fn lists(&mut self) -> RevocationList {
+        loop {
+            if let Frame::Revoked { lists, .. } = self.next().await.unwrap() {
+                return <[_; 1]>::try_from(lists).unwrap().into_iter().next().unwrap();
+            }
+        }
     }
 
     async fn bundle(&mut self) -> Bundle {
@@ -475,6 +489,42 @@ async fn a_revoked_site_is_cut_while_it_is_connected_and_does_not_come_back() {
     let mut again = hq.dial(hq.with_credentials(&shown)).await;
     assert!(again.post("/site/v1/acks", b"{}".to_vec()).await.is_err());
     assert_eq!(stays.post("/site/v1/acks", b"{}".to_vec()).await.unwrap().status, 400);
+}
+
+#[tokio::test]
+async fn sites_that_ask_are_told_at_once_who_is_revoked() {
+    let folder = Folder::new();
+    // Nothing comes by itself while this test runs: what comes was pushed.
+    let hq = Hq::new(&folder, Timing { lease_every_s: 3_600, ..Timing::default() }).await;
+    world(&hq.running).await;
+    let site = hq.site("north");
+    let shown = hq.enrolled(&site).await;
+    let (cam, _) = certified(&hq.running, "cam", 30);
+    let mut client = hq.dial(hq.with_credentials(&shown)).await;
+    let mut frames = client.bundles("?lists=1").await;
+    let first = frames.lists().await;
+    assert!(first.complete.is_some());
+    let read = |pem: &str| {
+        let authority = hq.authority.issuing().certificate();
+        crl::read(pem.as_bytes(), authority, now(), &Provider).unwrap()
+    };
+    assert_eq!(read(&first.delta).entries(), []);
+    revoke(&hq.running, "cam", "key-compromise").await;
+    let second = frames.lists().await;
+    for list in [second.complete.as_deref().unwrap(), &second.delta] {
+        let list = read(list);
+        assert_eq!(list.entries().len(), 1);
+        assert!(list.find(&Number::from(cam.0)).is_some());
+    }
+    let authority = Pem::read_all(second.authority.as_bytes()).unwrap();
+    assert_eq!(authority[0].der, hq.authority.issuing().certificate().der());
+    // One of before does not ask, and hears of it as of everything: by what it is meant to enforce.
+    let mut old = hq.dial(hq.with_credentials(&shown)).await;
+    let mut frames = old.bundles("").await;
+    assert!(matches!(frames.next().await, Some(Frame::Lease { .. })));
+    let _ = certified(&hq.running, "lamp", 30);
+    revoke(&hq.running, "lamp", "superseded").await;
+    assert!(matches!(frames.next().await, Some(Frame::Lease { .. })));
 }
 
 #[tokio::test]

@@ -82,6 +82,7 @@ struct Running {
     pdp: Arc<Pdp>,
     auth: Arc<Auth>,
     authority: Arc<Authority>,
+    published: Arc<Published>,
     router: Router,
     /// What it told when it started.
     notes: Vec<String>,
@@ -113,10 +114,12 @@ fn start_at(folder: &Folder, clock: fn() -> Timestamp) -> Running {
     let authority = Authority::open(&state, "ringfence.example", hub.now()).unwrap();
     let (authority, base) = (Arc::new(authority), "https://hq/pki".to_owned());
     let published = Published::new(Arc::clone(&hub), Arc::clone(&authority), Some(base), &state);
-    api.published = Some(Arc::new(published.unwrap()));
+    let published = Arc::new(published.unwrap());
+    api.published = Some(Arc::clone(&published));
     api.digests = Some(Arc::new(Digests::open(&state).unwrap()));
     let router = router(api);
-    Running { hub, pdp, auth, authority, router, notes, sessions: Mutex::default(), state }
+    let sessions = Mutex::default();
+    Running { hub, pdp, auth, authority, published, router, notes, sessions, state }
 }
 
 /// An answer: status, headers of note, body.

@@ -64,7 +64,7 @@ impl Desk {
 }
 
 /// A device with a certificate of the estate's authority, and the certificate.
-fn certified(running: &Running, id: &str, days: i64) -> (Serial, pki::Certificate) {
+pub(super) fn certified(running: &Running, id: &str, days: i64) -> (Serial, pki::Certificate) {
     let (device, now) = (DeviceId::new(id).unwrap(), running.hub.now());
     let (key, _) = PrivateKey::generate(KeyKind::P256).unwrap();
     let made = running.authority.device(&device, &key.public(), now).unwrap();
@@ -81,7 +81,7 @@ fn certified(running: &Running, id: &str, days: i64) -> (Serial, pki::Certificat
     (serial, made.certificate)
 }
 
-async fn revoke(running: &Running, id: &str, reason: &str) {
+pub(super) async fn revoke(running: &Running, id: &str, reason: &str) {
     let body = json!({ "reason": reason, "why": "a test" });
     let path = format!("/v1/devices/{id}/identity/revoke");
     // No session lives as long as these clocks run.
@@ -284,6 +284,11 @@ async fn an_authority_that_was_followed_has_lists_while_its_certificates_last() 
     assert_eq!(complete(&running).await.1.entries().len(), 0);
     let path = format!("/pki/issuers/{}.crl", running.authority.issuing().sha256());
     assert_eq!(list(&running, &path).await.0, complete(&running).await.0);
+
+    // Sites hear of both.
+    let published = running.published.lists().unwrap();
+    let authorities: Vec<Digest> = published.iter().map(|of| Digest::of(&of.authority)).collect();
+    assert_eq!(authorities, shas);
 
     // One address answers for both.
     for (issuing, root, id, status) in [

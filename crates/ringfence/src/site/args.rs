@@ -133,6 +133,10 @@ pub(crate) struct Run {
     /// is out of reach, leases run out: see docs/site-line.md.
     #[arg(long, conflicts_with_all = ["policy", "confirm_within", "watch", "site"])]
     pub(crate) controller: bool,
+    /// Keep lists of revoked certificates of devices here, for brokers and proxies on this machine
+    /// (else: `lists` in the state directory).
+    #[arg(long, value_name = "DIR", requires = "controller")]
+    pub(crate) lists: Option<PathBuf>,
     /// Interface the devices are behind: a bridge, so that neighbours pass the fence too.
     #[arg(short, long, value_name = "IFACE")]
     pub(crate) interface: String,

@@ -97,6 +97,7 @@ fn start(run: &Run) -> Result<u8> {
         policy,
         clock: Arc::new(MachineClock),
         state: run.state.state.clone(),
+        lists: run.lists.clone(),
         table: TABLE.to_owned(),
         all_shadow: run.shadow,
         confirm_within_s: seconds(run.confirm_within),

@@ -39,6 +39,8 @@ impl Headquarters {
             &format!("{TERM_S}s"),
             "--stale-after",
             &format!("{STALE_S}s"),
+            "--est-listen",
+            "127.0.0.1:8446",
         ]);
         let mut log = fs::OpenOptions::new();
         let log = log.append(true).create(true).open(self.here.join("hq.log")).unwrap();
@@ -57,6 +59,13 @@ impl Headquarters {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
         command.args(line.split(' ')).current_dir(&self.here).stdin(Stdio::null());
         command.env("RINGFENCE_CONFIG", self.here.join("contexts.toml")).env("NO_COLOR", "1");
+        self.site.lab.gateway().enter(|| command.output()).unwrap().unwrap()
+    }
+
+    /// Runs a script beside headquarters.
+    fn shell(&self, script: &str) -> Output {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).current_dir(&self.here).stdin(Stdio::null());
         self.site.lab.gateway().enter(|| command.output()).unwrap().unwrap()
     }
 
@@ -81,6 +90,11 @@ impl Headquarters {
 
     fn join(&mut self) {
         folder::write(&self.site.folder, &[], None, "", &[]).unwrap();
+        self.join_with_policy();
+    }
+
+    /// Joins with the policy folder that is there.
+    fn join_with_policy(&mut self) {
         self.ok("apply -f policy --reason first");
         fs::write(self.here.join("token"), self.ok("sites token lab --reason box")).unwrap();
         self.ok("site join --controller localhost:8444 --state state --token-file token");
@@ -150,6 +164,52 @@ fn netns_an_exception_opens_at_a_site_and_ends_there_with_and_without_headquarte
     assert_eq!(shown["state"], "expired");
     hq.ok("wait site lab --for verified --timeout 60s");
     hq.site.check("camera", "plc", 502, false);
+}
+
+#[test]
+fn netns_a_device_whose_certificate_is_revoked_is_out_at_the_site_too() {
+    if !lab::need("netns_a_device_whose_certificate_is_revoked_is_out_at_the_site_too") {
+        return;
+    }
+    let mut hq = Headquarters::new("site-revoked");
+    folder::write(&hq.site.folder, &[], None, "", &[]).unwrap();
+    let keyed = r#"@id("laptops-show-a-key")
+forbid (principal == Device::"laptop", action, resource) unless { principal.assurance >= 3 };
+"#;
+    fs::write(hq.site.folder.join("policies/keys.cedar"), keyed).unwrap();
+    hq.join_with_policy();
+    hq.site.check("laptop", "camera", 80, false);
+
+    // It gets its certificate, and what needs one opens.
+    let token = hq.ok("identity token laptop --reason desk -o json");
+    let token: Value = serde_json::from_str(&token).unwrap();
+    let script = format!(
+        r#"set -e
+openssl ecparam -name prime256v1 -genkey -noout -out key.pem
+openssl req -new -key key.pem -subj /CN=laptop -outform DER | base64 > request.b64
+curl -sSf --cacert hq/pki/root.pem --user laptop:{} -H 'Content-Type: application/pkcs10' \
+  --data-binary @request.b64 https://localhost:8446/.well-known/est/simpleenroll > answer.b64
+base64 -d answer.b64 | openssl pkcs7 -inform DER -print_certs -out laptop.pem
+"#,
+        token["token"].as_str().unwrap()
+    );
+    let enrolled = hq.shell(&script);
+    assert!(enrolled.status.success(), "{enrolled:?}\n{}", hq.log());
+    hq.ok("wait site lab --for verified --timeout 60s");
+    hq.site.check("laptop", "camera", 80, true);
+    let verify = "openssl verify -crl_check -CAfile state/lists/authorities.pem \
+                  -CRLfile state/lists/revoked.pem laptop.pem";
+    let judged = hq.shell(verify);
+    assert!(judged.status.success(), "{judged:?}");
+
+    // Revoked, it is refused by the kernel, and by whoever looks into the lists beside the site.
+    hq.ok("identity revoke laptop --because key-compromise --reason stolen");
+    hq.ok("wait site lab --for verified --timeout 60s");
+    hq.site.check("laptop", "camera", 80, false);
+    hq.site.check("hmi", "plc", 502, true);
+    let end = lab::wait::now() + Duration::from_secs(60);
+    let refused = || String::from_utf8_lossy(&hq.shell(verify).stderr).contains("revoked");
+    assert!(lab::wait::until(end, refused).unwrap(), "{:?}", hq.shell(verify));
 }
 
 #[test]

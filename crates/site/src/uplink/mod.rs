@@ -9,12 +9,14 @@
 //!
 //! * [`state`], [`reckon`], [`redial`], [`renew`], [`outbox`]: every decision, without clocks, sockets and files.
 //! * [`keep`]: what survives, in `uplink/` of the state directory.
+//! * [`lists`]: who is revoked, for programs beside the site.
 //! * [`client`], [`shell`]: the connection.
 //! * [`join`]: the first contact, with a one-time token.
 
 pub mod client;
 pub mod join;
 pub mod keep;
+pub mod lists;
 pub mod outbox;
 pub mod reckon;
 pub mod redial;

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::client::Pings;
 use super::keep::{Enrolled, Keep, KeepError};
+use super::lists::{self, Lists};
 use super::outbox::Outbox;
 use super::reckon::Look;
 use super::state::{Bundles, State};
@@ -77,6 +78,8 @@ impl Default for Timing {
 pub struct Config {
     /// State directory of the site.
     pub state: PathBuf,
+    /// Directory for lists of revoked certificates; none: `lists` in the state directory.
+    pub lists: Option<PathBuf>,
     /// Clocks.
     pub clock: Arc<dyn Clock>,
     /// How patient it is.
@@ -91,6 +94,7 @@ pub struct Uplink {
     enrolled: Enrolled,
     state: State,
     outbox: Outbox,
+    lists: Lists,
     /// What could not be read, in words.
     damaged: Vec<String>,
 }
@@ -118,7 +122,9 @@ impl Uplink {
         let state = State::new(bundles, mark, config.clock.look());
         let mut outbox = Outbox::new(head, events);
         outbox.begin_after(journal);
-        Ok(Self { config, keep, enrolled, state, outbox, damaged })
+        let lists = config.lists.clone();
+        let lists = Lists::new(lists.unwrap_or_else(|| config.state.join(lists::FOLDER)));
+        Ok(Self { config, keep, enrolled, state, outbox, lists, damaged })
     }
 
     /// Which site this is.

@@ -17,7 +17,7 @@
 use std::collections::BTreeMap;
 
 use model::Timestamp;
-use model::line::{Ack, Bundle, Delta, Files, Frame, Held, Progress};
+use model::line::{Ack, Bundle, Delta, Files, Frame, Held, Progress, RevocationList};
 use serde::{Deserialize, Serialize};
 
 use super::reckon::{Kept, Look, Reckoning, Variant};
@@ -118,6 +118,13 @@ pub enum Action {
     Offer(Offer),
     /// Cut the line, and ask for a whole bundle on the next one.
     AskWhole,
+    /// Keep these lists of revoked certificates.
+    Lists {
+        /// Roots and authorities (PEM).
+        authorities: String,
+        /// By authority.
+        lists: Vec<RevocationList>,
+    },
     /// Tell people.
     Find {
         /// Stable word.
@@ -285,6 +292,9 @@ impl State {
                 Vec::new()
             }
             Input::Frame(Frame::Bundle(bundle)) => self.bundle(look, *bundle),
+            Input::Frame(Frame::Revoked { authorities, lists }) => {
+                vec![Action::Lists { authorities, lists }]
+            }
             Input::Judged { generation, refused } => self.judged(generation, refused),
             Input::Stands(standing) => {
                 self.standing = Some(standing);

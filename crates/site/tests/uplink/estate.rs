@@ -5,9 +5,11 @@ use std::sync::Arc;
 use crypto::tls::{Credentials, Trust};
 use crypto::{PrivateKey, Provider};
 use model::Timestamp;
+use model::line::RevocationList;
+use pki::crl::{self, Entry, Reason};
 use pki::identity::{Estate, MemberId};
 use pki::issue::{self, Issuer, Order, Profile, Subject};
-use pki::{Certificate, Key, KeyKind, Pem, request};
+use pki::{Certificate, Key, KeyKind, Number, Pem, request};
 
 const DAY_S: i64 = 86_400;
 
@@ -80,6 +82,35 @@ impl Authority {
         let leaf = issue(Profile::Server, &subject, &key.public(), (-1, 30), by, &self.key);
         let chain = vec![leaf, self.issuing.clone(), self.root.clone()];
         Credentials { chain, key: Arc::new(key) }
+    }
+
+    pub(crate) fn root_pem(&self) -> String {
+        Pem::write("CERTIFICATE", self.root.der()).unwrap()
+    }
+
+    /// A list of so many revoked certificates, as the controller sends it: whole or only the change since list 1.
+    pub(crate) fn revoked(&self, number: u128, count: u128, is_whole: bool) -> RevocationList {
+        let of = |n: u128| Number::from(n.to_be_bytes());
+        let revoked_at = Timestamp::from_secs(1_800_000_000, 0);
+        let one = |n| Entry { serial: of(n), revoked_at, reason: Reason::KeyCompromise };
+        let entries: Vec<Entry> = (1..=count).map(one).collect();
+        let list = |base: Option<u128>| {
+            let order = crl::Order {
+                number: of(number),
+                base: base.map(of),
+                this_update: later(-1),
+                next_update: later(1),
+                freshest: None,
+                entries: &entries,
+            };
+            let der = crl::issue(&order, &self.issuing, &self.key, &Provider).unwrap();
+            Pem::write("X509 CRL", &der).unwrap()
+        };
+        RevocationList {
+            authority: Pem::write("CERTIFICATE", self.issuing.der()).unwrap(),
+            complete: is_whole.then(|| list(None)),
+            delta: list(Some(1)),
+        }
     }
 
     pub(crate) fn trust(&self) -> Trust {

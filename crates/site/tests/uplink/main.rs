@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use crypto::tls::SystemClock;
 use model::Timestamp;
-use model::line::{Bundle, Delta, Files, Frame, Happened, Held, Progress, Sighting};
+use model::line::{
+    Bundle, Delta, Files, Frame, Happened, Held, Progress, RevocationList, Sighting,
+};
 use site::folder;
 use site::life::Control;
 use site::uplink::join::{self, JoinError, Welcome};
@@ -69,7 +71,7 @@ impl Site {
         let clock = Arc::new(Ahead::default());
         let tick = Duration::from_millis(20);
         let timing = Timing { tick, seen_every_s: 0, ..Timing::default() };
-        let config = Config { state: state.to_owned(), clock: clock.clone(), timing };
+        let config = Config { state: state.to_owned(), lists: None, clock: clock.clone(), timing };
         let uplink = Uplink::open(config, 0).unwrap();
         assert_eq!(uplink.site().as_str(), "Shop/1");
         let (sender, said) = mpsc::channel();
@@ -198,10 +200,8 @@ fn nobody_else_can_answer_and_a_refusal_says_why() {
     let refused = try_join(&server, &state).unwrap_err().to_string();
     assert!(refused.contains("(403): not known: this site is revoked"), "{refused}");
     assert!(!state.join("uplink/controller").exists());
-    let missing = Uplink::open(
-        Config { state: state.clone(), clock: Arc::new(MachineClock), timing: Timing::default() },
-        0,
-    );
+    let (clock, timing) = (Arc::new(MachineClock), Timing::default());
+    let missing = Uplink::open(Config { state: state.clone(), lists: None, clock, timing }, 0);
     assert!(missing.unwrap_err().to_string().contains("ringfence site join"));
     fs::remove_dir_all(state).unwrap();
 }
@@ -232,8 +232,8 @@ fn bundles_come_acknowledgements_go_and_go_again_on_the_next_line() {
     let told = server.until("again", |told| told.acks.len() == 3);
     assert_eq!(told.acks[2], told.acks[1]);
     let content = folder::name(&files(1, "held"));
-    assert_eq!(told.lines[0], format!("held=0&content={}", "0".repeat(64)));
-    assert_eq!(told.lines[1], format!("held=1&content={content}"));
+    assert_eq!(told.lines[0], format!("held=0&content={}&lists=1", "0".repeat(64)));
+    assert_eq!(told.lines[1], format!("held=1&content={content}&lists=1"));
     drop(told);
     // A later one, as what changed.
     let delta = Delta::between(&files(1, "held"), &files(2, "held"));
@@ -241,6 +241,55 @@ fn bundles_come_acknowledgements_go_and_go_again_on_the_next_line() {
     let since = Bundle { held: Held::Since { content, delta }, ..*two };
     server.say(&Frame::Bundle(Box::new(since)));
     assert_eq!(site.offer().files, files(2, "held"));
+    site.end(&state);
+    fs::remove_dir_all(state).unwrap();
+}
+
+#[test]
+fn lists_of_revoked_certificates_are_kept_for_others_and_bad_ones_change_nothing() {
+    let (server, state) = (Server::start(), folder_of("lists"));
+    try_join(&server, &state).unwrap();
+    let frame = |lists: Vec<RevocationList>| {
+        let authorities = server.authority().root_pem();
+        Frame::Revoked { authorities, lists }
+    };
+    let list = |number, count, is_whole| server.authority().revoked(number, count, is_whole);
+    server.told().first = vec![lease(300), frame(vec![list(2, 1, true)])];
+    let site = Site::start(&state);
+    let at = state.join("lists");
+    let kept = |name: &str| fs::read_to_string(at.join(name)).unwrap_or_default();
+    site.until("the first lists", |_| !kept("revoked-delta.pem").is_empty());
+    let (first, authorities) = (kept("revoked.pem"), kept("authorities.pem"));
+    assert!(first.starts_with("-----BEGIN X509 CRL-----"));
+    assert_eq!(authorities, server.authority().root_pem());
+    let mode = fs::metadata(at.join("revoked.pem")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o644);
+    // Only what changed: the complete one stays.
+    let second = list(3, 2, false);
+    server.say(&frame(vec![second.clone()]));
+    site.until("the change", |_| kept("revoked-delta.pem") == second.delta);
+    assert_eq!(kept("revoked.pem"), first);
+    // Somebody else's, spoilt, and what is no list.
+    let other = server::Server::start();
+    let stranger = other.authority().revoked(3, 1, true);
+    let foreign = RevocationList { authority: second.authority.clone(), ..stranger };
+    let unknown = other.authority().revoked(3, 1, false);
+    let spoilt =
+        RevocationList { delta: second.delta.replace("X509 CRL", "CERTIFICATE"), ..second.clone() };
+    for wrong in [foreign, unknown, spoilt] {
+        server.say(&frame(vec![wrong]));
+        let why = site.finding("revocation-lists");
+        assert!(why.contains("those of before stay"), "{why}");
+        assert_eq!(
+            (kept("revoked.pem"), kept("revoked-delta.pem")),
+            (first.clone(), second.delta.clone())
+        );
+        // Good ones end it.
+        server.say(&frame(vec![second.clone()]));
+        site.next("the end of it", |said| {
+            matches!(said, Said::Over { kind: "revocation-lists" }).then_some(())
+        });
+    }
     site.end(&state);
     fs::remove_dir_all(state).unwrap();
 }

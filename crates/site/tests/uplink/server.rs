@@ -117,6 +117,11 @@ impl Server {
         Self { address, shared, _runtime: runtime }
     }
 
+    /// The estate's authority.
+    pub(crate) fn authority(&self) -> &Authority {
+        &self.shared.authority
+    }
+
     pub(crate) fn token(&self) -> String {
         format!("rfj_{}_{}", self.shared.authority.root_sha256(), "5e".repeat(32))
     }

@@ -220,6 +220,15 @@ impl Task {
                 }
                 Action::Turned { to } => self.say(Said::Turned { to }),
                 Action::Offer(offer) => self.say(Said::Offer(offer)),
+                Action::Lists { authorities, lists } => {
+                    let here = self.up.state.reckoning().here(look.wall);
+                    match self.up.lists.take(&authorities, lists, here) {
+                        Ok(()) => self.over("revocation-lists"),
+                        Err(why) => {
+                            self.find("revocation-lists", &why.to_string());
+                        }
+                    }
+                }
                 Action::AskWhole => {
                     self.down(look);
                     let why = "what came could not be taken".to_owned();
@@ -559,7 +568,7 @@ impl Task {
         };
         let address = self.up.controller().to_owned();
         let (held, content) = self.up.state.held();
-        let path = format!("/site/v1/bundles?held={held}&content={content}");
+        let path = format!("/site/v1/bundles?held={held}&content={content}&lists=1");
         let pings = self.up.config.timing.pings;
         self.dials = self.dials.wrapping_add(1);
         let number = self.dials;

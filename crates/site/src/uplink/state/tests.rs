@@ -325,7 +325,10 @@ impl Site {
                         let refused = refused.then(|| "a fault".to_owned());
                         judged.push(Input::Judged { generation: offer.generation, refused });
                     }
-                    Action::Turned { .. } | Action::AskWhole | Action::Find { .. } => {}
+                    Action::Turned { .. }
+                    | Action::AskWhole
+                    | Action::Lists { .. }
+                    | Action::Find { .. } => {}
                     Action::Over { .. } => {}
                 }
             }
