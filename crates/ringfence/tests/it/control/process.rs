@@ -216,9 +216,15 @@ fn keys_are_under_a_passphrase_that_somebody_keeps() {
     let (code, _, err) = run("controller renew-root --state again");
     assert!(code == Some(1) && err.contains("--passphrase-file"), "{err}");
 
+    // Another one takes its place, while the one of before is there.
+    let other = "controller renew-root --state again --passphrase-file other";
+    let (code, out, err) = run(&format!("{other} --old-passphrase-file mine"));
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert_eq!(run(other).0, Some(0));
+
     // As a service manager gives it.
     fs::create_dir(here.join("credentials")).unwrap();
-    fs::copy(here.join("mine"), here.join("credentials/ringfence-passphrase")).unwrap();
+    fs::copy(here.join("other"), here.join("credentials/ringfence-passphrase")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
     command.args(["controller", "renew-root", "--state", "again"]).current_dir(&here);
     let done = command.env("CREDENTIALS_DIRECTORY", here.join("credentials")).output().unwrap();
