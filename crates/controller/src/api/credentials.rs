@@ -85,7 +85,7 @@ impl Stands {
             site: device.site.to_string(),
             level: level.word(),
             limit: limit.word(),
-            because: because(device, level, limit, voucher),
+            because: because(device, level, limit, voucher, proved && best.is_none()),
             until: until.map(|until| until.to_string()),
             proof: best.or(secret).or(voucher_kind),
             certificates: good().count(),
@@ -110,7 +110,13 @@ fn standing(
 }
 
 /// What keeps a device from standing higher, in words.
-fn because(device: &Device, level: Assurance, limit: Limit, voucher: Option<&Voucher>) -> String {
+fn because(
+    device: &Device,
+    level: Assurance,
+    limit: Limit,
+    voucher: Option<&Voucher>,
+    proved: bool,
+) -> String {
     let posture = device.value(Field::Posture).unwrap_or_default();
     match (limit, level, voucher) {
         _ if device.state == Life::Retired => {
@@ -128,10 +134,10 @@ fn because(device: &Device, level: Assurance, limit: Limit, voucher: Option<&Vou
         (Limit::Credential, Assurance::DeviceKey, _) => {
             "it shows its key, and that the key lives in its hardware was not shown".to_owned()
         }
-        (Limit::Credential, ..) => {
-            "it proved a secret that it shares with others, or its certificate was renewed after its end: no key of its own was shown in time"
-                .to_owned()
+        (Limit::Credential, ..) if proved => {
+            "it proved a pre-shared key, which is not its own alone, and shows no key".to_owned()
         }
+        (Limit::Credential, ..) => "its certificate was renewed after its end".to_owned(),
         (Limit::Freshness, ..) => {
             "evidence that put it higher has ended, and was not renewed".to_owned()
         }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use estate::identities::Command;
 use serde_json::{Value, json};
 
-use crate::identities::world;
+use crate::identities::{command, world};
 use crate::{Folder, Running, start};
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f";
@@ -126,7 +127,25 @@ async fn secrets_are_rotated_ended_and_found_on_two_devices() {
     }
     assert_eq!(all(&running, admin, "&kind=psk", 10).await.len(), 1);
 
+    // Proved, it shows something, until another device turns out to have it.
+    let digests = controller::secrets::Digests::open(&running.state).unwrap();
+    let digest = digests.of(&controller::secrets::key_of(KEY).unwrap());
+    let until = running.hub.now().plus_nanos(3_600_000_000_000);
+    let prove = Command::ProveSecret { name: "cam".to_owned(), secret: digest, until };
+    command(&running, estate::Command::Identity(prove));
+    let stands = async || running.ask(admin, "GET", "/v1/devices/cam/identity", None).await.json();
+    let cam = stands().await;
+    assert_eq!(
+        (&cam["level"], &cam["proof"]),
+        (&json!("shared-secret"), &json!("secret")),
+        "{cam}"
+    );
+    assert!(cam["because"].as_str().unwrap().contains("pre-shared key"), "{cam}");
+    let listed = all(&running, admin, "&kind=psk", 10).await;
+    assert_eq!(listed[0]["proved_until"], cam["until"]);
+
     let shared = add(&running, admin, vec![secret("gw", "psk", KEY)]).await.json();
+    assert_eq!(stands().await["level"], "observed");
     assert!(
         shared["findings"][0].as_str().unwrap().contains("2 devices have the same secret"),
         "{shared}"
