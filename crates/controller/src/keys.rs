@@ -20,6 +20,8 @@ pub const OWN: &str = "passphrase";
 pub const CREDENTIAL: &str = "ringfence-passphrase";
 /// How the name of a private key below `pki/` ends.
 const ENDING: &str = ".key.pem";
+/// How the name of a file ends whose write broke off.
+const UNFINISHED: &str = ".new";
 /// The word that every private key has.
 const PRIVATE: &str = "PRIVATE KEY-----";
 
@@ -106,10 +108,12 @@ fn names(folder: &StateFolder) -> Result<Vec<String>, StateError> {
     };
     for entry in listed {
         let name = entry.map_err(io_error("look at", &pki))?.file_name();
-        let key = name.to_str().filter(|name| name.ends_with(ENDING));
+        let name = name.to_str().map(|name| name.strip_suffix(UNFINISHED).unwrap_or(name));
+        let key = name.filter(|name| name.ends_with(ENDING));
         names.extend(key.map(|name| format!("pki/{name}")));
     }
     names.sort();
+    names.dedup();
     Ok(names)
 }
 
@@ -120,6 +124,8 @@ fn keep(
     passphrase: &Passphrase,
     before: &[Passphrase],
 ) -> Result<(), StateError> {
+    // It may have a key in the clear.
+    folder.remove(&format!("{name}{UNFINISHED}"))?;
     let Some(bytes) = folder.read(name)? else { return Ok(()) };
     if !String::from_utf8_lossy(&bytes).contains(PRIVATE) {
         return Ok(());
@@ -212,8 +218,14 @@ mod tests {
         let place = Place::new("plain");
         let keys = place.plain();
         fs::write(place.hq().join("pki/notes.key.pem"), "no key at all").unwrap();
+        // What a write left that broke off long ago.
+        let left = ["key.pem.new", "pki/root-1.key.pem.new"].map(|name| place.hq().join(name));
+        for path in &left {
+            fs::copy(place.hq().join("key.pem"), path).unwrap();
+        }
         assert_eq!(place.open(&Keeper::default()).unwrap(), keys);
         assert_eq!(place.sealed(), [true; 3]);
+        assert!(left.iter().all(|path| !path.exists()));
         assert_eq!(mode(&place.hq().join(OWN)), 0o600);
         assert_eq!(mode(&place.hq().join(KEYS[2])), 0o600);
         let first = fs::read(place.hq().join(KEYS[0])).unwrap();
