@@ -1,11 +1,15 @@
 //! The estate's own certificate authority, as far as the line and the API need it: a root, an issuing authority below it, the
 //! certificate of this server, and those of sites.
 //!
-//! Keys are files of the state folder that only its owner reads. The root signs nothing but issuing authorities: its key can be taken away
-//! (to a safe, say) and is missed only when the issuing authority comes to its end.
+//! Keys are files of the state folder, under its passphrase ([`crate::keys`]); what signs is a [`Signer`], wherever its key lives. The root
+//! signs nothing but issuing authorities: its key can be taken away (to a safe, say) and is missed only when the issuing authority comes to
+//! its end. An issuing authority that was followed by another one keeps its key until its last certificate is over: it signs lists of
+//! what it revoked, and nothing else.
+
+mod kept;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crypto::tls::Credentials;
 use crypto::{NoRandom, PrivateKey, Provider};
@@ -13,10 +17,15 @@ use estate::side::Digest;
 use model::{DeviceId, SiteId, Timestamp};
 use pki::identity::{Estate, MemberId};
 use pki::issue::{self, Issuer, Order, Profile, Subject};
-use pki::{Certificate, Key, KeyKind, Number, Pem, crl, ocsp, request};
+use pki::{Certificate, Key, KeyKind, Number, Signer, crl, ocsp, request};
 
+use self::kept::{
+    NewKey, armoured, belongs, certificate, earlier, former, former_root_key, issuing_signer, keep,
+    keep_token, remember, root_key,
+};
 use crate::blobs::hex;
 use crate::state::{StateError, StateFolder};
+use crate::token::TokenError;
 
 /// Nanoseconds of a day.
 const DAY_NANOS: i64 = 86_400 * 1_000_000_000;
@@ -27,9 +36,9 @@ const ROOT_DAYS: i64 = 3_653;
 /// Days that an issuing authority lives.
 const ISSUING_DAYS: i64 = 1_826;
 /// An issuing authority with fewer days than this is followed by another one.
-const ISSUING_DAYS_MIN: i64 = 400;
+pub(crate) const ISSUING_DAYS_MIN: i64 = 400;
 /// Days that the certificate of a site or of this server lives. A site that is cut off renews when it is back.
-const MEMBER_DAYS: i64 = 365;
+pub(crate) const MEMBER_DAYS: i64 = 365;
 
 /// Days that the certificate of a device lives.
 const DEVICE_DAYS: i64 = 30;
@@ -40,6 +49,8 @@ const ROOT: &str = "pki/root.pem";
 const ROOT_KEY: &str = "pki/root.key.pem";
 const ISSUING: &str = "pki/issuing.pem";
 const ISSUING_KEY: &str = "pki/issuing.key.pem";
+/// Names a key in a token (RFC 7512), which issues instead of that one.
+const ISSUING_TOKEN: &str = "pki/issuing.pkcs11";
 /// Authorities of before, and crosses between them and those of today.
 const FORMER: &str = "pki/former.pem";
 
@@ -56,6 +67,14 @@ pub enum AuthorityError {
         file: &'static str,
         /// What is wrong.
         why: String,
+    },
+    /// A key in a token.
+    #[error("{file}: {source}")]
+    Token {
+        /// The file that names it.
+        file: String,
+        /// Why it cannot be had.
+        source: TokenError,
     },
     /// The root's key is not there, and an issuing authority has to be made.
     #[error(
@@ -100,15 +119,27 @@ pub struct DeviceCertificate {
     pub issuer: Digest,
 }
 
+/// Whatever signs for an authority: a key of the state folder, a token, a machine elsewhere.
+pub type AnySigner = Box<dyn Signer + Send + Sync>;
+
+/// An issuing authority, with what signs for it.
+pub struct Issuing {
+    certificate: Certificate,
+    signer: AnySigner,
+}
+
 /// The authority.
 pub struct Authority {
     estate: Estate,
     root: Certificate,
-    issuing: Certificate,
-    key: PrivateKey,
+    issuing: Issuing,
+    /// Those before it whose certificates are not all over.
+    earlier: Vec<Issuing>,
     /// Roots and issuing authorities of before that are not over, and roots as those before them certify them: whoever has not heard of the new
     /// ones believes and is believed.
     former: Vec<Certificate>,
+    /// What this server shows.
+    shown: Mutex<Option<Certificate>>,
 }
 
 /// A root that has taken the place of another one.
@@ -140,40 +171,43 @@ impl Authority {
             Some(root) => root,
             None => make_root(folder, &estate, now)?,
         };
-        let kept = certificate(folder, ISSUING)?;
-        let lasts = |issuing: &Certificate| {
-            issuing.not_after() > now.plus_nanos(ISSUING_DAYS_MIN.saturating_mul(DAY_NANOS))
-        };
-        let (issuing, key) = match (kept, key(folder, ISSUING_KEY)?) {
-            (Some(issuing), Some(key))
-                if lasts(&issuing)
-                    && belongs(&issuing, &key)
-                    && issuing.issuer() == root.subject() =>
-            {
-                (issuing, key)
+        let kept = match (certificate(folder, ISSUING)?, issuing_signer(folder)?) {
+            (Some(certificate), Some(signer)) if belongs(&certificate, &*signer) => {
+                Ok(Issuing { certificate, signer })
             }
-            (kept, old) => match key(folder, ROOT_KEY)? {
+            // A crash between the two files leaves them apart.
+            (certificate, _) => Err(certificate),
+        };
+        let least = now.plus_nanos(ISSUING_DAYS_MIN.saturating_mul(DAY_NANOS));
+        let lasts = |issuing: &Certificate| {
+            issuing.not_after() > least && issuing.issuer() == root.subject()
+        };
+        let issuing = match kept {
+            Ok(issuing) if lasts(&issuing.certificate) => issuing,
+            kept => match root_key(folder, &root)? {
                 Some(root_key) => {
-                    remember(folder, kept.as_slice())?;
+                    match &kept {
+                        Ok(issuing) => keep(folder, &issuing.certificate)?,
+                        Err(Some(alone)) => keep(folder, alone)?,
+                        Err(None) => {}
+                    }
                     make_issuing(folder, &estate, &root, &root_key, now)?
                 }
-                None => match (kept, old) {
-                    // It goes on while it can.
-                    (Some(issuing), Some(key))
-                        if issuing.not_after() > now && belongs(&issuing, &key) =>
-                    {
-                        (issuing, key)
+                // It goes on while it can.
+                None => match kept {
+                    Ok(issuing) if issuing.certificate.not_after() > now => issuing,
+                    Ok(Issuing { certificate, .. }) | Err(Some(certificate)) => {
+                        return Err(AuthorityError::RootAway(certificate.not_after()));
                     }
-                    (kept, _) => {
-                        let end = kept.map_or(now, |issuing| issuing.not_after());
-                        return Err(AuthorityError::RootAway(end));
-                    }
+                    Err(None) => return Err(AuthorityError::RootAway(now)),
                 },
             },
         };
+        keep_token(folder, &issuing)?;
         let mut former = former(folder)?;
-        former.retain(|one| one.not_after() > now && *one != root && *one != issuing);
-        Ok(Self { estate, root, issuing, key, former })
+        let earlier = earlier(folder, &former, &root, &issuing.certificate, now)?;
+        former.retain(|one| one.not_after() > now && *one != root && *one != issuing.certificate);
+        Ok(Self { estate, root, issuing, earlier, former, shown: Mutex::default() })
     }
 
     /// Puts another root, and an issuing authority below it, in the place of those that there are. The new root is certified by the one of before, and
@@ -184,26 +218,25 @@ impl Authority {
         now: Timestamp,
     ) -> Result<NextRoot, AuthorityError> {
         let before = Self::open(folder, estate, now)?;
-        let before_key = key(folder, ROOT_KEY)?;
+        let before_key = root_key(folder, &before.root)?;
         let before_key = before_key.ok_or(AuthorityError::RootKeyAway)?;
-        let (root_key, root_pem) = new_key()?;
-        let (key, pem) = new_key()?;
+        let (root_key, key) = (new_key()?, NewKey::of(folder)?);
         let seconds = now.as_nanos().div_euclid(1_000_000_000);
         let id = format!("root-{seconds}");
         let root = root_of(&authority(&before.estate, &id)?, &root_key, now)?;
         let subject = authority(&before.estate, &format!("issuing-{seconds}"))?;
-        let issuing = issuing_of(&subject, &key, &root, &root_key, now)?;
+        let issuing = issuing_of(&subject, key.signer(), &root, &root_key, now)?;
         let cross =
             cross_of(&authority(&before.estate, &id)?, &root, &before.root, &before_key, now)?;
-        let former_key = format!("pki/root-{}.key.pem", hex(before.root.serial()));
-        let old = folder.read(ROOT_KEY)?.unwrap_or_default();
+        let former_key = former_root_key(&before.root);
         // Whatever of it is missing after a crash is made by the next start, or by doing this again.
-        remember(folder, &[before.root.clone(), before.issuing.clone(), cross])?;
-        folder.write(&former_key, &old, 0o600)?;
-        folder.write(ROOT_KEY, root_pem.as_bytes(), 0o600)?;
+        remember(folder, &[before.root.clone(), cross])?;
+        keep(folder, &before.issuing.certificate)?;
+        folder.write_key(&former_key, &before_key)?;
+        folder.write_key(ROOT_KEY, &root_key)?;
         folder.write(ROOT, armoured(&root)?.as_bytes(), 0o644)?;
-        folder.write(ISSUING_KEY, pem.as_bytes(), 0o600)?;
-        folder.write(ISSUING, armoured(&issuing)?.as_bytes(), 0o644)?;
+        let issuing = key.kept(folder, issuing)?;
+        keep_token(folder, &issuing)?;
         let sha256 = |certificate: &Certificate| hex(&crypto::sha256(certificate.der()));
         let (before_sha256, root_sha256) = (sha256(&before.root), sha256(&root));
         Ok(NextRoot { before_sha256, root_sha256, former_key })
@@ -231,7 +264,7 @@ impl Authority {
 
     /// Whom devices and servers of the estate are vouched for by: its root, the authority below it that issues, and those of before.
     pub fn anchors(&self) -> Vec<Certificate> {
-        [&self.root, &self.issuing].into_iter().chain(&self.former).cloned().collect()
+        [&self.root, &self.issuing.certificate].into_iter().chain(&self.former).cloned().collect()
     }
 
     /// Its root.
@@ -246,7 +279,7 @@ impl Authority {
 
     /// What this server shows: a new key and a certificate for its names, with the root as the last of the chain.
     pub fn server(&self, hosts: &[String], now: Timestamp) -> Result<Credentials, AuthorityError> {
-        let (key, _) = new_key()?;
+        let key = new_key()?;
         let (addresses, hosts): (Vec<_>, Vec<_>) =
             hosts.iter().cloned().partition(|host| host.parse::<IpAddr>().is_ok());
         let subject = Subject {
@@ -256,7 +289,13 @@ impl Authority {
             addresses: addresses.iter().filter_map(|text| text.parse().ok()).collect(),
         };
         let chain = self.issue(Profile::Server, &subject, &key.public(), now)?;
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = chain.first().cloned();
         Ok(Credentials { chain, key: Arc::new(key) })
+    }
+
+    /// The last certificate that was made for this server.
+    pub fn shown(&self) -> Option<Certificate> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A certificate for a site, for the key of its request. What else the request wishes does not count.
@@ -298,7 +337,7 @@ impl Authority {
             hosts: Vec::new(),
             addresses: Vec::new(),
         };
-        let serial = serial()?;
+        let (serial, issuing) = (serial()?, &self.issuing.certificate);
         // Devices that were unpacked together do not all renew together.
         let [a, b, ..] = serial;
         let earlier =
@@ -309,38 +348,22 @@ impl Authority {
             subject: &subject,
             key,
             serial,
-            not_before: now.plus_nanos(-EARLIER_NANOS).max(self.issuing.not_before()),
-            not_after: end.min(self.issuing.not_after()),
+            not_before: now.plus_nanos(-EARLIER_NANOS).max(issuing.not_before()),
+            not_after: end.min(issuing.not_after()),
         };
-        let issuer = Issuer::Authority(&self.issuing);
-        let certificate = issue::issue(&order, issuer, &self.key, &Provider)?;
-        Ok(DeviceCertificate { certificate, serial, issuer: self.issuing_sha256() })
+        let issuer = Issuer::Authority(issuing);
+        let certificate = issue::issue(&order, issuer, &*self.issuing.signer, &Provider)?;
+        Ok(DeviceCertificate { certificate, serial, issuer: self.issuing.sha256() })
     }
 
     /// The authority that issues.
-    pub const fn issuing(&self) -> &Certificate {
+    pub const fn issuing(&self) -> &Issuing {
         &self.issuing
     }
 
-    /// Signs a list of what it has revoked.
-    pub fn list(&self, order: &crl::Order<'_>) -> Result<Vec<u8>, crl::NotIssued> {
-        crl::issue(order, &self.issuing, &self.key, &Provider)
-    }
-
-    /// Answers a request about certificates that it has issued.
-    pub fn answer(
-        &self,
-        request: &ocsp::Request,
-        times: &ocsp::Times,
-        status: impl FnMut(&Number) -> ocsp::Status,
-    ) -> Result<Vec<u8>, ocsp::NotAnswered> {
-        let responder = ocsp::Responder::new(&self.issuing, &Provider)?;
-        responder.answer(request, times, status, &self.key, &Provider)
-    }
-
-    /// SHA-256 of the issuing authority.
-    pub fn issuing_sha256(&self) -> Digest {
-        Digest(crypto::sha256(self.issuing.der()))
+    /// It, and those before it that still sign lists: the latest first.
+    pub fn all_issuing(&self) -> impl Iterator<Item = &Issuing> {
+        std::iter::once(&self.issuing).chain(&self.earlier)
     }
 
     fn issue(
@@ -350,21 +373,55 @@ impl Authority {
         key: &Key,
         now: Timestamp,
     ) -> Result<Vec<Certificate>, AuthorityError> {
-        let within = self.issuing.not_before();
+        let issuing = &self.issuing.certificate;
         let order = Order {
             profile,
             subject,
             key,
             serial: serial()?,
-            not_before: now.plus_nanos(-EARLIER_NANOS).max(within),
-            not_after: later(now, MEMBER_DAYS).min(self.issuing.not_after()),
+            not_before: now.plus_nanos(-EARLIER_NANOS).max(issuing.not_before()),
+            not_after: later(now, MEMBER_DAYS).min(issuing.not_after()),
         };
-        let issuer = Issuer::Authority(&self.issuing);
-        let leaf = issue::issue(&order, issuer, &self.key, &Provider)?;
-        let mut chain = vec![leaf, self.issuing.clone()];
+        let issuer = Issuer::Authority(issuing);
+        let leaf = issue::issue(&order, issuer, &*self.issuing.signer, &Provider)?;
+        let mut chain = vec![leaf, issuing.clone()];
         chain.extend(self.crosses().cloned());
         chain.extend(self.roots().into_iter().rev());
         Ok(chain)
+    }
+}
+
+impl Issuing {
+    /// Its certificate.
+    pub const fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// SHA-256 of that.
+    pub fn sha256(&self) -> Digest {
+        Digest(crypto::sha256(self.certificate.der()))
+    }
+
+    /// Signs a list of what it has revoked.
+    pub fn list(&self, order: &crl::Order<'_>) -> Result<Vec<u8>, crl::NotIssued> {
+        crl::issue(order, &self.certificate, &*self.signer, &Provider)
+    }
+
+    /// Answers a request about certificates that it has issued.
+    pub fn answer(
+        &self,
+        request: &ocsp::Request,
+        times: &ocsp::Times,
+        status: impl FnMut(&Number) -> ocsp::Status,
+    ) -> Result<Vec<u8>, ocsp::NotAnswered> {
+        let responder = ocsp::Responder::new(&self.certificate, &Provider)?;
+        responder.answer(request, times, status, &*self.signer, &Provider)
+    }
+}
+
+impl std::fmt::Debug for Issuing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Issuing").field("certificate", &self.certificate).finish_non_exhaustive()
     }
 }
 
@@ -396,10 +453,10 @@ fn make_root(
     estate: &Estate,
     now: Timestamp,
 ) -> Result<Certificate, AuthorityError> {
-    let (key, pem) = new_key()?;
+    let key = new_key()?;
     let root = root_of(&authority(estate, "root")?, &key, now)?;
     // The certificate last: where it is, the key was.
-    folder.write(ROOT_KEY, pem.as_bytes(), 0o600)?;
+    folder.write_key(ROOT_KEY, &key)?;
     folder.write(ROOT, armoured(&root)?.as_bytes(), 0o644)?;
     Ok(root)
 }
@@ -424,15 +481,13 @@ fn make_issuing(
     folder: &StateFolder,
     estate: &Estate,
     root: &Certificate,
-    root_key: &PrivateKey,
+    root_key: &dyn Signer,
     now: Timestamp,
-) -> Result<(Certificate, PrivateKey), AuthorityError> {
-    let (key, pem) = new_key()?;
+) -> Result<Issuing, AuthorityError> {
+    let key = NewKey::of(folder)?;
     let subject = authority(estate, &format!("issuing-{}", now.as_nanos().div_euclid(DAY_NANOS)))?;
-    let issuing = issuing_of(&subject, &key, root, root_key, now)?;
-    folder.write(ISSUING_KEY, pem.as_bytes(), 0o600)?;
-    folder.write(ISSUING, armoured(&issuing)?.as_bytes(), 0o644)?;
-    Ok((issuing, key))
+    let issuing = issuing_of(&subject, key.signer(), root, root_key, now)?;
+    key.kept(folder, issuing)
 }
 
 /// A root as another one certifies it.
@@ -440,7 +495,7 @@ fn cross_of(
     subject: &Subject,
     root: &Certificate,
     before: &Certificate,
-    before_key: &PrivateKey,
+    before_key: &dyn Signer,
     now: Timestamp,
 ) -> Result<Certificate, AuthorityError> {
     let key = root.key().map_err(issue::Refusal::from)?;
@@ -457,15 +512,15 @@ fn cross_of(
 
 fn issuing_of(
     subject: &Subject,
-    key: &PrivateKey,
+    key: &dyn Signer,
     root: &Certificate,
-    root_key: &PrivateKey,
+    root_key: &dyn Signer,
     now: Timestamp,
 ) -> Result<Certificate, AuthorityError> {
     let order = Order {
         profile: Profile::Issuing,
         subject,
-        key: &key.public(),
+        key: &Key::of(key).map_err(issue::Refusal::from)?,
         serial: serial()?,
         not_before: now.plus_nanos(-EARLIER_NANOS).max(root.not_before()),
         not_after: later(now, ISSUING_DAYS).min(root.not_after()),
@@ -473,36 +528,13 @@ fn issuing_of(
     Ok(issue::issue(&order, Issuer::Authority(root), root_key, &Provider)?)
 }
 
-/// Authorities of before.
-fn former(folder: &StateFolder) -> Result<Vec<Certificate>, AuthorityError> {
-    let Some(bytes) = folder.read(FORMER)? else { return Ok(Vec::new()) };
-    let wrong = |why: String| AuthorityError::File { file: FORMER, why };
-    Certificate::read_all(&bytes).map_err(|error| wrong(error.to_string()))
-}
-
-/// Adds to them.
-fn remember(folder: &StateFolder, more: &[Certificate]) -> Result<(), AuthorityError> {
-    if more.is_empty() {
-        return Ok(());
-    }
-    let mut all = former(folder)?;
-    all.extend(more.iter().filter(|one| !all.contains(one)).cloned().collect::<Vec<_>>());
-    let text: Result<Vec<String>, AuthorityError> = all.iter().map(armoured).collect();
-    Ok(folder.write(FORMER, text?.concat().as_bytes(), 0o644)?)
-}
-
-/// A crash between the two files leaves them apart.
-fn belongs(issuing: &Certificate, key: &PrivateKey) -> bool {
-    issuing.key().is_ok_and(|of| of == key.public())
-}
-
 fn authority(estate: &Estate, id: &str) -> Result<Subject, AuthorityError> {
     let id = MemberId::new(id)?;
     Ok(Subject { estate: estate.clone(), id, hosts: Vec::new(), addresses: Vec::new() })
 }
 
-fn new_key() -> Result<(PrivateKey, String), AuthorityError> {
-    let made = PrivateKey::generate(KeyKind::P256);
+fn new_key() -> Result<PrivateKey, AuthorityError> {
+    let made = PrivateKey::generate(KeyKind::P256).map(|(key, _)| key);
     made.map_err(|error| AuthorityError::File { file: "a new key", why: error.to_string() })
 }
 
@@ -516,38 +548,12 @@ fn later(now: Timestamp, days: i64) -> Timestamp {
     now.plus_nanos(days.saturating_mul(DAY_NANOS))
 }
 
-fn armoured(certificate: &Certificate) -> Result<String, AuthorityError> {
-    Ok(Pem::write("CERTIFICATE", certificate.der())?)
-}
-
-fn certificate(
-    folder: &StateFolder,
-    file: &'static str,
-) -> Result<Option<Certificate>, AuthorityError> {
-    let Some(bytes) = folder.read(file)? else {
-        return Ok(None);
-    };
-    let wrong = |why: String| AuthorityError::File { file, why };
-    let all = Certificate::read_all(&bytes).map_err(|error| wrong(error.to_string()))?;
-    match all.into_iter().next() {
-        Some(first) => Ok(Some(first)),
-        None => Err(wrong("there is no certificate in it".to_owned())),
-    }
-}
-
-fn key(folder: &StateFolder, file: &'static str) -> Result<Option<PrivateKey>, AuthorityError> {
-    let Some(bytes) = folder.read(file)? else {
-        return Ok(None);
-    };
-    let key = PrivateKey::from_pem(&bytes);
-    key.map(Some).map_err(|error| AuthorityError::File { file, why: error.to_string() })
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::path::PathBuf;
 
+    use super::kept::former_key;
     use super::*;
 
     const YEAR: i64 = 365;
@@ -564,7 +570,7 @@ mod tests {
     }
 
     fn request() -> request::Request {
-        let (key, _) = new_key().unwrap();
+        let key = new_key().unwrap();
         let subject = authority(&Estate::new("acme.example").unwrap(), "whoever").unwrap();
         let der = request::make(Profile::Site, &subject, &key, &Provider).unwrap();
         request::read(&der, &Provider).unwrap()
@@ -576,7 +582,7 @@ mod tests {
         let first = Authority::open(&folder, "acme.example", at(0)).unwrap();
         let again = Authority::open(&folder, "acme.example", at(1)).unwrap();
         assert_eq!(first.root_sha256(), again.root_sha256());
-        assert_eq!(first.issuing, again.issuing);
+        assert_eq!(first.issuing.certificate, again.issuing.certificate);
         let site = SiteId::new("Halle/7").unwrap();
         let issued = again.site(&site, &request(), at(1)).unwrap();
         let identity = pki::identity_of(&issued.chain[0]).unwrap();
@@ -593,9 +599,9 @@ mod tests {
         let first = Authority::open(&folder, "acme.example", at(0)).unwrap();
         let later = Authority::open(&folder, "acme.example", at(4 * YEAR)).unwrap();
         assert_eq!(first.root(), later.root());
-        assert_ne!(first.issuing, later.issuing);
+        assert_ne!(first.issuing.certificate, later.issuing.certificate);
         let issued = later.site(&SiteId::new("shop-1").unwrap(), &request(), at(4 * YEAR)).unwrap();
-        assert!(issued.not_after <= later.issuing.not_after());
+        assert!(issued.not_after <= later.issuing.certificate.not_after());
         fs::remove_dir_all(path).unwrap();
     }
 
@@ -618,14 +624,14 @@ mod tests {
     fn another_root_leaves_nobody_behind() {
         let (path, folder) = folder("roll");
         let device = DeviceId::new("cam-1").unwrap();
-        let (key, _) = new_key().unwrap();
+        let key = new_key().unwrap();
         let before = Authority::open(&folder, "acme.example", at(0)).unwrap();
         let old = before.device(&device, &key.public(), at(0)).unwrap();
         let next = Authority::next_root(&folder, "acme.example", at(1)).unwrap();
         assert_eq!(next.before_sha256, before.root_sha256());
         let after = Authority::open(&folder, "acme.example", at(1)).unwrap();
         assert_eq!(after.root_sha256(), next.root_sha256);
-        assert_ne!(after.issuing, before.issuing);
+        assert_ne!(after.issuing.sha256(), before.issuing.sha256());
         let new = after.device(&device, &key.public(), at(1)).unwrap();
         let server = after.server(&["localhost".to_owned()], at(1)).unwrap().chain;
         let good = |first: &Certificate, others: &[Certificate], root: &Certificate| {
@@ -646,6 +652,9 @@ mod tests {
         assert_eq!(after.roots(), [after.root().clone(), before.root().clone()]);
         // The key of before is beside, to be taken away; without the new one nothing can follow.
         assert!(path.join(&next.former_key).exists());
+        for name in [&next.former_key, ROOT_KEY, ISSUING_KEY] {
+            assert!(PrivateKey::is_sealed(&fs::read(path.join(name)).unwrap()), "{name}");
+        }
         fs::remove_file(path.join(ROOT_KEY)).unwrap();
         let away = Authority::next_root(&folder, "acme.example", at(2)).unwrap_err();
         assert!(away.to_string().contains("put pki/root.key.pem back"), "{away}");
@@ -656,11 +665,59 @@ mod tests {
     }
 
     #[test]
+    fn the_key_of_one_that_was_followed_stays_until_its_last_certificate_is_over() {
+        let (path, folder) = folder("earlier");
+        let first = Authority::open(&folder, "acme.example", at(0)).unwrap();
+        assert_eq!(first.all_issuing().count(), 1);
+        Authority::next_root(&folder, "acme.example", at(10)).unwrap();
+        Authority::next_root(&folder, "acme.example", at(20)).unwrap();
+        let all = |days| -> Vec<Digest> {
+            let authority = Authority::open(&folder, "acme.example", at(days)).unwrap();
+            authority.all_issuing().map(Issuing::sha256).collect()
+        };
+        let three = all(21);
+        assert_eq!((three.len(), three[2]), (3, first.issuing.sha256()));
+        assert_eq!(all(10 + YEAR), three);
+        let kept = former_key(&first.issuing.certificate);
+        assert!(path.join(&kept).exists());
+        assert_eq!(all(12 + YEAR), three[..2]);
+        assert!(!path.join(&kept).exists());
+        // One that comes to its end leaves its key too; the last of its certificates ended before that.
+        let fourth = all(4 * YEAR);
+        assert_eq!((fourth.len(), fourth[1]), (2, three[0]));
+        assert_eq!(all(5 * YEAR + 2).len(), 1);
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_crash_between_two_files_of_another_root_loses_nothing() {
+        let (path, folder) = folder("crash");
+        let before = Authority::open(&folder, "acme.example", at(0)).unwrap();
+        let files = [ROOT_KEY, ROOT, ISSUING_KEY, ISSUING];
+        let old = files.map(|name| fs::read(path.join(name)).unwrap());
+        Authority::next_root(&folder, "acme.example", at(1)).unwrap();
+        let new = files.map(|name| fs::read(path.join(name)).unwrap());
+        for written in 0..files.len() {
+            for (i, name) in files.iter().enumerate() {
+                let bytes = if i < written { &new[i] } else { &old[i] };
+                fs::write(path.join(name), bytes).unwrap();
+            }
+            let after = Authority::open(&folder, "acme.example", at(2)).unwrap();
+            after.site(&SiteId::new("shop-1").unwrap(), &request(), at(2)).unwrap();
+            let lists =
+                |of: &Authority| of.all_issuing().any(|i| i.sha256() == before.issuing.sha256());
+            assert!(lists(&after), "{written}");
+            Authority::next_root(&folder, "acme.example", at(3)).unwrap();
+            assert!(lists(&Authority::open(&folder, "acme.example", at(4)).unwrap()));
+        }
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
     fn files_that_do_not_belong_together_are_made_anew() {
         let (path, folder) = folder("torn");
         let first = Authority::open(&folder, "acme.example", at(0)).unwrap();
-        let (_, pem) = new_key().unwrap();
-        folder.write(ISSUING_KEY, pem.as_bytes(), 0o600).unwrap();
+        folder.write_key(ISSUING_KEY, &new_key().unwrap()).unwrap();
         let again = Authority::open(&folder, "acme.example", at(1)).unwrap();
         assert_eq!(first.root(), again.root());
         again.site(&SiteId::new("shop-1").unwrap(), &request(), at(1)).unwrap();

@@ -17,7 +17,7 @@ use journal::entry::{Actor, Entry, Name};
 use journal::policy::Policy;
 use journal::tile::TileNodes;
 use journal::tlog_proof::TlogProof;
-use journal::{Hash, VerifierKey};
+use journal::{Hash, Signer, VerifierKey};
 use model::Timestamp;
 use store::{
     Disk, Expect, Http, Log, Places, Snapshot, Sqlite, Store as _, StoreError, StoreTiles,
@@ -102,6 +102,19 @@ pub struct Hub {
     desk: Desk,
 }
 
+/// A key of which only the public half is here.
+struct Unsigning([u8; 32]);
+
+impl Signer for Unsigning {
+    fn public_key(&self) -> [u8; 32] {
+        self.0
+    }
+
+    fn sign(&self, _: &[u8]) -> Result<[u8; 64], String> {
+        Err("the private key is not here".to_owned())
+    }
+}
+
 impl std::fmt::Debug for Hub {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Hub").finish_non_exhaustive()
@@ -117,10 +130,27 @@ impl Hub {
         told: &mut dyn FnMut(&str),
     ) -> Result<Self, HubError> {
         let (verifier, key) = folder.log_key(origin)?;
+        Self::with(folder, verifier, Box::new(key), clock, told)
+    }
+
+    /// Opens it without its private key, which may be under a passphrase that is kept elsewhere: nothing can be signed.
+    pub(crate) fn look(folder: &StateFolder, clock: fn() -> Timestamp) -> Result<Self, HubError> {
+        let verifier = folder.log_name()?;
+        let key = Box::new(Unsigning(*verifier.key()));
+        Self::with(folder, verifier, key, clock, &mut |_| {})
+    }
+
+    fn with(
+        folder: &StateFolder,
+        verifier: VerifierKey,
+        key: Box<dyn Signer + Send + Sync>,
+        clock: fn() -> Timestamp,
+        told: &mut dyn FnMut(&str),
+    ) -> Result<Self, HubError> {
         let name = verifier.name().clone();
         let database = Sqlite::open(&folder.file("journal.db"))?;
         let places = Places { tiles: folder.file("log"), signed: folder.file("signed") };
-        let opened = Log::open(database, Disk, places, name, Box::new(key), &crypto::Provider)?;
+        let opened = Log::open(database, Disk, places, name, key, &crypto::Provider)?;
         opened.notices.iter().for_each(|notice| told(&format!("journal: {notice}")));
         let (log, quorum) = match witnesses(folder, clock)? {
             Some(witnesses) => {

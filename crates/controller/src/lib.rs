@@ -9,6 +9,7 @@
 //!
 //! * [`hub`]: the one place where the estate changes, and where its journal is written first.
 //! * [`state`]: the folder that all of it lives in.
+//! * [`keys`]: the passphrase that private keys in it are under.
 //! * [`blobs`]: files that entries of the journal name by their digest.
 //! * [`pdp`]: the policy folder in force, asked about every change: decisions, and what each site gets.
 //! * [`auth`]: who is who.
@@ -18,7 +19,9 @@
 //! * [`commitments`]: what devices signed, on its way into the journal.
 //! * [`authority`]: the certificates of both.
 //! * [`published`]: what others may know of these.
+//! * [`secrets`]: digests of what devices share with others.
 //! * [`shell`]: the process.
+//! * [`token`]: keys in tokens of PKCS #11.
 //! * [`import`]: lists of devices from elsewhere.
 //! * [`backup`]: all of the state in one file, and back.
 //!
@@ -36,11 +39,14 @@ mod front;
 pub mod hub;
 mod id;
 pub mod import;
+pub mod keys;
 pub mod line;
 pub mod pdp;
 pub mod published;
+pub mod secrets;
 pub mod shell;
 pub mod state;
+pub mod token;
 mod turns;
 
 pub use hub::{Hub, HubError};

@@ -1,21 +1,24 @@
-//! What the estate's authority publishes for others: its certificates, lists of revoked ones, and answers about single ones (OCSP).
+//! What the estate's authorities publish for others: their certificates, lists of revoked ones, and answers about single ones (OCSP).
 //!
-//! A complete list is made when somebody asks and the last one is an hour old, or something was revoked since. All that changed since a
-//! list of at most a day ago is in the delta. Nothing of it is kept over a restart: numbers of lists grow with the journal, and between
-//! two entries with time.
+//! There is one list for each authority that issues, or did and has certificates that are not over. A complete list is made when somebody asks
+//! and the last one is an hour old, or something was revoked since. All that changed since a list of at most a day ago is in the delta. No list
+//! is kept over a restart: numbers of lists grow with the journal, then with starts, then one by one.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Bytes;
 use estate::Estate;
 use estate::identities::{self, Reason, Revoked, Serial};
+use estate::side::Digest;
 use model::Timestamp;
 use pki::crl::{self, Entry};
 use pki::ocsp::{self, Failure, Times};
 use pki::{Malformed, Number, Pem};
 
 use crate::Hub;
-use crate::authority::Authority;
+use crate::authority::{Authority, Issuing};
+use crate::state::{StateError, StateFolder};
 
 const HOUR_NANOS: i64 = 3_600 * 1_000_000_000;
 /// A complete list is followed by another one after this long, in nanoseconds.
@@ -31,6 +34,9 @@ const BASE_NANOS: i64 = 24 * HOUR_NANOS;
 /// Clocks differ: a list counts from this long before it was made, in nanoseconds.
 const EARLIER_NANOS: i64 = 300 * 1_000_000_000;
 
+/// File of the state folder that counts starts.
+const STARTS: &str = "pki/starts";
+
 /// Why there is no list.
 #[derive(Debug, thiserror::Error)]
 pub enum NotPublished {
@@ -40,15 +46,21 @@ pub enum NotPublished {
     /// A certificate that cannot be written.
     #[error("{0}")]
     Malformed(#[from] Malformed),
+    /// Nobody of that name issues certificates, or did a short while ago.
+    #[error("no authority with this SHA-256 has certificates that are not over")]
+    Unknown,
 }
 
-/// What the authority publishes.
+/// What the authorities publish.
 pub struct Published {
     hub: Arc<Hub>,
     authority: Arc<Authority>,
-    /// Where deltas are, for those who have a complete list.
-    delta_url: Option<String>,
-    kept: Mutex<Kept>,
+    /// Below which URL others find it: `https://hq.example.org:8443/pki`.
+    base: Option<String>,
+    /// The how manieth start this is.
+    start: u32,
+    /// By SHA-256 of the authority that issued.
+    kept: Mutex<BTreeMap<Digest, Kept>>,
 }
 
 /// What an authority has revoked, both ways.
@@ -91,7 +103,7 @@ struct Base {
     entries: Vec<Entry>,
 }
 
-/// What a number is made of: entries of the journal, then time.
+/// What a number is made of: entries of the journal, then the start, with a running number.
 type Stamp = (u64, u64);
 
 impl std::fmt::Debug for Published {
@@ -101,9 +113,15 @@ impl std::fmt::Debug for Published {
 }
 
 impl Published {
-    /// Of an authority; deltas can be had at a URL.
-    pub fn new(hub: Arc<Hub>, authority: Arc<Authority>, delta_url: Option<String>) -> Self {
-        Self { hub, authority, delta_url, kept: Mutex::default() }
+    /// Of an authority; found by others below a URL.
+    pub fn new(
+        hub: Arc<Hub>,
+        authority: Arc<Authority>,
+        base: Option<String>,
+        folder: &StateFolder,
+    ) -> Result<Self, StateError> {
+        let start = another_start(folder, hub.now())?;
+        Ok(Self { hub, authority, base, start, kept: Mutex::default() })
     }
 
     /// The authority.
@@ -118,28 +136,42 @@ impl Published {
 
     /// The issuing authority in PEM.
     pub fn issuing(&self) -> Result<String, NotPublished> {
-        Ok(Pem::write("CERTIFICATE", self.authority.issuing().der())?)
+        Ok(Pem::write("CERTIFICATE", self.authority.issuing().certificate().der())?)
     }
 
-    /// All that is revoked.
-    pub fn complete(&self) -> Result<List, NotPublished> {
-        Ok(self.fresh()?.0)
+    /// All that have lists, in PEM: the one that issues today first.
+    pub fn all_issuing(&self) -> Result<String, NotPublished> {
+        let all = self.authority.all_issuing();
+        let all = all.map(|one| Pem::write("CERTIFICATE", one.certificate().der()));
+        Ok(all.collect::<Result<Vec<_>, _>>()?.concat())
+    }
+
+    /// All that is revoked of one authority's certificates; `None`: of the one that issues today.
+    pub fn complete(&self, issuer: Option<Digest>) -> Result<List, NotPublished> {
+        Ok(self.fresh(issuer)?.0)
     }
 
     /// What was revoked since a complete list of at most a day ago.
-    pub fn delta(&self) -> Result<List, NotPublished> {
-        Ok(self.fresh()?.1)
+    pub fn delta(&self, issuer: Option<Digest>) -> Result<List, NotPublished> {
+        Ok(self.fresh(issuer)?.1)
     }
 
     /// Of every authority that has issued certificates which would count.
     pub fn lists(&self) -> Result<Vec<Lists>, NotPublished> {
-        let (complete, delta) = self.fresh()?;
-        let authority = Bytes::copy_from_slice(self.authority.issuing().der());
-        Ok(vec![Lists { authority, complete, delta }])
+        let all = self.authority.all_issuing().map(|one| {
+            let (complete, delta) = self.fresh(Some(one.sha256()))?;
+            let authority = Bytes::copy_from_slice(one.certificate().der());
+            Ok(Lists { authority, complete, delta })
+        });
+        all.collect()
     }
 
-    fn fresh(&self) -> Result<(List, List), NotPublished> {
+    fn fresh(&self, issuer: Option<Digest>) -> Result<(List, List), NotPublished> {
+        let mut all = self.authority.all_issuing();
+        let issuing = all.find(|one| issuer.is_none_or(|issuer| one.sha256() == issuer));
+        let issuing = issuing.ok_or(NotPublished::Unknown)?;
         let mut kept = self.kept();
+        let kept = kept.entry(issuing.sha256()).or_default();
         let now = self.hub.now();
         let revised = self.hub.read(|estate| estate.identities().revised());
         let good = |list: &&List| {
@@ -151,12 +183,18 @@ impl Published {
         {
             return Ok((complete.clone(), delta.clone()));
         }
-        self.renew(&mut kept, now)
+        self.renew(issuing, kept, now)
     }
 
-    fn renew(&self, kept: &mut Kept, now: Timestamp) -> Result<(List, List), NotPublished> {
+    fn renew(
+        &self,
+        issuing: &Issuing,
+        kept: &mut Kept,
+        now: Timestamp,
+    ) -> Result<(List, List), NotPublished> {
         let (entries, size, revised) = self.hub.read(|estate| {
-            (self.listed(estate, now), estate.size(), estate.identities().revised())
+            let listed = listed(estate, issuing.sha256(), now);
+            (listed, estate.size(), estate.identities().revised())
         });
         let is_old = |base: &Base| {
             let age = now.as_nanos().saturating_sub(base.made.as_nanos());
@@ -164,14 +202,16 @@ impl Published {
         };
         // A list and its delta say the same, and have the same number (RFC 5280 §5.2.3). The delta to the first list is younger than it.
         let old = kept.base.take().filter(|base| !is_old(base));
-        let number = kept.next(size, now);
-        let complete = self.sign(number, None, now, &entries)?;
+        let number = kept.next(size, self.start);
+        let complete = self.sign(issuing, number, None, now, &entries)?;
         let (delta_number, base) = match old {
             Some(base) => (number, base),
-            None => (kept.next(size, now), Base { number, made: now, entries: entries.clone() }),
+            None => {
+                (kept.next(size, self.start), Base { number, made: now, entries: entries.clone() })
+            }
         };
         let changed = crl::difference(&base.entries, &entries);
-        let delta = self.sign(delta_number, Some(base.number), now, &changed)?;
+        let delta = self.sign(issuing, delta_number, Some(base.number), now, &changed)?;
         let list =
             |der, number, base| List { der: Bytes::from(der), number, base, made: now, revised };
         let (complete, delta) =
@@ -181,34 +221,36 @@ impl Published {
         Ok((complete, delta))
     }
 
+    /// Where the deltas of an authority are.
+    fn delta_url(&self, issuing: &Issuing) -> Option<String> {
+        let base = self.base.as_ref()?;
+        let today = std::ptr::eq(issuing, self.authority.issuing());
+        Some(match today {
+            true => format!("{base}/issuing-delta.crl"),
+            false => format!("{base}/issuers/{}-delta.crl", issuing.sha256()),
+        })
+    }
+
     fn sign(
         &self,
+        issuing: &Issuing,
         number: Number,
         base: Option<Number>,
         now: Timestamp,
         entries: &[Entry],
     ) -> Result<Vec<u8>, NotPublished> {
         let counts = if base.is_some() { DELTA_NANOS } else { COUNTS_NANOS };
+        let url = self.delta_url(issuing).filter(|_| base.is_none());
         let order = crl::Order {
             number,
             base,
             this_update: now.plus_nanos(-EARLIER_NANOS),
             // The next one is there when it is asked for.
             next_update: now.plus_nanos(counts),
-            freshest: self.delta_url.as_deref().filter(|_| base.is_none()),
+            freshest: url.as_deref(),
             entries,
         };
-        Ok(self.authority.list(&order)?)
-    }
-
-    /// What a list has, by serial number. One that is over stays for one list more (RFC 5280 §3.3).
-    fn listed(&self, estate: &Estate, now: Timestamp) -> Vec<Entry> {
-        let issuer = self.authority.issuing_sha256();
-        let since = now.plus_nanos(-EVERY_NANOS.saturating_mul(2));
-        let all = estate.identities().revoked(issuer, since);
-        let mut all: Vec<Entry> = all.map(|(serial, revoked)| entry(serial, &revoked)).collect();
-        all.sort_unstable_by_key(|entry| entry.serial);
-        all
+        Ok(issuing.list(&order)?)
     }
 
     /// Answers a request in DER; what is no request, or about others, gets an answer that says so.
@@ -217,22 +259,30 @@ impl Published {
         let now = whole_seconds(self.hub.now());
         let times =
             Times { produced_at: now, this_update: now, next_update: now.plus_nanos(FRESH_NANOS) };
-        let issuer = self.authority.issuing_sha256();
-        let status = |serial: &Number| {
-            let Some(serial) = own(serial) else { return ocsp::Status::Unknown };
-            self.hub.read(|estate| match estate.identities().status(issuer, &serial) {
-                None => ocsp::Status::Unknown,
-                Some(identities::Status::Good) => ocsp::Status::Good,
-                Some(identities::Status::Revoked(revoked)) => {
-                    ocsp::Status::of(Some(&entry(serial, &revoked)))
-                }
-            })
-        };
-        let answer = self.authority.answer(&request, &times, status);
-        answer.unwrap_or_else(|error| ocsp::refuse(error.failure()))
+        let mut others = ocsp::refuse(Failure::Unauthorized);
+        for issuing in self.authority.all_issuing() {
+            let issuer = issuing.sha256();
+            match issuing.answer(&request, &times, |serial| self.status(issuer, serial)) {
+                Ok(answer) => return answer,
+                Err(ocsp::NotAnswered::NotOurs) => {}
+                Err(error) => others = ocsp::refuse(error.failure()),
+            }
+        }
+        others
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn status(&self, issuer: Digest, serial: &Number) -> ocsp::Status {
+        let Some(serial) = own(serial) else { return ocsp::Status::Unknown };
+        self.hub.read(|estate| match estate.identities().status(issuer, &serial) {
+            None => ocsp::Status::Unknown,
+            Some(identities::Status::Good) => ocsp::Status::Good,
+            Some(identities::Status::Revoked(revoked)) => {
+                ocsp::Status::of(Some(&entry(serial, &revoked)))
+            }
+        })
+    }
+
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<Digest, Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -246,14 +296,32 @@ impl List {
 }
 
 impl Kept {
-    /// A number that is higher than all before it, also when the clock was set back.
-    fn next(&mut self, size: u64, now: Timestamp) -> Number {
-        let nanos = u64::try_from(now.as_nanos()).unwrap_or(0);
+    /// A number that is higher than all before it, whatever the clock says.
+    fn next(&mut self, size: u64, start: u32) -> Number {
         let after = (self.last.0, self.last.1.saturating_add(1));
-        self.last = (size, nanos).max(after);
-        let (size, nanos) = self.last;
-        Number::from((u128::from(size) << 64 | u128::from(nanos)).to_be_bytes())
+        self.last = (size, u64::from(start) << 32).max(after);
+        let (size, running) = self.last;
+        Number::from((u128::from(size) << 64 | u128::from(running)).to_be_bytes())
     }
+}
+
+/// Counts this start: one more than the last, and no less than the time in seconds.
+fn another_start(folder: &StateFolder, now: Timestamp) -> Result<u32, StateError> {
+    let last = folder.read(STARTS)?.unwrap_or_default();
+    let last: u32 = String::from_utf8_lossy(&last).trim().parse().unwrap_or_default();
+    let seconds = u32::try_from(now.as_nanos().div_euclid(1_000_000_000)).unwrap_or_default();
+    let start = seconds.max(last.saturating_add(1));
+    folder.write(STARTS, format!("{start}\n").as_bytes(), 0o644)?;
+    Ok(start)
+}
+
+/// What a list has, by serial number. One that is over stays for one list more (RFC 5280 §3.3).
+fn listed(estate: &Estate, issuer: Digest, now: Timestamp) -> Vec<Entry> {
+    let since = now.plus_nanos(-EVERY_NANOS.saturating_mul(2));
+    let all = estate.identities().revoked(issuer, since);
+    let mut all: Vec<Entry> = all.map(|(serial, revoked)| entry(serial, &revoked)).collect();
+    all.sort_unstable_by_key(|entry| entry.serial);
+    all
 }
 
 fn entry(serial: Serial, revoked: &Revoked) -> Entry {
@@ -282,18 +350,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_grow_with_the_journal_with_time_and_without_either() {
-        let mut kept = Kept::default();
+    fn numbers_grow_with_the_journal_with_starts_and_without_either() {
+        let path = std::env::temp_dir().join(format!("rf-starts-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        let folder = StateFolder::open(&path).unwrap();
         let at = |secs: i64| Timestamp::from_secs(1_800_000_000 + secs, 0);
         let mut last = Number::from(0);
-        for (size, secs) in [(7, 0), (7, 0), (7, 1), (7, -900), (8, -900), (8, -900), (6, 0)] {
-            let next = kept.next(size, at(secs));
-            assert!(next > last, "{size} {secs}: {next} after {last}");
+        // The clock is set back over a restart, and far ahead before one.
+        for secs in [0, 0, -900, 1_000, -86_400, -86_400] {
+            let start = another_start(&folder, at(secs)).unwrap();
+            let mut kept = Kept::default();
+            for size in [7, 7, 7] {
+                let next = kept.next(size, start);
+                assert!(next > last, "{secs} {size}: {next} after {last}");
+                last = next;
+            }
+        }
+        let mut kept = Kept::default();
+        for size in [8, 8, 9, 7] {
+            let next = kept.next(size, 1);
+            assert!(next > last);
             last = next;
         }
-        // After a restart too, as long as one of the two grows.
-        let next = Kept::default().next(9, at(-3_600));
-        assert!(next > last);
+        drop(folder);
+        std::fs::remove_dir_all(path).unwrap();
     }
 
     #[test]

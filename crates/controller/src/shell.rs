@@ -26,6 +26,7 @@ use crate::blobs::{BlobError, Blobs};
 use crate::est::{self, Est};
 use crate::front::{self, Shown};
 use crate::hub::{Hub, HubError};
+use crate::keys::Keeper;
 use crate::line::{self, Line, LineError, Timing};
 use crate::pdp::{Pdp, PolicyError};
 use crate::published::Published;
@@ -48,6 +49,8 @@ const UPKEEP_NANOS: i64 = 60 * 1_000_000_000;
 pub struct Config {
     /// The state folder.
     pub state: PathBuf,
+    /// Who keeps the passphrase of its private keys.
+    pub keeper: Keeper,
     /// The estate's name, like a host name; none: the one it has, or [`NAME`]. It cannot change.
     pub name: Option<String>,
     /// Where the API listens.
@@ -149,7 +152,7 @@ impl std::fmt::Debug for Running {
 
 /// Starts a controller.
 pub fn start(config: &Config, clock: fn() -> Timestamp, told: Told) -> Result<Running, RunError> {
-    let folder = Arc::new(StateFolder::open(&config.state)?);
+    let folder = Arc::new(StateFolder::open_with(&config.state, &config.keeper)?);
     let name = name(&folder, config.name.as_deref())?;
     // Refused before a journal begins that could never be used.
     let authority = Arc::new(Authority::open(&folder, &name, clock())?);
@@ -168,8 +171,8 @@ pub fn start(config: &Config, clock: fn() -> Timestamp, told: Told) -> Result<Ru
     let devices = config.est.map(|at| listen(&runtime, at)).transpose()?;
     let hosts = hosts(config);
     let published = {
-        let url = url(config, api, "pki/issuing-delta.crl");
-        Arc::new(Published::new(Arc::clone(&hub), Arc::clone(&authority), Some(url)))
+        let base = url(config, api, "pki");
+        Arc::new(Published::new(Arc::clone(&hub), Arc::clone(&authority), Some(base), &folder)?)
     };
     let line = {
         let (hub, pdp, told) = (Arc::clone(&hub), Arc::clone(&pdp), Arc::clone(&told));
@@ -177,7 +180,7 @@ pub fn start(config: &Config, clock: fn() -> Timestamp, told: Told) -> Result<Ru
     };
     let est = {
         let (hub, authority, told) = (Arc::clone(&hub), Arc::clone(&authority), Arc::clone(&told));
-        Est::with_tpms(hub, authority, hosts.clone(), told, Some(&folder))?
+        Est::new(hub, authority, hosts.clone(), told, &folder)?
     };
     let shown: Shown = Arc::new(RwLock::new(certificate(&authority, &hosts, hub.now())?));
 
@@ -206,6 +209,7 @@ pub fn start(config: &Config, clock: fn() -> Timestamp, told: Told) -> Result<Ru
     api.est = Some(Arc::clone(&est));
     api.est_url = up.est.map(|at| Arc::from(url(config, at, ".well-known/est")));
     api.published = Some(published);
+    api.digests = Some(Arc::clone(est.digests()));
     let mut served = vec![
         runtime.spawn(front::serve(people, shown, router(api), closing.clone())),
         runtime.spawn(line::serve(line, sites, closing.clone())),
@@ -217,8 +221,12 @@ pub fn start(config: &Config, clock: fn() -> Timestamp, told: Told) -> Result<Ru
 }
 
 /// Puts another root in the place of a controller's, which does not run.
-pub fn renew_root(state: &std::path::Path, now: Timestamp) -> Result<NextRoot, RunError> {
-    let folder = StateFolder::open(state)?;
+pub fn renew_root(
+    state: &std::path::Path,
+    keeper: &Keeper,
+    now: Timestamp,
+) -> Result<NextRoot, RunError> {
+    let folder = StateFolder::open_with(state, keeper)?;
     let name = name(&folder, None)?;
     Ok(Authority::next_root(&folder, &name, now)?)
 }

@@ -1,5 +1,6 @@
 //! Private keys: read from files, made, signing.
 
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
@@ -7,12 +8,20 @@ use aws_lc_rs::signature::{
 };
 use pki::{Algorithm, Digest, Key, KeyKind, Pem, Signer};
 
+use crate::sealed::{Passphrase, SealError, seal, unseal};
+
+/// Label of a private key under a passphrase (RFC 7468 §11).
+const SEALED: &str = "ENCRYPTED PRIVATE KEY";
+
 /// Why a file is no private key that can be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// It is under a passphrase.
     #[error("the key is under a passphrase; `openssl pkey -in FILE -out PLAIN` takes it off")]
     Encrypted,
+    /// It is under a passphrase that was not given, or that cannot be used.
+    #[error(transparent)]
+    Sealed(#[from] SealError),
     /// There is none.
     #[error("there is no private key in it; a PEM file with PRIVATE KEY (PKCS #8) is expected")]
     None,
@@ -39,16 +48,53 @@ enum Kind {
 impl PrivateKey {
     /// From a PEM file: PKCS #8, or the older forms for RSA and elliptic curves.
     pub fn from_pem(bytes: &[u8]) -> Result<Self, KeyError> {
+        Self::read(bytes, None)
+    }
+
+    /// The same, and one that is under a passphrase; where none is, it is not asked for.
+    pub fn from_sealed(bytes: &[u8], passphrase: &Passphrase) -> Result<Self, KeyError> {
+        Self::read(bytes, Some(passphrase))
+    }
+
+    /// Whether a PEM file has a private key under a passphrase.
+    pub fn is_sealed(bytes: &[u8]) -> bool {
+        let objects = Pem::read_all(bytes).unwrap_or_default();
+        objects.iter().find(|o| is_private(o)).is_some_and(|o| o.label == SEALED)
+    }
+
+    /// In PEM, under a passphrase: PKCS #8 as OpenSSL reads it.
+    pub fn sealed(&self, passphrase: &Passphrase) -> Result<String, KeyError> {
+        let der = self.pkcs8().ok_or(KeyError::Unsupported)?;
+        Ok(seal(SEALED, &der, passphrase)?)
+    }
+
+    fn pkcs8(&self) -> Option<Vec<u8>> {
+        match &self.0 {
+            Kind::Rsa(pair) => {
+                let der: Pkcs8V1Der<'_> = pair.as_der().ok()?;
+                Some(der.as_ref().to_vec())
+            }
+            Kind::P256(pair) | Kind::P384(pair) => Some(pair.to_pkcs8v1().ok()?.as_ref().to_vec()),
+            // OpenSSL 3.0 does not read the form with the public key in it (RFC 5958 §2).
+            Kind::Ed25519(pair) => Some(pair.to_pkcs8v1().ok()?.as_ref().to_vec()),
+        }
+    }
+
+    fn read(bytes: &[u8], passphrase: Option<&Passphrase>) -> Result<Self, KeyError> {
         let objects = Pem::read_all(bytes).map_err(|_| KeyError::None)?;
-        let object = objects.iter().find(|o| o.label.ends_with("PRIVATE KEY"));
-        let object = object.ok_or(KeyError::None)?;
+        let object = objects.iter().find(|o| is_private(o)).ok_or(KeyError::None)?;
         let der = object.der.as_slice();
         let curve = |der: &[u8]| {
             let p256 = EcdsaKeyPair::from_private_key_der(P256, der).map(Kind::P256);
             p256.or_else(|_| EcdsaKeyPair::from_private_key_der(P384, der).map(Kind::P384))
         };
         let kind = match object.label.as_str() {
-            "ENCRYPTED PRIVATE KEY" => return Err(KeyError::Encrypted),
+            SEALED => {
+                let passphrase = passphrase.ok_or(KeyError::Encrypted)?;
+                // What it opens by chance is no key.
+                let kind = pkcs8(&unseal(der, passphrase)?);
+                Some(kind.ok_or(SealError::Passphrase)?)
+            }
             "RSA PRIVATE KEY" => RsaKeyPair::from_der(der).map(Kind::Rsa).ok(),
             "EC PRIVATE KEY" => curve(der).ok(),
             _ => pkcs8(der),
@@ -81,7 +127,7 @@ impl PrivateKey {
                     4_096 => KeySize::Rsa4096,
                     _ => return Err(KeyError::Unsupported),
                 };
-                aws_lc_rs::encoding::AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(
+                AsDer::<Pkcs8V1Der<'_>>::as_der(
                     &RsaKeyPair::generate(size).map_err(|_| KeyError::Unsupported)?,
                 )
                 .map(|d| d.as_ref().to_vec())
@@ -109,6 +155,10 @@ impl PrivateKey {
             _ => true,
         }
     }
+}
+
+fn is_private(object: &Pem) -> bool {
+    object.label.ends_with("PRIVATE KEY")
 }
 
 const P256: &EcdsaSigningAlgorithm = &sig::ECDSA_P256_SHA256_ASN1_SIGNING;

@@ -3,11 +3,12 @@
 //! No other crate names it. What is chosen here is chosen for signatures, certificates and TLS.
 
 mod key;
+pub mod sealed;
 pub mod tls;
 mod tpm;
 
 use aws_lc_rs::signature::{self as sig, UnparsedPublicKey, VerificationAlgorithm};
-use aws_lc_rs::{constant_time, digest, rand};
+use aws_lc_rs::{constant_time, digest, hmac, rand};
 use pki::{Algorithm, Digest, Key, KeyKind, Verifier};
 
 pub use key::{KeyError, NoteKey, PrivateKey};
@@ -97,6 +98,13 @@ pub fn is_public_key(key: &journal::commitment::Key) -> bool {
 /// Whether two secrets are equal, in a time that does not tell where they differ.
 pub fn same(a: &[u8], b: &[u8]) -> bool {
     constant_time::verify_slices_are_equal(a, b).is_ok()
+}
+
+/// HMAC with SHA-256 under a key.
+pub fn hmac_sha256(key: &[u8], bytes: &[u8]) -> [u8; 32] {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+    // It has no other length (RFC 2104).
+    hmac::sign(&key, bytes).as_ref().try_into().unwrap_or_default()
 }
 
 /// SHA-256 of some bytes.

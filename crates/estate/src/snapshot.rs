@@ -8,7 +8,7 @@ use crate::{Estate, commitments, devices, exceptions, identities, views};
 
 const MAGIC: &[u8; 8] = b"RFESTATE";
 /// Version of the form; a change of any type in it is a new one.
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 /// The version that ends before [`commitments`].
 const BEFORE_COMMITMENTS: u32 = 2;
 /// The version that ends before [`views`] and the pairs of devices that are kept apart.
@@ -18,6 +18,8 @@ const BEFORE_EXCEPTIONS: u32 = 4;
 
 /// The version that ends before [`identities`].
 const BEFORE_IDENTITIES: u32 = 5;
+/// The version that ends before [`identities::Secrets`].
+const BEFORE_SECRETS: u32 = 6;
 
 /// Bytes that are no snapshot of this version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +44,7 @@ impl Estate {
             .and_then(|bytes| postcard::to_extend(self.devices.apart(), bytes))
             .and_then(|bytes| postcard::to_extend(&self.exceptions, bytes))
             .and_then(|bytes| postcard::to_extend(&self.identities, bytes))
+            .and_then(|bytes| postcard::to_extend(self.identities.secrets(), bytes))
             .map_err(|error| SnapshotError::Unwritable(error.to_string()))
     }
 
@@ -50,8 +53,14 @@ impl Estate {
         let of = |version: &u32| {
             bytes.strip_prefix(MAGIC).and_then(|rest| rest.strip_prefix(&version.to_be_bytes()))
         };
-        let known =
-            [VERSION, BEFORE_IDENTITIES, BEFORE_EXCEPTIONS, BEFORE_VIEWS, BEFORE_COMMITMENTS];
+        let known = [
+            VERSION,
+            BEFORE_SECRETS,
+            BEFORE_IDENTITIES,
+            BEFORE_EXCEPTIONS,
+            BEFORE_VIEWS,
+            BEFORE_COMMITMENTS,
+        ];
         let (version, rest) = known
             .into_iter()
             .filter_map(|version| Some((version, of(&version)?)))
@@ -78,7 +87,10 @@ fn completed(version: u32, rest: &[u8]) -> postcard::Result<Vec<u8>> {
     if version <= BEFORE_EXCEPTIONS {
         all = postcard::to_extend(&exceptions::Exceptions::default(), all)?;
     }
-    postcard::to_extend(&identities::Identities::default(), all)
+    if version <= BEFORE_IDENTITIES {
+        all = postcard::to_extend(&identities::Identities::default(), all)?;
+    }
+    postcard::to_extend(&identities::Secrets::default(), all)
 }
 
 fn whole(bytes: &[u8]) -> postcard::Result<Estate> {
@@ -87,6 +99,7 @@ fn whole(bytes: &[u8]) -> postcard::Result<Estate> {
     estate.devices.keep_apart(apart);
     let (exceptions, rest) = postcard::take_from_bytes(rest)?;
     estate.exceptions = exceptions;
-    estate.identities = postcard::from_bytes::<identities::Identities>(rest)?.indexed();
+    let (identities, rest) = postcard::take_from_bytes::<identities::Identities>(rest)?;
+    estate.identities = identities.indexed(postcard::from_bytes(rest)?);
     Ok(estate)
 }

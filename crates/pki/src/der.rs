@@ -133,6 +133,10 @@ impl<'a> Parts<'a> {
         Some(next)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.parts.as_slice().is_empty()
+    }
+
     pub(crate) fn end(mut self) -> Result<(), String> {
         match self.parts.next() {
             None => Ok(()),

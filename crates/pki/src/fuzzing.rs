@@ -5,6 +5,7 @@ use model::Timestamp;
 
 use crate::cms::{Demand, Signed};
 use crate::path::Purpose;
+use crate::sealed::Sealed;
 use crate::tpm::{self, AttestationKey, EndorsementKey, Name, Pcrs, Public, Reference, Selection};
 use crate::{Algorithm, Certificate, Digest, Key, Verifier, crl, est, identity, ocsp, request};
 
@@ -20,6 +21,7 @@ pub fn signatures(bytes: &[u8]) {
     if let Ok(request) = request::read(bytes, &Yes) {
         let _ = request.identity();
     }
+    let _ = Sealed::read(bytes);
     let Ok(signed) = Signed::read(bytes) else {
         return;
     };

@@ -12,6 +12,7 @@
 //! * [`crl`]: lists of what is revoked, complete and as deltas.
 //! * [`ocsp`]: answers about single certificates (RFC 6960).
 //! * [`cms`]: detached signatures (RFC 5652), as MUD files carry them.
+//! * [`sealed`]: keys under a passphrase.
 //! * [`tpm`]: keys, quotes and measurements of a TPM 2.0.
 //!
 //! It must never know where bytes come from, what time it is, what a device is, or which provider computes.
@@ -31,6 +32,7 @@ pub mod path;
 mod pem;
 pub mod request;
 mod san;
+pub mod sealed;
 pub mod tpm;
 
 pub use algorithm::{Algorithm, Digest, Key, KeyKind, Weak};

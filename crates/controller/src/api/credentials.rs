@@ -58,7 +58,8 @@ pub struct Stands {
     /// It falls then, unless something is renewed (RFC 3339); absent: it cannot fall.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// What it rests on: `token`, `approved`, `idevid`, `renewed`, `grace` or `tpm` of its certificate; `people` or `gateway` of a voucher.
+    /// What it rests on: `token`, `approved`, `idevid`, `renewed`, `grace`, `tpm` or `psk` of its certificate; `secret` of a pre-shared key that it proved;
+    /// `people` or `gateway` of a voucher.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<&'static str>,
     /// Certificates that count now.
@@ -72,6 +73,9 @@ impl Stands {
         let good = || record.into_iter().flat_map(|r| &r.credentials).filter(|c| c.is_good(now));
         let best = good().max_by_key(|c| (c.level, c.until)).map(|c| c.proof.word());
         let voucher = record.and_then(|r| r.voucher.as_ref()).filter(|v| v.until() > now);
+        let mut secrets = estate.identities().secrets().of(&device.id).iter();
+        let proved = secrets.any(|secret| secret.proved_until.is_some_and(|end| end > now));
+        let secret = proved.then_some("secret");
         let voucher_kind = voucher.map(|voucher| match voucher {
             Voucher::People { .. } => "people",
             Voucher::Gateway { .. } => "gateway",
@@ -81,9 +85,9 @@ impl Stands {
             site: device.site.to_string(),
             level: level.word(),
             limit: limit.word(),
-            because: because(device, level, limit, voucher),
+            because: because(device, level, limit, voucher, proved && best.is_none()),
             until: until.map(|until| until.to_string()),
-            proof: best.or(voucher_kind),
+            proof: best.or(secret).or(voucher_kind),
             certificates: good().count(),
         }
     }
@@ -106,7 +110,13 @@ fn standing(
 }
 
 /// What keeps a device from standing higher, in words.
-fn because(device: &Device, level: Assurance, limit: Limit, voucher: Option<&Voucher>) -> String {
+fn because(
+    device: &Device,
+    level: Assurance,
+    limit: Limit,
+    voucher: Option<&Voucher>,
+    proved: bool,
+) -> String {
     let posture = device.value(Field::Posture).unwrap_or_default();
     match (limit, level, voucher) {
         _ if device.state == Life::Retired => {
@@ -123,6 +133,9 @@ fn because(device: &Device, level: Assurance, limit: Limit, voucher: Option<&Vou
         }
         (Limit::Credential, Assurance::DeviceKey, _) => {
             "it shows its key, and that the key lives in its hardware was not shown".to_owned()
+        }
+        (Limit::Credential, ..) if proved => {
+            "it proved a pre-shared key, which is not its own alone, and shows no key".to_owned()
         }
         (Limit::Credential, ..) => "its certificate was renewed after its end".to_owned(),
         (Limit::Freshness, ..) => {
@@ -233,7 +246,7 @@ pub struct Certificate {
     pub key_sha256: String,
     /// SHA-256 of the certificate of who issued it, in hex.
     pub issuer_sha256: String,
-    /// How the device came to it: `token`, `approved`, `idevid`, `renewed`, `grace` or `tpm`.
+    /// How the device came to it: `token`, `approved`, `idevid`, `renewed`, `grace`, `tpm` or `psk`.
     pub proof: &'static str,
     /// What it shows by itself.
     pub level: &'static str,

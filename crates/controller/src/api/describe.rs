@@ -8,8 +8,8 @@ use utoipa::{Modify, OpenApi};
 
 use super::{
     approvals, console, credentials, devices, exceptions, expected, imports, inventory, journal,
-    keys, leases, live, login, operators, pki, policy, questions, reach, records, requests, sites,
-    standing, teams, tokens, views,
+    keyring, keys, leases, live, login, operators, pki, policy, questions, reach, records,
+    requests, sites, standing, teams, tokens, views,
 };
 
 /// What answers are, unless they say otherwise.
@@ -34,7 +34,8 @@ const JSON: &str = "application/json";
         expected::list, expected::expect,
         credentials::list, credentials::get, credentials::token, credentials::revoke, credentials::vouch, credentials::unvouch,
         requests::list, requests::answer, requests::findings,
-        pki::root, pki::issuing, pki::complete, pki::delta, pki::ask, pki::ask_by_path,
+        keyring::list, keyring::add, keyring::rotate, keyring::end,
+        pki::root, pki::issuing, pki::complete, pki::delta, pki::issuers, pki::of_issuer, pki::ask, pki::ask_by_path,
         sites::list, sites::get, sites::create, sites::revoke, sites::token,
         teams::list, teams::get, teams::set, teams::remove,
         views::list, views::get, views::set, views::remove,

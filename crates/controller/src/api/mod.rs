@@ -15,6 +15,7 @@ pub mod expected;
 pub mod imports;
 pub mod inventory;
 pub mod journal;
+pub mod keyring;
 pub mod keys;
 pub mod leases;
 pub mod live;
@@ -58,6 +59,7 @@ use crate::hub::Committed;
 use crate::line::Line;
 use crate::pdp::Pdp;
 use crate::published::Published;
+use crate::secrets::Digests;
 use crate::{Hub, HubError};
 
 pub use asked::{Path, Query, Reason};
@@ -95,6 +97,8 @@ pub const ENDPOINTS: &[(&str, &str, Needs)] = &[
     ("GET", "/pki/issuing.pem", Needs::Nothing),
     ("GET", "/pki/issuing.crl", Needs::Nothing),
     ("GET", "/pki/issuing-delta.crl", Needs::Nothing),
+    ("GET", "/pki/issuers.pem", Needs::Nothing),
+    ("GET", "/pki/issuers/{list}", Needs::Nothing),
     ("POST", "/pki/ocsp", Needs::Nothing),
     ("GET", "/pki/ocsp/{request}", Needs::Nothing),
     ("GET", "/v1/openapi.json", Needs::Nothing),
@@ -141,6 +145,10 @@ pub const ENDPOINTS: &[(&str, &str, Needs)] = &[
     ("GET", "/v1/identities/findings", Needs::To(Action::IdentitiesRead)),
     ("GET", "/v1/identities/requests", Needs::To(Action::IdentitiesRead)),
     ("POST", "/v1/identities/requests/{id}", Needs::To(Action::IdentitiesEdit)),
+    ("GET", "/v1/keys", Needs::To(Action::IdentitiesRead)),
+    ("POST", "/v1/keys", Needs::To(Action::IdentitiesEdit)),
+    ("POST", "/v1/keys/rotate", Needs::To(Action::IdentitiesEdit)),
+    ("POST", "/v1/keys/end", Needs::To(Action::IdentitiesEdit)),
     ("GET", "/v1/devices/{id}/identity", Needs::To(Action::IdentitiesRead)),
     ("POST", "/v1/devices/{id}/identity/token", Needs::To(Action::IdentitiesEdit)),
     ("POST", "/v1/devices/{id}/identity/revoke", Needs::To(Action::IdentitiesEdit)),
@@ -215,6 +223,8 @@ pub struct Api {
     pub est_url: Option<Arc<str>>,
     /// What the estate's authority publishes; `None`: this controller issues nothing.
     pub published: Option<Arc<Published>>,
+    /// Of secrets that devices share with others.
+    pub digests: Option<Arc<Digests>>,
     /// What was answered to requests that may come again.
     pub answers: Arc<Answers>,
     /// How often somebody may ask.
@@ -236,6 +246,7 @@ impl Api {
             line: None,
             est_url: None,
             published: None,
+            digests: None,
             est: None,
             answers: Arc::default(),
             lists: Arc::default(),
@@ -263,6 +274,8 @@ pub fn router(api: Api) -> Router {
         .route("/pki/issuing.pem", get(pki::issuing))
         .route("/pki/issuing.crl", get(pki::complete))
         .route("/pki/issuing-delta.crl", get(pki::delta))
+        .route("/pki/issuers.pem", get(pki::issuers))
+        .route("/pki/issuers/{list}", get(pki::of_issuer))
         .route("/pki/ocsp", post(pki::ask).layer(DefaultBodyLimit::max(::pki::ocsp::BYTES_MAX)))
         .route("/pki/ocsp/{*request}", get(pki::ask_by_path))
         .route("/v1/openapi.json", get(describe::openapi))
@@ -303,6 +316,9 @@ pub fn router(api: Api) -> Router {
         .route("/v1/identities/findings", get(requests::findings))
         .route("/v1/identities/requests", get(requests::list))
         .route("/v1/identities/requests/{id}", post(requests::answer))
+        .route("/v1/keys", get(keyring::list).merge(post(keyring::add)))
+        .route("/v1/keys/rotate", post(keyring::rotate))
+        .route("/v1/keys/end", post(keyring::end))
         .route("/v1/devices/{id}/identity", get(credentials::get))
         .route("/v1/devices/{id}/identity/token", post(credentials::token))
         .route("/v1/devices/{id}/identity/revoke", post(credentials::revoke))

@@ -10,6 +10,8 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use estate::side::Digest;
+
 use super::{Api, Path, Problem};
 use crate::published::{List, NotPublished, Published};
 
@@ -34,18 +36,42 @@ pub async fn issuing(State(api): State<Api>) -> Result<Response, Problem> {
     Ok(told(PEM, published(&api)?.issuing()?))
 }
 
+/// The certificates of all authorities that have lists: the one that issues first, then those before it whose certificates are not all over.
+#[utoipa::path(get, path = "/pki/issuers.pem", tag = "pki", security(()),
+    responses((status = 200, body = String, content_type = "application/x-pem-file"), (status = "default", body = Problem)))]
+pub async fn issuers(State(api): State<Api>) -> Result<Response, Problem> {
+    Ok(told(PEM, published(&api)?.all_issuing()?))
+}
+
+/// The list of one of these, `SHA256.crl`, or what changed in it, `SHA256-delta.crl`; by the SHA-256 of its certificate in hex.
+#[utoipa::path(get, path = "/pki/issuers/{list}", tag = "pki", security(()), params(("list" = String, Path)),
+    responses((status = 200, body = Vec<u8>, content_type = "application/pkix-crl"), (status = 304), (status = "default", body = Problem)))]
+pub async fn of_issuer(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let stem = name.strip_suffix(".crl").unwrap_or_default();
+    let (of, which): (_, Which) = match stem.strip_suffix("-delta") {
+        Some(of) => (of, Published::delta),
+        None => (stem, Published::complete),
+    };
+    let Ok(issuer) = of.parse::<Digest>() else { return Err(NotPublished::Unknown.into()) };
+    list(&api, &headers, Some(issuer), which).await
+}
+
 /// All of its certificates of devices that are revoked and not over (RFC 5280).
 #[utoipa::path(get, path = "/pki/issuing.crl", tag = "pki", security(()),
     responses((status = 200, body = Vec<u8>, content_type = "application/pkix-crl"), (status = 304), (status = "default", body = Problem)))]
 pub async fn complete(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
-    list(&api, &headers, Published::complete).await
+    list(&api, &headers, None, Published::complete).await
 }
 
 /// What changed in that list since one of at most a day ago.
 #[utoipa::path(get, path = "/pki/issuing-delta.crl", tag = "pki", security(()),
     responses((status = 200, body = Vec<u8>, content_type = "application/pkix-crl"), (status = 304), (status = "default", body = Problem)))]
 pub async fn delta(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
-    list(&api, &headers, Published::delta).await
+    list(&api, &headers, None, Published::delta).await
 }
 
 /// Whether single certificates are revoked (OCSP, RFC 6960).
@@ -88,14 +114,17 @@ pub(super) fn published(api: &Api) -> Result<&Arc<Published>, Problem> {
     })
 }
 
+type Which = fn(&Published, Option<Digest>) -> Result<List, NotPublished>;
+
 async fn list(
     api: &Api,
     headers: &HeaderMap,
-    which: fn(&Published) -> Result<List, NotPublished>,
+    issuer: Option<Digest>,
+    which: Which,
 ) -> Result<Response, Problem> {
     let published = Arc::clone(published(api)?);
     // A very long one takes a second.
-    let made = tokio::task::spawn_blocking(move || which(&published)).await;
+    let made = tokio::task::spawn_blocking(move || which(&published, issuer)).await;
     let made = made.map_err(|error| {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         Problem::new(status, "internal", "the request was given up", error.to_string())
@@ -119,7 +148,10 @@ fn told(kind: &'static str, body: impl IntoResponse) -> Response {
 
 impl From<NotPublished> for Problem {
     fn from(error: NotPublished) -> Self {
-        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        let status = match error {
+            NotPublished::Unknown => StatusCode::NOT_FOUND,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
         Self::new(status, "identity.published", "what the authority publishes", error.to_string())
     }
 }

@@ -48,11 +48,10 @@ pub(super) fn examine(at: &Path, clock: fn() -> Timestamp) -> Result<Facts, Back
             return Err(BackupError::NoState { path: at.to_owned(), needed });
         }
     }
-    let folder = StateFolder::open(at).map_err(Box::new)?;
+    let folder = StateFolder::look(at).map_err(Box::new)?;
     let name = folder.read("name").map_err(Box::new)?.unwrap_or_default();
     let estate = String::from_utf8_lossy(&name).trim_end().to_owned();
-    let hub = Hub::open(&folder, &format!("{estate}/journal"), clock, &mut |_| {});
-    let hub = hub.map_err(Box::new)?;
+    let hub = Hub::look(&folder, clock).map_err(Box::new)?;
     let (entries, root) = hashed(&hub)?;
 
     let in_force = hub.read(|estate| estate.policies().current().map(|v| v.content.clone()));

@@ -17,8 +17,9 @@ use pki::est::{self, Binding, Wishes};
 use pki::request;
 
 use super::door::Caller;
-use super::wire::{self, No};
-use super::{Est, tpm, up};
+use super::psk::Said;
+use super::wire::{self, Basic, No};
+use super::{Est, psk, tpm, up};
 use crate::HubError;
 use crate::api::Problem;
 use crate::line::pace::Later;
@@ -68,6 +69,9 @@ async fn route(
     if let Some(word) = head.uri.path().strip_prefix(model::tpm::PATH) {
         return tpm::answer(est, caller, &head, word, body).await;
     }
+    if head.uri.path() == psk::PATH {
+        return psk::answer(est, caller, &head).await;
+    }
     // Whoever is still sending does not hear an answer.
     let bytes = whole(&head.headers, body, BODY_BYTES_MAX).await?;
     let get = head.method == Method::GET;
@@ -101,15 +105,18 @@ async fn simple(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Response, No> {
-    let password = headers.get(header::AUTHORIZATION).map(wire::password);
+    let said = headers.get(header::AUTHORIZATION).map(wire::basic);
     // Whoever is known already takes no place of strangers, and finds his own.
     let stranger = caller.key.is_none();
     if stranger {
         try_once(est, caller)?;
     }
     let asked = Asked::read(caller, body)?;
-    let (device, how) = match known(est, caller, password, &asked) {
+    let (device, how) = match known(est, caller, said, &asked) {
         Ok(known) => known,
+        Err(Unknown::WrongSecret(name)) => {
+            return Err(psk::wrong(est, caller, "the enrolment", &name).await);
+        }
         Err(Unknown::Nobody) => return wait(est, caller, &asked).await,
         Err(Unknown::Refused(refusal)) => {
             return Err(refused(est, Some(asked.key), None, refusal).await);
@@ -192,13 +199,15 @@ enum Unknown {
     Nobody,
     /// There is, and it is not good.
     Refused(Refusal),
+    /// It is not the pre-shared key with this identity.
+    WrongSecret(String),
 }
 
 /// For which device it is, and why that should have a certificate.
 fn known(
     est: &Est,
     caller: &Caller,
-    password: Option<Option<String>>,
+    said: Option<Option<Basic>>,
     asked: &Asked,
 ) -> Result<(DeviceId, How), Unknown> {
     let now = est.hub.now();
@@ -228,13 +237,18 @@ fn known(
             })?;
             return Ok((device, idevid.how()));
         }
-        if let Some(password) = password {
-            let secret = password.map(|secret| Digest(crypto::sha256(secret.as_bytes())));
-            let token = secret.and_then(|secret| Some((secret, identities.token(&secret)?)));
-            let (secret, token) = token.ok_or_else(|| {
-                forbidden("identity.token", "the token is unknown, used up, or expired")
-            })?;
-            return Ok((token.device.clone(), How::Token { secret }));
+        if let Some(said) = said {
+            let unknown = || forbidden("identity.token", psk::WRONG);
+            let said = said.ok_or_else(unknown)?;
+            let secret = Digest(crypto::sha256(said.password.as_bytes()));
+            if let Some(token) = identities.token(&secret) {
+                return Ok((token.device.clone(), How::Token { secret }));
+            }
+            return match psk::said(est, identities, &said) {
+                Said::Known(device, secret) => Ok((device, psk::how(&said, secret))),
+                Said::Wrong => Err(Unknown::WrongSecret(said.user)),
+                Said::NoSuch => Err(unknown()),
+            };
         }
         match identities.request(&asked.digest).and_then(|waiting| waiting.answer.as_ref()) {
             Some(Answer::Approved { device }) => {
@@ -287,13 +301,15 @@ pub(super) async fn issue(
 /// A person has to look at it; the device asks again.
 async fn wait(est: &Arc<Est>, caller: &Caller, asked: &Asked) -> Result<Response, No> {
     let from = caller.from.ip().to_canonical();
-    let known = est.hub.read(|estate| {
+    let new = est.hub.read(|estate| {
+        // It asks again and again, and all devices are looked at for an address.
+        if estate.identities().request(&asked.digest).is_some() {
+            return None;
+        }
         let at = |device: &&estate::devices::Device| device.addresses.contains(&from);
-        let seen_as = estate.devices().iter().find(at).map(|device| device.id.clone());
-        let waits = estate.identities().request(&asked.digest).is_some();
-        (!waits).then_some(seen_as)
+        Some(estate.devices().iter().find(at).map(|device| device.id.clone()))
     });
-    if let Some(seen_as) = known {
+    if let Some(seen_as) = new {
         let wanted =
             Wanted { request: asked.digest, key: asked.key, names: asked.names(), from, seen_as };
         command(est, "a device asks for its first certificate", Command::Ask { wanted })
@@ -346,7 +362,7 @@ fn actor() -> Result<Actor, journal::Malformed> {
 fn no_of(refusal: &Refusal) -> No {
     let status = match (refusal.sort, refusal.code) {
         // So that a client which holds its secret back sends it.
-        (_, "identity.token") => StatusCode::UNAUTHORIZED,
+        (_, "identity.token" | "identity.psk") => StatusCode::UNAUTHORIZED,
         (Sort::Full, _) => StatusCode::SERVICE_UNAVAILABLE,
         (Sort::Invalid, _) => StatusCode::BAD_REQUEST,
         (Sort::Conflict, _) => StatusCode::CONFLICT,

@@ -6,12 +6,13 @@
 //! ```
 //!
 //! A certificate is in the journal before its bytes leave. Whoever shows one is judged at the handshake, and its connection ends when it is
-//! revoked ([`live`]). A TPM's way in, and what it measured, is in [`tpm`]. Everything that a stranger can make grow has a bound, and strangers take no room from devices that renew.
+//! revoked ([`live`]). A TPM's way in, and what it measured, is in [`tpm`]; pre-shared keys are in [`psk`]. Everything that a stranger can make grow has a bound, and strangers take no room from devices that renew.
 
 mod door;
 mod enrol;
 mod live;
 mod makers;
+mod psk;
 mod tpm;
 mod wire;
 
@@ -31,6 +32,7 @@ use crate::authority::{Authority, AuthorityError};
 use crate::desk::Desk;
 use crate::line::LineError;
 use crate::line::pace::Tries;
+use crate::secrets::Digests;
 use crate::shell::Told;
 use crate::state::StateFolder;
 
@@ -59,12 +61,17 @@ pub struct Counts {
     pub cut: AtomicU64,
     /// Strangers that came too often.
     pub too_early: AtomicU64,
+    /// Pre-shared keys that were proved.
+    pub proved: AtomicU64,
+    /// Wrong ones that were said.
+    pub wrong_secrets: AtomicU64,
 }
 
 impl Counts {
     /// By word.
-    pub fn all(&self) -> [(&'static str, u64); 6] {
-        let Self { issued, refused, waiting, handshakes_failed, cut, too_early } = self;
+    pub fn all(&self) -> [(&'static str, u64); 8] {
+        let Self { issued, refused, waiting, handshakes_failed, cut, .. } = self;
+        let Self { too_early, proved, wrong_secrets, .. } = self;
         [
             ("issued", issued),
             ("refused", refused),
@@ -72,6 +79,8 @@ impl Counts {
             ("handshakes-failed", handshakes_failed),
             ("cut", cut),
             ("too-early", too_early),
+            ("proved", proved),
+            ("wrong-secrets", wrong_secrets),
         ]
         .map(|(word, count)| (word, count.load(Ordering::Relaxed)))
     }
@@ -94,6 +103,7 @@ pub struct Est {
     live: Arc<live::Live>,
     tpms: tpm::Tpms,
     makers: makers::Makers,
+    digests: Arc<Digests>,
     strangers: live::Strangers,
     /// What the server shows, and until when.
     shown: Mutex<(Arc<ServerConfig>, Timestamp)>,
@@ -108,26 +118,16 @@ impl std::fmt::Debug for Est {
 }
 
 impl Est {
-    /// Enrolment at a door that is known by these names and addresses.
+    /// Enrolment at a door that is known by these names and addresses. Whom it believes, makers and manufacturers of TPMs, stands in the state folder.
     pub fn new(
         hub: Arc<Hub>,
         authority: Arc<Authority>,
         hosts: Vec<String>,
         told: Told,
+        folder: &StateFolder,
     ) -> Result<Arc<Self>, LineError> {
-        Self::with_tpms(hub, authority, hosts, told, None)
-    }
-
-    /// The same, with manufacturers' roots and reference values in a state folder.
-    pub fn with_tpms(
-        hub: Arc<Hub>,
-        authority: Arc<Authority>,
-        hosts: Vec<String>,
-        told: Told,
-        folder: Option<&StateFolder>,
-    ) -> Result<Arc<Self>, LineError> {
-        let makers = folder.map(makers::Makers::open).transpose();
-        let makers = makers.map_err(AuthorityError::from)?.unwrap_or_default();
+        let makers = makers::Makers::open(folder).map_err(AuthorityError::from)?;
+        let digests = Arc::new(Digests::open(folder).map_err(AuthorityError::from)?);
         let shown = Mutex::new(shown(&hub, &authority, &hosts, &makers)?);
         Ok(Arc::new(Self {
             hub,
@@ -139,10 +139,16 @@ impl Est {
             live: Arc::default(),
             tpms: tpm::Tpms::new(folder),
             makers,
+            digests,
             strangers: live::Strangers::default(),
             shown,
             counts: Counts::default(),
         }))
+    }
+
+    /// What makes digests of pre-shared keys.
+    pub const fn digests(&self) -> &Arc<Digests> {
+        &self.digests
     }
 
     /// What the server shows; another one in time.

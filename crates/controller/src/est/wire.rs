@@ -63,15 +63,28 @@ fn coded(kind: &'static str, body: String) -> Response {
     answer
 }
 
-/// The password of HTTP Basic (RFC 7617): the secret of a token. Whatever the name is.
-pub(super) fn password(value: &HeaderValue) -> Option<String> {
+/// User and password of HTTP Basic (RFC 7617).
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Basic {
+    pub(super) user: String,
+    pub(super) password: String,
+}
+
+/// What a header says, if it says it so.
+pub(super) fn basic(value: &HeaderValue) -> Option<Basic> {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
     let text = value.to_str().ok()?;
     let (scheme, coded) = text.split_once(' ')?;
     let coded = scheme.eq_ignore_ascii_case("basic").then(|| coded.trim())?;
     let pair = String::from_utf8(STANDARD.decode(coded).ok()?).ok()?;
-    pair.split_once(':').map(|(_, password)| password.to_owned())
+    let (user, password) = pair.split_once(':')?;
+    Some(Basic { user: user.to_owned(), password: password.to_owned() })
+}
+
+/// The password alone: the secret of a token. Whatever the user is.
+pub(super) fn password(value: &HeaderValue) -> Option<String> {
+    basic(value).map(|basic| basic.password)
 }
 
 #[cfg(test)]

@@ -35,11 +35,11 @@ pub(super) fn need(test: &str, program: &str, package: &str) -> bool {
 }
 
 /// A controller with a door for devices, and a folder for what devices have.
-struct Door {
-    running: Running,
-    est: Arc<Est>,
+pub(super) struct Door {
+    pub(super) running: Running,
+    pub(super) est: Arc<Est>,
     authority: Arc<Authority>,
-    port: u16,
+    pub(super) port: u16,
     files: PathBuf,
     notes: Arc<Mutex<Vec<String>>>,
     stop: watch::Sender<bool>,
@@ -47,7 +47,7 @@ struct Door {
 }
 
 impl Door {
-    async fn new(folder: &Folder, devices: &[&str]) -> Self {
+    pub(super) async fn new(folder: &Folder, devices: &[&str]) -> Self {
         Self::with(folder, devices, None).await
     }
 
@@ -67,7 +67,7 @@ impl Door {
         };
         let hosts = vec!["127.0.0.1".to_owned()];
         let (hub, ours) = (Arc::clone(&running.hub), Arc::clone(&authority));
-        let est = Est::with_tpms(hub, ours, hosts, told, Some(&running.state)).unwrap();
+        let est = Est::new(hub, ours, hosts, told, &running.state).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (stop, stopping) = watch::channel(false);
@@ -110,7 +110,7 @@ impl Door {
         self.command(Command::Device(report));
     }
 
-    fn command(&self, command: Command) {
+    pub(super) fn command(&self, command: Command) {
         let me = controller::hub::itself().unwrap();
         self.running.hub.command(&me, "a test", command, Default::default()).unwrap();
     }
@@ -127,17 +127,17 @@ impl Door {
         format!("https://127.0.0.1:{}/.well-known/est/{operation}", self.port)
     }
 
-    fn level(&self, device: &str) -> Assurance {
+    pub(super) fn level(&self, device: &str) -> Assurance {
         let id = DeviceId::new(device).unwrap();
         self.running.hub.read(|estate| estate.devices().get(&id).unwrap().assurance().0)
     }
 
-    fn file(&self, name: &str) -> String {
+    pub(super) fn file(&self, name: &str) -> String {
         self.files.join(name).to_str().unwrap().to_owned()
     }
 
     /// Runs a program in the folder of devices.
-    async fn run(&self, program: &str, arguments: &[&str]) -> Output {
+    pub(super) async fn run(&self, program: &str, arguments: &[&str]) -> Output {
         let mut command = Program::new(program);
         command.args(arguments).current_dir(&self.files).env("LC_ALL", "C");
         tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
@@ -151,7 +151,7 @@ impl Door {
     }
 
     /// A key and a request in files, by openssl.
-    async fn request(&self, name: &str, kind: &[&str]) {
+    pub(super) async fn request(&self, name: &str, kind: &[&str]) {
         let (key, csr) = (format!("{name}.key"), format!("{name}.csr"));
         let subject = format!("/CN={name}");
         let mut arguments = vec!["req", "-new", "-nodes", "-newkey"];
@@ -162,7 +162,7 @@ impl Door {
     }
 
     /// What curl gets: status, headers of note, body.
-    async fn curl(&self, operation: &str, more: &[&str]) -> Got {
+    pub(super) async fn curl(&self, operation: &str, more: &[&str]) -> Got {
         let url = self.url(operation);
         let mut arguments = vec!["-sS", "--cacert", "root.pem", "-D", "head", "-o", "body"];
         arguments.extend(more);
@@ -180,7 +180,7 @@ impl Door {
         }
     }
 
-    async fn enrol(&self, operation: &str, name: &str, more: &[&str]) -> Got {
+    pub(super) async fn enrol(&self, operation: &str, name: &str, more: &[&str]) -> Got {
         let data = format!("@{name}.b64");
         let mut arguments = vec!["-H", "Content-Type: application/pkcs10", "--data-binary", &data];
         arguments.extend(more);
@@ -188,7 +188,7 @@ impl Door {
     }
 
     /// The certificate of an answer, in a file too.
-    fn keep(&self, name: &str, got: &Got) -> Certificate {
+    pub(super) fn keep(&self, name: &str, got: &Got) -> Certificate {
         assert_eq!(got.status, 200, "{}", got.text());
         let all = pki::est::read_certs_only(&got.body).unwrap();
         let [one] = all.as_slice() else { panic!("{} certificates", all.len()) };
@@ -197,21 +197,21 @@ impl Door {
         one.clone()
     }
 
-    async fn close(self) {
+    pub(super) async fn close(self) {
         self.stop.send(true).unwrap();
         tokio::time::timeout(PATIENCE, self.serving).await.unwrap().unwrap();
     }
 }
 
-struct Got {
-    status: u16,
+pub(super) struct Got {
+    pub(super) status: u16,
     head: String,
-    body: Vec<u8>,
+    pub(super) body: Vec<u8>,
     said: String,
 }
 
 impl Got {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         format!("{} {} {}", self.status, String::from_utf8_lossy(&self.body), self.said)
     }
 }
@@ -220,7 +220,7 @@ pub(super) fn digest(text: &str) -> Digest {
     Digest(crypto::sha256(text.as_bytes()))
 }
 
-const P256: [&str; 3] = ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
+pub(super) const P256: [&str; 3] = ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
 const THREADS: usize = 4;
 
 pub(super) fn runtime() -> tokio::runtime::Runtime {
@@ -683,14 +683,14 @@ fn another_root_cuts_no_device_off() {
             door.keep(name, &first);
         }
         let before = fs::read(door.file("root.pem")).unwrap();
-        let issuer = door.authority.issuing_sha256();
+        let issuer = door.authority.issuing().sha256();
         door.close().await;
         let state = controller::state::StateFolder::open(&folder.0).unwrap();
         Authority::next_root(&state, "ringfence.example", now()).unwrap();
         drop(state);
 
         let door = Door::again(&folder).await;
-        assert_ne!(door.authority.issuing_sha256(), issuer);
+        assert_ne!(door.authority.issuing().sha256(), issuer);
         let after = fs::read(door.file("root.pem")).unwrap();
         assert_ne!(after, before);
         // Who has not heard of it believes in the root of before, and shows what that one vouched for.

@@ -71,7 +71,8 @@ impl Hq {
         };
         let (hub, pdp) = (Arc::clone(&running.hub), Arc::clone(&running.pdp));
         let hosts = vec!["127.0.0.1".to_owned()];
-        let published = Published::new(Arc::clone(&hub), Arc::clone(&authority), None);
+        let published =
+            Published::new(Arc::clone(&hub), Arc::clone(&authority), None, &running.state).unwrap();
         let line = Line::new(hub, pdp, Arc::new(published), hosts, timing, told).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -504,7 +505,7 @@ async fn sites_that_ask_are_told_at_once_who_is_revoked() {
     let first = frames.lists().await;
     assert!(first.complete.is_some());
     let read = |pem: &str| {
-        let authority = hq.authority.issuing();
+        let authority = hq.authority.issuing().certificate();
         crl::read(pem.as_bytes(), authority, now(), &Provider).unwrap()
     };
     assert_eq!(read(&first.delta).entries(), []);
@@ -516,7 +517,7 @@ async fn sites_that_ask_are_told_at_once_who_is_revoked() {
         assert!(list.find(&Number::from(cam.0)).is_some());
     }
     let authority = Pem::read_all(second.authority.as_bytes()).unwrap();
-    assert_eq!(authority[0].der, hq.authority.issuing().der());
+    assert_eq!(authority[0].der, hq.authority.issuing().certificate().der());
     // One of before does not ask, and hears of it as of everything: by what it is meant to enforce.
     let mut old = hq.dial(hq.with_credentials(&shown)).await;
     let mut frames = old.bundles("").await;

@@ -18,10 +18,12 @@ mod identities;
 mod imports;
 mod inventory;
 mod journal;
+mod keyring;
 mod life;
 mod line;
 mod login;
 mod operators;
+mod psk;
 mod published;
 mod questions;
 mod reach;
@@ -45,6 +47,7 @@ use controller::authority::Authority;
 use controller::blobs::{Blobs, Files};
 use controller::pdp::Pdp;
 use controller::published::Published;
+use controller::secrets::Digests;
 use controller::state::StateFolder;
 use estate::access::{OperatorId, Role};
 use http_body_util::BodyExt as _;
@@ -79,6 +82,7 @@ struct Running {
     pdp: Arc<Pdp>,
     auth: Arc<Auth>,
     authority: Arc<Authority>,
+    published: Arc<Published>,
     router: Router,
     /// What it told when it started.
     notes: Vec<String>,
@@ -108,11 +112,14 @@ fn start_at(folder: &Folder, clock: fn() -> Timestamp) -> Running {
     let pdp = Pdp::open(Arc::clone(&hub), blobs).unwrap();
     let mut api = Api::new(Arc::clone(&hub), Arc::clone(&pdp), Arc::clone(&auth));
     let authority = Authority::open(&state, "ringfence.example", hub.now()).unwrap();
-    let (authority, url) = (Arc::new(authority), "https://hq/pki/issuing-delta.crl".to_owned());
-    let published = Published::new(Arc::clone(&hub), Arc::clone(&authority), Some(url));
-    api.published = Some(Arc::new(published));
+    let (authority, base) = (Arc::new(authority), "https://hq/pki".to_owned());
+    let published = Published::new(Arc::clone(&hub), Arc::clone(&authority), Some(base), &state);
+    let published = Arc::new(published.unwrap());
+    api.published = Some(Arc::clone(&published));
+    api.digests = Some(Arc::new(Digests::open(&state).unwrap()));
     let router = router(api);
-    Running { hub, pdp, auth, authority, router, notes, sessions: Mutex::default(), state }
+    let sessions = Mutex::default();
+    Running { hub, pdp, auth, authority, published, router, notes, sessions, state }
 }
 
 /// An answer: status, headers of note, body.

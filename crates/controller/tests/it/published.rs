@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::http::{Request, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use controller::authority::Authority;
 use crypto::{PrivateKey, Provider};
 use estate::identities::{self, CREDENTIALS_MAX, Enrolment, How, NewCredential, Serial};
 use estate::side::Digest;
@@ -90,7 +91,9 @@ pub(super) async fn revoke(running: &Running, id: &str, reason: &str) {
 
 async fn list(running: &Running, path: &str) -> (Vec<u8>, Crl) {
     let der = running.bytes("", path).await.unwrap();
-    let list = crl::read(&der, running.authority.issuing(), running.hub.now(), &Provider).unwrap();
+    let list =
+        crl::read(&der, running.authority.issuing().certificate(), running.hub.now(), &Provider)
+            .unwrap();
     (der, list)
 }
 
@@ -201,6 +204,109 @@ async fn openssl_asks_about_single_certificates() {
     assert!(desk.openssl("ocsp -respin said.der").1.contains("unauthorized (6)"));
     desk.put("said.der", &asked(&running, b"what?", true).await);
     assert!(desk.openssl("ocsp -respin said.der").1.contains("malformedrequest (1)"));
+}
+
+/// Certificates of an authority that another one has followed stay revocable, and openssl judges them by its list and its answers.
+#[tokio::test]
+async fn an_authority_that_was_followed_has_lists_while_its_certificates_last() {
+    if !need("an_authority_that_was_followed_has_lists_while_its_certificates_last") {
+        return;
+    }
+    let folder = Folder::new();
+    let running = start(&folder);
+    world(&running).await;
+    let desk = Desk::new(&folder);
+    for name in ["root.pem", "issuing.pem"] {
+        desk.put(
+            &format!("old-{name}"),
+            &running.bytes("", &format!("/pki/{name}")).await.unwrap(),
+        );
+    }
+    for id in ["cam", "lamp"] {
+        let (_, certificate) = certified(&running, id, 30);
+        desk.put(
+            &format!("{id}.pem"),
+            Pem::write("CERTIFICATE", certificate.der()).unwrap().as_bytes(),
+        );
+    }
+    let former = running.authority.issuing().sha256();
+    drop(running);
+    let state = controller::state::StateFolder::open(&folder.0).unwrap();
+    Authority::next_root(&state, "ringfence.example", now()).unwrap();
+    drop(state);
+
+    let running = start(&folder);
+    assert_ne!(running.authority.issuing().sha256(), former);
+    let (_, new) = certified(&running, "gw", 30);
+    desk.put("gw.pem", Pem::write("CERTIFICATE", new.der()).unwrap().as_bytes());
+    desk.put("issuing.pem", &running.bytes("", "/pki/issuing.pem").await.unwrap());
+    let issuers = running.bytes("", "/pki/issuers.pem").await.unwrap();
+    let issuers = pki::Certificate::read_all(&issuers).unwrap();
+    let shas: Vec<Digest> = issuers.iter().map(|one| Digest::of(one.der())).collect();
+    assert_eq!(shas, [running.authority.issuing().sha256(), former]);
+
+    let of_former = format!("/pki/issuers/{former}");
+    let lists = async |name: &str| {
+        desk.put(
+            &format!("{name}.der"),
+            &running.bytes("", &format!("{of_former}.crl")).await.unwrap(),
+        );
+        let delta = running.bytes("", &format!("{of_former}-delta.crl")).await.unwrap();
+        desk.put(&format!("{name}-delta.der"), &delta);
+        for name in [name.to_owned(), format!("{name}-delta")] {
+            let line =
+                format!("crl -inform DER -in {name}.der -out {name}.pem -CAfile old-issuing.pem");
+            let (good, said) = desk.openssl(&line);
+            assert!(good && said.contains("verify OK"), "{said}");
+        }
+    };
+    let verify = |lists: &str, id: &str| {
+        let chain = "-CAfile old-root.pem -untrusted old-issuing.pem";
+        desk.openssl(&format!("verify -crl_check {chain} {lists} {id}.pem"))
+    };
+    lists("before").await;
+    for id in ["cam", "lamp"] {
+        let (good, said) = verify("-CRLfile before.pem", id);
+        assert!(good, "{said}");
+    }
+    revoke(&running, "cam", "key-compromise").await;
+    lists("after").await;
+    let text = desk.openssl("crl -inform DER -in after.der -noout -text").1;
+    assert!(text.contains(&format!("URI:https://hq{of_former}-delta.crl")), "{text}");
+    for lists in ["-CRLfile after.pem", "-use_deltas -CRLfile before.pem -CRLfile after-delta.pem"]
+    {
+        let (good, said) = verify(lists, "cam");
+        assert!(!good && said.contains("certificate revoked"), "{lists}: {said}");
+        let (good, said) = verify(lists, "lamp");
+        assert!(good, "{lists}: {said}");
+    }
+    // It is not on the list of the one of today, which is another one's.
+    assert_eq!(complete(&running).await.1.entries().len(), 0);
+    let path = format!("/pki/issuers/{}.crl", running.authority.issuing().sha256());
+    assert_eq!(list(&running, &path).await.0, complete(&running).await.0);
+
+    // Sites hear of both.
+    let published = running.published.lists().unwrap();
+    let authorities: Vec<Digest> = published.iter().map(|of| Digest::of(&of.authority)).collect();
+    assert_eq!(authorities, shas);
+
+    // One address answers for both.
+    for (issuing, root, id, status) in [
+        ("old-issuing.pem", "old-root.pem", "cam", ": revoked"),
+        ("old-issuing.pem", "old-root.pem", "lamp", ": good"),
+        ("issuing.pem", "root.pem", "gw", ": good"),
+    ] {
+        desk.put("root.pem", &running.bytes("", "/pki/root.pem").await.unwrap());
+        let of = format!("-issuer {issuing} -cert {id}.pem -no_nonce");
+        assert!(desk.openssl(&format!("ocsp {of} -reqout asked.der")).0);
+        desk.put("said.der", &asked(&running, &desk.fetch("asked.der"), false).await);
+        let (_, said) = desk.openssl(&format!("ocsp {of} -respin said.der -CAfile {root}"));
+        assert!(said.contains("Response verify OK") && said.contains(status), "{id}: {said}");
+    }
+    let nobody = format!("/pki/issuers/{}.crl", "0".repeat(64));
+    for path in [nobody.as_str(), "/pki/issuers/x.crl", "/pki/issuers/x"] {
+        assert_eq!(running.bytes("", path).await.unwrap_err(), 404, "{path}");
+    }
 }
 
 async fn asked(running: &Running, request: &[u8], by_path: bool) -> Vec<u8> {

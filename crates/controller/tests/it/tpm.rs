@@ -268,7 +268,7 @@ impl Hq {
         let hosts = vec!["127.0.0.1".to_owned()];
         let told: controller::shell::Told = Arc::new(|line: &str| eprintln!("told: {line}"));
         let (hub, at) = (Arc::clone(&running.hub), Arc::clone(&authority));
-        let est = Est::with_tpms(hub, at, hosts, told, Some(&running.state)).unwrap();
+        let est = Est::new(hub, at, hosts, told, &running.state).unwrap();
         let (stop, stopping) = watch::channel(false);
         let (port, serving) = runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

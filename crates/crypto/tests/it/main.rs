@@ -19,6 +19,7 @@ mod openssl;
 mod peer;
 mod requests;
 mod revocation;
+mod sealed;
 mod swtpm;
 mod tampering;
 mod tls;

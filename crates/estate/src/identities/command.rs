@@ -6,7 +6,7 @@ use std::str::FromStr;
 use model::{Assurance, DeviceId, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Attestation, Proof, Tpm, Voucher};
+use super::{Attestation, NewSecret, Proof, SecretName, Tpm, Voucher};
 use crate::side::Digest;
 
 /// A serial number of ours: 128 bits, written as 32 hexadecimal digits.
@@ -146,6 +146,13 @@ pub enum How {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         token: Option<Digest>,
     },
+    /// It knows a pre-shared key of its own.
+    Psk {
+        /// The identity of that.
+        name: String,
+        /// Its keyed digest.
+        secret: Digest,
+    },
 }
 
 impl How {
@@ -157,6 +164,7 @@ impl How {
             Self::Approved { .. } => Proof::Approved,
             Self::Idevid { .. } => Proof::Idevid,
             Self::Tpm { .. } => Proof::Tpm,
+            Self::Psk { .. } => Proof::Psk,
         }
     }
 
@@ -307,6 +315,37 @@ pub enum Command {
     },
     /// Time has passed: whose evidence has ended.
     Lapse,
+    /// Devices have secrets.
+    AddSecrets {
+        /// Each of them.
+        secrets: Vec<NewSecret>,
+    },
+    /// Another secret is in the place of one.
+    RotateSecret {
+        /// The new one.
+        secret: NewSecret,
+    },
+    /// A secret is not good any more.
+    EndSecret {
+        /// Which.
+        of: SecretName,
+    },
+    /// A device has proved a pre-shared key.
+    ProveSecret {
+        /// The identity of that.
+        name: String,
+        /// Its keyed digest.
+        secret: Digest,
+        /// Until when that counts.
+        until: Timestamp,
+    },
+    /// Somebody said a wrong one.
+    FailSecret {
+        /// For which identity.
+        name: String,
+        /// From where.
+        from: std::net::IpAddr,
+    },
 }
 
 /// What came of it.
@@ -417,6 +456,37 @@ pub enum Event {
         /// One line.
         what: String,
     },
+    /// Devices have secrets.
+    SecretsAdded {
+        /// Each of them.
+        secrets: Vec<NewSecret>,
+    },
+    /// Another secret is in the place of one.
+    SecretRotated {
+        /// The new one.
+        secret: NewSecret,
+    },
+    /// A secret is not good any more.
+    SecretEnded {
+        /// Which.
+        of: SecretName,
+    },
+    /// A device has proved a pre-shared key.
+    SecretProved {
+        /// Which device.
+        device: DeviceId,
+        /// The identity of the key.
+        name: String,
+        /// Until when that counts.
+        until: Timestamp,
+    },
+    /// What it proved counts no more.
+    SecretUnproved {
+        /// Which device.
+        device: DeviceId,
+        /// The identity of the key.
+        name: String,
+    },
 }
 
 impl Event {
@@ -436,6 +506,11 @@ impl Event {
             Self::Expected { .. } => "expected",
             Self::Lapsed { .. } => "lapsed",
             Self::Found { .. } => "found",
+            Self::SecretsAdded { .. } => "secrets-added",
+            Self::SecretRotated { .. } => "secret-rotated",
+            Self::SecretEnded { .. } => "secret-ended",
+            Self::SecretProved { .. } => "secret-proved",
+            Self::SecretUnproved { .. } => "secret-unproved",
         }
     }
 
@@ -447,14 +522,19 @@ impl Event {
             | Self::Vouched { device, .. }
             | Self::VoucherEnded { device }
             | Self::Attested { device, .. }
-            | Self::AttestationFailed { device, .. } => std::slice::from_ref(device),
+            | Self::AttestationFailed { device, .. }
+            | Self::SecretProved { device, .. }
+            | Self::SecretUnproved { device, .. } => std::slice::from_ref(device),
+            Self::SecretRotated { secret } => std::slice::from_ref(&secret.of.device),
+            Self::SecretEnded { of } => std::slice::from_ref(&of.device),
             Self::Lapsed { devices, .. } => devices,
             Self::TokenIssued { .. }
             | Self::Refused { .. }
             | Self::Asked { .. }
             | Self::Answered { .. }
             | Self::Expected { .. }
-            | Self::Found { .. } => &[],
+            | Self::Found { .. }
+            | Self::SecretsAdded { .. } => &[],
         }
     }
 }

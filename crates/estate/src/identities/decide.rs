@@ -6,7 +6,7 @@ use model::{Assurance, DeviceId, Timestamp};
 
 use super::{
     ATTESTED_S_MAX, Answer, Attestation, BATCH_MAX, Command, Credential, EXPECT_MAX, EXPECTED_MAX,
-    Enrolment, Event, Expected, GRACE_S, HOURLY_MAX, How, Identities, NewCredential, Reason,
+    Enrolment, Event, Expected, GRACE_S, HOURLY_MAX, How, Identities, NewCredential, Proof, Reason,
     Record, Serial, TOKEN_S_MAX, TOKENS_MAX, VOUCHED_S_MAX, Voucher, WAITING_MAX,
     WAITING_OF_ONE_MAX, WAITING_S, Wanted, ladder,
 };
@@ -23,7 +23,7 @@ const TEXT_CHARS_MAX: usize = 256;
 /// Names of a request that are kept.
 const NAMES_MAX: usize = 16;
 /// Clocks differ by no more than this, in nanoseconds.
-const SKEW_NANOS: i64 = 600 * 1_000_000_000;
+pub(super) const SKEW_NANOS: i64 = 600 * 1_000_000_000;
 
 /// What became of one enrolment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +71,13 @@ impl Identities {
             Command::Answer { request, answer } => self.answer(devices, request, answer, now),
             Command::Expect { expected } => self.expect(devices, expected),
             Command::Lapse => Ok(self.lapse(now)),
+            Command::AddSecrets { secrets } => self.add_secrets(devices, secrets, now),
+            Command::RotateSecret { secret } => self.rotate_secret(devices, secret, now),
+            Command::EndSecret { of } => self.end_secret(devices, of),
+            Command::ProveSecret { name, secret, until } => {
+                self.prove_secret(devices, name, secret, *until, now)
+            }
+            Command::FailSecret { name, from } => Ok(self.fail_secret(name, *from, now)),
         }
     }
 
@@ -97,7 +104,9 @@ impl Identities {
         for enrolment in batch {
             match course.judge(enrolment) {
                 Ok(event) => {
+                    let again = self.again(enrolment, now);
                     events.push(event);
+                    events.extend(again);
                     outcomes.push(Outcome::Issued);
                 }
                 Err(refusal) => {
@@ -107,6 +116,21 @@ impl Identities {
             }
         }
         Ok((events, outcomes))
+    }
+
+    /// Another key for a PSK whose certificate is still good: the device began anew, or somebody else knows it.
+    fn again(&self, enrolment: &Enrolment, now: Timestamp) -> Option<Event> {
+        let How::Psk { name, .. } = &enrolment.how else { return None };
+        let (device, key) = (&enrolment.device, &enrolment.credential.key);
+        let own = self.get(device).map(|record| record.credentials.as_slice()).unwrap_or_default();
+        let mut others = own.iter().filter(|c| c.is_good(now) && c.proof == Proof::Psk);
+        others.find(|c| c.key != *key).map(|_| {
+            let what = format!(
+                "pre-shared key `{name}` got a certificate for a second key: the device began anew, or somebody else knows it"
+            );
+            let code = "identity.psk-again".to_owned();
+            Event::Found { code, device: device.clone(), what: clip(&what) }
+        })
     }
 
     fn issue_token(
@@ -363,12 +387,17 @@ impl Identities {
             if let Some(record) = self.get(id) {
                 after.records.insert(id.clone(), record.clone());
             }
+            after.secrets.put(id, self.secrets.of(id).to_vec());
         }
         for event in events {
             if let Event::Vouched { voucher: Voucher::Gateway { gateway, .. }, .. } = event
                 && let Some(record) = self.get(gateway)
             {
                 after.records.entry(gateway.clone()).or_insert_with(|| record.clone());
+            }
+            if let Event::Vouched { voucher: Voucher::Gateway { gateway, .. }, .. } = event {
+                after.secrets.take(gateway);
+                after.secrets.put(gateway, self.secrets.of(gateway).to_vec());
             }
         }
         events.iter().for_each(|event| after.apply(event, at));
@@ -389,7 +418,8 @@ impl Identities {
     ) -> super::Standing {
         let none = Record::default();
         let (own, gone) = (self.get(keep).unwrap_or(&none), self.get(other).unwrap_or(&none));
-        self.standing_with(Some(&super::merged(own, gone).0), now)
+        let proved = self.secrets.proved(keep).max(self.secrets.proved(other));
+        self.standing_with(Some(&super::merged(own, gone).0), proved, now)
     }
 }
 
@@ -504,6 +534,16 @@ impl Course<'_> {
                 }
                 Ok(Assurance::HardwareKey)
             }
+            How::Psk { name, secret } => {
+                let (of, _) = self.of.psk_of(self.devices, name, secret)?;
+                match of == device {
+                    true => Ok(Assurance::DeviceKey),
+                    false => {
+                        let why = "the pre-shared key is another device's";
+                        Err(Refusal::new(Sort::Forbidden, "identity.psk", what(), why))
+                    }
+                }
+            }
             How::Renewal { key: shown } => match last(shown).filter(|c| c.is_good(self.now)) {
                 Some(before) if shown == key => Ok(restored(before)),
                 // Where a new key lives was not shown.
@@ -596,7 +636,7 @@ fn taken(key: &Digest) -> Refusal {
         .help("look at both devices; revoke the key, and let each make one of its own")
 }
 
-fn known<'d>(devices: &'d Devices, id: &DeviceId) -> Result<&'d Device, Refusal> {
+pub(super) fn known<'d>(devices: &'d Devices, id: &DeviceId) -> Result<&'d Device, Refusal> {
     devices.get(id).ok_or_else(|| {
         let why = "there is none with this id";
         Refusal::new(Sort::Unknown, "device.unknown", format!("device {id}"), why)
@@ -604,7 +644,7 @@ fn known<'d>(devices: &'d Devices, id: &DeviceId) -> Result<&'d Device, Refusal>
     })
 }
 
-fn alive<'d>(devices: &'d Devices, id: &DeviceId) -> Result<&'d Device, Refusal> {
+pub(super) fn alive<'d>(devices: &'d Devices, id: &DeviceId) -> Result<&'d Device, Refusal> {
     let device = known(devices, id)?;
     match device.state {
         State::Retired => {
@@ -617,7 +657,7 @@ fn alive<'d>(devices: &'d Devices, id: &DeviceId) -> Result<&'d Device, Refusal>
 }
 
 /// Whether something ends in the future, and within so many seconds.
-fn within(end: Timestamp, now: Timestamp, seconds_max: i64) -> Result<(), String> {
+pub(super) fn within(end: Timestamp, now: Timestamp, seconds_max: i64) -> Result<(), String> {
     let latest = now.plus_nanos(seconds_max.saturating_mul(1_000_000_000));
     match end > now && end <= latest {
         true => Ok(()),
@@ -625,6 +665,6 @@ fn within(end: Timestamp, now: Timestamp, seconds_max: i64) -> Result<(), String
     }
 }
 
-fn clip(text: &str) -> String {
+pub(super) fn clip(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(TEXT_CHARS_MAX).collect()
 }

@@ -59,13 +59,15 @@ impl Standing {
         Self { level: Assurance::Observed, limit: Limit::Evidence, until: None };
 }
 
-/// How high evidence puts a device; `of_gateway` says how high a gateway stands.
+/// How high evidence puts a device, with a pre-shared key of its own `proved` until then; `of_gateway` says how high a gateway stands.
 pub fn standing(
     record: Option<&Record>,
+    proved: Option<Timestamp>,
     of_gateway: &dyn Fn(&DeviceId) -> Assurance,
     now: Timestamp,
 ) -> Standing {
-    let Some(record) = record else { return Standing::NOTHING };
+    let none = Record::default();
+    let record = record.unwrap_or(&none);
     let own = record.credentials.iter().filter(|c| c.is_good(now));
     let own = own.map(|c| {
         let attested = record
@@ -84,17 +86,19 @@ pub fn standing(
         };
         (level, Limit::Voucher, voucher.until())
     });
-    let best = own.chain(vouched).max_by_key(|(level, _, until)| (*level, *until));
+    let shared = proved.filter(|until| *until > now);
+    let shared = shared.map(|until| (Assurance::SharedSecret, Limit::Credential, until));
+    let best = own.chain(vouched).chain(shared).max_by_key(|(level, _, until)| (*level, *until));
     let (level, limit, until) = match best {
         Some((level, limit, until)) => (level, limit, Some(until)),
         None => (Assurance::Observed, Limit::Evidence, None),
     };
-    let limit = if ended(record, now) > Some(level) { Limit::Freshness } else { limit };
+    let limit = if ended(record, proved, now) > Some(level) { Limit::Freshness } else { limit };
     Standing { level, limit, until }
 }
 
 /// The highest level that evidence showed which is over, and was not taken back.
-fn ended(record: &Record, now: Timestamp) -> Option<Assurance> {
+fn ended(record: &Record, proved: Option<Timestamp>, now: Timestamp) -> Option<Assurance> {
     let over = record.credentials.iter().filter(|c| c.revoked.is_none() && c.until <= now);
     let vouched = record.voucher.iter().filter(|v| v.until() <= now);
     let good = |a: &super::Attestation| {
@@ -105,6 +109,7 @@ fn ended(record: &Record, now: Timestamp) -> Option<Assurance> {
     over.map(|c| c.level)
         .chain(vouched.map(|_| Assurance::Vouched))
         .chain(attested.map(|_| Assurance::Attested))
+        .chain(proved.filter(|until| *until <= now).map(|_| Assurance::SharedSecret))
         .max()
 }
 

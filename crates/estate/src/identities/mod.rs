@@ -10,6 +10,7 @@
 mod command;
 mod decide;
 pub mod ladder;
+mod secrets;
 mod tpm;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -26,6 +27,10 @@ pub use command::{
 };
 pub use decide::Outcome;
 pub use ladder::{Limit, Standing};
+pub use secrets::{
+    NewSecret, PROVED_S_MAX, ROTATE_DAYS_MAX, SECRETS_AT_ONCE_MAX, SECRETS_MAX, SECRETS_OF_ONE_MAX,
+    Secret, SecretKind, SecretName, Secrets,
+};
 pub use tpm::{Octets, PUBLIC_BYTES_MAX, Tpm};
 
 /// Credentials kept of one device; the oldest that is over goes first.
@@ -76,6 +81,8 @@ pub enum Proof {
     Grace,
     /// Its key was shown to live in its TPM.
     Tpm,
+    /// It knew a pre-shared key of its own.
+    Psk,
 }
 
 impl Proof {
@@ -88,6 +95,7 @@ impl Proof {
             Self::Renewed => "renewed",
             Self::Grace => "grace",
             Self::Tpm => "tpm",
+            Self::Psk => "psk",
         }
     }
 }
@@ -281,6 +289,9 @@ pub struct Identities {
     expected: BTreeMap<(String, String), (DeviceId, Option<Digest>)>,
     /// What ended until then was looked at.
     lapsed: Option<Timestamp>,
+    /// Behind all else in a snapshot.
+    #[serde(skip)]
+    secrets: Secrets,
     /// Whose a key is, those of TPMs too.
     #[serde(skip)]
     by_key: FxHashMap<Digest, DeviceId>,
@@ -348,6 +359,11 @@ impl Identities {
         self.tokens.values().filter(move |t| t.used_by.is_none() && t.expires_at > now)
     }
 
+    /// Secrets of devices.
+    pub const fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
     /// Requests that wait for a person, and answered ones, by SHA-256.
     pub fn waiting(&self) -> impl Iterator<Item = (&Digest, &Waiting)> {
         self.waiting.iter()
@@ -411,17 +427,22 @@ impl Identities {
 
     /// How high a device stands by its evidence.
     pub fn standing(&self, device: &DeviceId, now: Timestamp) -> Standing {
-        self.standing_with(self.records.get(device), now)
+        self.standing_with(self.records.get(device), self.secrets.proved(device), now)
     }
 
     /// The same for evidence that is not here yet.
-    fn standing_with(&self, record: Option<&Record>, now: Timestamp) -> Standing {
+    fn standing_with(
+        &self,
+        record: Option<&Record>,
+        proved: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Standing {
         // A gateway speaks by its own evidence, not by another gateway's.
         let of_gateway = |id: &DeviceId| {
-            let own = self.records.get(id);
-            ladder::standing(own, &|_| Assurance::Observed, now).level
+            let (own, proved) = (self.records.get(id), self.secrets.proved(id));
+            ladder::standing(own, proved, &|_| Assurance::Observed, now).level
         };
-        ladder::standing(record, &of_gateway, now)
+        ladder::standing(record, proved, &of_gateway, now)
     }
 
     pub(crate) fn apply(&mut self, event: &Event, at: At<'_>) {
@@ -504,6 +525,27 @@ impl Identities {
                 self.ends = self.ends.split_off(&to.plus_nanos(1));
             }
             Event::Refused { .. } => {}
+            Event::SecretsAdded { secrets } => {
+                for secret in secrets {
+                    self.change_secrets(&secret.of.device, |all| {
+                        secrets::told(all, secret, at.entry);
+                    });
+                }
+            }
+            Event::SecretRotated { secret } => {
+                self.change_secrets(&secret.of.device, |all| {
+                    secrets::told(all, secret, at.entry);
+                });
+            }
+            Event::SecretEnded { of: SecretName { device, kind, name } } => {
+                self.change_secrets(device, |all| secrets::ended(all, *kind, name));
+            }
+            Event::SecretProved { device, name, until } => {
+                self.change_secrets(device, |all| secrets::proved(all, name, Some(*until)));
+            }
+            Event::SecretUnproved { device, name } => {
+                self.change_secrets(device, |all| secrets::proved(all, name, None));
+            }
         }
     }
 
@@ -511,6 +553,10 @@ impl Identities {
     pub(crate) fn merge(&mut self, keep: &DeviceId, other: &DeviceId, at: At<'_>) {
         let gone = self.records.remove(other).unwrap_or_default();
         self.unindex(other, &gone);
+        let secrets = self.secrets.take(other);
+        self.change_secrets(keep, |all| {
+            *all = secrets::merged(std::mem::take(all), secrets);
+        });
         let mut over = Vec::new();
         self.change(keep, |record| (*record, over) = merged(record, &gone));
         self.put_by(keep, over, at);
@@ -584,6 +630,19 @@ impl Identities {
         self.records.insert(device.clone(), record);
     }
 
+    fn change_secrets(&mut self, device: &DeviceId, with: impl FnOnce(&mut Vec<Secret>)) {
+        let record = self.records.remove(device);
+        let none = Record::default();
+        self.unindex(device, record.as_ref().unwrap_or(&none));
+        let mut all = self.secrets.take(device);
+        with(&mut all);
+        self.secrets.put(device, all);
+        self.index(device, record.as_ref().unwrap_or(&none));
+        if let Some(record) = record {
+            self.records.insert(device.clone(), record);
+        }
+    }
+
     fn index(&mut self, device: &DeviceId, record: &Record) {
         for credential in &record.credentials {
             self.by_key.insert(credential.key, device.clone());
@@ -596,7 +655,8 @@ impl Identities {
         if let Some(tpm) = &record.tpm {
             self.by_key.insert(tpm.ek, device.clone());
         }
-        for end in record.ends().filter(|end| Some(*end) > self.lapsed) {
+        let ends = record.ends().chain(self.secrets.ends(device));
+        for end in ends.filter(|end| Some(*end) > self.lapsed) {
             self.ends.entry(end).or_default().insert(device.clone());
         }
         if let Some(gateway) = record.voucher.as_ref().and_then(Voucher::gateway) {
@@ -607,7 +667,7 @@ impl Identities {
     /// Keys and serial numbers stay: each is in a record, or of the past.
     fn unindex(&mut self, device: &DeviceId, record: &Record) {
         self.revoked.remove(device);
-        for end in record.ends() {
+        for end in record.ends().chain(self.secrets.ends(device)) {
             if let Some(devices) = self.ends.get_mut(&end) {
                 devices.remove(device);
                 if devices.is_empty() {
@@ -626,10 +686,17 @@ impl Identities {
     }
 
     /// What is not in a snapshot follows from what is.
-    pub(crate) fn indexed(mut self) -> Self {
+    pub(crate) fn indexed(mut self, secrets: Secrets) -> Self {
+        self.secrets = secrets.indexed();
         for (device, record) in std::mem::take(&mut self.records) {
             self.index(&device, &record);
             self.records.insert(device, record);
+        }
+        let none = Record::default();
+        for device in self.secrets.devices().cloned().collect::<Vec<_>>() {
+            if !self.records.contains_key(&device) {
+                self.index(&device, &none);
+            }
         }
         let past = self.past.iter().map(|(key, (device, _))| (*key, device.clone()));
         self.by_key.extend(past);

@@ -108,7 +108,12 @@ fn word(event: &Event) -> String {
             | identities::Event::Answered { .. }
             | identities::Event::Expected { .. }
             | identities::Event::Lapsed { .. }
-            | identities::Event::Found { .. }),
+            | identities::Event::Found { .. }
+            | identities::Event::SecretsAdded { .. }
+            | identities::Event::SecretRotated { .. }
+            | identities::Event::SecretEnded { .. }
+            | identities::Event::SecretProved { .. }
+            | identities::Event::SecretUnproved { .. }),
         ) => ("identity", event.word()),
     };
     format!("{area}.{word}")
@@ -169,6 +174,11 @@ fn every_event_of_version_1_is_read_and_written_again() {
         "identity.lapsed",
         "identity.refused",
         "identity.revoked",
+        "identity.secret-ended",
+        "identity.secret-proved",
+        "identity.secret-rotated",
+        "identity.secret-unproved",
+        "identity.secrets-added",
         "identity.token-issued",
         "identity.vouched",
         "identity.voucher-ended",

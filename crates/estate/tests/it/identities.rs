@@ -3,8 +3,9 @@
 use estate::devices::{self, Field};
 use estate::identities::{
     ATTESTED_S_MAX, Answer, Attestation, CREDENTIALS_MAX, Command, Enrolment, Expected, GRACE_S,
-    HOURLY_MAX, How, Limit, NewCredential, Octets, Outcome, Reason, Serial, Status, TOKEN_S_MAX,
-    Tpm, VOUCHED_S_MAX, Voucher, WAITING_OF_ONE_MAX, Wanted,
+    HOURLY_MAX, How, Limit, NewCredential, NewSecret, Octets, Outcome, Reason, SecretKind,
+    SecretName, Serial, Status, TOKEN_S_MAX, Tpm, VOUCHED_S_MAX, Voucher, WAITING_OF_ONE_MAX,
+    Wanted,
 };
 use estate::side::Digest;
 use estate::{Estate, Event, Refusal, identities};
@@ -14,19 +15,19 @@ use proptest::prelude::*;
 
 use crate::world::{World, device, edit, facts, report};
 
-const DAY: i64 = 86_400;
+pub(crate) const DAY: i64 = 86_400;
 
-fn digest(text: &str) -> Digest {
+pub(crate) fn digest(text: &str) -> Digest {
     Digest::of(text.as_bytes())
 }
 
-struct Drill {
-    world: World,
+pub(crate) struct Drill {
+    pub(crate) world: World,
     serial: u8,
 }
 
 impl Drill {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut world = World::new();
         let now = world.now;
         let all = ["a", "b", "gw"].map(|id| facts(id, id, &[&format!("serial/x/{id}")], now));
@@ -34,11 +35,11 @@ impl Drill {
         Self { world, serial: 0 }
     }
 
-    fn after(&self, seconds: i64) -> Timestamp {
+    pub(crate) fn after(&self, seconds: i64) -> Timestamp {
         self.world.now.plus_nanos(seconds * 1_000_000_000)
     }
 
-    fn run(&mut self, command: Command) -> Result<Vec<Event>, &'static str> {
+    pub(crate) fn run(&mut self, command: Command) -> Result<Vec<Event>, &'static str> {
         let done = self.world.command(&estate::Command::Identity(command));
         done.map_err(|refusal| refusal.code)
     }
@@ -61,7 +62,13 @@ impl Drill {
     }
 
     /// `Ok`, or the code of the refusal.
-    fn enrol(&mut self, id: &str, key: &str, days: i64, how: How) -> Result<(), &'static str> {
+    pub(crate) fn enrol(
+        &mut self,
+        id: &str,
+        key: &str,
+        days: i64,
+        how: How,
+    ) -> Result<(), &'static str> {
         let batch = vec![self.enrolment(id, key, days, how)];
         let who = crate::world::person();
         let (_, outcomes) = self.world.estate.enrol(&batch, &who, self.world.now).unwrap();
@@ -78,7 +85,7 @@ impl Drill {
         self.enrol(id, key, days, How::Token { secret: digest(&secret) }).unwrap();
     }
 
-    fn level(&self, id: &str) -> (Assurance, Limit) {
+    pub(crate) fn level(&self, id: &str) -> (Assurance, Limit) {
         self.world.device(id).assurance()
     }
 
@@ -87,13 +94,13 @@ impl Drill {
     }
 
     /// Time passes, and is noticed.
-    fn pass(&mut self, seconds: i64) {
+    pub(crate) fn pass(&mut self, seconds: i64) {
         self.world.pass(seconds);
         self.run(Command::Lapse).unwrap();
         assert!(self.world.estate.identities().next_end().is_none_or(|end| end > self.world.now));
     }
 
-    fn audit(&self) {
+    pub(crate) fn audit(&self) {
         let estate = &self.world.estate;
         assert!(self.world.replayed() == *estate, "a replay differs");
         let restored = Estate::restore(&estate.snapshot().unwrap()).unwrap();
@@ -545,6 +552,12 @@ fn credentials_of_one_device_have_a_bound() {
     drill.audit();
 }
 
+pub(crate) fn psk(drill: &Drill, id: &str, secret: &str) -> NewSecret {
+    let of = SecretName { device: device(id), kind: SecretKind::Psk, name: id.to_owned() };
+    let since = drill.world.now;
+    NewSecret { of, digest: digest(secret), since, rotate_days: 365 }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Token(u8, u8),
@@ -555,6 +568,9 @@ enum Step {
     Pass(u32),
     Merge,
     Retire(u8),
+    Secret(u8, u8),
+    Prove(u8, u8),
+    EndSecret(u8),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -567,6 +583,9 @@ fn step() -> impl Strategy<Value = Step> {
         (1..40_u32 * 86_400).prop_map(Step::Pass),
         Just(Step::Merge),
         (0..3_u8).prop_map(Step::Retire),
+        (0..3_u8, 0..4_u8).prop_map(|(d, s)| Step::Secret(d, s)),
+        (0..3_u8, 0..4_u8).prop_map(|(d, s)| Step::Prove(d, s)),
+        (0..3_u8).prop_map(Step::EndSecret),
     ]
 }
 
@@ -623,6 +642,23 @@ proptest! {
                 Step::Retire(d) => {
                     let retire = devices::Command::Retire { devices: vec![device(of(d))] };
                     let _ = drill.world.command(&estate::Command::Device(retire));
+                }
+                Step::Secret(d, s) => {
+                    let secret = psk(&drill, of(d), &format!("s{s}"));
+                    if drill.run(Command::RotateSecret { secret: secret.clone() }).is_err() {
+                        let _ = drill.run(Command::AddSecrets { secrets: vec![secret] });
+                    }
+                }
+                Step::Prove(d, s) => {
+                    let (name, secret) = (of(d).to_owned(), digest(&format!("s{s}")));
+                    let until = drill.after(DAY);
+                    let done = drill.run(Command::ProveSecret { name, secret, until });
+                    let holders = drill.world.estate.identities().secrets().holders(&secret);
+                    prop_assert!(done.is_err() || holders.count() == 1, "s{s} shows nothing");
+                }
+                Step::EndSecret(d) => {
+                    let of = psk(&drill, of(d), "").of;
+                    let _ = drill.run(Command::EndSecret { of });
                 }
             }
             let identities: &identities::Identities = drill.world.estate.identities();

@@ -17,4 +17,5 @@ mod laws;
 mod lists;
 mod places;
 mod proofs;
+mod secrets;
 mod world;

@@ -215,6 +215,24 @@ pub(super) const EXPECTED: &[Column] = &[
     of("CAME", |v| at(v, "/came")),
 ];
 
+pub(super) const KEYRING: &[Column] = &[
+    of("KIND", |v| at(v, "/kind")),
+    of("NAME", |v| at(v, "/name")),
+    of("DEVICE", |v| at(v, "/device")),
+    wide("SITE", |v| at(v, "/site")),
+    of("OWNER", |v| at(v, "/owner")),
+    wide("CONTACT", |v| at(v, "/contact")),
+    of("AGE", |v| format!("{} d", at(v, "/age_days"))),
+    of("ROTATE BY", |v| {
+        let late = if at(v, "/overdue") == "yes" { " (overdue)" } else { "" };
+        format!("{}{late}", instant(v, "/rotate_by"))
+    }),
+    of("UNTIL", |v| instant(v, "/until")),
+    of("STATE", |v| at(v, "/state")),
+    wide("PROVED UNTIL", |v| instant(v, "/proved_until")),
+    wide("ENTRY", |v| at(v, "/entry")),
+];
+
 pub(super) const FINDINGS: &[Column] = &[
     of("WHEN", |v| instant(v, "/at")),
     of("DEVICE", |v| at(v, "/device")),

@@ -55,6 +55,7 @@ pub(super) fn run(command: &Identity) -> Result<u8, Stop> {
                 listed(&mut super::open(&args.at)?, listing, &[], args.output)?;
             }
         },
+        Identity::Keys(args) => super::keyring::run(args)?,
         Identity::Findings(args) => {
             let listing = listing("/v1/identities/findings", "/entry", FINDINGS);
             listed(&mut super::open(&args.at)?, listing, &[], args.output)?;

@@ -19,6 +19,7 @@ mod get;
 mod history;
 mod identity;
 mod import;
+mod keyring;
 mod keys;
 mod people;
 mod progress;

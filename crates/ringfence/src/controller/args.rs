@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ::controller::keys::{CREDENTIAL, Keeper};
 use clap::{Args as Group, Subcommand, ValueEnum};
 
 use crate::args::duration;
@@ -38,6 +39,7 @@ Examples:
   ringfence controller run --state /var/lib/ringfence/controller
   ringfence controller run --state hq --name plants.example.org --host hq.example.org \\
     --listen 0.0.0.0:8443 --line-listen 0.0.0.0:8444
+  ringfence controller run --state hq --passphrase-file /run/secrets/ringfence
 
 Then, on the same machine, with the folder's own token:
   ringfence login --state hq
@@ -57,6 +59,8 @@ pub(crate) struct Run {
     /// The folder that it lives in; made if it is not there.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/ringfence/controller")]
     pub(crate) state: PathBuf,
+    #[command(flatten)]
+    pub(crate) keys: Keys,
     /// The estate's name, like a host name of yours; it stands in certificates and in the journal, for ever.
     /// [default: the one it has, or estate.internal]
     #[arg(long, value_name = "NAME")]
@@ -92,9 +96,10 @@ Examples:
   ringfence controller backup --state hq nightly.rfbk --force
   ringfence controller backup nightly.rfbk && age -r age1… -o nightly.rfbk.age nightly.rfbk
 
-It holds the journal, people.db, policy folders, the keys of the journal and of the authority, and
-the names of witnesses. The secrets of this machine (host-token, setup-token) and the published
-tiles (log/) are not in it: the next start makes them again. `zstd -d | tar t` lists what is in it.
+It holds the journal, people.db, policy folders, the keys of the journal and of the authority (under
+their passphrase, which is in it too unless it is kept elsewhere), and the names of witnesses. The
+secrets of this machine (host-token, setup-token) and the published tiles (log/) are not in it: the
+next start makes them again. `zstd -d | tar t` lists what is in it.
 
 Exit codes: 0 it is there and whole, 1 something failed, 3 there is no such controller, 4 the file
 is there already or another backup is being written, 64 wrong usage.";
@@ -168,9 +173,37 @@ pub(crate) struct RenewRoot {
     /// The state folder of the controller.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/ringfence/controller")]
     pub(crate) state: PathBuf,
+    #[command(flatten)]
+    pub(crate) keys: Keys,
     /// Output on standard output.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,
+}
+
+/// Who keeps the passphrase of private keys.
+#[derive(Debug, Group)]
+pub(crate) struct Keys {
+    /// A file whose first line is the passphrase of the private keys in the folder, 12 bytes at least. [default: the systemd
+    /// credential ringfence-passphrase, where there is one; else the folder keeps a passphrase itself]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// A file with the passphrase of before, for the start that changes it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) old_passphrase_file: Option<PathBuf>,
+}
+
+impl Keys {
+    /// As it was asked for, or as the service manager gives it (systemd.exec(5), CREDENTIALS_DIRECTORY).
+    pub(crate) fn keeper(&self) -> Keeper {
+        let credential = || {
+            let folder = std::env::var_os("CREDENTIALS_DIRECTORY")?;
+            Some(PathBuf::from(folder).join(CREDENTIAL)).filter(|file| file.exists())
+        };
+        Keeper {
+            file: self.passphrase_file.clone().or_else(credential),
+            before: self.old_passphrase_file.clone(),
+        }
+    }
 }
 
 /// What standard output gets.

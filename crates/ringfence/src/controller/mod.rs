@@ -36,6 +36,7 @@ fn serve(args: &Run) -> Result<u8> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).told(FAILED)?;
     let config = Config {
         state: args.state.clone(),
+        keeper: args.keys.keeper(),
         name: args.name.clone(),
         listen: args.listen,
         line: args.line_listen,
@@ -80,7 +81,7 @@ fn renew_root(args: &RenewRoot) -> Result<u8> {
         let state = args.state.display();
         return Err(miette::miette!(code = FAILED, "{state} is no state folder of a controller"));
     }
-    let next = match shell::renew_root(&args.state, now()) {
+    let next = match shell::renew_root(&args.state, &args.keys.keeper(), now()) {
         Ok(next) => next,
         Err(RunError::State(error @ StateError::InUse { .. })) => {
             eprintln!("{:?}", told::error(FAILED, &error));

@@ -7,6 +7,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ::controller::keys::Keeper;
 use ::controller::line::Timing;
 use ::controller::shell::{self, Config, RunError, Running};
 use hyper::Method;
@@ -116,6 +117,7 @@ fn run(state: &Path) -> Result<Running> {
     let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let config = |port| Config {
         state: state.to_owned(),
+        keeper: Keeper::default(),
         name: Some("demo.internal".to_owned()),
         listen: at(port),
         line: at(0),

@@ -70,7 +70,7 @@ pub(super) fn prepare(here: &Path, count: u32) -> Result<(Vec<Device>, Vec<Certi
             let credential = NewCredential {
                 key: digest(&device.key.public().write()),
                 serial: serial(&device.certificate)?,
-                issuer: journal.authority.issuing_sha256(),
+                issuer: journal.authority.issuing().sha256(),
                 since: device.certificate.not_before(),
                 until: device.certificate.not_after(),
             };

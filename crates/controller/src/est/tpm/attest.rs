@@ -47,7 +47,7 @@ pub(super) async fn nonce(est: &Arc<Est>, caller: &Caller) -> Result<Response, N
     let now = est.hub.now();
     est.tpms.nonces.pace(known.key, now).map_err(|later| too_early(est, later))?;
     let (at, kind) = (Arc::clone(est), known.kind);
-    let values = aside(move || Ok(kind.and_then(|kind| references(&at, now)?.of(&kind)))).await?;
+    let values = aside(move || Ok(kind.and_then(|kind| references(&at, now).of(&kind)))).await?;
     let selection = values
         .as_ref()
         .map_or_else(|| Selection::of(pki::Digest::Sha256, USUAL), |values| values.selection());
@@ -116,14 +116,14 @@ fn known(est: &Est, caller: &Caller) -> Result<Known, No> {
 }
 
 /// Reference values; people hear of files that do not count.
-fn references(est: &Est, now: Timestamp) -> Option<Arc<References>> {
-    Some(est.tpms.references.as_ref()?.get(now, |folder| {
+fn references(est: &Est, now: Timestamp) -> Arc<References> {
+    est.tpms.references.get(now, |folder| {
         let read = References::read(folder);
         for wrong in &read.wrong {
             (est.told)(&format!("est: reference values that do not count: {wrong}"));
         }
         Arc::new(read)
-    }))
+    })
 }
 
 /// A quote, its fields as bytes.

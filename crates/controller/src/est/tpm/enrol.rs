@@ -148,8 +148,7 @@ fn endorsed(
         }
         read
     };
-    let roots = est.tpms.roots.as_ref().map(|files| files.get(now, read));
-    let roots = roots.unwrap_or_else(|| Ok(Vec::new())).map_err(|_| {
+    let roots = est.tpms.roots.get(now, read).map_err(|_| {
         let why = "the manufacturers' roots cannot be read here";
         Unknown::Bad(No::new(StatusCode::SERVICE_UNAVAILABLE, why))
     })?;

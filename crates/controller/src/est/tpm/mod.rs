@@ -13,7 +13,6 @@ mod enrol;
 mod kept;
 mod references;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::http::request::Parts;
@@ -40,20 +39,19 @@ const LOGS_AT_ONCE: usize = 64;
 pub(super) struct Tpms {
     challenges: kept::Challenges,
     nonces: kept::Nonces,
-    roots: Option<Files<Result<Vec<Certificate>, String>>>,
-    references: Option<Files<Arc<References>>>,
+    roots: Files<Result<Vec<Certificate>, String>>,
+    references: Files<Arc<References>>,
     /// Who sends what is long waits for one of these.
     logs: Semaphore,
 }
 
 impl Tpms {
-    pub(super) fn new(folder: Option<&StateFolder>) -> Self {
-        let at = |name: &str| -> Option<PathBuf> { Some(folder?.file(name)) };
+    pub(super) fn new(folder: &StateFolder) -> Self {
         Self {
             challenges: kept::Challenges::default(),
             nonces: kept::Nonces::default(),
-            roots: at(references::ROOTS).map(Files::new),
-            references: at(references::REFERENCES).map(Files::new),
+            roots: Files::new(folder.file(references::ROOTS)),
+            references: Files::new(folder.file(references::REFERENCES)),
             logs: Semaphore::new(LOGS_AT_ONCE),
         }
     }

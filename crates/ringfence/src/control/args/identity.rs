@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args as Group, Subcommand};
 
-use super::{Approval, At, Format, Output, Reason};
+use super::{Approval, At, Format, IdentityKeys, Output, Reason};
 use crate::args::duration;
 
 const LEVELS: [&str; 6] =
@@ -62,7 +62,12 @@ pub(crate) enum Identity {
         after_help = "Examples:\n  ringfence identity expect order-4711.csv --reason \"purchase order 4711\"\n  ringfence identity expect\n\nThe file has the columns maker, number and device: the maker is the name of a file of roots\nin the controller's pki/makers (axis for axis.pem), the number stands in the maker's certificate,\nthe device is one of the inventory. Nothing of a file is taken if a line of it is wrong.\n\nExit codes: 0 done, 1 failed, 3 no such device, 4 a number is another device's, 5 not allowed, 64\nwrong usage."
     )]
     Expect(IdentityExpect),
-    /// What was found about identities, the newest first: copied keys, failed attestations.
+    /// Every key and secret that is known: whose it is, how old, and when another one is due.
+    #[command(
+        after_help = "Examples:\n  ringfence identity keys --overdue\n  ringfence identity keys --kind psk --owner metering -o json\n  ringfence identity keys add meter-9 --kind psk --secret-file psk --reason \"installed\"\n  ringfence identity keys import psks.csv --reason \"delivery 4711\"\n\nCertificates of the authorities, of this server, of sites and of devices are there by themselves;\nPSKs, OSCORE contexts and passwords of MQTT are told with add and import.\n\nExit codes: 0 printed, 1 failed, 5 not allowed, 64 wrong usage."
+    )]
+    Keys(IdentityKeys),
+    /// What was found about identities, the newest first: copied keys, shared secrets, failed attestations.
     #[command(
         after_help = "Examples:\n  ringfence identity findings\n  ringfence identity findings -o jsonl\n\nExit codes: 0 printed, 1 failed, 5 not allowed, 64 wrong usage."
     )]

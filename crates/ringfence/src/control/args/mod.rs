@@ -4,6 +4,7 @@ mod change;
 mod exception;
 mod identity;
 mod import;
+mod keyring;
 mod keys;
 mod look;
 mod session;
@@ -15,6 +16,7 @@ pub(crate) use change::*;
 pub(crate) use exception::*;
 pub(crate) use identity::*;
 pub(crate) use import::*;
+pub(crate) use keyring::*;
 pub(crate) use keys::*;
 pub(crate) use look::*;
 pub(crate) use session::*;
@@ -73,7 +75,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Exceptions,
     },
-    /// What devices have shown, and how they come to certificates: list, show, token, revoke, vouch, requests.
+    /// What devices have shown, and how they come to certificates: list, show, token, revoke, vouch, requests, keys.
     Identity {
         #[command(subcommand)]
         command: Identity,

@@ -81,7 +81,8 @@ fn a_device_gets_a_token_and_a_level_and_loses_it() {
     assert!(token.starts_with("est-") && made.out.lines().count() == 1, "{}", made.out);
     assert!(made.err.contains(&hq.root_sha256) && made.err.contains("not shown again"));
     let drawn = anna.ok("identity token camera --qr --reason installed");
-    assert!(drawn.lines().count() == 21 && drawn.contains('▀'), "{drawn}");
+    // One with many digits in a row needs less room.
+    assert!(matches!(drawn.lines().count(), 19 | 21) && drawn.contains('▀'), "{drawn}");
     let json = anna.ok("identity token camera --reason installed -o json");
     let json: Value = serde_json::from_str(&json).unwrap();
     assert!(json["hint"].as_str().unwrap().starts_with("curl --cacert root.pem"), "{json}");
@@ -191,4 +192,63 @@ fn requests_that_wait_are_shown_with_what_does_not_fit_and_answered() {
     anna.ok(&format!("identity reject {} --reason stranger", ids[1]));
     assert_eq!(anna.ok("identity requests --state all -o name").lines().count(), 2);
     assert_eq!(anna.ok("identity requests -o name"), "");
+}
+
+#[test]
+fn keys_are_told_listed_rotated_and_ended() {
+    let (hq, anna) = estate("control-identity-keys");
+    let file = |name: &str, text: &str| fs::write(hq.here.join(name), text).unwrap();
+    let key = "000102030405060708090a0b0c0d0e0f";
+    file("psk", &format!("{key}\n"));
+    file("new", "ff0102030405060708090a0b0c0d0e0f");
+    file("short", "0011");
+    file("none", "\n");
+    anna.fails("identity keys add camera --kind psk --reason x", 64, "--secret-file");
+    anna.fails("identity keys add camera --kind pin --secret-file psk --reason x", 64, "possible");
+    anna.fails(
+        "identity keys add camera --kind psk --secret-file none --reason x",
+        64,
+        "no secret",
+    );
+    anna.fails("identity keys add camera --kind psk --secret-file gone --reason x", 64, "gone");
+    anna.fails(
+        "identity keys add camera --kind psk --secret-file short --reason x",
+        64,
+        "16 to 256",
+    );
+    anna.fails("identity keys add nobody --kind psk --secret-file psk --reason x", 3, "nobody");
+    anna.fails("identity keys end camera --kind psk --reason x", 3, "none such");
+    anna.fails(
+        "identity keys rotate camera --kind psk --secret-file psk --reason x",
+        3,
+        "none such",
+    );
+    anna.fails("identity keys --kind pin", 64, "possible values");
+    anna.fails("identity keys -o csv", 64, "devices");
+
+    let add = "identity keys add camera --kind psk --secret-file psk --reason installed";
+    assert!(anna.run(add).err.contains("its digest is known"));
+    assert!(anna.run(add).err.contains("known already"));
+    file(
+        "more.csv",
+        &format!(
+            "device,secret,name,since,rotate_days\nnvr,{key},context,2020-01-01T00:00:00Z,90\n"
+        ),
+    );
+    let done = anna.run("identity keys import more.csv --kind oscore --reason delivered");
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert!(done.err.contains("1 secrets, 1 of them since now"), "{}", done.err);
+    assert!(done.err.contains("finding: 2 devices have the same secret"), "{}", done.err);
+    assert!(!done.err.contains(key));
+    let listed = anna.ok("identity keys");
+    for word in ["root", "issuing", "camera", "nvr", "overdue", "shared", "security-admin"] {
+        assert!(listed.contains(word), "{word}: {listed}");
+    }
+    assert!(!listed.contains(key));
+    assert_eq!(anna.ok("identity keys --overdue -o name"), "context\n");
+    assert!(anna.ok("identity findings").contains("identity.secret-shared"));
+    anna.ok("identity keys rotate camera --kind psk --secret-file new --reason yearly");
+    assert!(!anna.ok("identity keys").contains("shared"));
+    anna.ok("identity keys end nvr --kind oscore --name context --reason gone");
+    assert_eq!(anna.ok("identity keys --device nvr -o name"), "");
 }

@@ -12,3 +12,4 @@ mod policy;
 mod process;
 mod session;
 mod strangers;
+mod token;

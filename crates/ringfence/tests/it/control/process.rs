@@ -29,11 +29,23 @@ impl Process {
 
     /// In another folder, with what it tells somewhere else.
     pub(super) fn start_in(here: &Path, state: &str, listen: &str, told: Stdio) -> Self {
+        Self::start_with(here, state, listen, told, &[])
+    }
+
+    /// With more in its environment.
+    pub(super) fn start_with(
+        here: &Path,
+        state: &str,
+        listen: &str,
+        told: Stdio,
+        more: &[(&str, &Path)],
+    ) -> Self {
         let arguments = format!(
             "controller run --state {state} --name acme.example --listen {listen} --line-listen 127.0.0.1:0"
         );
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
         command.args(arguments.split(' ')).current_dir(here).stdin(Stdio::null()).stderr(told);
+        command.envs(more.iter().copied());
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut says = |word: &str| {
@@ -152,4 +164,69 @@ fn a_controller_is_set_up_used_and_started_again() {
     anna.ok("logout");
     anna.fails("get devices", 1, "nobody is logged in");
     process.end();
+}
+
+/// The passphrase of its keys moves out of the folder; without it, and with a wrong one, nothing starts, and people hear why.
+#[test]
+fn keys_are_under_a_passphrase_that_somebody_keeps() {
+    let here = folder("control-passphrase");
+    let keys = ["hq/key.pem", "hq/pki/root.key.pem", "hq/pki/issuing.key.pem"];
+    let sealed = || {
+        let sealed =
+            |file: &&str| crypto::PrivateKey::is_sealed(&fs::read(here.join(file)).unwrap());
+        assert!(keys.iter().all(sealed));
+    };
+    let first = Process::start(&here, "127.0.0.1:0");
+    let root = first.root_sha256.clone();
+    first.end();
+    sealed();
+    let own = here.join("hq/passphrase");
+    assert!(own.exists());
+
+    fs::write(here.join("mine"), "correct horse battery staple\n").unwrap();
+    fs::write(here.join("other"), "another horse altogether\n").unwrap();
+    let run = |arguments: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
+        command.args(arguments.split(' ')).current_dir(&here).env_remove("CREDENTIALS_DIRECTORY");
+        let done = command.output().unwrap();
+        let text = |bytes: &[u8]| {
+            String::from_utf8_lossy(bytes).split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        (done.status.code(), text(&done.stdout), text(&done.stderr))
+    };
+    let (code, out, err) = run("controller renew-root --state hq --passphrase-file mine");
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(!own.exists() && !out.contains(&format!("root sha256 {root}")), "{out}");
+    sealed();
+    for (arguments, why) in [
+        ("controller renew-root --state hq", "--passphrase-file"),
+        ("controller renew-root --state hq --passphrase-file other", "does not open"),
+        ("controller renew-root --state hq --passphrase-file gone", "gone"),
+    ] {
+        let (code, _, err) = run(arguments);
+        assert_eq!(code, Some(1), "{err}");
+        assert!(err.contains(why), "{err}");
+    }
+    // A backup needs none, and holds none.
+    let (code, out, err) = run("controller backup --state hq copy.rfbk");
+    assert_eq!(code, Some(0), "{out}{err}");
+    let (code, out, err) = run("controller restore copy.rfbk --state again");
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(!here.join("again/passphrase").exists());
+    let (code, _, err) = run("controller renew-root --state again");
+    assert!(code == Some(1) && err.contains("--passphrase-file"), "{err}");
+
+    // Another one takes its place, while the one of before is there.
+    let other = "controller renew-root --state again --passphrase-file other";
+    let (code, out, err) = run(&format!("{other} --old-passphrase-file mine"));
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert_eq!(run(other).0, Some(0));
+
+    // As a service manager gives it.
+    fs::create_dir(here.join("credentials")).unwrap();
+    fs::copy(here.join("other"), here.join("credentials/ringfence-passphrase")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
+    command.args(["controller", "renew-root", "--state", "again"]).current_dir(&here);
+    let done = command.env("CREDENTIALS_DIRECTORY", here.join("credentials")).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
