@@ -23,7 +23,6 @@ use tokio_rustls::server::TlsStream;
 use super::live::Session;
 use super::makers::Idevid;
 use super::{Est, enrol, key_of, up};
-use crate::line::pace::Later;
 
 /// Connections at one time; further ones wait to be taken.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -161,7 +160,7 @@ async fn shake(
         }
         Ok(Err(error)) => {
             up(&est.counts.handshakes_failed);
-            note(est, from, &error);
+            note(est, from, &error).await;
             None
         }
         Err(_) => {
@@ -201,8 +200,8 @@ async fn talk(est: &Arc<Est>, stream: TlsStream<TcpStream>, caller: Caller, stay
     let _ = tokio::time::timeout(stay, served).await;
 }
 
-/// Tells people why a device's certificate is refused; others' failures are counted only.
-fn note(est: &Est, from: SocketAddr, error: &std::io::Error) {
+/// Writes down why a device's certificate is refused; others' failures are counted only.
+async fn note(est: &Arc<Est>, from: SocketAddr, error: &std::io::Error) {
     let Some(tls) = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) else {
         return;
     };
@@ -215,9 +214,7 @@ fn note(est: &Est, from: SocketAddr, error: &std::io::Error) {
             _ => return,
         },
     };
-    // Whoever knocks at the port fills no log.
-    if let Err(Later(_)) = est.tries.begin(from.ip(), est.hub.now()) {
-        return;
+    if enrol::turned_away(est, "identity.certificate", from.ip(), None, &why).await {
+        (est.told)(&format!("est: {from} is not let in: {why}"));
     }
-    (est.told)(&format!("est: {from} is not let in: {why}"));
 }

@@ -1,5 +1,6 @@
 //! Who gets a certificate: from a request and who brings it, to an entry of the journal and an answer.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,10 @@ pub(super) async fn answer(
                 _ => &est.counts.refused,
             };
             up(count);
+            if matches!(no.status, StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE) {
+                let from = caller.from.ip();
+                turned_away(est, "identity.request", from, caller.key, &no.why).await;
+            }
             no.into_response()
         }
     }
@@ -119,7 +124,7 @@ async fn simple(
         }
         Err(Unknown::Nobody) => return wait(est, caller, &asked).await,
         Err(Unknown::Refused(refusal)) => {
-            return Err(refused(est, Some(asked.key), None, refusal).await);
+            return Err(refused(est, caller, Some(asked.key), refusal).await);
         }
     };
     let issued = issue(est, &device, how, &asked).await?;
@@ -306,8 +311,7 @@ async fn wait(est: &Arc<Est>, caller: &Caller, asked: &Asked) -> Result<Response
         if estate.identities().request(&asked.digest).is_some() {
             return None;
         }
-        let at = |device: &&estate::devices::Device| device.addresses.contains(&from);
-        Some(estate.devices().iter().find(at).map(|device| device.id.clone()))
+        Some(at(estate, from))
     });
     if let Some(seen_as) = new {
         let wanted =
@@ -322,13 +326,47 @@ async fn wait(est: &Arc<Est>, caller: &Caller, asked: &Asked) -> Result<Response
 }
 
 /// Writes down that somebody got none.
+/// Whom something concerns: whose key or maker's certificate is shown, else whoever has the address.
+fn concerned(est: &Est, key: Option<Digest>, from: IpAddr) -> Option<DeviceId> {
+    est.hub.read(|estate| {
+        let of_key = key.and_then(|key| estate.identities().of_key(&key));
+        let of_key = of_key.map(|(device, _)| device.clone());
+        of_key.or_else(|| at(estate, from.to_canonical()))
+    })
+}
+
+/// The device with an address.
+fn at(estate: &estate::Estate, from: IpAddr) -> Option<DeviceId> {
+    let at = |device: &&estate::devices::Device| device.addresses.contains(&from);
+    estate.devices().iter().find(at).map(|device| device.id.clone())
+}
+
+/// Writes down that somebody was turned away before it was asked who it is; `false`: it comes again and again, and would fill the journal.
+pub(super) async fn turned_away(
+    est: &Arc<Est>,
+    code: &str,
+    from: IpAddr,
+    key: Option<Digest>,
+    why: &str,
+) -> bool {
+    if est.complaints.begin(from, est.hub.now()).is_err() {
+        return false;
+    }
+    let device = concerned(est, key, from);
+    let (code, why) = (code.to_owned(), format!("from {}: {why}", from.to_canonical()));
+    let refuse = Command::Refuse { code, why, device, key: None };
+    // It is turned away all the same.
+    command(est, "somebody was turned away at the door", refuse).await.is_ok()
+}
+
 pub(super) async fn refused(
     est: &Arc<Est>,
+    caller: &Caller,
     key: Option<Digest>,
-    device: Option<DeviceId>,
     refusal: Refusal,
 ) -> No {
     let no = no_of(&refusal);
+    let device = concerned(est, caller.key, caller.from.ip());
     let (code, why) = (refusal.code.to_owned(), refusal.why);
     let refuse = Command::Refuse { code, why, device, key };
     match command(est, "an enrolment was refused", refuse).await {

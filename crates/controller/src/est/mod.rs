@@ -100,6 +100,8 @@ pub struct Est {
     desk: Desk<(), Enrolment, Outcome>,
     /// Strangers that try.
     tries: Tries,
+    /// Those that were turned away and are written down.
+    complaints: Tries,
     live: Arc<live::Live>,
     tpms: tpm::Tpms,
     makers: makers::Makers,
@@ -136,6 +138,7 @@ impl Est {
             told,
             desk: Desk::new(BATCH_MAX, WAITING_MAX, "est.busy"),
             tries: Tries::default(),
+            complaints: Tries::default(),
             live: Arc::default(),
             tpms: tpm::Tpms::new(folder),
             makers,

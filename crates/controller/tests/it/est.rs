@@ -1,6 +1,7 @@
 //! Devices at the door of EST, as they come: curl with openssl, strongSwan, and hostile ones. A real journal, real TLS on loopback.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Program, Output};
 use std::sync::{Arc, Mutex};
@@ -20,6 +21,8 @@ use tokio::task::JoinHandle;
 
 use crate::{Folder, Running, now, start};
 
+/// A device at the address that all come from.
+const HERE: &str = "here";
 /// Far longer than any of it takes; only a hang ends by it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -97,7 +100,8 @@ impl Door {
             id: DeviceId::new(name).unwrap(),
             subject: (*name).to_owned(),
             keys: vec![format!("serial/acme/{name}")],
-            addresses: None,
+            // Whoever comes without a name is the one with this address.
+            addresses: (*name == HERE).then(|| vec![Ipv4Addr::LOCALHOST.into()]),
             said: Vec::new(),
             first_seen: now(),
             last_seen: now(),
@@ -121,6 +125,14 @@ impl Door {
             secret: digest(secret),
             expires_at: now().plus_nanos(3_600_000_000_000),
         }));
+    }
+
+    /// What people are to look at, about a device.
+    fn found(&self, device: &str) -> Vec<String> {
+        self.running.hub.read(|estate| {
+            let found = estate.identities().found();
+            found.filter(|f| f.device.as_str() == device).map(|f| f.code.clone()).collect()
+        })
     }
 
     fn url(&self, operation: &str) -> String {
@@ -280,8 +292,8 @@ fn curl_enrols_with_a_token_renews_with_its_certificate_and_is_cut_off_when_it_i
         door.token("cam-2", "est-other");
         let copy = door.enrol("simpleenroll", "cam-1", &["-u", "x:est-other"]).await;
         assert_eq!(copy.status, 409, "{}", copy.text());
-        let found = door.running.hub.read(|estate| estate.identities().found().count());
-        assert_eq!(found, 1);
+        assert_eq!(door.found("cam-1"), ["identity.token"]);
+        assert_eq!(door.found("cam-2"), ["identity.key-taken"]);
 
         let own = ["--cert", "cam-1.pem", "--key", "cam-1.key"];
         for version in [&["--tls-max", "1.2"][..], &["--tlsv1.3"]] {
@@ -315,7 +327,7 @@ fn bad_requests_are_told_what_is_wrong_with_them_and_nothing_is_issued() {
     }
     runtime().block_on(async {
         let folder = Folder::new();
-        let door = Door::new(&folder, &["cam-1"]).await;
+        let door = Door::new(&folder, &["cam-1", HERE]).await;
         door.token("cam-1", "est-secret");
         let with = ["-u", "x:est-secret"];
         let file = |name: &str, bytes: &[u8]| fs::write(door.file(name), bytes).unwrap();
@@ -368,12 +380,14 @@ fn bad_requests_are_told_what_is_wrong_with_them_and_nothing_is_issued() {
         assert!(!pki::est::read_csrattrs(&older.body).unwrap().bound, "{}", older.text());
         let issued = door.running.hub.read(|estate| estate.identities().iter().count());
         assert_eq!(issued, 0);
+        assert_eq!(door.found(HERE), ["identity.request"], "once in an hour");
         // After ten failures an address waits; nobody's token is tried out.
         let mut last = 0;
         for _ in 0..12 {
             last = door.enrol("simpleenroll", "good", &["-u", "x:guess"]).await.status;
         }
         assert_eq!(last, 429);
+        assert_eq!(door.found(HERE), ["identity.request", "identity.token"]);
         door.close().await;
     });
 }
@@ -626,7 +640,7 @@ fn a_device_with_its_makers_certificate_gets_ours_when_it_was_bought() {
     runtime().block_on(async {
         let (folder, maker) = (Folder::new(), Maker::new());
         let root = maker.at("root.pem");
-        let door = Door::with(&folder, &["cam-1", "cam-2"], Some(("axis", &root))).await;
+        let door = Door::with(&folder, &["cam-1", "cam-2", HERE], Some(("axis", &root))).await;
         door.request("cam", &P256).await;
         fn words(own: &[String; 4]) -> Vec<&str> {
             own.iter().map(String::as_str).collect()
@@ -651,7 +665,7 @@ fn a_device_with_its_makers_certificate_gets_ours_when_it_was_bought() {
         let copy = maker.device("ACCC8E000001", "root", "300");
         let got = door.enrol("simpleenroll", "cam", &words(&copy)).await;
         assert_eq!(got.status, 409, "{}", got.text());
-        assert_eq!(door.running.hub.read(|estate| estate.identities().found().count()), 1);
+        assert_eq!(door.found("cam-1"), ["identity.key-taken"]);
         let over = maker.device("ACCC8E000002", "sub", "-1");
         let foreign = maker.device("ACCC8E000002", "other", "300");
         for bad in [&over, &foreign] {
@@ -659,6 +673,8 @@ fn a_device_with_its_makers_certificate_gets_ours_when_it_was_bought() {
             assert_eq!(got.status, 0, "no handshake: {}", got.text());
         }
         assert_eq!(door.level("cam-2"), Assurance::Observed);
+        let here = door.found(HERE);
+        assert!(here.iter().any(|code| code == "identity.certificate"), "{here:?}");
         // What it renews with is ours.
         let own = ["--cert", "cam.pem", "--key", "cam.key"];
         let renewed = door.enrol("simplereenroll", "cam", &own).await;

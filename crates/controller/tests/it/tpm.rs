@@ -497,11 +497,13 @@ fn tpm_a_quote_counts_once_on_its_connection_and_from_its_own_key() {
     assert_eq!(hand.send(&quote).code.as_deref(), Some("replayed"));
     assert_eq!(hq.level("a"), Assurance::HardwareKey);
     assert_eq!(hq.found().len(), 6, "{:?}", hq.found());
-    // What is no quote at all is no entry; a key asks only so often.
-    let size = hq.running.hub.read(estate::Estate::size);
+    // What is no quote at all is found once; a key asks only so often.
     for wrong in [&b"{}"[..], b"", br#"{"attest":"!","signature":"","pcrs":""}"#] {
         assert_eq!(post(&mut hand.connection, "quote", wrong).status, 400);
     }
+    let unread = hq.found().into_iter().filter(|(code, _)| code == "identity.request").count();
+    assert_eq!(unread, 1, "{:?}", hq.found());
+    let size = hq.running.hub.read(estate::Estate::size);
     let last = (0..20).map(|_| hand.connection.ask("GET", &format!("{PATH}nonce"), &[], &[]));
     let last = last.last().unwrap().unwrap();
     assert!(last.status == 429 && last.retry_after_s.is_some(), "{last:?}");

@@ -22,6 +22,10 @@ const EVENT_EXPECTED_MAX: usize = 64;
 const TEXT_CHARS_MAX: usize = 256;
 /// Names of a request that are kept.
 const NAMES_MAX: usize = 16;
+/// What is refused again is found again after this long, in nanoseconds: an hour.
+const FOUND_AGAIN_NANOS: i64 = 3_600 * 1_000_000_000;
+/// Findings of one kind of refusal within an hour.
+const REFUSED_FOUND_MAX: usize = 100;
 /// Clocks differ by no more than this, in nanoseconds.
 pub(super) const SKEW_NANOS: i64 = 600 * 1_000_000_000;
 
@@ -47,8 +51,7 @@ impl Identities {
             }
             Command::Enrol { batch } => Ok(self.enrol(batch, devices, now)?.0),
             Command::Refuse { code, why, device, key } => {
-                let (code, why) = (clip(code), clip(why));
-                Ok(vec![Event::Refused { code, why, device: device.clone(), key: *key }])
+                Ok(self.refuse(&clip(code), &clip(why), device.clone(), *key, now))
             }
             Command::Revoke { device, serials, reason } => {
                 self.revoke(devices, device, serials, *reason, now)
@@ -110,12 +113,55 @@ impl Identities {
                     outcomes.push(Outcome::Issued);
                 }
                 Err(refusal) => {
-                    events.extend(refused(enrolment, &refusal));
+                    events.extend(self.refused(enrolment, &refusal, now));
                     outcomes.push(Outcome::Refused(refusal));
                 }
             }
         }
         Ok((events, outcomes))
+    }
+
+    /// A refusal for the journal, and what a person should look at.
+    fn refused(&self, enrolment: &Enrolment, refusal: &Refusal, now: Timestamp) -> Vec<Event> {
+        let (device, key) = (enrolment.device.clone(), enrolment.credential.key);
+        let copied = matches!(refusal.code, "identity.key-taken" | "identity.key-revoked");
+        if !copied {
+            return self.refuse(refusal.code, &clip(&refusal.why), Some(device), Some(key), now);
+        }
+        let what = clip(&format!("a certificate was asked for with {key}: {}", refusal.why));
+        let (code, why) = (refusal.code.to_owned(), clip(&refusal.why));
+        let refused = Event::Refused {
+            code: code.clone(),
+            why,
+            device: Some(device.clone()),
+            key: Some(key),
+        };
+        vec![refused, Event::Found { code, device, what }]
+    }
+
+    /// A refusal for the journal; a finding where it is known whom it concerns and that is news. What is refused again and again for the same reason is
+    /// found once in an hour, and little of it in all, so that it pushes out nothing else.
+    pub(super) fn refuse(
+        &self,
+        code: &str,
+        why: &str,
+        device: Option<DeviceId>,
+        key: Option<Digest>,
+        now: Timestamp,
+    ) -> Vec<Event> {
+        let since = now.plus_nanos(-FOUND_AGAIN_NANOS);
+        let lately = self.found.iter().rev().take_while(|found| found.at > since);
+        let lately: Vec<&DeviceId> =
+            lately.filter(|found| found.code == code).map(|found| &found.device).collect();
+        let news =
+            |device: &DeviceId| lately.len() < REFUSED_FOUND_MAX && !lately.contains(&device);
+        let found = device.clone().filter(news).map(|device| Event::Found {
+            code: code.to_owned(),
+            device,
+            what: why.to_owned(),
+        });
+        let (code, why) = (code.to_owned(), why.to_owned());
+        std::iter::once(Event::Refused { code, why, device, key }).chain(found).collect()
     }
 
     /// Another key for a PSK whose certificate is still good: the device began anew, or somebody else knows it.
@@ -611,23 +657,6 @@ impl Course<'_> {
 /// Shown in time again, a key is what it was before it was late.
 fn restored(before: &Credential) -> Assurance {
     before.level.max(Assurance::DeviceKey)
-}
-
-/// A refusal for the journal, and what a person should look at.
-fn refused(enrolment: &Enrolment, refusal: &Refusal) -> Vec<Event> {
-    let (device, key) = (enrolment.device.clone(), enrolment.credential.key);
-    let event = Event::Refused {
-        code: refusal.code.to_owned(),
-        why: clip(&refusal.why),
-        device: Some(device.clone()),
-        key: Some(key),
-    };
-    let copied = matches!(refusal.code, "identity.key-taken" | "identity.key-revoked");
-    let found = copied.then(|| {
-        let what = clip(&format!("a certificate was asked for with {key}: {}", refusal.why));
-        Event::Found { code: refusal.code.to_owned(), device, what }
-    });
-    std::iter::once(event).chain(found).collect()
 }
 
 fn taken(key: &Digest) -> Refusal {

@@ -31,10 +31,6 @@ const LONGER_NANOS: i64 = 3_600 * 1_000_000_000;
 const EVENT_SECRETS_MAX: usize = 64;
 /// Bytes of a name.
 const NAME_BYTES_MAX: usize = 128;
-/// A wrong secret is found again after this long, in nanoseconds: an hour.
-const FOUND_AGAIN_NANOS: i64 = 3_600 * 1_000_000_000;
-/// Findings of wrong secrets within an hour: they do not push out others.
-const FAILED_FOUND_MAX: usize = 100;
 /// Devices that a finding names.
 const NAMED_MAX: usize = 4;
 
@@ -388,19 +384,7 @@ impl Identities {
     pub(super) fn fail_secret(&self, name: &str, from: IpAddr, now: Timestamp) -> Vec<Event> {
         let device = self.secrets.psk(name).map(|(device, _)| device.clone());
         let why = clip(&format!("a wrong pre-shared key for `{name}`, from {from}"));
-        let code = "identity.psk".to_owned();
-        let since = now.plus_nanos(-FOUND_AGAIN_NANOS);
-        let lately = self.found.iter().rev().take_while(|found| found.at > since);
-        let lately: Vec<&DeviceId> =
-            lately.filter(|found| found.code == code).map(|found| &found.device).collect();
-        let news = |device: &DeviceId| lately.len() < FAILED_FOUND_MAX && !lately.contains(&device);
-        let found = device.clone().filter(news).map(|device| Event::Found {
-            code: code.clone(),
-            device,
-            what: why.clone(),
-        });
-        let refused = Event::Refused { code: code.clone(), why: why.clone(), device, key: None };
-        std::iter::once(refused).chain(found).collect()
+        self.refuse("identity.psk", &why, device, None, now)
     }
 
     /// Whose a PSK is that somebody knows, if it shows anything.

@@ -10,7 +10,7 @@ use estate::identities::{
 use estate::side::Digest;
 use estate::{Estate, Event, Refusal, identities};
 use model::Assurance::{Attested, DeviceKey, HardwareKey, Observed, SharedSecret, Vouched};
-use model::{Assurance, Timestamp};
+use model::{Assurance, DeviceId, Timestamp};
 use proptest::prelude::*;
 
 use crate::world::{World, device, edit, facts, report};
@@ -91,6 +91,11 @@ impl Drill {
 
     fn speaks(&self, key: &str) -> bool {
         self.world.estate.speaks(&digest(key), self.world.now).is_some()
+    }
+
+    fn found(&self) -> Vec<(DeviceId, String)> {
+        let found = self.world.estate.identities().found();
+        found.map(|found| (found.device.clone(), found.code.clone())).collect()
     }
 
     /// Time passes, and is noticed.
@@ -453,7 +458,8 @@ fn an_attestation_is_bound_to_a_hardware_key_and_never_goes_back() {
     let (code, why) = ("pcr".to_owned(), "PCR 7 differs".to_owned());
     drill.run(Command::FailAttestation { device: device("a"), code, why }).unwrap();
     assert_eq!(drill.level("a"), (HardwareKey, Limit::Freshness));
-    assert_eq!(drill.world.estate.identities().found().count(), 2);
+    let found = [("a", "tpm"), ("b", "key-taken"), ("a", "attestation")];
+    assert_eq!(drill.found(), found.map(|(id, what)| (device(id), format!("identity.{what}"))));
     // Another TPM counts from another beginning, and the old one speaks for nobody.
     drill.token("a", "v");
     assert_eq!(drill.enrol("a", "k", 30, tpm("new", Some("v"))), Ok(()));
@@ -497,7 +503,8 @@ fn a_makers_certificate_is_worth_what_was_bought() {
     assert_eq!(drill.enrol("a", "k2", 30, how("1", "axis 1")), Ok(()));
     assert_eq!(drill.enrol("a", "k3", 30, how("1", "forged")), Err("identity.key-taken"));
     assert_eq!(drill.enrol("b", "k4", 30, how("2", "axis 1")), Err("identity.key-taken"));
-    assert_eq!(drill.world.estate.identities().found().count(), 2);
+    let found = [("a", "unexpected"), ("b", "unexpected"), ("a", "key-taken"), ("b", "key-taken")];
+    assert_eq!(drill.found(), found.map(|(id, what)| (device(id), format!("identity.{what}"))));
     let merge = devices::Command::Merge { keep: device("gw"), other: device("a") };
     drill.world.command(&estate::Command::Device(merge)).unwrap();
     assert_eq!(drill.world.estate.identities().expected("axis", "1"), Some(&device("gw")));

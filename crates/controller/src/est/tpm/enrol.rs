@@ -40,7 +40,7 @@ pub(super) async fn challenge(
     let (endorsement, key, maker) = match read {
         Ok(known) => known,
         Err(Unknown::Bad(no)) => return Err(no),
-        Err(Unknown::Refused(why)) => return Err(no_tpm(est, None, why).await),
+        Err(Unknown::Refused(why)) => return Err(no_tpm(est, caller, None, why).await),
     };
     let (id, secret) = (random()?, random()?);
     let sealed = tpm::challenge(&endorsement, key.name(), &secret, &Provider)
@@ -70,14 +70,14 @@ pub(super) async fn enrol(
     let asked = Asked::read(caller, wanted.csr.as_bytes())?;
     let channel = channel(caller)?;
     if let Err(why) = certified(&wanted, &challenge, &asked, channel)? {
-        return Err(no_tpm(est, Some(&asked), why).await);
+        return Err(no_tpm(est, caller, Some(&asked), why).await);
     }
     let token = password.map(|secret| secret.map(|s| Digest(crypto::sha256(s.as_bytes()))));
     let Some(device) = device(est, caller, token, &challenge.tpm) else {
         let why =
             "the token is unknown, used up or expired, or there is none and the TPM is nobody's";
         let refusal = Refusal::new(Sort::Forbidden, "identity.token", "the enrolment", why);
-        return Err(refused(est, Some(asked.key()), None, refusal).await);
+        return Err(refused(est, caller, Some(asked.key()), refusal).await);
     };
     let how = How::Tpm { tpm: Box::new(challenge.tpm), token: token.flatten() };
     let issued = issue(est, &device, how, &asked).await?;
@@ -247,7 +247,7 @@ fn device(
 }
 
 /// Writes down that a TPM was not believed.
-async fn no_tpm(est: &Arc<Est>, asked: Option<&Asked>, why: String) -> No {
+async fn no_tpm(est: &Arc<Est>, caller: &Caller, asked: Option<&Asked>, why: String) -> No {
     let refusal = Refusal::new(Sort::Forbidden, "identity.tpm", "the TPM", why);
-    refused(est, asked.map(Asked::key), None, refusal).await
+    refused(est, caller, asked.map(Asked::key), refusal).await
 }
