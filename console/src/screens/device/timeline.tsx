@@ -129,7 +129,7 @@ function HourItem({ hour }: { hour: Hour }) {
             Talked to {all}: {volume(hour.sent, hour.received)}
           </strong>
         </p>
-        <ul className="peers">
+        <ul className="peers inline">
           {hour.flows.slice(0, PEERS).map((flow, number) => (
             <Peer key={number} flow={flow} />
           ))}
@@ -137,7 +137,7 @@ function HourItem({ hour }: { hour: Hour }) {
         {rest.length > 0 && (
           <details>
             <summary className="quiet">and {count(rest.length)} further</summary>
-            <ul className="peers">
+            <ul className="peers inline">
               {rest.map((flow, number) => (
                 <Peer key={number} flow={flow} />
               ))}

@@ -46,7 +46,7 @@ export function Traffic({ flows: { hours, problem } }: { flows: Flows }) {
       {hours && hours.length > 0 && (
         <>
           <Suspense fallback={<div className="chart" />}>
-            <Chart sums={all} label={`Traffic of ${what}: ${volume(sent, received)}. The same is in the table below.`} onChoose={setChosen} />
+            <Chart key={by} sums={all} label={`Traffic of ${what}: ${volume(sent, received)}. The same is in the table below.`} onChoose={setChosen} />
           </Suspense>
           <p className="legend-line quiet" aria-live="polite">
             {chosen === null ? (
