@@ -67,6 +67,7 @@ test("sums have a place for every hour and every day, and what is not of them is
 
 test("traffic is a picture with the same as a table, and flows stand among what happened", async () => {
   const tab = await open(browser, hq.base, { path: "/devices/camera", expected: [404], height: 1400 });
+  await hq.must("PATCH", "/v1/devices/camera", { set: { criticality: "high" }, why: "a walk-through" });
   const { items, hours } = telemetry(Date.now());
   await tab.page.route("**/v1/devices/camera/flows?*", (route) => {
     const query = new URL(route.request().url()).searchParams;
@@ -122,7 +123,7 @@ test("traffic is a picture with the same as a table, and flows stand among what 
   await tab.judge("device-flows");
   await tab.page.reload();
   await tab.until("they are there again", async () => (await first.count()) === 49);
-  for (const [kind, text] of [["grants", "Granted 3 services"], ["facts", "Found at w1"], ["decisions", "Nothing."]]) {
+  for (const [kind, text] of [["grants", "Granted 3 services"], ["facts", "Found at w1"], ["decisions", "“a walk-through”"]]) {
     await tab.page.getByRole("button", { name: kind, exact: true }).click();
     await tab.until(`${kind} are shown`, async () => (await tab.page.locator('section[aria-labelledby="timeline"]').textContent()).includes(text));
     assert.ok((await first.allTextContents()).every((text) => !text.startsWith("Talked to")));
