@@ -100,7 +100,7 @@ function options(element: HTMLElement, choose: (column: number | null) => void):
     width: element.clientWidth,
     height: HEIGHT,
     legend: { show: false },
-    padding: [8, 8, 0, 0],
+    padding: [8, 24, 0, 0],
     cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
     scales: {
       x: {
@@ -113,7 +113,7 @@ function options(element: HTMLElement, choose: (column: number | null) => void):
     },
     axes: [
       { stroke: of("soft"), font, grid: { show: false }, ticks: line, size: 46, values: TIMES },
-      { stroke: of("soft"), font, grid: line, ticks: { show: false }, size: 64, splits: (_, __, low, high) => [low, 0, high], values: (_, splits) => splits.map((n) => bytes(Math.abs(n))) },
+      { stroke: of("soft"), font, grid: line, ticks: { show: false }, size: 64, splits: (_, __, low, high) => [low, 0, high].filter((n) => n === 0 || Math.abs(n) > (high - low) / 6), values: (_, splits) => splits.map((n) => bytes(Math.abs(n))) },
     ],
     series: [{}, series("sent", "accent"), series("received", "faint")],
     hooks: { setCursor: [(made) => choose(made.cursor.idx ?? null)] },
