@@ -157,24 +157,25 @@ impl Pdp {
 
     /// Decides about everything, and offers what sites are meant to enforce.
     pub fn settle(&self, because: &str, since: Timestamp) -> Result<usize, PolicyError> {
-        let (made, concerned) = self.decide_about(Scope::All, because, since)?;
+        let (made, concerned) = self.decide_about(Scope::All, because, since, &mut || {})?;
         if let Some(concerned) = concerned {
             self.offer_to(&concerned, since)?;
         }
         Ok(made)
     }
 
-    /// Decides; how much was, and whom it may concern. Nobody, where no folder is in force.
+    /// Decides; how much was, and whom it may concern. Nobody, where no folder is in force. `between` is called after each part.
     fn decide_about(
         &self,
         scope: Scope,
         because: &str,
         since: Timestamp,
+        between: &mut dyn FnMut(),
     ) -> Result<(usize, Option<Scope>), PolicyError> {
         let Some(held) = self.current()? else {
             return Ok((0, None));
         };
-        let made = self.decide(&held, held.asked(&scope), because)?;
+        let made = self.decide(&held, held.asked(&scope), because, between)?;
         if made > 0 {
             let now = self.hub.now();
             self.levels.decided(now.as_nanos().saturating_sub(since.as_nanos()));
@@ -293,7 +294,13 @@ impl Pdp {
     }
 
     /// Decides about a part of the devices after the other, each as the estate is then.
-    fn decide(&self, held: &Held, scope: &Scope, because: &str) -> Result<usize, PolicyError> {
+    fn decide(
+        &self,
+        held: &Held,
+        scope: &Scope,
+        because: &str,
+        between: &mut dyn FnMut(),
+    ) -> Result<usize, PolicyError> {
         if let Scope::Some { devices, .. } = scope {
             let ids: Vec<_> = devices.iter().cloned().collect();
             let made = self.hub.read(|estate| self.differing(held, estate, &ids, because))?;
@@ -309,6 +316,7 @@ impl Pdp {
             let Some(last) = ids.last() else { return Ok(made) };
             after = Some(last.clone());
             made = made.saturating_add(self.write(part?, because)?);
+            between();
         }
     }
 
