@@ -10,7 +10,8 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 const repository = join(dirname(fileURLToPath(import.meta.url)), "../..");
-const program = process.env.RINGFENCE ?? join(repository, "target/debug/ringfence");
+/** The program itself: the controller, and the command line. */
+export const program = process.env.RINGFENCE ?? join(repository, "target/debug/ringfence");
 
 export const PASSWORD = "correct horse battery";
 const WHY = "the estate of the tests";

@@ -1,5 +1,7 @@
-// Rows of one height, of which only those in view are in the page, however many there are.
+// Rows of one height, of which only those in view are in the page, however many there are: TanStack Virtual's, looked at through a lens where
+// the list is higher than a browser can scroll.
 
+import { useVirtualizer, type Virtualizer } from "@tanstack/react-virtual";
 import { useCallback, useLayoutEffect, useRef, useState, type RefObject } from "react";
 import { flushSync } from "react-dom";
 import { Lens } from "../lib/lens";
@@ -21,43 +23,64 @@ export interface InView {
 export function useRowsInView(count: number, row: number, head = 0): InView {
   const box = useRef<HTMLDivElement>(null);
   const lens = useRef(new Lens());
-  const [at, setAt] = useState({ offset: 0, top: 0, view: 0 });
+  /** What the list is ahead of the box: it changes when the lens moves the box under what is in view. */
+  const [ahead, setAhead] = useState(0);
   const total = count * row + head;
+  const now = useRef({ total, tell: (_offset: number) => {} });
+  now.current.total = total;
 
-  const put = useCallback((element: HTMLElement, { offset, at }: { offset: number; at: number }) => {
-    if (Math.abs(element.scrollTop - at) >= 1) element.scrollTop = at;
-    const view = element.clientHeight;
-    setAt((before) => (before.offset === offset && before.top === at && before.view === view ? before : { offset, top: at, view }));
+  /** The box stands where the lens wants it, and the rows are told what is in view. */
+  const put = useCallback(({ offset, at }: { offset: number; at: number }) => {
+    const element = box.current;
+    if (element && Math.abs(element.scrollTop - at) >= 1) element.scrollTop = at;
+    setAhead(offset - at);
+    now.current.tell(offset);
   }, []);
-
-  useLayoutEffect(() => {
+  const look = useCallback(() => {
     const element = box.current;
-    if (!element) return;
-    const look = () => put(element, lens.current.moved(element.scrollTop, element.clientHeight, total));
-    // Drawn before the browser shows what was scrolled to: no row is blank because its turn had not come.
-    const scrolled = () => flushSync(look);
-    element.addEventListener("scroll", scrolled, { passive: true });
-    const sized = new ResizeObserver(look);
-    sized.observe(element);
-    look();
-    return () => {
-      element.removeEventListener("scroll", scrolled);
-      sized.disconnect();
-    };
-  }, [total, put]);
+    if (element) put(lens.current.moved(element.scrollTop, element.clientHeight, now.current.total));
+  }, [put]);
+  const to = (offset: number) => put(lens.current.to(offset, box.current?.clientHeight ?? 0, now.current.total));
 
+  const rows = useVirtualizer<HTMLDivElement, HTMLElement>({
+    count,
+    getScrollElement: () => box.current,
+    estimateSize: () => row,
+    // Another function for another height: sizes are asked for anew.
+    getItemKey: useCallback((index: number) => index, [row]),
+    overscan: MORE,
+    observeElementRect: (of, tell) => observeRect(of, head, tell),
+    observeElementOffset: (of, tell) => {
+      const element = of.scrollElement;
+      if (!element) return;
+      now.current.tell = (offset) => tell(offset, false);
+      // Drawn before the browser shows what was scrolled to: no row is blank because its turn had not come.
+      const scrolled = () => flushSync(look);
+      element.addEventListener("scroll", scrolled, { passive: true });
+      return () => element.removeEventListener("scroll", scrolled);
+    },
+    scrollToFn: to,
+  });
+  useLayoutEffect(look, [total, look]);
+
+  const items = rows.getVirtualItems().map(({ index, start }) => ({ index, y: start - ahead }));
   const show = (index: number) => {
-    const element = box.current;
-    if (!element) return;
-    const { offset, view } = at;
+    const [offset, view] = [rows.scrollOffset ?? 0, box.current?.clientHeight ?? 0];
     const [begin, end] = [index * row, (index + 1) * row + head];
-    if (begin < offset) put(element, lens.current.to(begin, view, total));
-    else if (end > offset + view) put(element, lens.current.to(end - view, view, total));
+    if (begin < offset) to(begin);
+    else if (end > offset + view) to(end - view);
   };
+  const { startIndex, endIndex } = rows.range ?? { startIndex: 0, endIndex: -1 };
+  return { box, height: lens.current.height(total) - head, items, seen: [startIndex, endIndex + 1], show };
+}
 
-  const first = Math.floor(at.offset / row);
-  const last = Math.min(count, Math.ceil((at.offset + at.view - head) / row));
-  const items = [];
-  for (let index = Math.max(0, first - MORE); index < Math.min(count, last + MORE); index++) items.push({ index, y: index * row - (at.offset - at.top) });
-  return { box, height: lens.current.height(total) - head, items, seen: [first, Math.max(first, last)], show };
+/** What is in view of the rows: their head is none. */
+function observeRect(of: Virtualizer<HTMLDivElement, HTMLElement>, head: number, tell: (rect: { width: number; height: number }) => void) {
+  const element = of.scrollElement;
+  if (!element) return;
+  const look = () => tell({ width: element.clientWidth, height: Math.max(0, element.clientHeight - head) });
+  look();
+  const sized = new ResizeObserver(look);
+  sized.observe(element);
+  return () => sized.disconnect();
 }

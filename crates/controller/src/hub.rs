@@ -19,6 +19,7 @@ use journal::tile::TileNodes;
 use journal::tlog_proof::TlogProof;
 use journal::{Hash, Signer, VerifierKey};
 use model::Timestamp;
+use store::flows::Flows;
 use store::{
     Disk, Expect, Http, Log, Places, Snapshot, Sqlite, Store as _, StoreError, StoreTiles,
     Witnesses,
@@ -34,6 +35,10 @@ const TOLD_MAX: usize = 1_024;
 /// Entries after which a snapshot is worth its time.
 const SNAPSHOT_EVERY: u64 = 100_000;
 
+/// File of the state folder with telemetry.
+const FLOWS: &str = "flows.db";
+/// Rows of telemetry where there is no file for it.
+const FLOWS_IN_MEMORY: u64 = 50_000;
 /// File of the state folder that names witnesses.
 const WITNESSES: &str = "witnesses";
 /// How long a witness may take to answer.
@@ -100,6 +105,7 @@ pub struct Hub {
     stuck: AtomicBool,
     /// Commitments that wait to be written.
     desk: Desk,
+    flows: Flows,
 }
 
 /// A key of which only the public half is here.
@@ -172,6 +178,13 @@ impl Hub {
         };
         let snapshot_at = AtomicU64::new(estate.size());
         fold(&mut estate, log.store(), size)?;
+        let flows = match Flows::open(&folder.file(FLOWS)) {
+            Ok(flows) => flows,
+            Err(error) => {
+                told(&format!("{FLOWS}: {error}; flows are forgotten when this process ends"));
+                Flows::memory(FLOWS_IN_MEMORY)?
+            }
+        };
         Ok(Self {
             estate: RwLock::new(estate),
             log,
@@ -183,6 +196,7 @@ impl Hub {
             snapshot_at,
             stuck: AtomicBool::new(false),
             desk: Desk::default(),
+            flows,
         })
     }
 
@@ -209,6 +223,11 @@ impl Hub {
         let mut estate = Estate::default();
         fold(&mut estate, self.log.store(), size.min(self.read(Estate::size)))?;
         Ok(estate)
+    }
+
+    /// Who talked to whom, as sites tell: telemetry, beside the estate.
+    pub const fn flows(&self) -> &Flows {
+        &self.flows
     }
 
     /// Hears of every change from now on.

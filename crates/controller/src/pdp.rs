@@ -20,7 +20,7 @@ use estate::devices;
 use estate::leases::{self, Decision, Verdict};
 use estate::{Command, Estate, Event, Refusal, Sort, policies};
 use journal::entry::Actor;
-use model::Timestamp;
+use model::{DeviceId, Timestamp};
 use policy::compile::CompileError;
 use policy::folder::Folder;
 use policy::lower;
@@ -40,6 +40,8 @@ pub use view::View;
 
 /// Decisions of one command.
 const BATCH: usize = 256;
+/// Devices that are decided about at one time: what they are asked with takes kilobytes of each.
+const PART: usize = 4_096;
 
 /// Why a folder is not set.
 #[derive(Debug, thiserror::Error)]
@@ -155,24 +157,25 @@ impl Pdp {
 
     /// Decides about everything, and offers what sites are meant to enforce.
     pub fn settle(&self, because: &str, since: Timestamp) -> Result<usize, PolicyError> {
-        let (made, concerned) = self.decide_about(Scope::All, because, since)?;
+        let (made, concerned) = self.decide_about(Scope::All, because, since, &mut || {})?;
         if let Some(concerned) = concerned {
             self.offer_to(&concerned, since)?;
         }
         Ok(made)
     }
 
-    /// Decides; how much was, and whom it may concern. Nobody, where no folder is in force.
+    /// Decides; how much was, and whom it may concern. Nobody, where no folder is in force. `between` is called after each part.
     fn decide_about(
         &self,
         scope: Scope,
         because: &str,
         since: Timestamp,
+        between: &mut dyn FnMut(),
     ) -> Result<(usize, Option<Scope>), PolicyError> {
         let Some(held) = self.current()? else {
             return Ok((0, None));
         };
-        let made = self.decide(&held, held.asked(&scope), because)?;
+        let made = self.decide(&held, held.asked(&scope), because, between)?;
         if made > 0 {
             let now = self.hub.now();
             self.levels.decided(now.as_nanos().saturating_sub(since.as_nanos()));
@@ -275,43 +278,82 @@ impl Pdp {
         let Some(held) = self.held() else {
             return Ok(0);
         };
-        let found = self.decide(&held, &Scope::All, "sweep")?;
+        // All of it as it is at one moment: what changes meanwhile is decided about when it is heard of, and is no defect.
+        let found: Result<_, HubError> = self.hub.read(|estate| {
+            let (mut found, mut after) = (Vec::new(), None);
+            loop {
+                let ids = next(estate, after.as_ref());
+                let Some(last) = ids.last() else { return Ok(found) };
+                after = Some(last.clone());
+                found.extend(self.differing(&held, estate, &ids, "sweep")?);
+            }
+        });
+        let found = self.write(found?, "sweep")?;
         self.levels.swept(found);
         Ok(found)
     }
 
-    fn decide(&self, held: &Held, scope: &Scope, because: &str) -> Result<usize, PolicyError> {
+    /// Decides about a part of the devices after the other, each as the estate is then.
+    fn decide(
+        &self,
+        held: &Held,
+        scope: &Scope,
+        because: &str,
+        between: &mut dyn FnMut(),
+    ) -> Result<usize, PolicyError> {
+        if let Scope::Some { devices, .. } = scope {
+            let ids: Vec<_> = devices.iter().cloned().collect();
+            let made = self.hub.read(|estate| self.differing(held, estate, &ids, because))?;
+            return self.write(made, because);
+        }
+        let (mut made, mut after) = (0_usize, None);
+        loop {
+            let (ids, part) = self.hub.read(|estate| {
+                let ids = next(estate, after.as_ref());
+                let part = self.differing(held, estate, &ids, because);
+                (ids, part)
+            });
+            let Some(last) = ids.last() else { return Ok(made) };
+            after = Some(last.clone());
+            made = made.saturating_add(self.write(part?, because)?);
+            between();
+        }
+    }
+
+    /// Decisions about some devices that differ from those in force.
+    fn differing(
+        &self,
+        held: &Held,
+        estate: &Estate,
+        ids: &[DeviceId],
+        because: &str,
+    ) -> Result<Vec<Decision>, HubError> {
         // An id takes randomness, which may fail.
         let mut broken = None;
-        let decisions = self.hub.read(|estate| {
-            let mut next = || {
-                self.hub.id("dec").unwrap_or_else(|error| {
-                    broken = Some(error);
-                    String::new()
-                })
-            };
-            let mut judge = held.judge.lock().unwrap_or_else(PoisonError::into_inner);
-            match scope {
-                Scope::All => {
-                    let judged = judge.all(estate);
-                    judged.differing(estate, &held.content, because, usize::MAX, &mut next)
-                }
-                Scope::Some { devices, .. } => {
-                    let ids: Vec<_> = devices.iter().cloned().collect();
-                    let judged = judge.some(estate, &ids);
-                    judged.differing_of(estate, &ids, &held.content, because, &mut next)
-                }
-            }
-        });
-        if let Some(error) = broken {
-            return Err(error.into());
-        }
+        let mut id = || {
+            self.hub.id("dec").unwrap_or_else(|error| {
+                broken = Some(error);
+                String::new()
+            })
+        };
+        let mut judge = held.judge.lock().unwrap_or_else(PoisonError::into_inner);
+        let judged = judge.some(estate, ids);
+        let made = judged.differing_of(estate, ids, &held.content, because, &mut id);
+        broken.map_or(Ok(made), Err)
+    }
+
+    fn write(&self, decisions: Vec<Decision>, because: &str) -> Result<usize, PolicyError> {
         let why = format!("what is granted follows from policy and evidence ({because})");
-        for part in decisions.chunks(BATCH) {
-            let command = leases::Command::Decide { decisions: part.to_vec() };
+        let made = decisions.len();
+        let mut left = decisions.into_iter();
+        loop {
+            let decisions: Vec<_> = left.by_ref().take(BATCH).collect();
+            if decisions.is_empty() {
+                return Ok(made);
+            }
+            let command = leases::Command::Decide { decisions };
             self.hub.command(&self.me, &why, Command::Lease(command), BTreeSet::new())?;
         }
-        Ok(decisions.len())
     }
 
     fn hold(&self, content: &str) -> Result<(), PolicyError> {
@@ -355,6 +397,11 @@ impl Pdp {
     fn held(&self) -> Option<Arc<Held>> {
         self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// The devices that are decided about next.
+fn next(estate: &Estate, after: Option<&DeviceId>) -> Vec<DeviceId> {
+    estate.devices().after(after).take(PART).map(|device| device.id.clone()).collect()
 }
 
 /// A folder's files, and what holds whatever they say.

@@ -6,6 +6,7 @@
 //! | `witnesses` | whom checkpoints go to; may be absent |
 //! | `blobs/` | policy folders by digest |
 //! | `people.db` | personal data and passwords, erasable |
+//! | `flows.db` | who talked to whom, two weeks of it at most: telemetry, in no journal and no backup |
 //! | `pki/` | root and issuing authority; `issuing.pkcs11` names a key in a token instead of that one's |
 //! | `passphrase` | what private keys are under, where nobody keeps that elsewhere ([`crate::keys`]) |
 //! | `pki/tpm-roots/` | roots of manufacturers of TPMs (PEM); may be absent |

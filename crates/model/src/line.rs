@@ -9,16 +9,19 @@
 //! | `GET /site/v1/bundles?held=GENERATION&content=HEX&lists=1` | – | 200, frames of [`Frame`]; without `lists=1` none of [`Frame::Revoked`] |
 //! | `POST /site/v1/acks` | [`Ack`] | 204 |
 //! | `POST /site/v1/observations` | zstd of [`Batch`] | 200 [`Taken`]; 429 with `Retry-After`: later |
+//! | `POST /site/v1/traffic` | zstd of [`Traffic`] | 204; 429 with `Retry-After`: later |
 //! | `POST /site/v1/renew` | [`Renew`] | [`Chain`] |
 //!
 //! What is refused is `application/problem+json` (RFC 9457). Documents are JSON; fields that a reader does not know are passed over, so that
 //! one side may be newer than the other.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{SiteId, Timestamp};
+use crate::observation::Transport;
+use crate::{Mac, SiteId, Timestamp};
 
 /// Bytes of the length in front of a frame, the highest first.
 pub const HEAD_BYTES: usize = 4;
@@ -28,7 +31,9 @@ pub const FRAME_BYTES_MAX: u32 = 256 << 20;
 pub const EVENTS_MAX: usize = 1_000;
 /// Devices of one batch.
 pub const DEVICES_MAX: usize = 1_000;
-/// Bytes of a batch after decompression.
+/// Flows of one report of traffic.
+pub const FLOWS_MAX: usize = 1_000;
+/// Bytes of a batch or of a report of traffic after decompression.
 pub const BATCH_BYTES_MAX: usize = 8 << 20;
 
 /// Relative path → text.
@@ -222,6 +227,58 @@ pub struct Sighting {
     pub attributes: BTreeMap<String, (String, f32)>,
     /// When it was seen last.
     pub seen_at: Timestamp,
+}
+
+/// What crossed a site's wire since it told of that last. Telemetry: it is in no journal, and what a site had not told when it ended is lost.
+/// A report that was sent twice counts once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// When the site's process began: numbers are of one run.
+    pub run: Timestamp,
+    /// Its number in this run, from 1; only grows.
+    pub number: u64,
+    /// Who talked to whom.
+    pub flows: Vec<Flow>,
+}
+
+/// What went over one path within one hour, as far as it was not told of before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flow {
+    /// Who called.
+    pub client: End,
+    /// Who was called.
+    pub server: End,
+    /// Over what.
+    pub transport: Transport,
+    /// Port of the server, or the number of the protocol where there are none.
+    pub port: u16,
+    /// Application protocol, where its bytes were recognised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// Name by which the client knew the server (DNS answer, TLS SNI, HTTP Host).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Who called is known, and not only that both talked.
+    pub certain: bool,
+    /// First packet.
+    pub first: Timestamp,
+    /// Last packet; the hour it falls in is the one that all of this counts for.
+    pub last: Timestamp,
+    /// Connections or exchanges that began.
+    pub flows: u64,
+    /// Packets from the client, and from the server.
+    pub packets: [u64; 2],
+    /// Bytes from the client, and from the server, as on the wire.
+    pub bytes: [u64; 2],
+}
+
+/// One end of a path, as it was on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct End {
+    /// Link address; a router's, where the host is behind one.
+    pub mac: Mac,
+    /// Network address, where there is one.
+    pub ip: Option<IpAddr>,
 }
 
 /// A batch that is durable at the controller.

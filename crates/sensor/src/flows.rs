@@ -121,6 +121,8 @@ pub(crate) struct Flow {
     pub(crate) synack: bool,
     pub(crate) syn: bool,
     pub(crate) reset: bool,
+    /// It was told of while it went on: `volume` is what came after that.
+    told: bool,
     pub(crate) first: Timestamp,
     pub(crate) last: Timestamp,
     /// From the client, from the server.
@@ -158,10 +160,36 @@ impl Flow {
         self.client_first = !self.client_first;
     }
 
+    /// What it carried since it was told of last; `None`: nothing.
+    pub(crate) fn part(&mut self) -> Option<Part> {
+        let volume = self.volume;
+        if volume.iter().all(|way| way.packets == 0) {
+            return None;
+        }
+        for way in &mut self.volume {
+            (way.packets, way.bytes) = (0, 0);
+        }
+        let flows = u64::from(!std::mem::replace(&mut self.told, true));
+        Some(Part {
+            transport: self.transport,
+            client: self.client,
+            server: self.server,
+            roles_certain: self.roles_certain,
+            first: self.first,
+            last: self.last,
+            flows,
+            volume,
+            application: self.application,
+            server_name: self.server_name.clone(),
+            input: self.input,
+            packet: self.packet,
+        })
+    }
+
     /// The server accepted or answered.
     pub(crate) const fn established(&self) -> bool {
         let [out, back] = self.volume;
-        if self.to_group {
+        if self.to_group || self.told {
             return true;
         }
         match self.transport {
@@ -235,6 +263,7 @@ impl Flows {
             synack: false,
             syn: false,
             reset: false,
+            told: false,
             first: new.at,
             last: new.at,
             volume: [Volume::default(); 2],
@@ -261,6 +290,12 @@ impl Flows {
         self.by_key.insert(key, id);
         self.last = Some((key, id));
         Some(id)
+    }
+
+    /// What established conversations carried since they were told of last; they go on.
+    pub(crate) fn carried(&mut self) -> Vec<Part> {
+        let open = self.slots.iter_mut().flatten();
+        open.filter(|flow| flow.established()).filter_map(Flow::part).collect()
     }
 
     /// Takes a conversation out of the table.
@@ -318,6 +353,25 @@ impl Flows {
     pub(crate) const fn from_client(flow: &Flow, forward: bool) -> bool {
         flow.client_first == forward
     }
+}
+
+/// What a conversation carried in some time.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) transport: Transport,
+    pub(crate) client: End,
+    pub(crate) server: End,
+    pub(crate) roles_certain: bool,
+    /// First packet of the whole conversation.
+    pub(crate) first: Timestamp,
+    pub(crate) last: Timestamp,
+    /// 1 when nothing was told of the conversation before, else 0.
+    pub(crate) flows: u64,
+    pub(crate) volume: [Volume; 2],
+    pub(crate) application: NameId,
+    pub(crate) server_name: Option<Arc<str>>,
+    pub(crate) input: u16,
+    pub(crate) packet: u64,
 }
 
 /// What a new conversation starts with.

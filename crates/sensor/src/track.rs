@@ -143,6 +143,15 @@ impl Sensor {
         totals
     }
 
+    /// Reports the paths that were used since the last call, while their conversations go on: what a sensor that does not end tells of
+    /// traffic. The first packet it names is that of the whole conversation.
+    pub fn traffic(&mut self, take: &mut dyn FnMut(Observation)) {
+        for part in self.flows.carried() {
+            self.settle(part);
+        }
+        self.report_paths(take);
+    }
+
     /// Ends all conversations and reports what is only known in sum: traffic, paths, floods. There
     /// is one such observation for every path and address, so they are handed over as they are made.
     pub fn finish(&mut self, take: &mut dyn FnMut(Observation)) {

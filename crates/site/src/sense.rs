@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use inventory::{Ids, Inventory, Knowledge};
 use model::inspect::{Device, Status};
+use model::line::{End, Flow};
+use model::observation::{Fact, Observation, Subject};
 use model::{Mac, SensorId, SiteId, Timestamp};
 use sensor::capture::ring::{self, Ring, Wait};
 use sensor::capture::{Packet, Source};
@@ -31,6 +33,10 @@ pub struct Seen {
     pub over: bool,
 }
 
+/// Who talked to whom since that was reported last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Carried(pub Vec<Flow>);
+
 /// What the sensor works with.
 pub struct Sense {
     /// Where it listens.
@@ -45,9 +51,11 @@ pub struct Sense {
 
 /// Time between two reports.
 const REPORT_NANOS: i64 = 5_000_000_000;
+/// Time between two reports of traffic: what crosses near the end of an hour may count for the next one by so much.
+const CARRIED_NANOS: i64 = 10_000_000_000;
 
 /// Opens the interface and listens on a thread of its own; reports go to `reports` until `stop`.
-pub fn start<T: From<Seen> + Send + 'static>(
+pub fn start<T: From<Seen> + From<Carried> + Send + 'static>(
     mut sense: Sense,
     stop: Arc<AtomicBool>,
     reports: Sender<T>,
@@ -65,6 +73,7 @@ pub fn start<T: From<Seen> + Send + 'static>(
         let input = sensor.input(&sense.interface);
         let mut inventory = Inventory::default();
         let mut next = Timestamp::MIN;
+        let mut carried_at = Timestamp::MIN;
         let mut dirty = true;
         loop {
             let at = match ring.wait(Duration::from_secs(1)) {
@@ -89,6 +98,15 @@ pub fn start<T: From<Seen> + Send + 'static>(
                     return;
                 }
             }
+            if at >= carried_at {
+                carried_at = at.plus_nanos(CARRIED_NANOS);
+                let mut carried = Carried::default();
+                // It stays out of the inventory, which keeps every conversation that it hears of.
+                sensor.traffic(&mut |observation| carried.0.extend(flow(observation)));
+                if !carried.0.is_empty() && reports.send(T::from(carried)).is_err() {
+                    return;
+                }
+            }
         }
         sensor.finish(&mut |observation| inventory.apply(&observation, sense.ids.as_mut()));
         let seen = report(&mut inventory, &mut sense, &ring, true);
@@ -107,6 +125,28 @@ fn frame<'a>(input: u16, packet: &Packet<'a>) -> Frame<'a> {
         vlan: packet.vlan,
         data: packet.data,
     }
+}
+
+/// What the line says of a path.
+fn flow(observation: Observation) -> Option<Flow> {
+    let (Subject::Link { mac, .. }, Fact::Flow(flow)) = (observation.subject, observation.fact)
+    else {
+        return None;
+    };
+    Some(Flow {
+        client: End { mac, ip: flow.client_ip },
+        server: End { mac: flow.server_mac, ip: flow.server_ip },
+        transport: flow.transport,
+        port: flow.port,
+        protocol: flow.application.as_deref().map(str::to_owned),
+        name: flow.server_name.as_deref().map(str::to_owned),
+        certain: flow.roles_certain,
+        first: flow.first,
+        last: flow.last,
+        flows: flow.flows,
+        packets: [flow.packets_out, flow.packets_in],
+        bytes: [flow.bytes_out, flow.bytes_in],
+    })
 }
 
 fn report(inventory: &mut Inventory, sense: &mut Sense, ring: &Ring, over: bool) -> Seen {

@@ -31,7 +31,7 @@ use crate::prepare::{self, PrepareError};
 use crate::privileges::{self, PrivilegeError};
 use crate::record;
 use crate::resolve::{self, Names, Resolver};
-use crate::sense::{self, Seen, Sense};
+use crate::sense::{self, Carried, Seen, Sense};
 use crate::store::{Store, StoreError};
 use crate::uplink::keep::KeepError;
 use crate::uplink::shell::{Clock, Uplink};
@@ -117,6 +117,7 @@ pub enum RunError {
 enum Message {
     Asked(Asked),
     Seen(Seen),
+    Carried(Carried),
     Named(resolve::Told),
     Uplink(Said),
     Signal(i32),
@@ -137,6 +138,12 @@ impl From<resolve::Told> for Message {
 impl From<Asked> for Message {
     fn from(asked: Asked) -> Self {
         Self::Asked(asked)
+    }
+}
+
+impl From<Carried> for Message {
+    fn from(carried: Carried) -> Self {
+        Self::Carried(carried)
     }
 }
 
@@ -296,6 +303,7 @@ fn serve(
         };
         match message {
             Some(Message::Seen(seen)) => engine.seen(seen, told),
+            Some(Message::Carried(carried)) => engine.carried(carried),
             Some(Message::Named(named)) => engine.note(named.kind, &named.what, &named.what, told),
             Some(Message::Uplink(said)) => engine.said(said, runner, point, told),
             Some(Message::Signal(SIGHUP)) => match policy {

@@ -7,11 +7,14 @@
 //! * [`Witnesses`]: who cosigns its heads, asked over [`Http`]. One that holds something else stops the log.
 //! * [`Files`]: the few operations on files that it needs, so that tests can take the power away between any two.
 //!
+//! Beside the journal: [`side`], which can erase, and [`flows`], which is telemetry.
+//!
 //! It must never know what an entry means.
 
 mod disk;
 mod error;
 mod files;
+pub mod flows;
 mod http;
 mod log;
 mod memory;

@@ -13,8 +13,10 @@ import { nameOf } from "../inventory/columns";
 import { Act, type Deed } from "./act";
 import { Beliefs, Identity } from "./beliefs";
 import { DecisionCard, useDecision } from "./decision";
+import { useFlows } from "./flows";
 import { ReachCard } from "./reach";
 import { Timeline } from "./timeline";
+import { Traffic } from "./traffic";
 import "../../styles/device.css";
 
 /** Whether a change may be about a device. */
@@ -28,6 +30,7 @@ export default function DeviceScreen() {
   const concerns = about(id);
   const device = useLoaded(id, async (signal) => (await ask("get", "/v1/devices/{id}", { path: { id }, signal })).body as Device, concerns);
   const decision = useDecision(id, concerns);
+  const flows = useFlows(id);
   const may = useMay();
   const [deed, setDeed] = useState<Deed | null>(null);
 
@@ -129,7 +132,8 @@ export default function DeviceScreen() {
           <div className="stack">
             <DecisionCard decision={decision} hasZone={!!it.zone} />
             {it.zone && !retired && <ReachCard id={it.id} concerns={concerns} />}
-            <Timeline id={it.id} concerns={concerns} decided={decision.value} />
+            <Traffic flows={flows} />
+            <Timeline id={it.id} concerns={concerns} decided={decision.value} flows={flows} />
           </div>
         </div>
       </div>

@@ -7,8 +7,8 @@ use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    approvals, console, credentials, devices, exceptions, expected, imports, inventory, journal,
-    keyring, keys, leases, live, login, operators, pki, policy, questions, reach, records,
+    approvals, console, credentials, devices, exceptions, expected, flows, imports, inventory,
+    journal, keyring, keys, leases, live, login, operators, pki, policy, questions, reach, records,
     requests, sites, standing, teams, tokens, views,
 };
 
@@ -28,7 +28,7 @@ const JSON: &str = "application/json";
         login::setup, login::login, login::logout, login::password,
         operators::list, operators::add, operators::get, operators::change, operators::password, operators::erase,
         tokens::list, tokens::make, tokens::revoke, approvals::list, approvals::answer,
-        inventory::list, devices::get, devices::change, devices::edit, devices::retire_many, devices::report, imports::import, devices::retire, devices::history,
+        inventory::list, devices::get, devices::change, devices::edit, devices::retire_many, devices::report, imports::import, devices::retire, devices::history, flows::list,
         keys::list, keys::register, keys::revoke, keys::chains, keys::send,
         records::merge, records::apart, records::come_back, questions::list,
         expected::list, expected::expect,

@@ -12,6 +12,7 @@ pub mod describe;
 pub mod devices;
 pub mod exceptions;
 pub mod expected;
+pub mod flows;
 pub mod imports;
 pub mod inventory;
 pub mod journal;
@@ -125,6 +126,7 @@ pub const ENDPOINTS: &[(&str, &str, Needs)] = &[
     ("GET", "/v1/devices/{id}", Needs::To(Action::DevicesRead)),
     ("PATCH", "/v1/devices/{id}", Needs::To(Action::DevicesEdit)),
     ("GET", "/v1/devices/{id}/history", Needs::To(Action::DevicesRead)),
+    ("GET", "/v1/devices/{id}/flows", Needs::To(Action::DevicesRead)),
     ("POST", "/v1/devices/{id}/retire", Needs::To(Action::DevicesRetire)),
     ("POST", "/v1/devices/{id}/merge", Needs::To(Action::DecisionsMake)),
     ("POST", "/v1/devices/{id}/apart", Needs::To(Action::DecisionsMake)),
@@ -299,6 +301,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/devices/import", post(imports::import))
         .route("/v1/devices/{id}", get(devices::get).merge(patch(devices::change)))
         .route("/v1/devices/{id}/history", get(devices::history))
+        .route("/v1/devices/{id}/flows", get(flows::list))
         .route("/v1/devices/{id}/merge", post(records::merge))
         .route("/v1/devices/{id}/apart", post(records::apart))
         .route("/v1/devices/{id}/return", post(records::come_back))

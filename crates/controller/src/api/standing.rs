@@ -182,6 +182,8 @@ pub async fn metrics(State(api): State<Api>) -> Response {
         "99th percentile of the latest measurements.",
         &p99.collect::<Vec<_>>(),
     );
+    let flows = [(String::new(), api.hub.flows().rows())];
+    figure("flows", "gauge", "Rows of telemetry: a device, a peer, an hour.", &flows);
     if let Some(line) = &api.line {
         let connected = u64::try_from(line.connected().len()).unwrap_or(u64::MAX);
         figure("line_connected", "gauge", "Sites connected now.", &[(String::new(), connected)]);

@@ -13,8 +13,8 @@ use super::Progress;
 use super::error::{BackupError, io_error};
 use super::manifest;
 
-/// Folders that can be made again.
-const DERIVED: &[&str] = &["log"];
+/// What can be made again, or means nothing to a restored estate.
+const DERIVED: &[&str] = &["log", "flows.db"];
 /// Files that belong to a machine or a process, not to an estate.
 const LOCAL: &[&str] = &["host-token", "setup-token", "lock", "signed.late"];
 /// Files beside a database, a lock, or a write that has not ended.

@@ -8,6 +8,7 @@ use estate::devices::{ADDRESSES_MAX, Facts, Field, KEYS_MAX, Said, VALUE_CHARS_M
 use estate::sites::Happened;
 use model::line::{BATCH_BYTES_MAX, Batch, DEVICES_MAX, EVENTS_MAX, Sighting};
 use model::{DeviceId, Mac};
+use serde::de::DeserializeOwned;
 
 /// Binary logarithm of the most memory that decompression may ask for.
 const WINDOW_LOG_MAX: u32 = 23;
@@ -39,6 +40,19 @@ pub(super) enum BatchError {
 
 /// Reads a batch. Whatever the bytes are, no more than [`BATCH_BYTES_MAX`] come of them.
 pub(super) fn decode(packed: &[u8]) -> Result<Batch, BatchError> {
+    let batch: Batch = unpack(packed)?;
+    for (of, has, max) in
+        [("events", batch.events.len(), EVENTS_MAX), ("devices", batch.devices.len(), DEVICES_MAX)]
+    {
+        if has > max {
+            return Err(BatchError::TooMany { of, has, max });
+        }
+    }
+    Ok(batch)
+}
+
+/// JSON in zstd, of at most [`BATCH_BYTES_MAX`].
+pub(super) fn unpack<T: DeserializeOwned>(packed: &[u8]) -> Result<T, BatchError> {
     let wrong = |error: std::io::Error| BatchError::Packed(error.to_string());
     let mut unpacking = zstd::stream::read::Decoder::with_buffer(packed).map_err(wrong)?;
     unpacking.window_log_max(WINDOW_LOG_MAX).map_err(wrong)?;
@@ -48,16 +62,7 @@ pub(super) fn decode(packed: &[u8]) -> Result<Batch, BatchError> {
     if bytes.len() > BATCH_BYTES_MAX {
         return Err(BatchError::TooLong);
     }
-    let batch: Batch =
-        serde_json::from_slice(&bytes).map_err(|error| BatchError::Malformed(error.to_string()))?;
-    for (of, has, max) in
-        [("events", batch.events.len(), EVENTS_MAX), ("devices", batch.devices.len(), DEVICES_MAX)]
-    {
-        if has > max {
-            return Err(BatchError::TooMany { of, has, max });
-        }
-    }
-    Ok(batch)
+    serde_json::from_slice(&bytes).map_err(|error| BatchError::Malformed(error.to_string()))
 }
 
 /// What happened, as the estate has it.
@@ -125,7 +130,7 @@ fn key(text: &str) -> Option<String> {
 }
 
 /// Text of a device that nobody vouches for; `None`: nothing is left of it.
-fn text(text: &str) -> Option<String> {
+pub(super) fn text(text: &str) -> Option<String> {
     let clean: String = text.chars().filter(|c| !c.is_control()).take(VALUE_CHARS_MAX).collect();
     let clean = clean.trim();
     (!clean.is_empty()).then(|| clean.to_owned())

@@ -25,6 +25,10 @@ pub struct Metrics {
     pub batches: Counter,
     /// Batches that came again.
     pub batches_again: Counter,
+    /// Reports of traffic that were taken.
+    pub traffic: Counter,
+    /// Flows of them that are of no device that the estate knows.
+    pub flows_unknown: Counter,
     /// Requests with commitments that were taken.
     pub signed: Counter,
     /// Devices of batches that the estate did not take.
@@ -58,7 +62,7 @@ impl Counter {
 
 impl Metrics {
     /// Name, what it counts, and how many: all of them are counters.
-    pub fn figures(&self) -> [(&'static str, &'static str, u64); 14] {
+    pub fn figures(&self) -> [(&'static str, &'static str, u64); 16] {
         let of = |name, what, counter: &Counter| (name, what, counter.count());
         [
             of("line_connections", "Connections of sites that were taken.", &self.connections),
@@ -71,6 +75,8 @@ impl Metrics {
             of("line_acks", "Acknowledgements taken.", &self.acks),
             of("line_batches", "Batches of observations taken.", &self.batches),
             of("line_batches_again", "Batches that came again.", &self.batches_again),
+            of("line_traffic", "Reports of traffic taken.", &self.traffic),
+            of("line_flows_unknown", "Flows of no known device.", &self.flows_unknown),
             of("line_signed", "Requests with signed commitments taken.", &self.signed),
             of("line_devices_refused", "Devices of batches not taken.", &self.devices_refused),
             of("line_refused", "Requests of sites refused.", &self.refused),

@@ -15,6 +15,7 @@ mod revoked;
 mod sessions;
 mod signed;
 mod tell;
+mod traffic;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -535,6 +536,14 @@ async fn route(
             };
             let bytes = whole(&head.headers, body, model::line::BATCH_BYTES_MAX).await?;
             tell::observations(line, session, bytes).await
+        }
+        (&Method::POST, "/site/v1/traffic") => {
+            let Ok(_one) = line.batches.try_acquire() else {
+                line.metrics.too_early.up();
+                return Err(too_early(Later(2), "this report", "others are being worked on"));
+            };
+            let bytes = whole(&head.headers, body, model::line::BATCH_BYTES_MAX).await?;
+            traffic::traffic(line, session, bytes).await
         }
         _ => Err(Problem::new(
             StatusCode::NOT_FOUND,

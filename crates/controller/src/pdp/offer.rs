@@ -17,6 +17,8 @@ use crate::blobs::{Files, digest};
 
 /// Bundles that newer ones have replaced, kept so that a site that was away for a moment gets only what changed.
 const EARLIER_MAX: usize = 64;
+/// Bytes of texts that they have together, at most. Of sites that are larger none is kept: one that was away gets all of what is new.
+const EARLIER_BYTES_MAX: usize = 64 << 20;
 
 /// What a site is meant to enforce.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,14 @@ pub struct Bundle {
     pub stale: Delta,
     /// When what it answers to happened.
     pub since: Timestamp,
+}
+
+impl Bundle {
+    /// Bytes of all its texts.
+    fn bytes(&self) -> usize {
+        let all = [&self.files, &self.expired.set, &self.stale.set];
+        all.iter().flat_map(|files| files.values()).map(String::len).sum()
+    }
 }
 
 /// How long a site has not heard from us.
@@ -74,8 +84,12 @@ impl Bundles {
         if let Some(was) = latest.send_replace(Some(Arc::new(bundle))) {
             let mut earlier = locked(&self.earlier);
             earlier.push_back((site.clone(), was));
-            let over = earlier.len().saturating_sub(EARLIER_MAX);
-            earlier.drain(..over);
+            let bytes = |earlier: &VecDeque<(SiteId, Arc<Bundle>)>| {
+                earlier.iter().map(|(_, bundle)| bundle.bytes()).fold(0, usize::saturating_add)
+            };
+            while earlier.len() > EARLIER_MAX || bytes(&earlier) > EARLIER_BYTES_MAX {
+                earlier.pop_front();
+            }
         }
     }
 }

@@ -3,16 +3,19 @@
 //! Deciding about one device takes a millisecond; bundles of many sites take a second when a device that many may reach has changed. What is
 //! decided next does not wait for them.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use estate::Event;
 use model::Timestamp;
+use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::TryRecvError;
 
 use super::Pdp;
 use super::scope::Scope;
+use crate::hub::Told;
 
 /// Between two sweeps.
 const SWEEP_NANOS: i64 = 300_000_000_000;
@@ -49,6 +52,53 @@ impl Decided {
     }
 }
 
+/// What was heard of and is not decided about yet.
+#[derive(Default)]
+struct Heard {
+    /// About what, why, and since when.
+    next: Option<(Scope, &'static str, Timestamp)>,
+    /// Entries of the journal up to which all was heard of.
+    to: u64,
+    /// Anything was heard of.
+    any: bool,
+    /// Nobody can tell of changes any more.
+    over: bool,
+}
+
+impl Heard {
+    /// Those that came together are decided together.
+    fn add(&mut self, (scope, because, since): (Scope, &'static str, Timestamp)) {
+        self.any = true;
+        self.next = Some(match self.next.take() {
+            Some((a, other, at)) => (a.and(scope), because.max(other), since.min(at)),
+            None => (scope, because, since),
+        });
+    }
+
+    /// Hears of all that has come. What nobody hears of is kept for us, and too much of it is lost.
+    fn take(&mut self, pdp: &Pdp, changes: &mut broadcast::Receiver<Arc<Told>>) {
+        loop {
+            match changes.try_recv() {
+                Ok(change) => {
+                    (self.any, self.to) = (true, change.entries.end);
+                    if let Some(scope) = Scope::of(&change.events) {
+                        self.add((scope, concerns(&change.events), change.at));
+                    }
+                }
+                Err(TryRecvError::Lagged(_)) => {
+                    self.to = pdp.hub.read(estate::Estate::size);
+                    self.add((Scope::All, "sweep", pdp.hub.now()));
+                }
+                Err(TryRecvError::Closed) => {
+                    self.over = true;
+                    return;
+                }
+                Err(TryRecvError::Empty) => return,
+            }
+        }
+    }
+}
+
 impl Pdp {
     /// Hears of changes until it is told to stop. Runs on two threads: the caller's, and one of its own.
     pub fn run(&self, stop: &AtomicBool, told: &(dyn Fn(&str) + Sync)) {
@@ -65,24 +115,26 @@ impl Pdp {
         let mut changes = self.hub.watch();
         let mut swept = self.hub.now();
         // What changed while nobody was here.
-        let mut next = Some((Scope::All, "start", self.hub.now()));
-        let mut to = self.hub.read(estate::Estate::size);
-        let mut heard = true;
+        let mut heard = Heard { to: self.hub.read(estate::Estate::size), ..Heard::default() };
+        heard.add((Scope::All, "start", self.hub.now()));
         while !stop.load(Ordering::SeqCst) {
+            // What is heard of while something is decided about is decided about after it.
+            let (to, any) = (heard.to, std::mem::take(&mut heard.any));
             let tell = |concerned, since| decided.send(Decided { concerned, since, to });
-            let taken = match next.take() {
+            let taken = match heard.next.take() {
                 Some((scope, because, since)) => {
-                    match self.decide_about(scope.clone(), because, since) {
+                    let mut between = || heard.take(self, &mut changes);
+                    match self.decide_about(scope.clone(), because, since, &mut between) {
                         Ok((_, concerned)) => tell(concerned, since),
                         Err(error) => {
                             told(&format!("decisions: {error}"));
                             std::thread::park_timeout(AGAIN);
-                            next = Some((scope, because, since));
+                            heard.add((scope, because, since));
                             continue;
                         }
                     }
                 }
-                None if heard => tell(None, self.hub.now()),
+                None if any => tell(None, self.hub.now()),
                 None => Ok(()),
             };
             if taken.is_err() {
@@ -104,35 +156,18 @@ impl Pdp {
                 // Looked at again with the next change, should nobody be there.
                 let _ = tell(Some(Scope::All), now);
             }
-            // Those that came together are decided together.
-            heard = false;
-            loop {
-                let one = match changes.try_recv() {
-                    Ok(change) => {
-                        (heard, to) = (true, change.entries.end);
-                        Scope::of(&change.events)
-                            .map(|scope| (scope, concerns(&change.events), change.at))
-                    }
-                    Err(TryRecvError::Lagged(_)) => {
-                        (heard, to) = (true, self.hub.read(estate::Estate::size));
-                        Some((Scope::All, "sweep", now))
-                    }
-                    Err(TryRecvError::Closed) => return,
-                    Err(TryRecvError::Empty) => break,
-                };
-                next = match (next, one) {
-                    (Some((a, because, since)), Some((b, other, at))) => {
-                        Some((a.and(b), because.max(other), since.min(at)))
-                    }
-                    (a, b) => a.or(b),
-                };
+            heard.take(self, &mut changes);
+            if heard.over {
+                return;
             }
             // A site lets go of an exception by itself; that of one whose clock is behind ends here.
             if self.has_ended(now) {
-                next = Some(next.map_or((Scope::All, "exception", now), |(_, because, since)| {
-                    (Scope::All, because, since)
-                }));
-            } else if !heard {
+                let next = heard.next.take();
+                heard.next =
+                    Some(next.map_or((Scope::All, "exception", now), |(_, because, since)| {
+                        (Scope::All, because, since)
+                    }));
+            } else if !heard.any {
                 std::thread::park_timeout(Duration::from_millis(1));
             }
         }

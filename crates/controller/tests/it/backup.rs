@@ -56,7 +56,7 @@ async fn what_is_put_back_is_the_estate_with_its_tiles_made_again_and_new_secret
     let running = used(&folder).await;
     let file = desk.0.join("b.rfbk");
     let held = made(&folder, &file);
-    assert_eq!(held.left_out, ["host-token", "log/", "setup-token"]);
+    assert_eq!(held.left_out, ["flows.db", "host-token", "log/", "setup-token"]);
     assert_eq!(held.facts.operators, 1);
     assert_eq!(held.facts.operators_lost, 0);
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
@@ -66,7 +66,8 @@ async fn what_is_put_back_is_the_estate_with_its_tiles_made_again_and_new_secret
     for name in names(&folder.0) {
         let inside = of(&name)
             || held.manifest.files.iter().any(|f| f.path.starts_with(&format!("{name}/")));
-        let meant = ["host-token", "setup-token", "log", "lock"].contains(&name.as_str())
+        let meant = ["host-token", "setup-token", "log", "lock", "flows.db"]
+            .contains(&name.as_str())
             || [".lock", "-wal", "-shm"].iter().any(|end| name.ends_with(end));
         assert!(inside != meant, "{name}");
     }

@@ -14,6 +14,7 @@ mod commitments;
 mod decisions;
 mod est;
 mod exceptions;
+mod flows;
 mod identities;
 mod imports;
 mod inventory;

@@ -30,7 +30,7 @@ const ASKED: [Field; 8] = [
 /// A policy folder that is ready to be asked about devices of the estate, all or few, again and again.
 #[derive(Debug)]
 pub struct Judge {
-    /// Its devices are those that were asked about last.
+    /// Without devices, but while it is asked about some.
     folder: Folder,
     zones: Arc<Zones>,
     /// Devices that answers about others may rest on.
@@ -155,12 +155,14 @@ impl Judge {
         let folder = &self.folder;
         let lowered = lower::lower_at(folder, Moment::default());
         let ids = folder.estate.devices.iter().map(|device| device.id.clone());
-        Judged {
+        let judged = Judged {
             sees_others: !self.seen.is_empty(),
             zones: Arc::clone(&self.zones),
             profile_of: ids.zip(lowered.profile_of.iter().copied()).collect(),
             profiles: lowered.profiles.iter().map(|grants| verdict(folder, grants)).collect(),
-        }
+        };
+        self.folder.estate.devices = Vec::new();
+        judged
     }
 }
 

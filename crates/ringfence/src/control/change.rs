@@ -21,8 +21,13 @@ pub(super) fn edit(args: &Edit) -> Result<u8, Stop> {
     match args.ids.as_slice() {
         [id] if !args.dry_run => one(&mut client, id, &what),
         ids => {
-            let (selector, expression) = (args.selector.as_deref(), args.expression.as_deref());
-            let of = Selected { selector, expression, ids, dry_run: args.dry_run };
+            let of = Selected {
+                selector: args.selector.as_deref(),
+                expression: args.expression.as_deref(),
+                search: args.search.as_deref(),
+                ids,
+                dry_run: args.dry_run,
+            };
             many(&mut client, &of, &what, args.approval.approval.as_deref())
         }
     }
@@ -48,7 +53,8 @@ pub(super) fn retire(args: &Retire) -> Result<u8, Stop> {
     let mut client = super::open(&args.at)?;
     if args.ids.is_empty() {
         let body = json!({
-            "l": args.selector, "where": args.expression, "why": args.reason.reason, "dry_run": args.dry_run,
+            "l": args.selector, "where": args.expression, "q": args.search, "why": args.reason.reason,
+            "dry_run": args.dry_run,
         });
         let (path, approval) = ("/v1/devices/retire", args.approval.approval.as_deref());
         return bulk(&mut client, path, &body, args.dry_run, approval, "retired");
@@ -95,8 +101,8 @@ fn chosen(
     {
         return one(client, id, change);
     }
-    let of =
-        Selected { selector, expression: which.expression.as_deref(), ids: &[], dry_run: false };
+    let (expression, search) = (which.expression.as_deref(), which.search.as_deref());
+    let of = Selected { selector, expression, search, ids: &[], dry_run: false };
     many(client, &of, change, approval.approval.as_deref())
 }
 
@@ -104,6 +110,7 @@ fn chosen(
 struct Selected<'a> {
     selector: Option<&'a str>,
     expression: Option<&'a str>,
+    search: Option<&'a str>,
     ids: &'a [String],
     dry_run: bool,
 }
@@ -133,7 +140,7 @@ fn many(
     approval: Option<&str>,
 ) -> Result<u8, Stop> {
     let body = json!({
-        "l": of.selector, "where": of.expression, "ids": of.ids, "set": change.set, "labels": change.labels,
+        "l": of.selector, "where": of.expression, "q": of.search, "ids": of.ids, "set": change.set, "labels": change.labels,
         "why": change.why, "dry_run": of.dry_run,
     });
     bulk(client, "/v1/devices/edit", &body, of.dry_run, approval, "changed")

@@ -82,6 +82,36 @@ const LEASES: &[Column] = &[
     wide("ENTRY", |v| at(v, "/entry")),
 ];
 
+const FLOWS: &[Column] = &[
+    wide("DEVICE", |v| at(v, "/device")),
+    of("HOUR", |v| instant(v, "/hour")),
+    of("ROLE", |v| at(v, "/role")),
+    of("PEER", |v| {
+        let known = [at(v, "/name"), at(v, "/peer"), at(v, "/address")];
+        known.into_iter().find(|text| !text.is_empty()).unwrap_or_default()
+    }),
+    wide("PEER'S ID", |v| at(v, "/peer")),
+    wide("ADDRESS", |v| at(v, "/address")),
+    of("SERVICE", |v| format!("{} {}", at(v, "/transport"), at(v, "/port")).trim().to_owned()),
+    of("PROTOCOL", |v| at(v, "/protocol")),
+    of("FLOWS", |v| at(v, "/flows")),
+    wide("PACKETS OUT", |v| at(v, "/packets_out")),
+    wide("PACKETS IN", |v| at(v, "/packets_in")),
+    of("BYTES OUT", |v| at(v, "/bytes_out")),
+    of("BYTES IN", |v| at(v, "/bytes_in")),
+    of("LAST SEEN", |v| instant(v, "/last_seen")),
+];
+
+const REACH: &[Column] = &[
+    of("DEVICE", |v| at(v, "/device")),
+    of("GRANTED", |v| match v.pointer("/granted").and_then(Value::as_array) {
+        Some(granted) => granted.len().to_string(),
+        None => at(v, "/direct_services"),
+    }),
+    of("SERVICES BY HOPPING", |v| either(v, "/taken_over_services", "/transitive_services")),
+    of("DEVICES BY HOPPING", |v| either(v, "/taken_over_devices", "/transitive_devices")),
+];
+
 const POLICY: &[Column] = &[
     of("NUMBER", |v| at(v, "/number")),
     of("CONTENT", |v| short(v, "/content")),
@@ -290,6 +320,9 @@ pub(super) const fn listing(kind: Kind) -> Listing {
         Kind::Sites => ("/v1/sites", "/id", SITES),
         Kind::Teams => ("/v1/teams", "/id", TEAMS),
         Kind::Leases => ("/v1/leases", "/device", LEASES),
+        // Of one device each: its id stands before the last part.
+        Kind::Flows => ("/v1/devices", "/address", FLOWS),
+        Kind::Reach => ("/v1/reach/devices", "/device", REACH),
         Kind::Policy => ("/v1/policy", "/content", POLICY),
         Kind::Slo => ("/v1/slo", "/name", SLO),
         Kind::Operators => ("/v1/operators", "/id", OPERATORS),
@@ -299,6 +332,11 @@ pub(super) const fn listing(kind: Kind) -> Listing {
         Kind::Views => ("/v1/views", "/name", VIEWS),
     };
     Listing { path, id, columns, chosen: Vec::new() }
+}
+
+/// What is at one place, or at the other.
+fn either(value: &Value, one: &str, other: &str) -> String {
+    at(value, if value.pointer(one).is_some() { one } else { other })
 }
 
 /// The first address, and how many more there are.

@@ -41,6 +41,7 @@ fn listed(args: &ExceptionList) -> Result<u8, Stop> {
         ("owner", &args.owner),
         ("l", &args.selector),
         ("where", &args.expression),
+        ("q", &args.search),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name, value.clone()?)))

@@ -37,6 +37,9 @@ pub(super) fn run(args: &Get) -> Result<u8, Stop> {
     if args.watch && !matches!(args.kind, Kind::Devices | Kind::Sites) {
         return Err(Fault::usage("--watch", "only devices and sites are watched").into());
     }
+    if args.kind == Kind::Flows && args.ids.is_empty() {
+        return Err(Fault::usage("flows", "they are of devices: name one, or several").into());
+    }
     let is_table = args.output == Format::Csv;
     let by_id = !args.watch && args.ids.is_empty() && args.sort.is_none();
     if is_table && (args.kind != Kind::Devices || !by_id) {
@@ -67,8 +70,9 @@ pub(super) fn run(args: &Get) -> Result<u8, Stop> {
             sink.end()?;
         }
         Kind::Slo => slo(&mut client, args)?,
+        Kind::Reach if args.ids.is_empty() => worst(&mut client, args)?,
         _ => {
-            let one = args.ids.len() == 1 && args.kind != Kind::Leases;
+            let one = args.ids.len() == 1 && !matches!(args.kind, Kind::Leases | Kind::Flows);
             let mut sink = Sink::new(listed, args.output, one);
             each(&mut client, args, &mut |item| sink.take(&item))?;
             sink.end()?;
@@ -148,6 +152,10 @@ fn each(
             }
             continue;
         }
+        if args.kind == Kind::Flows {
+            client.list(&format!("{}/{}/flows", listing.path, segment(id)), &[], take)?;
+            continue;
+        }
         let item = match args.kind {
             // These are listed only.
             Kind::Tokens | Kind::Approvals | Kind::Questions => found(client, &listing, id)?,
@@ -183,6 +191,22 @@ fn found(client: &mut Client, listing: &Listing, id: &str) -> Result<Value, Faul
     found.ok_or_else(|| {
         Fault::new("not_found", id, "there is none with this id", "").exit(exit::NOT_FOUND)
     })
+}
+
+/// From where somebody gets furthest: one document, whose devices people see as a table.
+fn worst(client: &mut Client, args: &Get) -> Result<(), Fault> {
+    let worst = client.get("/v1/reach/worst")?;
+    let people = matches!(args.output, Format::Table | Format::Wide | Format::Name);
+    let mut sink = Sink::new(listing(Kind::Reach), args.output, !people);
+    if people {
+        for device in words::list(&worst, "/devices") {
+            sink.take(device)?;
+        }
+    } else {
+        sink.take(&worst)?;
+    }
+    sink.end()?;
+    Ok(())
 }
 
 /// Levels have a few words around them.

@@ -104,16 +104,20 @@ struct What {
 impl What {
     fn of(args: &Wait) -> Result<Self, Fault> {
         let kind = if args.kind == Waited::Device { "device" } else { "site" };
-        let chosen = [("l", &args.selector), ("where", &args.expression)];
+        let chosen = [("l", &args.selector), ("where", &args.expression), ("q", &args.search)];
         let query: Vec<_> =
             chosen.into_iter().filter_map(|(name, text)| Some((name, text.clone()?))).collect();
         if !query.is_empty() && args.kind != Waited::Device {
-            let option = if args.selector.is_some() { "-l" } else { "--where" };
+            let option = match query.first() {
+                Some(("l", _)) => "-l",
+                Some(("where", _)) => "--where",
+                _ => "--search",
+            };
             return Err(Fault::usage(option, "it is for devices"));
         }
-        let words = match (&args.id, args.selector.as_ref().or(args.expression.as_ref())) {
+        let words = match (&args.id, query.first()) {
             (Some(id), _) => format!("{kind} {id}"),
-            (None, text) => format!("devices {}", text.map_or("", |text| text)),
+            (None, text) => format!("devices {}", text.map_or("", |(_, text)| text)),
         };
         Ok(Self { words, id: args.id.clone(), query, ids: Vec::new() })
     }

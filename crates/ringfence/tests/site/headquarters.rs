@@ -83,6 +83,15 @@ impl Headquarters {
         serde_json::from_str(&self.ok(line)).unwrap()
     }
 
+    /// What a device exchanged with another one over TCP, as headquarters have it.
+    fn flow(&self, device: &str, role: &str, peer: &str) -> Option<Value> {
+        let all = self.document(&format!("get flows {device} -o json"));
+        let wanted = |row: &&Value| {
+            row["role"] == *role && row["peer"] == *peer && row["transport"] == "tcp"
+        };
+        all.as_array().unwrap().iter().find(wanted).cloned()
+    }
+
     /// Sends a signal to the controller.
     fn signal(&self, signal: &str) {
         let pid = self.process.as_ref().unwrap().id().to_string();
@@ -282,4 +291,34 @@ fn netns_a_site_follows_its_controller_and_outlives_it() {
     hq.ok("sites revoke lab --reason stolen");
     hq.enforces("expired", held);
     hq.site.check("laptop", "camera", 80, false);
+}
+
+#[test]
+fn netns_what_crosses_a_sites_wire_is_told_of_its_devices() {
+    if !lab::need("netns_what_crosses_a_sites_wire_is_told_of_its_devices") {
+        return;
+    }
+    let mut hq = Headquarters::new("site-flows");
+    hq.join();
+    hq.site.check("hmi", "plc", 502, true);
+    hq.site.check("camera", "plc", 502, false);
+    // A site tells once a minute.
+    let end = lab::wait::now() + Duration::from_secs(150);
+    let told = lab::wait::until(end, || hq.flow("hmi", "client", "plc").is_some()).unwrap();
+    assert!(told, "{}", hq.document("get flows hmi plc -o json"));
+    let called = hq.flow("hmi", "client", "plc").unwrap();
+    let was_called = hq.flow("plc", "server", "hmi").unwrap();
+    assert_eq!((&called["port"], &called["device"]), (&Value::from(502), &Value::from("hmi")));
+    assert!(called["flows"].as_u64() >= Some(1), "{called}");
+    assert!(called["packets_out"].as_u64() >= Some(2), "{called}");
+    for (ours, theirs) in [("packets_out", "packets_in"), ("bytes_in", "bytes_out")] {
+        assert_eq!(called[ours], was_called[theirs], "{called} {was_called}");
+    }
+    // Nothing came to be between these.
+    assert_eq!(hq.flow("camera", "client", "plc"), None);
+    // It is kept over a restart.
+    hq.signal("-KILL");
+    hq.process = None;
+    hq.start();
+    assert!(hq.flow("hmi", "client", "plc").is_some());
 }

@@ -7,7 +7,7 @@ use model::{Mac, Timestamp};
 
 use super::Sensor;
 use crate::dispatch::NameId;
-use crate::flows::{Flow, Path, Summed};
+use crate::flows::{End, Flow, Part, Path, Summed, Volume};
 use crate::links::{LinkId, Station};
 use crate::report::Moment;
 
@@ -28,12 +28,76 @@ impl Sensor {
 
     /// Takes a conversation that is over into the sums.
     pub(super) fn retire(&mut self, flow: Option<Flow>) {
-        let Some(flow) = flow else { return };
-        for (end, volume) in [(flow.client, flow.volume[0]), (flow.server, flow.volume[1])] {
+        let Some(mut flow) = flow else { return };
+        let established = flow.established();
+        if established {
+            if let Some(part) = flow.part() {
+                self.settle(part);
+            }
+            return;
+        }
+        let [out, back] = flow.volume;
+        self.stations([(flow.client, out), (flow.server, back)], flow.first, flow.last);
+        if flow.client.link == 0 {
+            return;
+        }
+        let attempt = match flow.transport {
+            Transport::Tcp => flow.syn && !out.data,
+            Transport::Udp | Transport::Icmp => out.packets <= 3 && back.packets == 0,
+            _ => false,
+        };
+        if attempt {
+            let m = Moment { input: flow.input, packet: flow.packet, at: flow.first };
+            let target = (flow.server.ip, flow.server.port);
+            let said = self.suspicion.unanswered(flow.client.link, target, flow.first, "attempts");
+            self.scan(&m, flow.client.mac, said);
+        }
+    }
+
+    /// Takes what an established conversation carried into the sums.
+    pub(super) fn settle(&mut self, part: Part) {
+        let [out, back] = part.volume;
+        self.stations([(part.client, out), (part.server, back)], part.first, part.last);
+        if part.client.link == 0 {
+            return;
+        }
+        let path = Path {
+            client: (part.client.link, Some(part.client.ip)),
+            server: (part.server.mac.as_u64(), Some(part.server.ip)),
+            transport: part.transport,
+            port: part.server.port,
+            established: true,
+        };
+        let server_name =
+            part.server_name.or_else(|| self.report.name_of(part.client.link, part.server.ip));
+        let sum = observation::Flow {
+            server_mac: part.server.mac,
+            client_ip: Some(part.client.ip),
+            server_ip: Some(part.server.ip),
+            transport: part.transport,
+            port: part.server.port,
+            application: None,
+            server_name,
+            first: part.first,
+            last: part.last,
+            flows: part.flows,
+            packets_out: out.packets,
+            packets_in: back.packets,
+            bytes_out: out.bytes,
+            bytes_in: back.bytes,
+            established: true,
+            roles_certain: part.roles_certain,
+        };
+        self.sum(path, sum, part.application, part.input, part.packet);
+    }
+
+    /// Counts what both ends sent for their network addresses.
+    fn stations(&mut self, ends: [(End, Volume); 2], first: Timestamp, last: Timestamp) {
+        for (end, volume) in ends {
             if end.link != 0 && volume.packets > 0 {
                 let seen = Station {
-                    first: flow.first,
-                    last: flow.last,
+                    first,
+                    last,
                     packets: volume.packets,
                     bytes: volume.bytes,
                     hop_limit: volume.hop_limit,
@@ -42,53 +106,6 @@ impl Sensor {
                 self.links.station(end.link, end.ip, seen);
             }
         }
-        if flow.client.link == 0 {
-            return;
-        }
-        let [out, back] = flow.volume;
-        if !flow.established() {
-            let attempt = match flow.transport {
-                Transport::Tcp => flow.syn && !out.data,
-                Transport::Udp | Transport::Icmp => out.packets <= 3 && back.packets == 0,
-                _ => false,
-            };
-            if attempt {
-                let m = Moment { input: flow.input, packet: flow.packet, at: flow.first };
-                let target = (flow.server.ip, flow.server.port);
-                let said =
-                    self.suspicion.unanswered(flow.client.link, target, flow.first, "attempts");
-                self.scan(&m, flow.client.mac, said);
-            }
-            return;
-        }
-        let path = Path {
-            client: (flow.client.link, Some(flow.client.ip)),
-            server: (flow.server.mac.as_u64(), Some(flow.server.ip)),
-            transport: flow.transport,
-            port: flow.server.port,
-            established: true,
-        };
-        let server_name =
-            flow.server_name.or_else(|| self.report.name_of(flow.client.link, flow.server.ip));
-        let sum = observation::Flow {
-            server_mac: flow.server.mac,
-            client_ip: Some(flow.client.ip),
-            server_ip: Some(flow.server.ip),
-            transport: flow.transport,
-            port: flow.server.port,
-            application: None,
-            server_name,
-            first: flow.first,
-            last: flow.last,
-            flows: 1,
-            packets_out: out.packets,
-            packets_in: back.packets,
-            bytes_out: out.bytes,
-            bytes_in: back.bytes,
-            established: true,
-            roles_certain: flow.roles_certain,
-        };
-        self.sum(path, sum, flow.application, flow.input, flow.packet);
     }
 
     pub(super) fn sum(

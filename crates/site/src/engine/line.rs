@@ -12,7 +12,7 @@ use crate::folder::{self, Accepted, FolderError};
 use crate::journal::JournalError;
 use crate::life::{Entry, Order};
 use crate::point::Point;
-use crate::sense::Seen;
+use crate::sense::{Carried, Seen};
 use crate::shell::{now, settings_of};
 use crate::uplink::reckon::Variant;
 use crate::uplink::shell::{Handle, happened};
@@ -184,6 +184,13 @@ impl Engine {
             what: what.to_owned(),
         };
         self.tell(Told::Happened { happened, journal: None });
+    }
+
+    /// Who talked to whom: only a controller wants to know.
+    pub(crate) fn carried(&mut self, carried: Carried) {
+        if self.link.is_some() {
+            self.tell(Told::Carried(carried.0));
+        }
     }
 
     /// Who is there.

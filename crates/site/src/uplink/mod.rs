@@ -7,7 +7,7 @@
 //!              └────────┴── outbox ◀── Told ◀───────────────────────┼──────┘ journal, findings, devices
 //! ```
 //!
-//! * [`state`], [`reckon`], [`redial`], [`renew`], [`outbox`]: every decision, without clocks, sockets and files.
+//! * [`state`], [`reckon`], [`redial`], [`renew`], [`outbox`], [`traffic`]: every decision, without clocks, sockets and files.
 //! * [`keep`]: what survives, in `uplink/` of the state directory.
 //! * [`lists`]: who is revoked, for programs beside the site.
 //! * [`client`], [`shell`]: the connection.
@@ -23,6 +23,7 @@ pub mod redial;
 pub mod renew;
 pub mod shell;
 pub mod state;
+pub mod traffic;
 mod words;
 
 pub use words::{Line, Said, Standing, Told};

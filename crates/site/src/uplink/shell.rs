@@ -57,6 +57,8 @@ pub struct Timing {
     pub silence: Duration,
     /// Devices wait so long for others before they are told of, in seconds.
     pub seen_every_s: u32,
+    /// Traffic waits so long for more before it is told of, in seconds.
+    pub traffic_every_s: u32,
     /// Where the controller refuses something without saying when to try again, in seconds.
     pub refused_s: u32,
 }
@@ -68,6 +70,7 @@ impl Default for Timing {
             pings: Pings::default(),
             silence: Duration::from_secs(200),
             seen_every_s: 10,
+            traffic_every_s: 60,
             refused_s: 30,
         }
     }

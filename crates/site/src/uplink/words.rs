@@ -1,7 +1,7 @@
 //! What goes between the thread of the line and the loop of the site.
 
 use model::Timestamp;
-use model::line::{Happened, Sighting};
+use model::line::{Flow, Happened, Sighting};
 use serde::{Deserialize, Serialize};
 
 use super::reckon::Variant;
@@ -72,6 +72,8 @@ pub enum Told {
     },
     /// These devices are there.
     Seen(Vec<(String, Sighting)>),
+    /// This crossed the wire.
+    Carried(Vec<Flow>),
 }
 
 /// How the line stands, for `ringfence site status`.

@@ -15,6 +15,7 @@ Examples:
   ringfence edit device camera-7 --set zone= --reason \"the sensor knows better\"
   ringfence edit device -l '!owner' --set owner=video --reason \"new team\" --dry-run
   ringfence edit device --where 'device in Zone::\"hall\"' --set zone=hall-1 --reason \"new zones\"
+  ringfence edit device --search \"dock 4\" --set owner=floor --reason \"they answer for it\"
 
 Fields: name, owner, zone, site, type, vendor, model, firmware, hardware, serial, os, hostname,
 criticality, posture, support, exposure, and label.NAME. About one device it is refused when
@@ -39,7 +40,7 @@ pub(crate) struct Edit {
     #[arg(value_enum, value_name = "KIND")]
     pub(crate) kind: super::HasHistory,
     /// Which.
-    #[arg(value_name = "ID", required_unless_present_any = ["selector", "expression"])]
+    #[arg(value_name = "ID", required_unless_present_any = ["selector", "expression", "search"])]
     pub(crate) ids: Vec<String>,
     /// All that a selector selects (see `ringfence get --help`).
     #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "ids")]
@@ -47,6 +48,9 @@ pub(crate) struct Edit {
     /// All that a Cedar expression holds for (see `ringfence get --help`).
     #[arg(long = "where", value_name = "EXPRESSION", conflicts_with = "ids")]
     pub(crate) expression: Option<String>,
+    /// All with these words in a name, an address, vendor, model, owner or id.
+    #[arg(long, value_name = "WORDS", conflicts_with = "ids")]
+    pub(crate) search: Option<String>,
     /// What is decided; an empty value takes it back.
     #[arg(long, value_name = "FIELD=VALUE", required = true, value_parser = assignment)]
     pub(crate) set: Vec<(String, String)>,
@@ -65,11 +69,14 @@ pub(crate) struct Edit {
 #[derive(Clone, Debug, Group)]
 pub(crate) struct Which {
     /// A device, or a selector (see `ringfence get --help`).
-    #[arg(value_name = "SELECTOR", required_unless_present = "expression")]
+    #[arg(value_name = "SELECTOR", required_unless_present_any = ["expression", "search"])]
     pub(crate) devices: Option<String>,
     /// Devices that a Cedar expression holds for (see `ringfence get --help`).
     #[arg(long = "where", value_name = "EXPRESSION", conflicts_with = "devices")]
     pub(crate) expression: Option<String>,
+    /// Devices with these words in a name, an address, vendor, model, owner or id.
+    #[arg(long, value_name = "WORDS", conflicts_with = "devices")]
+    pub(crate) search: Option<String>,
 }
 
 const OWNER: &str = "\
@@ -77,6 +84,7 @@ Examples:
   ringfence owner camera-7 video --reason \"new team\"
   ringfence owner 'type=ip-camera,!owner' video --reason \"new team\"
   ringfence owner --where 'device.site == \"w1\" && !(device has owner)' floor --reason \"new team\"
+  ringfence owner --search \"dock 4\" floor --reason \"they answer for it\"
 
 Exit codes: 0 done, 1 failed, 3 no such device or team, 5 not allowed, or a second person has to
 approve it first, 64 wrong usage.";
@@ -132,6 +140,7 @@ Examples:
   ringfence retire device camera-7 --reason \"scrapped\"
   ringfence retire device -l state=stale,site=w1 --reason \"inventory\" --dry-run
   ringfence retire device --where 'device.last_seen < now.offset(duration(\"-90d\"))' --reason gone
+  ringfence retire device --search DVR-4 --reason \"sold\" --dry-run
 
 What is selected is retired all, or not at all.
 
@@ -146,7 +155,7 @@ pub(crate) struct Retire {
     #[arg(value_enum, value_name = "KIND")]
     pub(crate) kind: super::HasHistory,
     /// Which.
-    #[arg(value_name = "ID", required_unless_present_any = ["selector", "expression"])]
+    #[arg(value_name = "ID", required_unless_present_any = ["selector", "expression", "search"])]
     pub(crate) ids: Vec<String>,
     /// Devices that a selector selects (see `ringfence get --help`).
     #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "ids")]
@@ -154,6 +163,9 @@ pub(crate) struct Retire {
     /// Devices that a Cedar expression holds for (see `ringfence get --help`).
     #[arg(long = "where", value_name = "EXPRESSION", conflicts_with = "ids")]
     pub(crate) expression: Option<String>,
+    /// Devices with these words in a name, an address, vendor, model, owner or id.
+    #[arg(long, value_name = "WORDS", conflicts_with = "ids")]
+    pub(crate) search: Option<String>,
     /// Only tell how many devices it is about.
     #[arg(long, conflicts_with = "ids")]
     pub(crate) dry_run: bool,

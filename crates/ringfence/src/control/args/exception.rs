@@ -44,6 +44,9 @@ pub(crate) struct ExceptionList {
     /// Only of devices that a Cedar expression holds for (see `ringfence get --help`).
     #[arg(long = "where", value_name = "EXPRESSION")]
     pub(crate) expression: Option<String>,
+    /// Only of devices with these words in a name, an address, vendor, model, owner or id.
+    #[arg(long, value_name = "WORDS")]
+    pub(crate) search: Option<String>,
     /// Output on standard output.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,

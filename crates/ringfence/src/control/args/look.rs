@@ -21,6 +21,8 @@ Examples:
   ringfence get devices -l site=w1 -o csv > devices.csv
   ringfence get sites --watch
   ringfence get leases camera-7
+  ringfence get flows camera-7
+  ringfence get reach camera-7 -o json
   ringfence get policy -o json | jq -r '.files[\"estate.toml\"]'
   ringfence get slo
 
@@ -42,7 +44,7 @@ pub(crate) struct Get {
     /// What.
     #[arg(value_enum, value_name = "KIND")]
     pub(crate) kind: Kind,
-    /// Only these (leases: of these devices).
+    /// Only these (leases, flows, reach: of these devices).
     #[arg(value_name = "ID")]
     pub(crate) ids: Vec<String>,
     /// Only devices that a selector selects.
@@ -85,6 +87,11 @@ pub(crate) enum Kind {
     /// The decision in force about each device.
     #[value(alias = "lease")]
     Leases,
+    /// Who a device talked to, by hour.
+    #[value(alias = "flow")]
+    Flows,
+    /// How far somebody gets who takes a device over; without a device, from where furthest.
+    Reach,
     /// The policy folder in force.
     #[value(alias = "policies")]
     Policy,
@@ -284,7 +291,7 @@ pub(crate) struct Wait {
     #[arg(value_enum, value_name = "KIND")]
     pub(crate) kind: Waited,
     /// Which.
-    #[arg(value_name = "ID", required_unless_present_any = ["selector", "expression"])]
+    #[arg(value_name = "ID", required_unless_present_any = ["selector", "expression", "search"])]
     pub(crate) id: Option<String>,
     /// All devices that a selector selects (see `ringfence get --help`).
     #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "id")]
@@ -292,6 +299,9 @@ pub(crate) struct Wait {
     /// All devices that a Cedar expression holds for (see `ringfence get --help`).
     #[arg(long = "where", value_name = "EXPRESSION", conflicts_with = "id")]
     pub(crate) expression: Option<String>,
+    /// All devices with these words in a name, an address, vendor, model, owner or id.
+    #[arg(long, value_name = "WORDS", conflicts_with = "id")]
+    pub(crate) search: Option<String>,
     /// To what.
     #[arg(long = "for", value_name = "CONDITION")]
     pub(crate) condition: String,

@@ -17,6 +17,7 @@ use super::super::outbox::{Entered, Ready, Settled};
 use super::super::reckon::Look;
 use super::super::redial::Redial;
 use super::super::state::{Action, Input};
+use super::super::traffic::Waiting;
 use super::super::words::{Line, Said, Told};
 use super::super::{join, renew};
 use super::{Clock, Uplink, happened, journal_after};
@@ -28,6 +29,7 @@ enum Wire {
     Down(LineError),
     Acked(Ack, Result<(), LineError>),
     Sent(Result<Taken, LineError>),
+    Carried(Result<(), LineError>),
     Renewed(Result<Chain, LineError>),
 }
 
@@ -49,6 +51,7 @@ struct Dialled {
     heard: Instant,
     acking: bool,
     sending: bool,
+    carrying: bool,
     renewing: bool,
 }
 
@@ -86,6 +89,9 @@ pub(super) struct Task {
     send_at: i64,
     /// When devices were told of last.
     seen_at: i64,
+    /// What crossed the wire, and when the next of it is told.
+    traffic: Waiting,
+    traffic_at: i64,
     renew_at: Timestamp,
     renew_again: i64,
     dialled: Option<Dialled>,
@@ -106,6 +112,7 @@ impl Task {
         said: Box<dyn Fn(Said) -> bool + Send>,
     ) -> Self {
         let renew_at = renew::due(up.enrolled.not_before, up.enrolled.not_after, random());
+        let traffic = Waiting::new(up.config.clock.look().wall);
         Self {
             up,
             line,
@@ -116,6 +123,8 @@ impl Task {
             ack_at: i64::MIN,
             send_at: i64::MIN,
             seen_at: i64::MIN,
+            traffic,
+            traffic_at: i64::MIN,
             renew_at,
             renew_again: i64::MIN,
             dialled: None,
@@ -275,6 +284,13 @@ impl Task {
                     self.find("sightings-dropped", what);
                 }
             }
+            Told::Carried(flows) => {
+                flows.into_iter().for_each(|flow| self.traffic.add(flow));
+                if self.traffic.left_out() > 0 {
+                    let what = "more traffic waits to be told of than there is room for: what comes is left out";
+                    self.find("traffic-dropped", what);
+                }
+            }
         }
     }
 
@@ -323,6 +339,29 @@ impl Task {
                             && status != 429
                         {
                             self.find("observations-refused", &error.to_string());
+                        }
+                    }
+                }
+            }
+            Wire::Carried(done) => {
+                self.still(|dialled| dialled.carrying = false);
+                match done {
+                    Ok(()) => {
+                        self.traffic.taken();
+                        self.over("traffic-refused");
+                        // What waited while the line was cut goes at once.
+                        if !self.traffic.is_full() {
+                            self.traffic_at = self.traffic_due(look);
+                        }
+                    }
+                    Err(error) => {
+                        self.traffic_at = self.later(look, &error).max(self.traffic_due(look));
+                        if let LineError::Refused { status, .. } = error
+                            && status != 429
+                        {
+                            // An older controller has no such place, and will never take it.
+                            self.traffic.taken();
+                            self.find("traffic-refused", &error.to_string());
                         }
                     }
                 }
@@ -462,7 +501,31 @@ impl Task {
             }
         }
         self.send(running, client.clone());
+        self.carry(running, client.clone());
         self.renew(look, client);
+    }
+
+    fn traffic_due(&self, look: Look) -> i64 {
+        let every = i64::from(self.up.config.timing.traffic_every_s);
+        look.running_nanos.saturating_add(every.saturating_mul(1_000_000_000))
+    }
+
+    fn carry(&mut self, running: i64, client: Client) {
+        let is_busy = self.dialled.as_ref().is_none_or(|dialled| dialled.carrying);
+        if is_busy || running < self.traffic_at {
+            return;
+        }
+        let Some(report) = self.traffic.report() else {
+            return;
+        };
+        // Numbers and names: it can always be written.
+        let packed = serde_json::to_vec(report).unwrap_or_default();
+        let packed = zstd::encode_all(packed.as_slice(), LEVEL).unwrap_or_default();
+        self.still(|dialled| dialled.carrying = true);
+        self.beside(client, async move |mut client| {
+            let sent = client.post("/site/v1/traffic", "application/zstd", packed).await;
+            Wire::Carried(sent.map(drop))
+        });
     }
 
     fn send(&mut self, running: i64, client: Client) {
@@ -587,6 +650,7 @@ impl Task {
             heard: Instant::now(),
             acking: false,
             sending: false,
+            carrying: false,
             renewing: false,
         });
     }
