@@ -331,6 +331,26 @@ impl Authority {
         key: &Key,
         now: Timestamp,
     ) -> Result<DeviceCertificate, AuthorityError> {
+        self.of_fleet(Profile::Device, device, key, now)
+    }
+
+    /// The same for a device that is a gateway.
+    pub fn gateway(
+        &self,
+        device: &DeviceId,
+        key: &Key,
+        now: Timestamp,
+    ) -> Result<DeviceCertificate, AuthorityError> {
+        self.of_fleet(Profile::Gateway, device, key, now)
+    }
+
+    fn of_fleet(
+        &self,
+        profile: Profile,
+        device: &DeviceId,
+        key: &Key,
+        now: Timestamp,
+    ) -> Result<DeviceCertificate, AuthorityError> {
         let subject = Subject {
             estate: self.estate.clone(),
             id: member_of_device(device)?,
@@ -344,7 +364,7 @@ impl Authority {
             i64::from(u16::from_be_bytes([a, b])).saturating_mul(DEVICE_SPREAD_NANOS) >> 16;
         let end = later(now, DEVICE_DAYS).plus_nanos(earlier.saturating_neg());
         let order = Order {
-            profile: Profile::Device,
+            profile,
             subject: &subject,
             key,
             serial,

@@ -29,6 +29,8 @@ pub enum Kind {
     Operator,
     /// A device, with the identity that the estate gave it (LDevID, IEEE 802.1AR).
     Device,
+    /// A device that others speak to as to the estate, or that speaks for others.
+    Gateway,
 }
 
 /// One member of an estate.
@@ -105,7 +107,8 @@ impl MemberId {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Site, Self::Server, Self::Operator, Self::Device];
+    pub const ALL: [Self; 5] =
+        [Self::Site, Self::Server, Self::Operator, Self::Device, Self::Gateway];
 
     /// As it stands in names: `site`.
     pub const fn as_str(self) -> &'static str {
@@ -114,6 +117,7 @@ impl Kind {
             Self::Server => "server",
             Self::Operator => "operator",
             Self::Device => "device",
+            Self::Gateway => "gateway",
         }
     }
 }
@@ -145,7 +149,8 @@ impl FromStr for Identity {
             return Err(wrong("spiffe://ESTATE/KIND/ID is expected"));
         };
         let kind = Kind::ALL.into_iter().find(|k| k.as_str() == kind);
-        let kind = kind.ok_or_else(|| wrong("its kind is site, server, operator or device"))?;
+        let kind =
+            kind.ok_or_else(|| wrong("its kind is site, server, operator, device or gateway"))?;
         Ok(Self { estate: Estate::new(estate)?, kind, id: MemberId::new(id)? })
     }
 }

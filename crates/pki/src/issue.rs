@@ -30,6 +30,8 @@ pub enum Profile {
     Operator,
     /// A device (LDevID, IEEE 802.1AR): client, and server to what it offers itself.
     Device,
+    /// A device that others speak to as to the estate, or that speaks for others: so that none of them takes just any device for it.
+    Gateway,
 }
 
 /// Whose certificate it is.
@@ -211,7 +213,7 @@ pub(crate) fn sign(
 
 impl Profile {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Root,
         Self::Cross,
         Self::Issuing,
@@ -219,6 +221,7 @@ impl Profile {
         Self::Server,
         Self::Operator,
         Self::Device,
+        Self::Gateway,
     ];
 
     /// Days that a certificate may live. A site may be without its controller for months; a person is not.
@@ -228,7 +231,7 @@ impl Profile {
             Self::Cross | Self::Issuing => 1_830,
             Self::Site | Self::Server => 398,
             Self::Operator => 31,
-            Self::Device => 92,
+            Self::Device | Self::Gateway => 92,
         }
     }
 
@@ -240,6 +243,7 @@ impl Profile {
             Self::Server => Some(Kind::Server),
             Self::Operator => Some(Kind::Operator),
             Self::Device => Some(Kind::Device),
+            Self::Gateway => Some(Kind::Gateway),
         }
     }
 
@@ -250,7 +254,7 @@ impl Profile {
             Self::Root => Some(2),
             Self::Cross => Some(1),
             Self::Issuing => Some(0),
-            Self::Site | Self::Server | Self::Operator | Self::Device => None,
+            Self::Site | Self::Server | Self::Operator | Self::Device | Self::Gateway => None,
         }
     }
 
@@ -264,7 +268,7 @@ impl Profile {
                 matches!(kind, KeyKind::P256 | KeyKind::P384)
             }
             // What devices' hardware holds is not ours to choose. RSA of fewer than 2,048 bits is weak wherever it is read.
-            Self::Device => {
+            Self::Device | Self::Gateway => {
                 matches!(kind, KeyKind::P256 | KeyKind::P384 | KeyKind::Ed25519 | KeyKind::Rsa(_))
             }
         }
@@ -273,7 +277,7 @@ impl Profile {
     const fn purposes(self) -> &'static [Oid] {
         match self {
             Self::Root | Self::Cross | Self::Issuing => &[],
-            Self::Site | Self::Device => &[oid::CLIENT_AUTH, oid::SERVER_AUTH],
+            Self::Site | Self::Device | Self::Gateway => &[oid::CLIENT_AUTH, oid::SERVER_AUTH],
             Self::Server => &[oid::SERVER_AUTH],
             Self::Operator => &[oid::CLIENT_AUTH],
         }
@@ -472,7 +476,11 @@ fn extensions(order: &Order<'_>, own: &[u8], authority: &[u8]) -> Result<Vec<u8>
         Profile::Root | Profile::Cross => [1, 0x06],
         // And digitalSignature: it answers about its certificates itself (RFC 6960 §4.2.2.2).
         Profile::Issuing => [1, 0x86],
-        Profile::Site | Profile::Server | Profile::Operator | Profile::Device => [7, 0x80],
+        Profile::Site
+        | Profile::Server
+        | Profile::Operator
+        | Profile::Device
+        | Profile::Gateway => [7, 0x80],
     };
     let mut all = vec![
         extension(oid::BASIC_CONSTRAINTS, true, &element(tag::SEQUENCE, &[&constraints])),

@@ -8,6 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use crypto::Provider;
+use estate::devices::{Device, Field};
 use estate::identities::{Answer, Command, Enrolment, How, NewCredential, Outcome, Serial, Wanted};
 use estate::side::Digest;
 use estate::{Refusal, Sort};
@@ -25,6 +26,8 @@ use crate::HubError;
 use crate::api::Problem;
 use crate::line::pace::Later;
 
+/// Type of devices that are gateways.
+const GATEWAY: &str = "gateway";
 /// Bytes of a body: a request in base64.
 const BODY_BYTES_MAX: usize = 2 * est::REQUEST_MAX;
 /// How long a body may take.
@@ -280,7 +283,11 @@ pub(super) async fn issue(
     asked: &Asked,
 ) -> Result<Vec<pki::Certificate>, No> {
     let now = est.hub.now();
-    let issued = est.authority.device(device, &asked.request.key, now);
+    let key = &asked.request.key;
+    let issued = match is_gateway(est, device) {
+        true => est.authority.gateway(device, key, now),
+        false => est.authority.device(device, key, now),
+    };
     let issued = issued.map_err(|error| No::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     let credential = NewCredential {
         key: asked.key,
@@ -301,6 +308,15 @@ pub(super) async fn issue(
         Some(Outcome::Refused(refusal)) => Err(no_of(&refusal)),
         None => Err(No::new(StatusCode::INTERNAL_SERVER_ERROR, "it was lost on its way")),
     }
+}
+
+/// Whether a person said that it is one: what it says itself, or looks like, does not count.
+fn is_gateway(est: &Est, device: &DeviceId) -> bool {
+    est.hub.read(|estate| {
+        let claims = estate.devices().get(device).map(Device::claims).unwrap_or_default();
+        let said = claims.iter().filter(|claim| claim.decided && claim.field == Field::Type);
+        said.into_iter().any(|claim| &*claim.value == GATEWAY)
+    })
 }
 
 /// A person has to look at it; the device asks again.

@@ -184,7 +184,8 @@ fn believes(hub: &Hub, key: &Digest) -> bool {
 /// The key of a device's certificate; `None`: it is no device's of this estate.
 fn key_of(authority: &Authority, shown: &Certificate) -> Option<Digest> {
     let identity = pki::identity_of(shown)?;
-    let ours = identity.kind == Kind::Device && identity.estate == *authority.estate();
+    let of_fleet = matches!(identity.kind, Kind::Device | Kind::Gateway);
+    let ours = of_fleet && identity.estate == *authority.estate();
     let key = shown.key().ok().filter(|_| ours)?;
     Some(Digest(crypto::sha256(&key.write())))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use controller::authority::Authority;
 use controller::est::{Est, serve};
-use estate::devices::{self, Facts};
+use estate::devices::{self, Facts, Field, Said};
 use estate::identities::{self, Answer, Reason};
 use estate::side::Digest;
 use estate::{Command, sites};
@@ -388,6 +388,53 @@ fn bad_requests_are_told_what_is_wrong_with_them_and_nothing_is_issued() {
         }
         assert_eq!(last, 429);
         assert_eq!(door.found(HERE), ["identity.request", "identity.token"]);
+        door.close().await;
+    });
+}
+
+#[test]
+fn a_device_that_a_person_calls_a_gateway_has_a_gateways_name() {
+    if !need("a gateway", "curl", "curl") {
+        return;
+    }
+    runtime().block_on(async {
+        let folder = Folder::new();
+        let door = Door::new(&folder, &["gate", "liar"]).await;
+        let set = [(Field::Type, Some("gateway".to_owned()))].into();
+        let edit = devices::Edit { set, labels: Default::default() };
+        let devices = vec![DeviceId::new("gate").unwrap()];
+        door.command(Command::Device(devices::Command::Edit { devices, edit }));
+        // What a device says of itself is worth nothing here.
+        let said = Said {
+            field: Field::Type,
+            value: Some("gateway".to_owned()),
+            detail: String::new(),
+            confidence: 100,
+            at: now(),
+        };
+        let liar = Facts {
+            id: DeviceId::new("liar").unwrap(),
+            subject: "liar".to_owned(),
+            keys: vec!["serial/acme/liar".to_owned()],
+            addresses: None,
+            said: vec![said],
+            first_seen: now(),
+            last_seen: now(),
+        };
+        let (site, source) = (SiteId::new("shop").unwrap(), "sensor".to_owned());
+        let report = devices::Command::Report { site, source, devices: vec![liar] };
+        door.command(Command::Device(report));
+        for (id, kind) in [("gate", "gateway"), ("liar", "device")] {
+            door.token(id, id);
+            door.request(id, &P256).await;
+            let got = door.enrol("simpleenroll", id, &["-u", &format!("x:{id}")]).await;
+            let name = pki::identity_of(&door.keep(id, &got)).unwrap().to_string();
+            assert_eq!(name, format!("spiffe://ringfence.example/{kind}/{id}"));
+            // It is known by it, and renews.
+            let own = ["--cert", &format!("{id}.pem"), "--key", &format!("{id}.key")];
+            let renewed = door.enrol("simplereenroll", id, &own).await;
+            door.keep(id, &renewed);
+        }
         door.close().await;
     });
 }

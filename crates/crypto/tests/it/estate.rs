@@ -46,7 +46,7 @@ pub(crate) fn order<'a>(profile: Profile, subject: &'a Subject, key: &'a Key) ->
         Profile::Issuing => (-300, 1_000),
         Profile::Site | Profile::Server => (-1, 90),
         Profile::Operator => (-1, 7),
-        Profile::Device => (-1, 30),
+        Profile::Device | Profile::Gateway => (-1, 30),
     };
     Order {
         profile,
