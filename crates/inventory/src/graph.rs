@@ -323,7 +323,6 @@ impl Graph {
             parent.children += 1;
         }
         let id = NodeId::try_from(self.nodes.len()).ok()?;
-        model::room::for_one(&mut self.nodes);
         self.nodes.push(Node::new(ids.id(subject), seen.site.clone(), identity.clone(), seen.at));
         self.by_identity.insert(identity, id);
         Some(id)
@@ -346,7 +345,6 @@ impl Graph {
         node.last = station.last;
         node.packets = station.packets;
         node.stations.entry(ip, || station);
-        model::room::for_one(&mut self.nodes);
         self.nodes.push(node);
         self.by_identity.insert(identity, id);
     }

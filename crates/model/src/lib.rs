@@ -10,7 +10,6 @@ pub mod inspect;
 pub mod limits;
 pub mod line;
 pub mod observation;
-pub mod room;
 pub mod ruleset;
 mod time;
 pub mod tpm;

@@ -282,7 +282,6 @@ impl Flows {
                 id
             }
             None => {
-                model::room::for_one(&mut self.slots);
                 self.slots.push(Some(flow));
                 FlowId::try_from(self.slots.len() - 1).ok()?
             }

@@ -89,13 +89,14 @@ pub(crate) struct Station {
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
     pub(crate) hop_limit: u8,
-    pub(crate) reported: u64,
+    /// Nothing was counted since it was reported.
+    pub(crate) is_reported: bool,
 }
 
 impl Station {
     /// Nothing counted yet.
     pub(crate) const fn at(at: Timestamp) -> Self {
-        Self { first: at, last: at, packets: 0, bytes: 0, hop_limit: 0, reported: 0 }
+        Self { first: at, last: at, packets: 0, bytes: 0, hop_limit: 0, is_reported: false }
     }
 }
 
@@ -192,7 +193,6 @@ impl Links {
             self.refused += 1;
             return 0;
         }
-        model::room::for_one(&mut self.links);
         self.links.push(Link {
             mac,
             packets: 0,
@@ -219,6 +219,7 @@ impl Links {
             station.packets += seen.packets;
             station.bytes += seen.bytes;
             station.hop_limit = station.hop_limit.max(seen.hop_limit);
+            station.is_reported &= seen.packets == 0;
             return;
         }
         let Some(entry) = self.links.get_mut(link as usize).filter(|_| link != 0) else { return };

@@ -19,9 +19,8 @@ const SOURCES_MAX: usize = 65_536;
 #[derive(Debug)]
 struct Attempts {
     since: Timestamp,
-    /// Sorted, each once, fewer than make a scan. Most sources have one, and there are many sources.
-    targets: Vec<(IpAddr, u16)>,
-    reported: bool,
+    /// Sorted, each once, fewer than make a scan; none: the scan was told of. Most sources have one, and there are many sources.
+    targets: Option<Box<[(IpAddr, u16)]>>,
 }
 
 /// Unanswered attempts by source.
@@ -44,31 +43,23 @@ impl Suspicion {
         {
             return None;
         }
-        let attempts = self.by_source.entry(source).or_insert_with(|| Attempts {
-            since: at,
-            targets: Vec::new(),
-            reported: false,
-        });
-        if attempts.reported {
-            return None;
-        }
+        let new = || Attempts { since: at, targets: Some(Box::default()) };
+        let attempts = self.by_source.entry(source).or_insert_with(new);
+        let mut all = attempts.targets.take()?.into_vec();
         if at.as_nanos().saturating_sub(attempts.since.as_nanos()) > WINDOW_NANOS {
             attempts.since = at;
-            attempts.targets.clear();
+            all.clear();
         }
-        if let Err(at) = attempts.targets.binary_search(&target) {
-            if attempts.targets.is_empty() {
-                attempts.targets.reserve_exact(1);
-            }
-            attempts.targets.insert(at, target);
+        if let Err(at) = all.binary_search(&target) {
+            all.reserve_exact(1);
+            all.insert(at, target);
         }
-        let targets = attempts.targets.len();
-        let addresses = attempts.targets.chunk_by(|a, b| a.0 == b.0).count();
+        let targets = all.len();
+        let addresses = all.chunk_by(|a, b| a.0 == b.0).count();
         if addresses < ADDRESSES_MIN && targets < TARGETS_MIN {
+            attempts.targets = Some(all.into_boxed_slice());
             return None;
         }
-        attempts.reported = true;
-        attempts.targets = Vec::new();
         Some(format!(
             "{what} to {addresses} addresses and {targets} address-port pairs within ten minutes \
              without an answer"

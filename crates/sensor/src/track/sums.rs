@@ -101,7 +101,7 @@ impl Sensor {
                     packets: volume.packets,
                     bytes: volume.bytes,
                     hop_limit: volume.hop_limit,
-                    reported: 0,
+                    is_reported: false,
                 };
                 self.links.station(end.link, end.ip, seen);
             }
@@ -178,9 +178,9 @@ impl Sensor {
     pub(super) fn report_stations(&mut self, take: &mut dyn FnMut(Observation)) {
         let mut fresh: Vec<(LinkId, IpAddr, Station)> = Vec::new();
         for ((link, ip), station) in &mut self.links.stations {
-            if station.packets > station.reported {
+            if station.packets > 0 && !station.is_reported {
                 fresh.push((*link, *ip, *station));
-                station.reported = station.packets;
+                station.is_reported = true;
             }
         }
         let mut stations: Vec<(Mac, IpAddr, Station)> = fresh
