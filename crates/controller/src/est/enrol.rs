@@ -21,7 +21,7 @@ use pki::request;
 use super::door::Caller;
 use super::psk::Said;
 use super::wire::{self, Basic, No};
-use super::{Est, psk, tpm, up};
+use super::{Est, mud, psk, tpm, up};
 use crate::HubError;
 use crate::api::Problem;
 use crate::line::pace::Later;
@@ -134,6 +134,7 @@ async fn simple(
     if stranger {
         est.tries.good(caller.from.ip());
     }
+    mud::tell(est, caller, &device, &asked.request).await;
     up(&est.counts.issued);
     Ok(wire::certificates(&issued))
 }
@@ -409,7 +410,7 @@ pub(super) async fn command(
 }
 
 /// The door, as an actor: whom it let in stands in the events.
-fn actor() -> Result<Actor, journal::Malformed> {
+pub(super) fn actor() -> Result<Actor, journal::Malformed> {
     Ok(Actor { kind: Name::new("service")?, id: "est".to_owned() })
 }
 

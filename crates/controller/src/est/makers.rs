@@ -28,16 +28,22 @@ pub(super) struct Idevid {
     maker: String,
     number: String,
     key: Digest,
+    mud_url: Option<String>,
 }
 
 impl Idevid {
+    /// Where the description of the device is, as its maker signed it.
+    pub(super) fn mud_url(&self) -> Option<&str> {
+        self.mud_url.as_deref()
+    }
+
     /// Of which maker it is, and which of theirs.
     pub(super) fn named(&self) -> (&str, &str) {
         (&self.maker, &self.number)
     }
 
     pub(super) fn how(&self) -> How {
-        let Self { maker, number, key } = self.clone();
+        let Self { maker, number, key, .. } = self.clone();
         How::Idevid { maker, number, key }
     }
 }
@@ -85,6 +91,7 @@ impl Makers {
         };
         let (maker, _) = self.0.iter().find(|(_, roots)| by(roots))?;
         let key = Digest(crypto::sha256(&first.key().ok()?.write()));
-        Some(Idevid { maker: maker.clone(), number: first.device_number()?, key })
+        let (maker, mud_url) = (maker.clone(), first.mud_url());
+        Some(Idevid { maker, number: first.device_number()?, key, mud_url })
     }
 }

@@ -12,6 +12,7 @@ mod door;
 mod enrol;
 mod live;
 mod makers;
+mod mud;
 mod psk;
 mod tpm;
 mod wire;

@@ -127,6 +127,13 @@ impl Door {
         }));
     }
 
+    fn mud_url(&self, device: &str) -> Option<String> {
+        let id = DeviceId::new(device).unwrap();
+        self.running.hub.read(|estate| {
+            estate.devices().get(&id).unwrap().value(Field::MudUrl).map(str::to_owned)
+        })
+    }
+
     /// What people are to look at, about a device.
     fn found(&self, device: &str) -> Vec<String> {
         self.running.hub.read(|estate| {
@@ -426,14 +433,20 @@ fn a_device_that_a_person_calls_a_gateway_has_a_gateways_name() {
         door.command(Command::Device(report));
         for (id, kind) in [("gate", "gateway"), ("liar", "device")] {
             door.token(id, id);
-            door.request(id, &P256).await;
+            let url = format!("1.3.6.1.5.5.7.1.25=ASN1:IA5STRING:https://mud.example/{id}");
+            let named = [&P256[..], &["-addext", &url]].concat();
+            door.request(id, &named).await;
             let got = door.enrol("simpleenroll", id, &["-u", &format!("x:{id}")]).await;
             let name = pki::identity_of(&door.keep(id, &got)).unwrap().to_string();
             assert_eq!(name, format!("spiffe://ringfence.example/{kind}/{id}"));
             // It is known by it, and renews.
             let own = ["--cert", &format!("{id}.pem"), "--key", &format!("{id}.key")];
+            let size = door.running.hub.read(estate::Estate::size);
+            assert_eq!(door.mud_url(id), Some(format!("https://mud.example/{id}")));
             let renewed = door.enrol("simplereenroll", id, &own).await;
             door.keep(id, &renewed);
+            let grown = door.running.hub.read(estate::Estate::size) - size;
+            assert!((1..=3).contains(&grown), "the URL is told once: {grown}");
         }
         door.close().await;
     });
@@ -627,7 +640,8 @@ impl Maker {
         fs::create_dir_all(&folder.0).unwrap();
         let maker = Self(folder);
         let ca = "[ca]\nbasicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign\n\
-            [device]\nkeyUsage=critical,digitalSignature\n";
+            [device]\nkeyUsage=critical,digitalSignature\n\
+            1.3.6.1.5.5.7.1.25=ASN1:IA5STRING:https://mud.axis.example/q6135\n";
         fs::write(maker.at("ca.cnf"), ca).unwrap();
         for (name, subject) in [("root", "/O=Axis/CN=root"), ("other", "/O=Else/CN=root")] {
             let (key, pem) = (format!("{name}.key"), format!("{name}.pem"));
@@ -708,6 +722,7 @@ fn a_device_with_its_makers_certificate_gets_ours_when_it_was_bought() {
         let identity = pki::identity_of(&door.keep("cam", &first)).unwrap();
         assert_eq!(identity.to_string(), "spiffe://ringfence.example/device/cam-1");
         assert_eq!(door.level("cam-1"), Assurance::DeviceKey);
+        assert_eq!(door.mud_url("cam-1").as_deref(), Some("https://mud.axis.example/q6135"));
         // Another key with the same number, an expired one, somebody else's root, and none with a number.
         let copy = maker.device("ACCC8E000001", "root", "300");
         let got = door.enrol("simpleenroll", "cam", &words(&copy)).await;

@@ -23,6 +23,7 @@ use super::kept::Challenge;
 use super::{aside, channel, document, field, json, random, references};
 use crate::est::door::Caller;
 use crate::est::enrol::{Asked, issue, refused, too_early, try_once, whole};
+use crate::est::mud;
 use crate::est::wire::{self, No};
 use crate::est::{Est, up};
 
@@ -81,6 +82,7 @@ pub(super) async fn enrol(
     };
     let how = How::Tpm { tpm: Box::new(challenge.tpm), token: token.flatten() };
     let issued = issue(est, &device, how, &asked).await?;
+    mud::tell(est, caller, &device, &asked.request).await;
     if caller.key.is_none() {
         // The challenge was an attempt too.
         est.tries.good(caller.from.ip());
