@@ -403,6 +403,30 @@ fn a_person_recognises_a_request() {
 }
 
 #[test]
+fn what_is_refused_is_found_once_in_an_hour_and_of_a_hundred_devices_at_most() {
+    let mut drill = Drill::new();
+    let ids: Vec<String> = (0..101).map(|n| format!("d{n}")).collect();
+    let now = drill.world.now;
+    let all = ids.iter().map(|id| facts(id, id, &[&format!("serial/x/{id}")], now)).collect();
+    drill.world.command(&report("north", "sensor", all)).unwrap();
+    let refuse = |drill: &mut Drill, id: &str, code: &str| {
+        let (code, device) = (format!("identity.{code}"), Some(device(id)));
+        let refuse = Command::Refuse { code, why: "a test".to_owned(), device, key: None };
+        // The refusal for the journal, and the finding.
+        drill.run(refuse).unwrap().len() == 2
+    };
+    for id in &ids[..100] {
+        assert!(refuse(&mut drill, id, "request"), "{id}");
+    }
+    assert!(!refuse(&mut drill, "d100", "request"), "one too many");
+    assert!(!refuse(&mut drill, "d0", "request"), "found already");
+    assert!(refuse(&mut drill, "d0", "token"), "something else");
+    drill.pass(3_601);
+    assert!(refuse(&mut drill, "d100", "request"));
+    drill.audit();
+}
+
+#[test]
 fn an_attestation_is_bound_to_a_hardware_key_and_never_goes_back() {
     let mut drill = Drill::new();
     drill.with_token("a", "k", 30);

@@ -61,6 +61,7 @@ fn faults_in_the_estate() {
         ("mode = \"enforce\"", "share = 101", "share = 101", "101 is not: a share"),
         ("mode = \"enforce\"", "security_level = 5", "level = 5", "security levels are 0 to 4"),
         ("mode = \"enforce\"", "vlan = 4095", "vlan = 4095", "a VLAN is 1 to 4094"),
+        ("mode = \"enforce\"", "vlan = 0", "vlan = 0", "a VLAN is 1 to 4094"),
         ("mode = \"enforce\"", "vlan = -1", "vlan = -1", "a VLAN is 1 to 4094"),
         ("mode = \"enforce\"", "otherwise = \"x\"", "otherwise", "both or none"),
         ("mode = \"enforce\"", "assurance_min = \"vouched\"", "assurance_min", "both or none"),
@@ -171,6 +172,16 @@ fn devices_are_where_their_level_lets_them_be() {
         text.push_str(&asking("plant", Some((first, "yard"))));
         text.push_str(&asking("yard", Some((second, "plant"))));
         check_fault(&files, "estate.toml", "otherwise = \"yard\"", "it asks for as much or more");
+    }
+}
+
+#[test]
+fn the_lowest_and_the_highest_vlan_are_good() {
+    for vlan in [folder::VLAN_MIN, folder::VLAN_MAX] {
+        let to = format!("mode = \"enforce\"\nvlan = {vlan}");
+        let read = parsed(&changed("estate.toml", "mode = \"enforce\"", &to));
+        assert_eq!(read.estate.zones[0].vlan, Some(vlan));
+        assert_eq!(parsed(&read.files()).estate.zones, read.estate.zones);
     }
 }
 
