@@ -93,18 +93,21 @@ impl Machine {
 
     fn power_on(&mut self) {
         let socket = self.at("s");
-        let _ = fs::remove_file(&socket);
+        let listens = format!("{socket}.pid");
+        let _ = (fs::remove_file(&socket), fs::remove_file(&listens));
         let child = Program::new("swtpm")
             .args(["socket", "--tpm2", "--tpmstate", &format!("dir={}", self.at("state"))])
             .args(["--server", &format!("type=unixio,path={socket}")])
             .args(["--ctrl", &format!("type=unixio,path={socket}.ctrl")])
+            .args(["--pid", &format!("file={listens}")])
             .args(["--flags", "not-need-init,startup-clear"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         self.running = Some(child);
-        let waits = format!("until [ -S {socket} ]; do sleep 0.02; done");
+        // It binds its socket first, then listens, and then writes this file.
+        let waits = format!("until [ -s {listens} ]; do sleep 0.02; done");
         let waited = Program::new("timeout").args(["20", "sh", "-c", &waits]).status().unwrap();
         assert!(waited.success());
     }

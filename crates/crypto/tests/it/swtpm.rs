@@ -72,13 +72,14 @@ impl Tpm {
     }
 
     pub(crate) fn power_on(&mut self) {
-        let socket = self.path("socket");
-        let _ = fs::remove_file(&socket);
+        let (socket, listens) = (self.path("socket"), self.path("pid"));
+        let _ = (fs::remove_file(&socket), fs::remove_file(&listens));
         let state = format!("dir={}", self.path("state").display());
         let server = format!("type=unixio,path={}", socket.display());
         let control = format!("type=unixio,path={}.ctrl", socket.display());
+        let noted = format!("file={}", listens.display());
         let child = Command::new("swtpm")
-            .args(["socket", "--tpm2", "--tpmstate", &state, "--server", &server])
+            .args(["socket", "--tpm2", "--tpmstate", &state, "--server", &server, "--pid", &noted])
             .args(["--ctrl", &control, "--flags", "not-need-init,startup-clear"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -86,7 +87,8 @@ impl Tpm {
             .unwrap();
         self.running = Some(child);
         let mut probe = Command::new("timeout");
-        let waits = format!("until [ -S {} ]; do sleep 0.02; done", socket.display());
+        // It binds its socket first, then listens, and then writes this file.
+        let waits = format!("until [ -s {} ]; do sleep 0.02; done", listens.display());
         assert!(probe.args(["20", "sh", "-c", &waits]).status().unwrap().success(), "no socket");
     }
 

@@ -327,6 +327,19 @@ fn controllers_in_the_estate_file() {
     assert!(fault.what.contains("unknown controller `nobody`"), "{fault}");
 }
 
+#[test]
+fn a_new_service_takes_no_name_of_another() {
+    let mut folder = estate();
+    let file = mud(&[("new", true, &named("updates.acme.example", 8443), "accept")]);
+    let mut other = weigh(&folder, &file).services.swap_remove(0);
+    other.dns_names = vec!["elsewhere.example".to_owned()];
+    folder.estate.services.push(other);
+    let proposal = weigh(&folder, &file);
+    assert!(proposal.services.is_empty() && proposal.opens.is_empty());
+    let told = "would be the service `svc:updates.acme.example/tcp/8443`, and the estate calls something else that";
+    assert!(proposal.unresolved[0].contains(told), "{:?}", proposal.unresolved);
+}
+
 /// The folder as it would be when somebody took the whole proposal and enforced it.
 fn promoted(folder: &Folder, proposal: &Proposal) -> Folder {
     let mut folder = folder.clone();

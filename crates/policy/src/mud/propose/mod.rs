@@ -475,6 +475,14 @@ fn new_services(
             continue;
         }
         match new_service(at, ip.destination_name.as_deref(), address) {
+            Ok(service) if folder.estate.services.iter().any(|other| other.id == service.id) => {
+                unresolved.push(format!(
+                    "entry {}: {} would be the service `{}`, and the estate calls something else that",
+                    at.place(),
+                    says(at),
+                    service.id
+                ));
+            }
             Ok(service) if new.iter().all(|other| other.id != service.id) => new.push(service),
             Ok(_) => {}
             Err(why) => unresolved.push(format!("entry {}: {} {why}", at.place(), says(at))),
