@@ -10,6 +10,11 @@ use model::limits::FACT_VALUE_BYTES_MAX;
 pub(crate) fn clean(bytes: &[u8]) -> Cow<'_, str> {
     let cut = bytes.len() > FACT_VALUE_BYTES_MAX;
     let bytes = bytes.get(..FACT_VALUE_BYTES_MAX).unwrap_or(bytes);
+    // Nearly all text is printable ASCII, which needs no decoding; without a branch this is a few instructions for many bytes.
+    let printable = bytes.iter().fold(true, |all, b| all & (0x20..0x7f).contains(b));
+    if printable && let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text.trim_matches(' '));
+    }
     match std::str::from_utf8(bytes) {
         Ok(text) => clean_str(text),
         // A cut inside a character is not a reason to read the rest as Latin-1.
@@ -128,12 +133,21 @@ mod tests {
     fn nothing_that_a_terminal_would_obey_survives() {
         assert_eq!(clean(b"\x1b[31mred\r\n\0"), "[31mred");
         assert_eq!(clean(b"a\x1bb"), "a b");
+        assert_eq!(clean(b"  a b "), "a b");
+        assert_eq!(clean(b"   "), "");
         assert_eq!(clean(b"caf\xe9"), "café");
         assert_eq!(clean("naïve\u{9b}x".as_bytes()), "naïve x");
         assert_eq!(c_string(b"name\0junk"), "name");
         assert_eq!(utf16_le(b"W\0I\0N\0\0\0x\0"), "WIN");
         assert_eq!(utf16_be(b"\0W\0I\0N\0\0\0x"), "WIN");
         assert_eq!(clean(&[b'x'; 2000]).len(), FACT_VALUE_BYTES_MAX);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn printable_text_is_cleaned_like_any_other(text in "[ -~]{0,40}") {
+            proptest::prop_assert_eq!(clean(text.as_bytes()), clean_str(&text));
+        }
     }
 
     #[test]

@@ -178,8 +178,14 @@ impl<'a> Name<'a> {
 
 /// Labels joined by dots, safe to print.
 pub(super) fn join(labels: &[&[u8]]) -> String {
-    let words: Vec<_> = labels.iter().map(|l| text::clean(l)).collect();
-    words.join(".")
+    let mut name = String::with_capacity(labels.iter().map(|label| label.len() + 1).sum());
+    for (n, label) in labels.iter().enumerate() {
+        if n > 0 {
+            name.push('.');
+        }
+        name.push_str(&text::clean(label));
+    }
+    name
 }
 
 /// A name and where it ends. Compression pointers must point backwards, further each time, and
