@@ -106,7 +106,8 @@ pub(crate) struct Links {
     by_mac: FxHashMap<Mac, LinkId>,
     links: Vec<Link>,
     pub(crate) stations: FxHashMap<(LinkId, IpAddr), Station>,
-    last: (Mac, LinkId),
+    /// The two that sent last, the later one first: packets of a conversation alternate between them.
+    last: [(Mac, LinkId); 2],
     /// Link addresses not tracked because the table is full.
     pub(crate) refused: u64,
 }
@@ -130,7 +131,7 @@ impl Links {
             by_mac: FxHashMap::default(),
             links: vec![nobody],
             stations: FxHashMap::default(),
-            last: (Mac::ZERO, 0),
+            last: [(Mac::ZERO, 0); 2],
             refused: 0,
         }
     }
@@ -152,10 +153,10 @@ impl Links {
     /// Index of a link address that was seen as a sender; 0 if it was not.
     #[inline]
     pub(crate) fn find(&self, mac: Mac) -> LinkId {
-        if self.last.0 == mac {
-            return self.last.1;
+        match self.last {
+            [(last, id), _] | [_, (last, id)] if last == mac => id,
+            _ => self.by_mac.get(&mac).copied().unwrap_or(0),
         }
-        self.by_mac.get(&mac).copied().unwrap_or(0)
     }
 
     /// Counts a packet for its sender.
@@ -164,14 +165,17 @@ impl Links {
         if !packet.src.is_unicast() {
             return 0;
         }
-        let id = if self.last.0 == packet.src {
-            self.last.1
+        let [last, before] = self.last;
+        let id = if last.0 == packet.src {
+            last.1
         } else {
-            let id = match self.by_mac.get(&packet.src) {
-                Some(id) => *id,
-                None => self.add(packet.src, at),
+            let id = if before.0 == packet.src {
+                before.1
+            } else {
+                let known = self.by_mac.get(&packet.src).copied();
+                known.unwrap_or_else(|| self.add(packet.src, at))
             };
-            self.last = (packet.src, id);
+            self.last = [(packet.src, id), last];
             id
         };
         if let Some(link) = self.links.get_mut(id as usize).filter(|_| id != 0) {
