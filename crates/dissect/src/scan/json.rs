@@ -41,9 +41,22 @@ pub(crate) fn flatten(bytes: &[u8]) -> (Vec<Entry>, bool) {
     (entries, whole.is_ok())
 }
 
-/// Whether a whole document begins here.
+/// Whether an object or a list ends just here. A stream is asked with every segment, so nothing is read but brackets.
 pub(crate) fn is_whole(bytes: &[u8]) -> bool {
-    document(bytes, &mut |_, _| {}).is_ok()
+    let (mut open, mut in_string, mut escaped) = (0usize, false, false);
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => open += 1,
+            b'}' | b']' if open <= 1 => return open == 1 && at + 1 == bytes.len(),
+            b'}' | b']' => open -= 1,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// The value at `path`, if it is there.
@@ -285,6 +298,19 @@ mod tests {
             assert!(
                 (FACT_VALUE_BYTES_MAX - 1..=FACT_VALUE_BYTES_MAX).contains(&entries[0].value.len())
             );
+        }
+    }
+
+    #[test]
+    fn a_document_is_whole_when_its_bracket_closes() {
+        let whole = br#"{"a":[1,{"b":"}]\"{"}],"c":"\\"}"#;
+        assert!(is_whole(whole));
+        for cut in 0..whole.len() {
+            assert!(!is_whole(&whole[..cut]), "{cut}");
+        }
+        assert!(is_whole(b"[]"));
+        for other in [&b"{} "[..], b"}", b"x", b"{}{}", b"\"{}\""] {
+            assert!(!is_whole(other), "{other:?}");
         }
     }
 
