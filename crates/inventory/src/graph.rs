@@ -386,15 +386,20 @@ impl Graph {
         node.last = node.last.max(seen.at);
         match &seen.fact {
             Fact::Says { field, value } => {
-                let known =
-                    node.said.iter().any(|s| s.field == *field && s.value == *value && s.ip == ip);
-                let many = node.said.iter().filter(|s| s.field == *field && s.ip == ip).count();
+                let (mut known, mut many, mut plainer) = (false, 0, false);
+                for said in node.said.iter().filter(|s| is_same(&s.field, field)) {
+                    known |= said.ip == ip && said.value == *value;
+                    many += usize::from(said.ip == ip);
+                    plainer |= is_qualified(&said.value, value);
+                }
                 let field_max = if &**field == "dns.query" { 64 } else { VALUES_PER_FIELD_MAX };
                 if known || many >= field_max || node.said.len() >= FACTS_PER_NODE_MAX {
                     refused += u64::from(!known);
                 } else {
                     let (field, value) = (Arc::clone(field), Arc::clone(value));
-                    node.said.retain(|s| !(s.field == field && is_qualified(&s.value, &value)));
+                    if plainer {
+                        node.said.retain(|s| s.field != field || !is_qualified(&s.value, &value));
+                    }
                     push(&mut node.said, Said { field, value, ip, source: source() });
                 }
             }
@@ -474,6 +479,11 @@ impl Graph {
         }
         self.refused += refused;
     }
+}
+
+/// A sensor has one text for each field, so most that are the same are at the same place.
+fn is_same(a: &Arc<str>, b: &Arc<str>) -> bool {
+    Arc::ptr_eq(a, b) || a == b
 }
 
 /// An identifier that stands for a plain value with its maker in front: `Acme/1234` for `1234`.

@@ -402,6 +402,12 @@ impl Makers {
 
 /// How often both said the same thing at the same moment.
 fn echoes(a: &Node, b: &Node) -> usize {
+    let apart = |x: &Node, y: &Node| {
+        y.first.as_nanos().saturating_sub(x.last.as_nanos()) > ECHO_NANOS.cast_signed()
+    };
+    if apart(a, b) || apart(b, a) {
+        return 0;
+    }
     let at_once =
         |x: &Said, y: &Said| x.source.at.as_nanos().abs_diff(y.source.at.as_nanos()) <= ECHO_NANOS;
     a.said
