@@ -21,7 +21,7 @@ use pki::request;
 use super::door::Caller;
 use super::psk::Said;
 use super::wire::{self, Basic, No};
-use super::{Est, mud, psk, tpm, up};
+use super::{Est, mud, psk, report, tpm, up};
 use crate::HubError;
 use crate::api::Problem;
 use crate::line::pace::Later;
@@ -76,6 +76,9 @@ async fn route(
     let (head, body) = request.into_parts();
     if let Some(word) = head.uri.path().strip_prefix(model::tpm::PATH) {
         return tpm::answer(est, caller, &head, word, body).await;
+    }
+    if head.uri.path() == model::report::PATH {
+        return report::answer(est, caller, &head, body).await;
     }
     if head.uri.path() == psk::PATH {
         return psk::answer(est, caller, &head).await;

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A certificate is in the journal before its bytes leave. Whoever shows one is judged at the handshake, and its connection ends when it is
-//! revoked ([`live`]). A TPM's way in, and what it measured, is in [`tpm`]; pre-shared keys are in [`psk`]. Everything that a stranger can make grow has a bound, and strangers take no room from devices that renew.
+//! revoked ([`live`]). A TPM's way in, and what it measured, is in [`tpm`]; pre-shared keys are in [`psk`], what a device says of itself in [`report`]. Everything that a stranger can make grow has a bound, and strangers take no room from devices that renew.
 
 mod door;
 mod enrol;
@@ -14,6 +14,7 @@ mod live;
 mod makers;
 mod mud;
 mod psk;
+mod report;
 mod tpm;
 mod wire;
 

@@ -368,9 +368,32 @@ impl Hq {
             "schema": "ringfence.reference/v1",
             "vendor": "Acme", "model": "X1", "firmware": "2.4", what: of,
         });
-        let text = document.to_string();
-        self.running.state.write("references/x1.json", text.as_bytes(), 0o644).unwrap();
-        self.pass(11);
+        self.release(&document);
+    }
+
+    /// Adds a release, in the place of the one that there is.
+    fn release(&self, document: &serde_json::Value) -> String {
+        let bytes = document.to_string().into_bytes();
+        let said = estate::releases::document::read(&bytes).unwrap();
+        let of = |estate: &estate::Estate| {
+            let current = estate.releases().current(&said.vendor, &said.model, &said.version);
+            current.map(|release| release.id.clone())
+        };
+        let replaces = self.running.hub.read(of);
+        let id = self.running.hub.id("rel").unwrap();
+        let release = estate::releases::Release {
+            id: id.clone(),
+            digest: estate::side::Digest(crypto::sha256(&bytes)),
+            reason: "a test".to_owned(),
+            vendor: said.vendor,
+            model: said.model,
+            version: said.version,
+            bank: said.bank,
+            form: said.form,
+            registers: said.registers,
+        };
+        self.command(Command::Release(estate::releases::Command::Add { release, replaces }));
+        id
     }
 }
 
