@@ -101,7 +101,7 @@ fn name(by: &By) -> String {
     format!("{}/{}", by.kind, by.id)
 }
 
-fn state(known: &Known) -> &'static str {
+pub(super) fn state(known: &Known) -> &'static str {
     match known.withdrawn {
         None => "current",
         Some(_) => "withdrawn",

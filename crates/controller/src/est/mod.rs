@@ -16,6 +16,7 @@ mod mud;
 mod psk;
 mod report;
 mod tpm;
+mod unsaid;
 mod wire;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -104,6 +105,8 @@ pub struct Est {
     tries: Tries,
     /// Those that were turned away and are written down.
     complaints: Tries,
+    /// Those that are too many for that.
+    unsaid: unsaid::Unsaid,
     live: Arc<live::Live>,
     tpms: tpm::Tpms,
     makers: makers::Makers,
@@ -141,6 +144,7 @@ impl Est {
             desk: Desk::new(BATCH_MAX, WAITING_MAX, "est.busy"),
             tries: Tries::default(),
             complaints: Tries::default(),
+            unsaid: unsaid::Unsaid::default(),
             live: Arc::default(),
             tpms: tpm::Tpms::new(folder),
             makers,

@@ -28,6 +28,7 @@ mod psk;
 mod published;
 mod questions;
 mod reach;
+mod releases;
 mod tpm;
 mod views;
 

@@ -672,6 +672,163 @@ fn tpm_none_is_needed_for_a_key_in_a_file() {
     hq.close();
 }
 
+#[test]
+fn tpm_who_is_attested_by_a_release_falls_with_it() {
+    if !tools("a release is withdrawn") {
+        return;
+    }
+    let folder = Folder::new();
+    let hq = Hq::new(&folder, &["a"]);
+    let machine = Machine::new(&folder, "a");
+    hq.token("a", "secret");
+    assert_eq!(machine.enrols(&hq, "secret").0, 0);
+    let document = |firmware: &str, pcrs: &[u8]| {
+        json!({
+            "schema": "ringfence.reference/v1", "vendor": "Acme", "model": "X1",
+            "firmware": firmware, "values": machine.values(pcrs),
+        })
+    };
+    // Of another version, it says nothing about this one.
+    hq.release(&document("2.5", &[0]));
+    assert!(machine.run(&["attest"]).1.contains("no-reference"));
+    let first = hq.release(&document("2.4", &[0]));
+    machine.must(&["attest"]);
+    assert_eq!(hq.level("a"), Assurance::Attested);
+    let entry = hq.record("a").release.unwrap();
+    let known = |id: &str| hq.running.hub.read(|estate| estate.releases().get(id).unwrap().entry);
+    assert_eq!(entry, known(&first));
+    let withdraw = |id: &str| {
+        let (id, reason) = (id.to_owned(), "recalled".to_owned());
+        hq.command(Command::Release(estate::releases::Command::Withdraw { id, reason }));
+    };
+    withdraw(&first);
+    assert_eq!(hq.level("a"), Assurance::HardwareKey, "at once");
+    let (code, said) = machine.run(&["attest"]);
+    assert!(code == 2 && said.contains("no-reference"), "{said}");
+    // Withdrawn between the question and the answer.
+    let second = hq.release(&document("2.4", &[0]));
+    let mut hand = machine.hand(&hq);
+    let nonce = hand.nonce();
+    let quote = hand.own(&nonce);
+    withdraw(&second);
+    let verdict = hand.send(&quote);
+    assert_eq!(verdict.code.as_deref(), Some("no-reference"), "{verdict:?}");
+    assert_eq!((hq.level("a"), hq.found().len()), (Assurance::HardwareKey, 0));
+    hq.release(&document("2.4", &[0]));
+    machine.must(&["attest"]);
+    assert_eq!(hq.level("a"), Assurance::Attested);
+    hq.close();
+}
+
+#[test]
+fn tpm_a_device_says_what_runs_on_it_and_stands_no_higher() {
+    let folder = Folder::new();
+    let hq = Hq::new(&folder, &["a"]);
+    let machine = Machine { folder: folder.0.join("machines/a"), running: None };
+    let run = |words: &[&str]| machine.run_in("agent", "none", words);
+    hq.token("a", "secret");
+    let (server, root) = (hq.server(), hq.authority.root_sha256());
+    assert_eq!(run(&["report", "--version", "2.5"]).0, 1, "it has not enrolled");
+    let enrol = ["enrol", "--server", &server, "--root-sha256", &root, "--token", "secret"];
+    assert_eq!(run(&enrol).0, 0);
+    let level = hq.level("a");
+    let size = || hq.running.hub.read(estate::Estate::size);
+    let (os_release, image) = (machine.at("os-release"), machine.at("image"));
+    let firmware = ["report", "--firmware", &os_release];
+    fs::write(&os_release, "NAME=Debian\n").unwrap();
+    let (code, said) = run(&firmware);
+    assert!(code == 1 && said.contains("--version"), "{said}");
+    fs::write(&os_release, "PRETTY_NAME=\"Debian 13\"\nIMAGE_VERSION=2.5\n").unwrap();
+    assert_eq!(run(&[&firmware[..], &["--image", &image]].concat()).0, 1, "there is no image");
+    let before = size();
+    let (code, said) = run(&firmware);
+    assert!(code == 0 && said.contains("version 2.5: noted"), "{said}");
+    assert_eq!(size(), before + 1);
+    let (code, said) = run(&firmware);
+    assert!(code == 0 && said.contains("known already"), "{said}");
+    assert_eq!((size(), hq.level("a")), (before + 1, level), "a timer fills no journal");
+    // What is seen of it is believed, and both are there.
+    let claims = || {
+        hq.running.hub.read(|estate| {
+            let device = estate.devices().get(&DeviceId::new("a").unwrap()).unwrap();
+            let all = device.claims().iter().filter(|claim| claim.field == Field::Firmware);
+            let all =
+                all.map(|claim| format!("{} {}", claim.source, claim.value)).collect::<Vec<_>>();
+            (device.value(Field::Firmware).unwrap().to_owned(), all)
+        })
+    };
+    let both = ["agent 2.5", "sensor 2.4"].map(str::to_owned).to_vec();
+    assert_eq!(claims(), ("2.4".to_owned(), both));
+    fs::write(&image, b"firmware").unwrap();
+    let with = ["--image", &image, "--vendor", "Acme", "--model", "X1"];
+    let (code, said) = run(&[&firmware[..], &with].concat());
+    assert!(code == 0 && said.contains("noted"), "{said}");
+    let detail = format!("agent/sha256.{} 2.5", hex(&crypto::sha256(b"firmware")));
+    assert_eq!(claims().1, [detail, "sensor 2.4".to_owned()]);
+    // What is no report is told, and found once; a stranger says nothing.
+    hq.pass(61);
+    let own = machine.home().certificate(home::CERTIFICATE).unwrap().unwrap();
+    let pem = machine.home().read(home::KEY).unwrap().unwrap();
+    let key = Arc::new(crypto::PrivateKey::from_pem(&pem).unwrap());
+    let own = Credentials { chain: vec![own], key };
+    let open = |own| Connection::open(&hq.server(), hq.authority.root(), own).unwrap();
+    let path = model::report::PATH;
+    let mut hand = open(Some(&own));
+    let before = size();
+    for (wrong, says) in [
+        (&b""[..], "expected"),
+        (b"{}", "version"),
+        (br#"{"version":7}"#, "version"),
+        (br#"{"version":""}"#, "empty"),
+        (br#"{"version":"2\u0007"}"#, "control"),
+        (br#"{"version":"2","hash":"ab"}"#, "hash"),
+    ] {
+        let said = hand.ask("POST", path, &[], wrong).unwrap();
+        assert_eq!(said.status, 400, "{}", said.line());
+        assert!(said.line().contains(says), "{}", said.line());
+    }
+    let found = hq.found();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].0, "identity.request");
+    assert_eq!(hand.ask("GET", path, &[], &[]).unwrap().status, 405);
+    let long = hand.ask("POST", path, &[], &vec![b' '; 8_193]).unwrap();
+    assert_eq!(long.status, 413);
+    let last = (0..8).map(|_| hand.ask("POST", path, &[], b"{}").unwrap().status).last();
+    assert_eq!(last, Some(429));
+    let stranger = open(None).ask("POST", path, &[], br#"{"version":"9"}"#).unwrap();
+    assert_eq!(stranger.status, 403, "{}", stranger.line());
+    assert_eq!(hq.level("a"), level);
+    // Ten are written one by one, and the rest of the minute in one entry.
+    drop(hand);
+    let written = size() - before;
+    hq.close();
+    let hq = Hq::open(&folder);
+    let after = hq.running.hub.read(estate::Estate::size);
+    let events = (before..after).flat_map(|n| {
+        let entry = hq.running.hub.entry(n).unwrap().unwrap();
+        estate::record::events(&entry).unwrap()
+    });
+    let refused: Vec<(String, String)> = events
+        .filter_map(|event| match event {
+            estate::Event::Identity(identities::Event::Refused { code, why, .. }) => {
+                Some((code, why))
+            }
+            _ => None,
+        })
+        .collect();
+    let more: Vec<&String> = refused
+        .iter()
+        .filter(|(code, _)| code == "identity.more-refused")
+        .map(|(_, why)| why)
+        .collect();
+    assert_eq!((after - before, more.len()), (written + 1, 1), "{refused:?}");
+    let one_by_one = refused.len() - 1;
+    // Six were no reports, one was too long, eight too many, one a stranger's.
+    let rest: usize = more[0].split(' ').next().unwrap().parse().unwrap();
+    assert_eq!((one_by_one <= 10, one_by_one + rest), (true, 6 + 1 + 8 + 1), "{refused:?}");
+    hq.close();
+}
+
 /// A log that says that these were measured into register 4.
 fn event_log(all: &[&str]) -> Vec<u8> {
     let events: Vec<_> =
