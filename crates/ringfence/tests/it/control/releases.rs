@@ -26,7 +26,7 @@ fn a_release_is_added_shown_and_withdrawn_and_what_is_wrong_is_said() {
     anna.fails("release add --reason x", 64, "FILE");
     anna.fails("release add nothing.json --reason x", 1, "nothing.json");
     anna.fails("release add long.json --reason x", 1, "longer than");
-    anna.fails("release add broken.json --reason x", 1, "the document");
+    anna.fails("release add broken.json --reason x", 64, "the document");
     anna.fails("release add x1.json --replace rel-nothing --reason x", 4, "nothing counts for it");
     anna.fails("release add x1.json --reason x -o csv", 64, "devices");
     anna.fails("release list --state forever", 64, "possible values");
