@@ -59,7 +59,7 @@ pub async fn serve(est: Arc<Est>, listener: TcpListener, mut stop: watch::Receiv
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut open = tokio::task::JoinSet::new();
     open.spawn(cutter(Arc::clone(&est)));
-    open.spawn(teller(Arc::clone(&est)));
+    let teller = tokio::spawn(teller(Arc::clone(&est), stop.clone()));
     loop {
         let slot = tokio::select! {
             slot = Arc::clone(&slots).acquire_owned() => slot,
@@ -83,13 +83,18 @@ pub async fn serve(est: Arc<Est>, listener: TcpListener, mut stop: watch::Receiv
         });
     }
     open.shutdown().await;
+    // It ends when it has written what it took.
+    let _ = teller.await;
     enrol::tell_unsaid(&est, true).await;
 }
 
 /// Writes down now and then what was refused beside what is written at once.
-async fn teller(est: Arc<Est>) {
+async fn teller(est: Arc<Est>, mut stop: watch::Receiver<bool>) {
     loop {
-        tokio::time::sleep(TELL).await;
+        tokio::select! {
+            () = tokio::time::sleep(TELL) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
         enrol::tell_unsaid(&est, false).await;
     }
 }

@@ -29,6 +29,7 @@ mod published;
 mod questions;
 mod reach;
 mod releases;
+mod report;
 mod tpm;
 mod views;
 

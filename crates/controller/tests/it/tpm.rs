@@ -45,9 +45,9 @@ fn tools(test: &str) -> bool {
 }
 
 /// A device: a TPM in software that a manufacturer made, and what its agent keeps.
-struct Machine {
-    folder: PathBuf,
-    running: Option<Child>,
+pub(super) struct Machine {
+    pub(super) folder: PathBuf,
+    pub(super) running: Option<Child>,
 }
 
 impl Machine {
@@ -59,7 +59,7 @@ impl Machine {
         machine
     }
 
-    fn at(&self, name: &str) -> String {
+    pub(super) fn at(&self, name: &str) -> String {
         self.folder.join(name).display().to_string()
     }
 
@@ -153,7 +153,7 @@ impl Machine {
         serde_json::Value::Object(all.collect())
     }
 
-    fn home(&self) -> Home {
+    pub(super) fn home(&self) -> Home {
         Home::new(&self.folder.join("agent"))
     }
 
@@ -162,7 +162,7 @@ impl Machine {
         self.run_in("agent", &self.place(), words)
     }
 
-    fn run_in(&self, folder: &str, place: &str, words: &[&str]) -> (u8, String) {
+    pub(super) fn run_in(&self, folder: &str, place: &str, words: &[&str]) -> (u8, String) {
         let folder = self.at(folder);
         let before = ["--state", folder.as_str(), "--tpm", place];
         let words = before.iter().chain(words).map(ToString::to_string).collect::<Vec<_>>();
@@ -253,17 +253,17 @@ fn send(connection: &mut Connection, quote: &Quote) -> Verdict {
 }
 
 /// A controller with a door for devices.
-struct Hq {
-    runtime: Runtime,
-    running: Running,
-    authority: Arc<Authority>,
+pub(super) struct Hq {
+    pub(super) runtime: Runtime,
+    pub(super) running: Running,
+    pub(super) authority: Arc<Authority>,
     port: u16,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
 }
 
 impl Hq {
-    fn open(folder: &Folder) -> Self {
+    pub(super) fn open(folder: &Folder) -> Self {
         let runtime = runtime();
         let running = start_at(folder, then);
         let authority =
@@ -281,7 +281,7 @@ impl Hq {
         Self { runtime, running, authority, port, stop, serving }
     }
 
-    fn new(folder: &Folder, ids: &[&str]) -> Self {
+    pub(super) fn new(folder: &Folder, ids: &[&str]) -> Self {
         let hq = Self::open(folder);
         let id = SiteId::new("shop").unwrap();
         hq.command(Command::Site(sites::Command::Create { id: id.clone(), name: "Shop".into() }));
@@ -310,12 +310,12 @@ impl Hq {
         hq
     }
 
-    fn close(self) {
+    pub(super) fn close(self) {
         self.stop.send(true).unwrap();
         self.runtime.block_on(self.serving).unwrap();
     }
 
-    fn server(&self) -> String {
+    pub(super) fn server(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
@@ -324,7 +324,7 @@ impl Hq {
         self.running.hub.command(&me, "a test", command, Default::default()).unwrap();
     }
 
-    fn token(&self, device: &str, secret: &str) {
+    pub(super) fn token(&self, device: &str, secret: &str) {
         self.command(Command::Identity(identities::Command::IssueToken {
             device: DeviceId::new(device).unwrap(),
             secret: digest(secret),
@@ -333,12 +333,12 @@ impl Hq {
     }
 
     /// Time passes, and what has ended is noticed.
-    fn pass(&self, seconds: i64) {
+    pub(super) fn pass(&self, seconds: i64) {
         PASSED.fetch_add(seconds, Ordering::SeqCst);
         self.command(Command::Identity(identities::Command::Lapse));
     }
 
-    fn level(&self, device: &str) -> Assurance {
+    pub(super) fn level(&self, device: &str) -> Assurance {
         let id = DeviceId::new(device).unwrap();
         self.running.hub.read(|estate| estate.devices().get(&id).unwrap().assurance().0)
     }
@@ -349,7 +349,7 @@ impl Hq {
     }
 
     /// Codes and lines of what people should look at.
-    fn found(&self) -> Vec<(String, String)> {
+    pub(super) fn found(&self) -> Vec<(String, String)> {
         self.running.hub.read(|estate| {
             let found = estate.identities().found();
             found.map(|found| (found.code.clone(), found.what.clone())).collect()
@@ -397,7 +397,7 @@ impl Hq {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
@@ -719,115 +719,6 @@ fn tpm_who_is_attested_by_a_release_falls_with_it() {
     hq.release(&document("2.4", &[0]));
     machine.must(&["attest"]);
     assert_eq!(hq.level("a"), Assurance::Attested);
-    hq.close();
-}
-
-#[test]
-fn tpm_a_device_says_what_runs_on_it_and_stands_no_higher() {
-    let folder = Folder::new();
-    let hq = Hq::new(&folder, &["a"]);
-    let machine = Machine { folder: folder.0.join("machines/a"), running: None };
-    let run = |words: &[&str]| machine.run_in("agent", "none", words);
-    hq.token("a", "secret");
-    let (server, root) = (hq.server(), hq.authority.root_sha256());
-    assert_eq!(run(&["report", "--version", "2.5"]).0, 1, "it has not enrolled");
-    let enrol = ["enrol", "--server", &server, "--root-sha256", &root, "--token", "secret"];
-    assert_eq!(run(&enrol).0, 0);
-    let level = hq.level("a");
-    let size = || hq.running.hub.read(estate::Estate::size);
-    let (os_release, image) = (machine.at("os-release"), machine.at("image"));
-    let firmware = ["report", "--firmware", &os_release];
-    fs::write(&os_release, "NAME=Debian\n").unwrap();
-    let (code, said) = run(&firmware);
-    assert!(code == 1 && said.contains("--version"), "{said}");
-    fs::write(&os_release, "PRETTY_NAME=\"Debian 13\"\nIMAGE_VERSION=2.5\n").unwrap();
-    assert_eq!(run(&[&firmware[..], &["--image", &image]].concat()).0, 1, "there is no image");
-    let before = size();
-    let (code, said) = run(&firmware);
-    assert!(code == 0 && said.contains("version 2.5: noted"), "{said}");
-    assert_eq!(size(), before + 1);
-    let (code, said) = run(&firmware);
-    assert!(code == 0 && said.contains("known already"), "{said}");
-    assert_eq!((size(), hq.level("a")), (before + 1, level), "a timer fills no journal");
-    // What is seen of it is believed, and both are there.
-    let claims = || {
-        hq.running.hub.read(|estate| {
-            let device = estate.devices().get(&DeviceId::new("a").unwrap()).unwrap();
-            let all = device.claims().iter().filter(|claim| claim.field == Field::Firmware);
-            let all =
-                all.map(|claim| format!("{} {}", claim.source, claim.value)).collect::<Vec<_>>();
-            (device.value(Field::Firmware).unwrap().to_owned(), all)
-        })
-    };
-    let both = ["agent 2.5", "sensor 2.4"].map(str::to_owned).to_vec();
-    assert_eq!(claims(), ("2.4".to_owned(), both));
-    fs::write(&image, b"firmware").unwrap();
-    let with = ["--image", &image, "--vendor", "Acme", "--model", "X1"];
-    let (code, said) = run(&[&firmware[..], &with].concat());
-    assert!(code == 0 && said.contains("noted"), "{said}");
-    let detail = format!("agent/sha256.{} 2.5", hex(&crypto::sha256(b"firmware")));
-    assert_eq!(claims().1, [detail, "sensor 2.4".to_owned()]);
-    // What is no report is told, and found once; a stranger says nothing.
-    hq.pass(61);
-    let own = machine.home().certificate(home::CERTIFICATE).unwrap().unwrap();
-    let pem = machine.home().read(home::KEY).unwrap().unwrap();
-    let key = Arc::new(crypto::PrivateKey::from_pem(&pem).unwrap());
-    let own = Credentials { chain: vec![own], key };
-    let open = |own| Connection::open(&hq.server(), hq.authority.root(), own).unwrap();
-    let path = model::report::PATH;
-    let mut hand = open(Some(&own));
-    let before = size();
-    for (wrong, says) in [
-        (&b""[..], "expected"),
-        (b"{}", "version"),
-        (br#"{"version":7}"#, "a string"),
-        (br#"{"version":""}"#, "empty"),
-        (br#"{"version":"2\u0007"}"#, "control"),
-        (br#"{"version":"2","hash":"ab"}"#, "hash"),
-    ] {
-        let said = hand.ask("POST", path, &[], wrong).unwrap();
-        assert_eq!(said.status, 400, "{}", said.line());
-        assert!(said.line().contains(says), "{}", said.line());
-    }
-    let found = hq.found();
-    assert_eq!(found.len(), 1, "{found:?}");
-    assert_eq!(found[0].0, "identity.request");
-    assert_eq!(hand.ask("GET", path, &[], &[]).unwrap().status, 405);
-    let long = hand.ask("POST", path, &[], &vec![b' '; 8_193]).unwrap();
-    assert_eq!(long.status, 413);
-    let last = (0..8).map(|_| hand.ask("POST", path, &[], b"{}").unwrap().status).last();
-    assert_eq!(last, Some(429));
-    let stranger = open(None).ask("POST", path, &[], br#"{"version":"9"}"#).unwrap();
-    assert_eq!(stranger.status, 403, "{}", stranger.line());
-    assert_eq!(hq.level("a"), level);
-    // Ten are written one by one, and the rest of the minute in one entry.
-    drop(hand);
-    let written = size() - before;
-    hq.close();
-    let hq = Hq::open(&folder);
-    let after = hq.running.hub.read(estate::Estate::size);
-    let events = (before..after).flat_map(|n| {
-        let entry = hq.running.hub.entry(n).unwrap().unwrap();
-        estate::record::events(&entry).unwrap()
-    });
-    let refused: Vec<(String, String)> = events
-        .filter_map(|event| match event {
-            estate::Event::Identity(identities::Event::Refused { code, why, .. }) => {
-                Some((code, why))
-            }
-            _ => None,
-        })
-        .collect();
-    let more: Vec<&String> = refused
-        .iter()
-        .filter(|(code, _)| code == "identity.more-refused")
-        .map(|(_, why)| why)
-        .collect();
-    assert_eq!((after - before, more.len()), (written + 1, 1), "{refused:?}");
-    let one_by_one = refused.len() - 1;
-    // Six were no reports, one was too long, eight too many, one a stranger's.
-    let rest: usize = more[0].split(' ').next().unwrap().parse().unwrap();
-    assert_eq!((one_by_one <= 10, one_by_one + rest), (true, 6 + 1 + 8 + 1), "{refused:?}");
     hq.close();
 }
 

@@ -204,6 +204,39 @@ fn the_catalogue_has_bounds() {
     assert!(restored == world.estate, "a snapshot differs");
 }
 
+/// What a file attested, before there were releases, is read; and nothing of it is withdrawn.
+#[test]
+fn an_attestation_from_before_there_were_releases_ends_by_itself() {
+    let mut drill = Drill::new();
+    with_tpms(&mut drill, &["a"]);
+    let identities::Command::Attest { device, attestation, .. } =
+        attestation(&drill, "a", "rel-1", "q")
+    else {
+        panic!();
+    };
+    let old = identities::Event::Attested { device: device.clone(), attestation, release: None };
+    let level = devices::Event::Assured {
+        id: device,
+        level: Attested,
+        limit: Limit::Credential.word().to_owned(),
+    };
+    let (who, now) = (crate::world::person(), drill.world.now);
+    let at = estate::At { entry: drill.world.estate.size(), time: now, who: &who };
+    drill.world.estate.apply(&[AnyEvent::Identity(old), AnyEvent::Device(level)], at);
+    // A snapshot of the version before has all of it, and nothing behind it.
+    let mut bytes = drill.world.estate.snapshot().unwrap();
+    assert_eq!(bytes.split_off(bytes.len() - 2), [0, 0]);
+    bytes[11] = 7;
+    assert!(Estate::restore(&bytes).as_ref() == Ok(&drill.world.estate));
+    add(&mut drill.world, "rel-1", "2.4");
+    drill.world.command(&withdrawing("rel-1")).unwrap();
+    assert_eq!(drill.level("a").0, Attested);
+    drill.pass(3_600);
+    assert_eq!(drill.level("a"), (HardwareKey, Limit::Freshness));
+    let restored = Estate::restore(&drill.world.estate.snapshot().unwrap()).unwrap();
+    assert!(restored == drill.world.estate);
+}
+
 fn attestation(drill: &Drill, id: &str, release: &str, quote: &str) -> identities::Command {
     identities::Command::Attest {
         device: device(id),
