@@ -1,7 +1,9 @@
 //! Releases over the API: who may add and withdraw them, what is no release, what stays after a restart; and files from before there was a catalogue.
 
+use estate::identities::{Attestation, Command, How, Octets, Tpm};
 use serde_json::{Value, json};
 
+use crate::identities::{command, device, digest, enrolment, world};
 use crate::{Folder, Running, start};
 
 const PATH: &str = "/v1/releases";
@@ -181,4 +183,68 @@ fn files_from_before_become_releases_of_the_controller_once() {
     import();
     assert_eq!(of("2.5"), None);
     assert_eq!(of("2.4"), Some(first));
+}
+
+/// A device whose key is in a TPM, and which was attested by a release.
+fn attested(running: &Running, id: &str, release: &str) {
+    let (now, secret) = (running.hub.now(), digest("token"));
+    let later = |seconds: i64| now.plus_nanos(seconds * 1_000_000_000);
+    let token = Command::IssueToken { device: device(id), secret, expires_at: later(3_600) };
+    command(running, estate::Command::Identity(token));
+    let (public, name) = (Octets(vec![1; 90]), Octets(vec![0; 34]));
+    let (ek, ak) = (digest("ek"), digest("ak"));
+    let how =
+        How::Tpm { tpm: Box::new(Tpm { ek, ak, public, name, maker: None }), token: Some(secret) };
+    let batch = vec![enrolment(id, "key", 1, later(20 * 86_400), how)];
+    command(running, estate::Command::Identity(Command::Enrol { batch }));
+    let attestation = Attestation {
+        key: digest("key"),
+        quote: digest("quote"),
+        ak,
+        reset_count: 1,
+        restart_count: 0,
+        clock_ms: 1,
+        firmware: Octets(vec![0; 8]),
+        until: later(3_600),
+    };
+    let (device, release) = (device(id), release.to_owned());
+    command(running, estate::Command::Identity(Command::Attest { device, attestation, release }));
+}
+
+#[tokio::test]
+async fn who_looks_at_a_device_sees_what_attested_it_and_what_it_says_itself() {
+    let folder = Folder::new();
+    let running = start(&folder);
+    world(&running).await;
+    let made = running.ask("admin", "POST", PATH, Some(adding(&document("2.4", &["ab"])))).await;
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    attested(&running, "cam", &id);
+    let word = estate::devices::OwnWord {
+        field: estate::devices::Field::Firmware,
+        value: "2.5".to_owned(),
+        detail: String::new(),
+    };
+    let said = estate::devices::Command::SelfReport { device: device("cam"), said: vec![word] };
+    command(&running, estate::Command::Device(said));
+    let path = "/v1/devices/cam/identity";
+    let shown = running.ask("viewer@w1", "GET", path, None).await.json();
+    assert_eq!((&shown["level"], &shown["firmware"]), (&json!("attested"), &json!("2.5")));
+    let by = &shown["attestation"]["release"];
+    assert_eq!(
+        (&by["id"], &by["version"], &by["state"]),
+        (&json!(id), &json!("2.4"), &json!("current"))
+    );
+    let withdraw = format!("{PATH}/{id}/withdraw");
+    let done = running.ask("admin", "POST", &withdraw, Some(json!({ "why": "recalled" }))).await;
+    assert_eq!(done.status, 200, "{}", done.body);
+    let shown = running.ask("viewer@w1", "GET", path, None).await.json();
+    assert_eq!((&shown["level"], &shown["limit"]), (&json!("hardware-key"), &json!("freshness")));
+    assert_eq!(shown["attestation"]["release"]["state"], "withdrawn");
+    assert_eq!(shown["attestation"]["counts"], false);
+    let because = shown["because"].as_str().unwrap();
+    assert!(because.contains("was withdrawn: recalled"), "{because}");
+    let device = running.ask("viewer@w1", "GET", "/v1/devices/cam", None).await.json();
+    let claims = device["claims"].as_array().unwrap().iter();
+    let own = claims.filter(|claim| claim["source"] == "agent").collect::<Vec<_>>();
+    assert_eq!((own.len(), &own[0]["value"]), (1, &json!("2.5")), "{own:?}");
 }

@@ -259,7 +259,7 @@ async fn attested(
     };
     let attest = Command::Attest { device: known.device, attestation, release };
     if let Err(problem) = command(est, "a device measured itself", attest).await {
-        return match &*problem.code {
+        return match problem.code {
             // Between the question and the answer.
             "identity.attestation-release" => {
                 verdict(false, None, Some("no-reference"), problem.detail)
