@@ -198,11 +198,15 @@ fn report(agent: &Agent, options: &[&str]) -> Result<String, Stop> {
     if let Some(image) = &image {
         typed.hash = Some(sha256(Path::new(image)).map_err(|error| failed(image, &error))?);
     }
-    let file = file.as_deref().unwrap_or(release::OS_RELEASE);
-    let bytes = release::file(Path::new(file)).map_err(|error| failed(file, &error))?;
+    let path = file.as_deref().unwrap_or(release::OS_RELEASE);
+    let bytes = match release::file(Path::new(path)) {
+        // Not every system has one; a file that was named has to be there.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.is_none() => Vec::new(),
+        read => read.map_err(|error| failed(path, &error))?,
+    };
     let said = release::report(&bytes, typed).ok_or_else(|| {
         let why = "no IMAGE_VERSION, BUILD_ID or VERSION_ID is in it; --version says which it is";
-        Stop::Failed(format!("{file}: {why}"))
+        Stop::Failed(format!("{path}: {why}"))
     })?;
     let news = if agent.report(&said)? { "noted" } else { "known already" };
     Ok(format!("version {}: {news}\n", clean(&said.version)))

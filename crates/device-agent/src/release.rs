@@ -37,13 +37,10 @@ pub fn report(file: &[u8], typed: Typed) -> Option<Report> {
     Some(Report { vendor: typed.vendor, model: typed.model, version, os, hash: typed.hash })
 }
 
-/// Reads such a file if there is one; one that is longer than it may be is none.
+/// Reads such a file; one that is longer than it may be is none.
 pub fn file(path: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read as _;
-    let file = match std::fs::File::open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        file => file?,
-    };
+    let file = std::fs::File::open(path)?;
     let mut bytes = Vec::new();
     let most = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
     file.take(most).read_to_end(&mut bytes)?;

@@ -357,7 +357,6 @@ async fn wait(est: &Arc<Est>, caller: &Caller, asked: &Asked) -> Result<Response
     Err(No::later("a person looks at this request first; ask again with the same one"))
 }
 
-/// Writes down that somebody got none.
 /// Whom something concerns: whose key or maker's certificate is shown, else whoever has the address.
 fn concerned(est: &Est, key: Option<Digest>, from: IpAddr) -> Option<DeviceId> {
     est.hub.read(|estate| {
@@ -409,6 +408,7 @@ pub(super) async fn tell_unsaid(est: &Arc<Est>, any: bool) {
     }
 }
 
+/// Writes down that somebody got none.
 pub(super) async fn refused(
     est: &Arc<Est>,
     caller: &Caller,

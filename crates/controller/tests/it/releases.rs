@@ -244,7 +244,21 @@ async fn who_looks_at_a_device_sees_what_attested_it_and_what_it_says_itself() {
     let because = shown["because"].as_str().unwrap();
     assert!(because.contains("was withdrawn: recalled"), "{because}");
     let device = running.ask("viewer@w1", "GET", "/v1/devices/cam", None).await.json();
-    let claims = device["claims"].as_array().unwrap().iter();
-    let own = claims.filter(|claim| claim["source"] == "agent").collect::<Vec<_>>();
-    assert_eq!((own.len(), &own[0]["value"]), (1, &json!("2.5")), "{own:?}");
+    let own = &device["firmware"];
+    assert_eq!((&own["source"], &own["value"]), (&json!("agent"), &json!("2.5")));
+    assert_eq!(device["otherwise"], json!({}));
+    // Whoever sees something else is believed, and its own word is there all the same.
+    let seen = json!({ "field": "firmware", "value": "2.4", "confidence": 60, "at": "2026-01-02T00:00:00Z" });
+    let report = json!({
+        "do": "report", "site": "w1", "source": "sensor",
+        "devices": [{
+            "id": "cam", "subject": "cam", "said": [seen],
+            "first_seen": "2026-01-01T00:00:00Z", "last_seen": "2026-01-02T00:00:00Z",
+        }],
+    });
+    command(&running, estate::Command::Device(serde_json::from_value(report).unwrap()));
+    let device = running.ask("viewer@w1", "GET", "/v1/devices/cam", None).await.json();
+    assert_eq!(device["firmware"]["value"], "2.4");
+    let other = &device["otherwise"]["firmware"][0];
+    assert_eq!((&other["source"], &other["value"]), (&json!("agent"), &json!("2.5")));
 }

@@ -28,6 +28,8 @@ fn a_device_says_what_runs_on_it_and_stands_no_higher() {
     let size = || hq.running.hub.read(estate::Estate::size);
     let (os_release, image) = (machine.at("os-release"), machine.at("image"));
     let firmware = ["report", "--firmware", &os_release];
+    let (code, said) = run(&[&firmware[..], &["--version", "2.5"]].concat());
+    assert!(code == 1 && said.contains("os-release"), "{said}");
     fs::write(&os_release, "NAME=Debian\n").unwrap();
     let (code, said) = run(&firmware);
     assert!(code == 1 && said.contains("--version"), "{said}");
