@@ -19,6 +19,7 @@
 //! * [`commitments`]: what devices signed, on its way into the journal.
 //! * [`authority`]: the certificates of both.
 //! * [`published`]: what others may know of these.
+//! * [`releases`]: reference values from before there was a catalogue of them.
 //! * [`secrets`]: digests of what devices share with others.
 //! * [`shell`]: the process.
 //! * [`token`]: keys in tokens of PKCS #11.
@@ -43,6 +44,7 @@ pub mod keys;
 pub mod line;
 pub mod pdp;
 pub mod published;
+pub mod releases;
 pub mod secrets;
 pub mod shell;
 pub mod state;

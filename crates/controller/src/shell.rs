@@ -30,6 +30,7 @@ use crate::keys::Keeper;
 use crate::line::{self, Line, LineError, Timing};
 use crate::pdp::{Pdp, PolicyError};
 use crate::published::Published;
+use crate::releases;
 use crate::state::{StateError, StateFolder};
 
 /// The name of an estate that nobody named.
@@ -158,6 +159,8 @@ pub fn start(config: &Config, clock: fn() -> Timestamp, told: Told) -> Result<Ru
     let authority = Arc::new(Authority::open(&folder, &name, clock())?);
     let mut tell = |line: &str| told(line);
     let hub = Arc::new(Hub::open(&folder, &format!("{name}/journal"), clock, &mut tell)?);
+    // Before a device asks: it is attested by what was good before.
+    releases::import(&hub, &folder, &mut tell)?;
     let auth = Auth::open(Arc::clone(&hub), &folder, &mut tell)?;
     let pdp = Pdp::open(Arc::clone(&hub), Blobs::open(&folder.file("blobs"))?)?;
 

@@ -10,7 +10,7 @@
 //! | `pki/` | root and issuing authority; `issuing.pkcs11` names a key in a token instead of that one's |
 //! | `passphrase` | what private keys are under, where nobody keeps that elsewhere ([`crate::keys`]) |
 //! | `pki/tpm-roots/` | roots of manufacturers of TPMs (PEM); may be absent |
-//! | `references/` | what devices may measure; may be absent |
+//! | `references/` | what devices may measure, from before releases were in the estate: taken in at the next start; may be absent |
 //! | `setup-token` | who reads it may make the first operator; gone after that |
 //! | `host-token` | who reads it acts as this machine's administrator |
 
@@ -26,6 +26,10 @@ use pki::KeyKind;
 
 use crate::keys::{self, Keeper};
 
+/// Files of a folder that are read.
+const FILES_MAX: usize = 4_096;
+/// Bytes of one of them.
+const FILE_BYTES_MAX: u64 = 4 << 20;
 /// The journal's key.
 pub(crate) const LOG_KEY: &str = "key.pem";
 
@@ -256,6 +260,35 @@ impl StateFolder {
             Err(error) => Err(io_error("read", &at)(error)),
         }
     }
+}
+
+/// Names and bytes of a folder's files, by name; none, where there is no such folder.
+pub(crate) fn files(folder: &Path, extension: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
+    let failed = |at: &Path, error: std::io::Error| format!("{}: {error}", at.display());
+    let listed = match fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listed => listed.map_err(|error| failed(folder, error))?,
+    };
+    let mut paths = Vec::new();
+    for file in listed {
+        let path = file.map_err(|error| failed(folder, error))?.path();
+        if path.extension().is_some_and(|has| has == extension) {
+            paths.push(path);
+        }
+    }
+    if paths.len() > FILES_MAX {
+        return Err(format!("{}: more than {FILES_MAX} files", folder.display()));
+    }
+    paths.sort();
+    let read = |path: PathBuf| {
+        let size = fs::metadata(&path).map_err(|error| failed(&path, error))?.len();
+        if size > FILE_BYTES_MAX {
+            return Err(format!("{}: longer than {FILE_BYTES_MAX} bytes", path.display()));
+        }
+        let bytes = fs::read(&path).map_err(|error| failed(&path, error))?;
+        Ok((path.display().to_string(), bytes))
+    };
+    paths.into_iter().map(read).collect()
 }
 
 pub(crate) fn io_error(

@@ -1,4 +1,4 @@
-//! What an agent does for its device: enrol, renew, attest.
+//! What an agent does for its device: enrol, renew, report, attest.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use crypto::tls::Credentials;
 use crypto::{PrivateKey, Provider};
 use model::Timestamp;
+use model::report::{self, Noted, Report};
 use model::tpm::{
     Ask, Certification, Challenge, Enrol, LOG_BYTES_MAX, Nonce, PATH, Quote, Verdict,
 };
@@ -203,6 +204,17 @@ impl Agent {
             200 | 403 => serde_json::from_slice(&said.body).map(Some).map_err(|_| refused(&said)),
             _ => Err(refused(&said)),
         }
+    }
+
+    /// Says what runs here; whether that is news.
+    pub fn report(&self, report: &Report) -> Result<bool, AgentError> {
+        let (server, root) = self.server()?;
+        let identity = self.identity(false)?;
+        let has = self.home.certificate(home::CERTIFICATE)?;
+        let has = has.ok_or_else(|| other("there is no certificate: enrol first"))?;
+        let mut connection = Connection::open(&server, &root, Some(&credentials(&has, &identity)))?;
+        let noted: Noted = document(&post(&mut connection, report::PATH, report, &[])?)?;
+        Ok(noted.news)
     }
 
     /// Keys of the TPM, made if they are not there yet.

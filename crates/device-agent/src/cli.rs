@@ -9,6 +9,7 @@ use pki::{Certificate, Digest};
 
 use crate::agent::{Agent, AgentError, EVENT_LOG, Place, Trust, Wanted};
 use crate::home::Home;
+use crate::release::{self, Typed};
 use crate::{Keys, KeysError, http};
 
 const USAGE: &str = "\
@@ -17,6 +18,9 @@ usage: device-agent [--state FOLDER] [--tpm PLACE] COMMAND
   enrol --server HOST:PORT [--root FILE | --root-sha256 HEX] [--token SECRET | --token-file FILE] [--ek-chain FILE]
                          get a certificate, for a key in the TPM where there is one
   renew [--now]          get the next one when two thirds of its life are over
+  report [--version TEXT] [--vendor TEXT] [--model TEXT] [--image FILE] [--firmware FILE]
+                         say which firmware runs here, as it is called; --image is the one whose SHA-256 is said
+                         beside it, --firmware is read in the place of /etc/os-release
   attest [--event-log FILE]
                          say what the TPM measured
 
@@ -100,6 +104,7 @@ fn command(words: &[String], now: Timestamp) -> Result<String, Stop> {
         ["enrol", options @ ..] => Ok(line(&agent.enrol(&wanted(options)?)?)),
         ["renew"] => Ok(line(&agent.renew(now, false)?)),
         ["renew", "--now"] => Ok(line(&agent.renew(now, true)?)),
+        ["report", options @ ..] => report(&agent, options),
         ["attest"] => attest(&agent, Path::new(EVENT_LOG)),
         ["attest", "--event-log", file] => attest(&agent, Path::new(file)),
         ["make"] => Ok(show(&agent.keys(true)?)),
@@ -165,6 +170,60 @@ fn wanted(options: &[&str]) -> Result<Wanted, Stop> {
     }
     let server = server.ok_or_else(|| Stop::Usage("enrol needs --server".to_owned()))?;
     Ok(Wanted { server, trust: trust.unwrap_or(Trust::Root(None)), token, ek_chain: chain })
+}
+
+fn report(agent: &Agent, options: &[&str]) -> Result<String, Stop> {
+    let (mut typed, mut file, mut image) = (Typed::default(), None, None);
+    let mut rest = options;
+    while let [option, value, more @ ..] = rest {
+        let (value, once) = (Some((*value).to_owned()), |is: &Option<String>| is.is_none());
+        match *option {
+            "--version" if once(&typed.version) => typed.version = value,
+            "--vendor" if once(&typed.vendor) => typed.vendor = value,
+            "--model" if once(&typed.model) => typed.model = value,
+            "--image" if once(&image) => image = value,
+            "--firmware" if once(&file) => file = value,
+            "--version" | "--vendor" | "--model" | "--image" | "--firmware" => {
+                return Err(Stop::Usage(format!("{option} stands twice")));
+            }
+            _ => return Err(Stop::Usage(format!("`{option}` is no option of report"))),
+        }
+        rest = more;
+    }
+    if let [option, ..] = rest {
+        return Err(Stop::Usage(format!("{option} has no value")));
+    }
+    let failed =
+        |name: &str, error: &dyn std::fmt::Display| Stop::Failed(format!("{name}: {error}"));
+    if let Some(image) = &image {
+        typed.hash = Some(sha256(Path::new(image)).map_err(|error| failed(image, &error))?);
+    }
+    let path = file.as_deref().unwrap_or(release::OS_RELEASE);
+    let bytes = match release::file(Path::new(path)) {
+        // Not every system has one; a file that was named has to be there.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.is_none() => Vec::new(),
+        read => read.map_err(|error| failed(path, &error))?,
+    };
+    let said = release::report(&bytes, typed).ok_or_else(|| {
+        let why = "no IMAGE_VERSION, BUILD_ID or VERSION_ID is in it; --version says which it is";
+        Stop::Failed(format!("{path}: {why}"))
+    })?;
+    let news = if agent.report(&said)? { "noted" } else { "known already" };
+    Ok(format!("version {}: {news}\n", clean(&said.version)))
+}
+
+/// SHA-256 of a file, which may be a whole partition.
+fn sha256(path: &Path) -> std::io::Result<String> {
+    use std::io::Read as _;
+    let mut file = fs::File::open(path)?;
+    let (mut hash, mut part) = (crypto::Sha256::default(), vec![0; 65_536]);
+    loop {
+        match file.read(&mut part)? {
+            0 => break,
+            count => hash.update(part.get(..count).unwrap_or_default()),
+        }
+    }
+    Ok(hash.finish().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn attest(agent: &Agent, log: &Path) -> Result<String, Stop> {
@@ -280,6 +339,9 @@ mod tests {
             &["enrol", "--server", "hq:1", "--token", "a", "--token", "b"],
             &["enrol", "--server", "hq:1", "--what", "a"],
             &["renew", "--later"],
+            &["report", "--version"],
+            &["report", "--version", "1", "--version", "2"],
+            &["report", "--what", "1"],
         ] {
             assert_eq!(run(wrong), 64, "{wrong:?}");
         }

@@ -1,4 +1,5 @@
-//! The agent on a Linux device: it gets a certificate over EST (RFC 7030), renews it in time, and says what the device's TPM measured.
+//! The agent on a Linux device: it gets a certificate over EST (RFC 7030), renews it in time, and says what
+//! runs on the device and what its TPM measured.
 //!
 //! Its way to a TPM 2.0 is its own: commands are written and answers read here, over the kernel's resource manager or a socket of swtpm,
 //! without any library.
@@ -9,7 +10,8 @@
 //! * [`identity`]: the key that speaks TLS, in the TPM or in a file.
 //! * [`home`]: the folder that all of it is kept in.
 //! * [`http`]: one connection to the server.
-//! * [`agent`]: enrol, renew, attest.
+//! * [`release`]: what runs here.
+//! * [`agent`]: enrol, renew, report, attest.
 //! * [`cli`]: the command line.
 //!
 //! It must never know what a good measurement is, or who judges it.
@@ -21,6 +23,7 @@ pub mod home;
 pub mod http;
 pub mod identity;
 mod keys;
+pub mod release;
 mod tpm;
 pub mod transport;
 

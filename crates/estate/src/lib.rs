@@ -19,6 +19,7 @@
 //! * [`identities`]: which keys speak for each device, and how high that puts it.
 //! * [`policies`]: which policy folder is meant to be in force.
 //! * [`exceptions`]: paths that are open for a while, and who said so.
+//! * [`releases`]: firmware that somebody answers for, and what a device that runs it may measure.
 //! * [`views`]: ways to look at devices, under a name.
 //! * [`leases`]: what each device is granted, until when, on which evidence.
 //! * [`commitments`]: which key signs for which device, and how far each has committed to what it sent.
@@ -36,6 +37,7 @@ pub mod leases;
 pub mod policies;
 pub mod record;
 mod refusal;
+pub mod releases;
 pub mod side;
 pub mod sites;
 mod snapshot;
@@ -74,6 +76,8 @@ pub enum Command {
     Exception(exceptions::Command),
     /// Identities of devices.
     Identity(identities::Command),
+    /// Releases.
+    Release(releases::Command),
 }
 
 /// What came of it, area by area.
@@ -99,6 +103,8 @@ pub enum Event {
     Exception(exceptions::Event),
     /// Identities of devices.
     Identity(identities::Event),
+    /// Releases.
+    Release(releases::Event),
 }
 
 /// Where in the journal events stand.
@@ -132,6 +138,9 @@ pub struct Estate {
     /// Since version 6 of a snapshot.
     #[serde(skip)]
     identities: identities::Identities,
+    /// Since version 8 of a snapshot.
+    #[serde(skip)]
+    releases: releases::Releases,
 }
 
 impl Estate {
@@ -200,6 +209,11 @@ impl Estate {
         &self.identities
     }
 
+    /// Firmware that somebody answers for.
+    pub const fn releases(&self) -> &releases::Releases {
+        &self.releases
+    }
+
     /// Who speaks with a key at a time: nobody who is retired.
     pub fn speaks(&self, key: &side::Digest, now: Timestamp) -> Option<&devices::Device> {
         let device = self.devices.get(self.identities.speaks(key, now)?)?;
@@ -260,8 +274,15 @@ impl Estate {
                 .decide(command, &self.devices, now)
                 .map(|e| all(e, Event::Commitment)),
             Command::Identity(command) => {
+                self.rests_on_what_counts(command)?;
                 let events = self.identities.decide(command, &self.devices, now)?;
                 Ok(self.with_levels(events, who, now))
+            }
+            Command::Release(command) => {
+                let events = self.releases.decide(command)?;
+                let levels = events.iter().flat_map(|event| self.levels_without(event, now));
+                let levels: Vec<_> = levels.map(Event::Device).collect();
+                Ok(events.into_iter().map(Event::Release).chain(levels).collect())
             }
         }
     }
@@ -292,6 +313,40 @@ impl Estate {
         Some(assured(keep, identities.standing_merged(keep, other, now)))
     }
 
+    /// Where devices stand without a release that attested them. Of very many the first; the others are noticed like all that ends.
+    fn levels_without(&self, event: &releases::Event, now: Timestamp) -> Vec<devices::Event> {
+        let releases::Event::Withdrawn { id, carried: false, .. } = event else {
+            return Vec::new();
+        };
+        let Some(known) = self.releases.get(id) else { return Vec::new() };
+        let resting = self.identities.resting(known.entry, now);
+        let levels = resting.take(identities::BATCH_MAX).filter_map(|id| {
+            let standing = self.identities.standing_unattested(id, now);
+            let device = self.devices.get(id)?;
+            let other = device.shown() != (standing.level, standing.limit);
+            other.then(|| assured(&device.id, standing))
+        });
+        levels.collect()
+    }
+
+    /// A device is attested by a release that is in the catalogue.
+    fn rests_on_what_counts(&self, command: &identities::Command) -> Result<(), Refusal> {
+        let identities::Command::Attest { device, release, .. } = command else {
+            return Ok(());
+        };
+        let known = self.releases.get(release);
+        match known.is_some_and(|known| known.withdrawn.is_none()) {
+            true => Ok(()),
+            false => {
+                let (what, why) = (
+                    format!("the attestation of {device}"),
+                    "the release that it was compared with is not in the catalogue any more",
+                );
+                Err(Refusal::new(Sort::Conflict, "identity.attestation-release", what, why))
+            }
+        }
+    }
+
     /// Folds the events of the next entry.
     pub fn apply(&mut self, events: &[Event], at: At<'_>) {
         self.size = at.entry.saturating_add(1);
@@ -312,7 +367,23 @@ impl Estate {
                 Event::Commitment(event) => self.commitments.apply(event, at),
                 Event::View(event) => self.views.apply(event, at.entry),
                 Event::Exception(event) => self.exceptions.apply(event, at),
-                Event::Identity(event) => self.identities.apply(event, at),
+                Event::Identity(event) => {
+                    self.identities.apply(event, at);
+                    if let identities::Event::Attested { device, release: Some(id), .. } = event {
+                        let entry = self.releases.get(id).map(|known| known.entry);
+                        self.identities.rest_on(device, entry);
+                    }
+                }
+                Event::Release(event) => {
+                    self.releases.apply(event, at);
+                    if let releases::Event::Withdrawn { id, replaced_by, carried, .. } = event
+                        && let Some(known) = self.releases.get(id)
+                    {
+                        let next = replaced_by.as_ref().filter(|_| *carried);
+                        let next = next.and_then(|id| self.releases.get(id));
+                        self.identities.fall_with(known.entry, next.map(|next| next.entry), at);
+                    }
+                }
             }
         }
     }

@@ -16,8 +16,8 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Command, Event, access, commitments, devices, exceptions, identities, leases, policies, sites,
-    teams, views,
+    Command, Event, access, commitments, devices, exceptions, identities, leases, policies,
+    releases, sites, teams, views,
 };
 
 /// Version of every command and event so far.
@@ -90,6 +90,7 @@ fn command(command: &Command) -> Result<Typed, Malformed> {
         Command::View(command) => ("view", json_of(command)?),
         Command::Exception(command) => ("exception", json_of(command)?),
         Command::Identity(command) => ("identity", json_of(command)?),
+        Command::Release(command) => ("release", json_of(command)?),
     };
     let payload = match payload.len() > COMMAND_BYTES_MAX {
         true => {
@@ -114,6 +115,7 @@ fn event_typed(event: &Event) -> Result<Typed, Malformed> {
         Event::View(event) => json_of(event)?,
         Event::Exception(event) => json_of(event)?,
         Event::Identity(event) => json_of(event)?,
+        Event::Release(event) => json_of(event)?,
     };
     Ok(Typed { name: Name::new(&name(event))?, version: VERSION, payload })
 }
@@ -131,6 +133,7 @@ fn name(event: &Event) -> String {
         Event::View(event) => ("view", event.word()),
         Event::Exception(event) => ("exception", event.word()),
         Event::Identity(event) => ("identity", event.word()),
+        Event::Release(event) => ("release", event.word()),
     };
     format!("{area}.{word}")
 }
@@ -153,6 +156,7 @@ fn event(typed: &Typed) -> Result<Event, Malformed> {
         "view" => of_json::<views::Event>(typed).map(Event::View),
         "exception" => of_json::<exceptions::Event>(typed).map(Event::Exception),
         "identity" => of_json::<identities::Event>(typed).map(Event::Identity),
+        "release" => of_json::<releases::Event>(typed).map(Event::Release),
         _ => Err(malformed(format!("`{called}` is no event of an estate"))),
     }?;
     // Whoever filters by name sees what is applied.

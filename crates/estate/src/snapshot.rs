@@ -4,11 +4,11 @@
 //! another version is not read but made anew. What is new stands behind all else, so that a snapshot from before it is read too: there it
 //! is empty.
 
-use crate::{Estate, commitments, devices, exceptions, identities, views};
+use crate::{Estate, commitments, devices, exceptions, identities, releases, views};
 
 const MAGIC: &[u8; 8] = b"RFESTATE";
 /// Version of the form; a change of any type in it is a new one.
-const VERSION: u32 = 7;
+const VERSION: u32 = 8;
 /// The version that ends before [`commitments`].
 const BEFORE_COMMITMENTS: u32 = 2;
 /// The version that ends before [`views`] and the pairs of devices that are kept apart.
@@ -20,6 +20,8 @@ const BEFORE_EXCEPTIONS: u32 = 4;
 const BEFORE_IDENTITIES: u32 = 5;
 /// The version that ends before [`identities::Secrets`].
 const BEFORE_SECRETS: u32 = 6;
+/// The version that ends before [`releases`] and what rests on them.
+const BEFORE_RELEASES: u32 = 7;
 
 /// Bytes that are no snapshot of this version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +47,8 @@ impl Estate {
             .and_then(|bytes| postcard::to_extend(&self.exceptions, bytes))
             .and_then(|bytes| postcard::to_extend(&self.identities, bytes))
             .and_then(|bytes| postcard::to_extend(self.identities.secrets(), bytes))
+            .and_then(|bytes| postcard::to_extend(&self.releases, bytes))
+            .and_then(|bytes| postcard::to_extend(&self.identities.all_resting(), bytes))
             .map_err(|error| SnapshotError::Unwritable(error.to_string()))
     }
 
@@ -55,6 +59,7 @@ impl Estate {
         };
         let known = [
             VERSION,
+            BEFORE_RELEASES,
             BEFORE_SECRETS,
             BEFORE_IDENTITIES,
             BEFORE_EXCEPTIONS,
@@ -90,7 +95,11 @@ fn completed(version: u32, rest: &[u8]) -> postcard::Result<Vec<u8>> {
     if version <= BEFORE_IDENTITIES {
         all = postcard::to_extend(&identities::Identities::default(), all)?;
     }
-    postcard::to_extend(&identities::Secrets::default(), all)
+    if version <= BEFORE_SECRETS {
+        all = postcard::to_extend(&identities::Secrets::default(), all)?;
+    }
+    all = postcard::to_extend(&releases::Releases::default(), all)?;
+    postcard::to_extend::<identities::Resting, _>(&Vec::new(), all)
 }
 
 fn whole(bytes: &[u8]) -> postcard::Result<Estate> {
@@ -100,6 +109,9 @@ fn whole(bytes: &[u8]) -> postcard::Result<Estate> {
     let (exceptions, rest) = postcard::take_from_bytes(rest)?;
     estate.exceptions = exceptions;
     let (identities, rest) = postcard::take_from_bytes::<identities::Identities>(rest)?;
-    estate.identities = identities.indexed(postcard::from_bytes(rest)?);
+    let (secrets, rest) = postcard::take_from_bytes(rest)?;
+    let (releases, rest) = postcard::take_from_bytes::<releases::Releases>(rest)?;
+    estate.identities = identities.indexed(secrets, postcard::from_bytes(rest)?);
+    estate.releases = releases.indexed();
     Ok(estate)
 }

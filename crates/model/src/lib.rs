@@ -10,6 +10,7 @@ pub mod inspect;
 pub mod limits;
 pub mod line;
 pub mod observation;
+pub mod report;
 pub mod ruleset;
 mod time;
 pub mod tpm;

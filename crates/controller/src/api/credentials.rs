@@ -16,6 +16,7 @@ use estate::devices::{Device, Field, State as Life};
 use estate::identities::{
     self, Attestation, Command, Credential, Limit, Record, Serial, Standing, Voucher, ladder,
 };
+use estate::releases::{Known, Release};
 use estate::side::Digest;
 use estate::{Command as Any, Estate};
 use model::{Assurance, DeviceId, SiteId, Timestamp};
@@ -85,7 +86,10 @@ impl Stands {
             site: device.site.to_string(),
             level: level.word(),
             limit: limit.word(),
-            because: because(device, level, limit, voucher, proved && best.is_none()),
+            because: match fallen(estate, record, limit, now) {
+                Some(because) => because,
+                None => because(device, level, limit, voucher, proved && best.is_none()),
+            },
             until: until.map(|until| until.to_string()),
             proof: best.or(secret).or(voucher_kind),
             certificates: good().count(),
@@ -107,6 +111,22 @@ fn standing(
         lower if lower < level => (lower, Limit::Health, until),
         _ => (level, limit, until),
     }
+}
+
+/// A release that attested a device was withdrawn.
+fn fallen(
+    estate: &Estate,
+    record: Option<&Record>,
+    limit: Limit,
+    now: Timestamp,
+) -> Option<String> {
+    let record = record.filter(|_| limit == Limit::Freshness)?;
+    record.attestation.as_ref().filter(|last| last.until <= now)?;
+    let known = estate.releases().of_entry(record.release?)?;
+    let over = known.withdrawn.as_ref()?;
+    let Release { id, version, .. } = &*known.release;
+    let reason = &over.reason;
+    Some(format!("release {id} ({version}), which attested it, was withdrawn: {reason}"))
 }
 
 /// What keeps a device from standing higher, in words.
@@ -339,16 +359,43 @@ pub struct Attested {
     pub until: String,
     /// It is not over.
     pub counts: bool,
+    /// The release that says that what it measured is good; absent: it was compared with a file, or the release is forgotten.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release: Option<Reference>,
+}
+
+/// A release, in short.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = AttestedRelease)]
+pub struct Reference {
+    /// Its id.
+    pub id: String,
+    /// Who makes the devices that it is for.
+    pub vendor: String,
+    /// For which of theirs.
+    pub model: String,
+    /// Version of the firmware.
+    pub version: String,
+    /// `current` or `withdrawn`.
+    pub state: &'static str,
+}
+
+impl Reference {
+    fn of(known: &Known) -> Self {
+        let Release { id, vendor, model, version, .. } = Release::clone(&known.release);
+        Self { id, vendor, model, version, state: super::releases::state(known) }
+    }
 }
 
 impl Attested {
-    fn of(attestation: &Attestation, now: Timestamp) -> Self {
+    fn of(attestation: &Attestation, release: Option<&Known>, now: Timestamp) -> Self {
         Self {
             key_sha256: attestation.key.to_string(),
             quote_sha256: attestation.quote.to_string(),
             reset_count: attestation.reset_count,
             until: attestation.until.to_string(),
             counts: attestation.until > now,
+            release: release.map(Reference::of),
         }
     }
 }
@@ -384,6 +431,9 @@ pub struct Document {
     /// What it measured last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attestation: Option<Attested>,
+    /// The firmware that is believed to run on it, whoever says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<String>,
     /// Its TPM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tpm: Option<Tpm>,
@@ -409,6 +459,7 @@ impl Document {
     fn of(estate: &Estate, device: &Device, now: Timestamp) -> Self {
         let none = Record::default();
         let record = estate.identities().get(&device.id).unwrap_or(&none);
+        let release = record.release.and_then(|entry| estate.releases().of_entry(entry));
         let tpm = |tpm: &estate::identities::Tpm| Tpm {
             ek_sha256: tpm.ek.to_string(),
             ak_sha256: tpm.ak.to_string(),
@@ -419,7 +470,8 @@ impl Document {
             owner: device.value(Field::Owner).map(str::to_owned),
             credentials: record.credentials.iter().map(|c| Certificate::of(c, now)).collect(),
             voucher: record.voucher.as_ref().map(|voucher| Vouches::of(voucher, now)),
-            attestation: record.attestation.as_ref().map(|a| Attested::of(a, now)),
+            attestation: record.attestation.as_ref().map(|a| Attested::of(a, release, now)),
+            firmware: device.value(Field::Firmware).map(str::to_owned),
             tpm: record.tpm.as_ref().map(tpm),
             zone: None,
         }

@@ -9,7 +9,7 @@ use utoipa::{Modify, OpenApi};
 use super::{
     approvals, console, credentials, devices, exceptions, expected, flows, imports, inventory,
     journal, keyring, keys, leases, live, login, operators, pki, policy, questions, reach, records,
-    requests, sites, standing, teams, tokens, views,
+    releases, requests, sites, standing, teams, tokens, views,
 };
 
 /// What answers are, unless they say otherwise.
@@ -41,6 +41,7 @@ const JSON: &str = "application/json";
         views::list, views::get, views::set, views::remove,
         policy::get, policy::set, policy::check, reach::plan,
         exceptions::list, exceptions::add, exceptions::get, exceptions::end,
+        releases::list, releases::add, releases::get, releases::withdraw,
         reach::matrix, reach::device, reach::map, reach::worst, reach::why,
         leases::list, leases::decision, leases::replay,
         live::events, journal::standing, journal::checkpoint, journal::tile, journal::entries, journal::entry, journal::proof,

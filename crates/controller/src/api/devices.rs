@@ -1,5 +1,7 @@
 //! Devices.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -62,7 +64,7 @@ macro_rules! document {
             /// What identifies it: `mac/…`, `serial/…`.
             pub keys: Vec<String>,
             /// Labels of people.
-            pub labels: std::collections::BTreeMap<String, String>,
+            pub labels: BTreeMap<String, String>,
             /// Ids it had before merges.
             pub aliases: Vec<String>,
             /// Others that have an identifier of it too: a person has to look.
@@ -182,9 +184,35 @@ pub(crate) fn id_of(text: &str) -> Result<DeviceId, Problem> {
     DeviceId::new(text).map_err(|_| Problem::unknown("device.unknown", format!("device {text}")))
 }
 
-/// One device.
+/// A device, and what is said of it that is not believed.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = WholeDevice)]
+pub struct Whole {
+    /// It.
+    #[serde(flatten)]
+    pub device: Document,
+    /// What others say, by field, where it is something else than what is believed; the surest first.
+    pub otherwise: BTreeMap<String, Vec<Believed>>,
+}
+
+impl From<&Device> for Whole {
+    fn from(device: &Device) -> Self {
+        let mut otherwise: BTreeMap<String, Vec<Believed>> = BTreeMap::new();
+        for claim in device.claims() {
+            if device.value(claim.field) != Some(&*claim.value) {
+                otherwise.entry(claim.field.word().to_owned()).or_default().push(claim.into());
+            }
+        }
+        for said in otherwise.values_mut() {
+            said.sort_by(|a, b| (b.confidence, &b.at).cmp(&(a.confidence, &a.at)));
+        }
+        Self { device: Document::from(device), otherwise }
+    }
+}
+
+/// One device, and what is said of it that is not believed.
 #[utoipa::path(get, path = "/v1/devices/{id}", tag = "devices", params(("id" = String, Path)),
-    responses((status = 200, body = Document), (status = 304), (status = "default", body = Problem)))]
+    responses((status = 200, body = Whole), (status = 304), (status = "default", body = Problem)))]
 pub async fn get(
     State(api): State<Api>,
     who: Who,
@@ -199,7 +227,7 @@ pub async fn get(
         let version = page::versioned(device.changed_by());
         Ok(match page::known(&headers, device.changed_by()) {
             true => (StatusCode::NOT_MODIFIED, version).into_response(),
-            false => (version, Json(Document::from(device))).into_response(),
+            false => (version, Json(Whole::from(device))).into_response(),
         })
     })
 }

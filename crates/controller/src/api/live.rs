@@ -94,6 +94,11 @@ fn shown(api: &Api, principal: &Principal, event: &estate::Event) -> Option<serd
             (sees && may(Action::ExceptionsRead, Place::Somewhere))
                 .then(|| ("exception", json!(event)))?
         }
+        // What may be measured is for those who look at the release.
+        estate::Event::Release(estate::releases::Event::Continued { .. }) => return None,
+        estate::Event::Release(event) => {
+            may(Action::ReleasesRead, Place::Somewhere).then(|| ("release", json!(event)))?
+        }
         estate::Event::Policy(event) => {
             may(Action::PoliciesRead, Place::Somewhere).then(|| ("policy", json!(event)))?
         }

@@ -31,6 +31,7 @@ mod problem;
 pub mod questions;
 pub mod reach;
 pub mod records;
+pub mod releases;
 pub mod requests;
 pub mod sites;
 pub mod standing;
@@ -177,6 +178,10 @@ pub const ENDPOINTS: &[(&str, &str, Needs)] = &[
     ("POST", "/v1/exceptions", Needs::To(Action::ExceptionsEdit)),
     ("GET", "/v1/exceptions/{id}", Needs::To(Action::ExceptionsRead)),
     ("POST", "/v1/exceptions/{id}/end", Needs::To(Action::ExceptionsEdit)),
+    ("GET", "/v1/releases", Needs::To(Action::ReleasesRead)),
+    ("POST", "/v1/releases", Needs::To(Action::ReleasesEdit)),
+    ("GET", "/v1/releases/{id}", Needs::To(Action::ReleasesRead)),
+    ("POST", "/v1/releases/{id}/withdraw", Needs::To(Action::ReleasesEdit)),
     ("GET", "/v1/reach/matrix", Needs::To(Action::LeasesRead)),
     ("GET", "/v1/reach/devices/{id}", Needs::To(Action::LeasesRead)),
     ("GET", "/v1/reach/map", Needs::To(Action::LeasesRead)),
@@ -343,6 +348,13 @@ pub fn router(api: Api) -> Router {
         .route("/v1/exceptions", get(exceptions::list).merge(post(exceptions::add)))
         .route("/v1/exceptions/{id}", get(exceptions::get))
         .route("/v1/exceptions/{id}/end", post(exceptions::end))
+        .route(
+            "/v1/releases",
+            get(releases::list)
+                .merge(post(releases::add).layer(DefaultBodyLimit::max(releases::BODY_BYTES_MAX))),
+        )
+        .route("/v1/releases/{id}", get(releases::get))
+        .route("/v1/releases/{id}/withdraw", post(releases::withdraw))
         .route("/v1/reach/matrix", get(reach::matrix))
         .route("/v1/reach/devices/{id}", get(reach::device))
         .route("/v1/reach/map", get(reach::map))

@@ -34,6 +34,8 @@ const HEAD: Duration = Duration::from_secs(10);
 const STRANGER: Duration = Duration::from_secs(30);
 /// How long a device stays.
 const STAY: Duration = Duration::from_secs(600);
+/// Between two looks at what is to be written.
+const TELL: Duration = Duration::from_secs(2);
 /// Requests of one connection at one time.
 const STREAMS_MAX: u32 = 8;
 
@@ -57,6 +59,7 @@ pub async fn serve(est: Arc<Est>, listener: TcpListener, mut stop: watch::Receiv
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut open = tokio::task::JoinSet::new();
     open.spawn(cutter(Arc::clone(&est)));
+    let teller = tokio::spawn(teller(Arc::clone(&est), stop.clone()));
     loop {
         let slot = tokio::select! {
             slot = Arc::clone(&slots).acquire_owned() => slot,
@@ -80,6 +83,20 @@ pub async fn serve(est: Arc<Est>, listener: TcpListener, mut stop: watch::Receiv
         });
     }
     open.shutdown().await;
+    // It ends when it has written what it took.
+    let _ = teller.await;
+    enrol::tell_unsaid(&est, true).await;
+}
+
+/// Writes down now and then what was refused beside what is written at once.
+async fn teller(est: Arc<Est>, mut stop: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(TELL) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        enrol::tell_unsaid(&est, false).await;
+    }
 }
 
 /// Cuts connections as soon as their key is not believed any more.
@@ -132,6 +149,7 @@ async fn connection(est: &Arc<Est>, stream: TcpStream, from: SocketAddr) {
         known = unknown => known,
         () = stranger.cut() => {
             up(&est.counts.too_early);
+            est.unsaid.add("identity.crowded", from.ip(), est.hub.now());
             None
         }
     };

@@ -21,7 +21,7 @@ use pki::request;
 use super::door::Caller;
 use super::psk::Said;
 use super::wire::{self, Basic, No};
-use super::{Est, mud, psk, tpm, up};
+use super::{Est, mud, psk, report, tpm, up};
 use crate::HubError;
 use crate::api::Problem;
 use crate::line::pace::Later;
@@ -47,9 +47,21 @@ pub(super) async fn answer(
                 _ => &est.counts.refused,
             };
             up(count);
-            if matches!(no.status, StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE) {
-                let from = caller.from.ip();
-                turned_away(est, "identity.request", from, caller.key, &no.why).await;
+            let from = caller.from.ip();
+            match no.status {
+                StatusCode::TOO_MANY_REQUESTS => {
+                    est.unsaid.add("identity.too-early", from, est.hub.now());
+                }
+                StatusCode::BAD_REQUEST
+                | StatusCode::PAYLOAD_TOO_LARGE
+                | StatusCode::REQUEST_TIMEOUT
+                | StatusCode::FORBIDDEN
+                | StatusCode::CONFLICT
+                    if !no.written =>
+                {
+                    turned_away(est, "identity.request", from, caller.key, &no.why).await;
+                }
+                _ => {}
             }
             no.into_response()
         }
@@ -76,6 +88,9 @@ async fn route(
     let (head, body) = request.into_parts();
     if let Some(word) = head.uri.path().strip_prefix(model::tpm::PATH) {
         return tpm::answer(est, caller, &head, word, body).await;
+    }
+    if head.uri.path() == model::report::PATH {
+        return report::answer(est, caller, &head, body).await;
     }
     if head.uri.path() == psk::PATH {
         return psk::answer(est, caller, &head).await;
@@ -306,7 +321,7 @@ pub(super) async fn issue(
     let outcomes = est.desk.write((), vec![enrolment], settle).await.map_err(busy)?;
     match outcomes.into_iter().next() {
         Some(Outcome::Issued) => Ok(vec![issued.certificate]),
-        Some(Outcome::Refused(refusal)) => Err(no_of(&refusal)),
+        Some(Outcome::Refused(refusal)) => Err(no_of(&refusal).written()),
         None => Err(No::new(StatusCode::INTERNAL_SERVER_ERROR, "it was lost on its way")),
     }
 }
@@ -342,7 +357,6 @@ async fn wait(est: &Arc<Est>, caller: &Caller, asked: &Asked) -> Result<Response
     Err(No::later("a person looks at this request first; ask again with the same one"))
 }
 
-/// Writes down that somebody got none.
 /// Whom something concerns: whose key or maker's certificate is shown, else whoever has the address.
 fn concerned(est: &Est, key: Option<Digest>, from: IpAddr) -> Option<DeviceId> {
     est.hub.read(|estate| {
@@ -358,24 +372,43 @@ fn at(estate: &estate::Estate, from: IpAddr) -> Option<DeviceId> {
     estate.devices().iter().find(at).map(|device| device.id.clone())
 }
 
-/// Writes down that somebody was turned away before it was asked who it is; `false`: it comes again and again, and would fill the journal.
+/// Writes down that somebody was turned away before it was asked who it is; `false`: it comes again and again, would fill the journal, and is written
+/// with others when the minute is over.
 pub(super) async fn turned_away(
     est: &Arc<Est>,
-    code: &str,
+    code: &'static str,
     from: IpAddr,
     key: Option<Digest>,
     why: &str,
 ) -> bool {
-    if est.complaints.begin(from, est.hub.now()).is_err() {
+    let now = est.hub.now();
+    if est.complaints.begin(from, now).is_err() {
+        est.unsaid.add(code, from, now);
         return false;
     }
     let device = concerned(est, key, from);
-    let (code, why) = (code.to_owned(), format!("from {}: {why}", from.to_canonical()));
-    let refuse = Command::Refuse { code, why, device, key: None };
+    let (named, why) = (code.to_owned(), format!("from {}: {why}", from.to_canonical()));
+    let refuse = Command::Refuse { code: named, why, device, key: None };
     // It is turned away all the same.
-    command(est, "somebody was turned away at the door", refuse).await.is_ok()
+    let written = command(est, "somebody was turned away at the door", refuse).await.is_ok();
+    if !written {
+        est.unsaid.add(code, from, now);
+    }
+    written
 }
 
+/// Writes down how many more were refused: of a minute that is over, or, at the end, of any.
+pub(super) async fn tell_unsaid(est: &Arc<Est>, any: bool) {
+    for said in est.unsaid.take(est.hub.now(), any) {
+        let code = "identity.more-refused".to_owned();
+        let refuse = Command::Refuse { code, why: said.line(), device: None, key: None };
+        if command(est, "more were refused at the door", refuse).await.is_err() {
+            est.unsaid.put_back(&said);
+        }
+    }
+}
+
+/// Writes down that somebody got none.
 pub(super) async fn refused(
     est: &Arc<Est>,
     caller: &Caller,
@@ -387,7 +420,7 @@ pub(super) async fn refused(
     let (code, why) = (refusal.code.to_owned(), refusal.why);
     let refuse = Command::Refuse { code, why, device, key };
     match command(est, "an enrolment was refused", refuse).await {
-        Ok(()) => no,
+        Ok(()) => no.written(),
         Err(problem) => busy(problem),
     }
 }

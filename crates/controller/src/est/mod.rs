@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A certificate is in the journal before its bytes leave. Whoever shows one is judged at the handshake, and its connection ends when it is
-//! revoked ([`live`]). A TPM's way in, and what it measured, is in [`tpm`]; pre-shared keys are in [`psk`]. Everything that a stranger can make grow has a bound, and strangers take no room from devices that renew.
+//! revoked ([`live`]). A TPM's way in, and what it measured, is in [`tpm`]; pre-shared keys are in [`psk`], what a device says of itself in [`report`]. Everything that a stranger can make grow has a bound, and strangers take no room from devices that renew.
 
 mod door;
 mod enrol;
@@ -14,7 +14,9 @@ mod live;
 mod makers;
 mod mud;
 mod psk;
+mod report;
 mod tpm;
+mod unsaid;
 mod wire;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -103,6 +105,8 @@ pub struct Est {
     tries: Tries,
     /// Those that were turned away and are written down.
     complaints: Tries,
+    /// Those that are too many for that.
+    unsaid: unsaid::Unsaid,
     live: Arc<live::Live>,
     tpms: tpm::Tpms,
     makers: makers::Makers,
@@ -140,6 +144,7 @@ impl Est {
             desk: Desk::new(BATCH_MAX, WAITING_MAX, "est.busy"),
             tries: Tries::default(),
             complaints: Tries::default(),
+            unsaid: unsaid::Unsaid::default(),
             live: Arc::default(),
             tpms: tpm::Tpms::new(folder),
             makers,

@@ -63,7 +63,7 @@ pub(super) async fn wrong(est: &Arc<Est>, caller: &Caller, what: &str, name: &st
     let name = name.chars().take(USER_CHARS_MAX).collect();
     let fail = Command::FailSecret { name, from };
     match command(est, "somebody said a wrong pre-shared key", fail).await {
-        Ok(()) => No::new(StatusCode::UNAUTHORIZED, format!("{what}: {WRONG}")),
+        Ok(()) => No::new(StatusCode::UNAUTHORIZED, format!("{what}: {WRONG}")).written(),
         Err(problem) => busy(problem),
     }
 }

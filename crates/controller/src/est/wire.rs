@@ -16,11 +16,19 @@ pub(super) struct No {
     pub(super) why: String,
     /// Seconds after which it may be another answer.
     pub(super) retry_after_s: Option<u32>,
+    /// It is in the journal.
+    pub(super) written: bool,
 }
 
 impl No {
     pub(super) fn new(status: StatusCode, why: impl Into<String>) -> Self {
-        Self { status, why: why.into(), retry_after_s: None }
+        Self { status, why: why.into(), retry_after_s: None, written: false }
+    }
+
+    /// The same, which is in the journal.
+    pub(super) fn written(mut self) -> Self {
+        self.written = true;
+        self
     }
 
     /// It is looked at by a person (RFC 7030 §4.2.3).

@@ -43,7 +43,8 @@ impl Scope {
             | Event::Lease(_)
             | Event::Commitment(_)
             | Event::View(_)
-            | Event::Identity(_) => None,
+            | Event::Identity(_)
+            | Event::Release(_) => None,
         }
     }
 

@@ -13,11 +13,11 @@ use crate::{Answer, Folder, Running, start};
 
 const DAY: i64 = 86_400 * 1_000_000_000;
 
-fn digest(text: &str) -> Digest {
+pub(crate) fn digest(text: &str) -> Digest {
     Digest::of(text.as_bytes())
 }
 
-fn device(id: &str) -> DeviceId {
+pub(crate) fn device(id: &str) -> DeviceId {
     DeviceId::new(id).unwrap()
 }
 
@@ -59,7 +59,7 @@ pub(crate) async fn world(running: &Running) {
 }
 
 /// A certificate whose serial number begins with `serial`, for a key.
-fn enrolment(id: &str, key: &str, serial: u8, until: Timestamp, how: How) -> Enrolment {
+pub(crate) fn enrolment(id: &str, key: &str, serial: u8, until: Timestamp, how: How) -> Enrolment {
     let since = until.plus_nanos(-30 * DAY);
     let (serial, issuer) = (Serial([serial; 16]), digest("ca"));
     let credential = NewCredential { key: digest(key), serial, issuer, since, until };

@@ -28,6 +28,8 @@ mod psk;
 mod published;
 mod questions;
 mod reach;
+mod releases;
+mod report;
 mod tpm;
 mod views;
 

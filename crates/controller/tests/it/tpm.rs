@@ -45,9 +45,9 @@ fn tools(test: &str) -> bool {
 }
 
 /// A device: a TPM in software that a manufacturer made, and what its agent keeps.
-struct Machine {
-    folder: PathBuf,
-    running: Option<Child>,
+pub(super) struct Machine {
+    pub(super) folder: PathBuf,
+    pub(super) running: Option<Child>,
 }
 
 impl Machine {
@@ -59,7 +59,7 @@ impl Machine {
         machine
     }
 
-    fn at(&self, name: &str) -> String {
+    pub(super) fn at(&self, name: &str) -> String {
         self.folder.join(name).display().to_string()
     }
 
@@ -153,7 +153,7 @@ impl Machine {
         serde_json::Value::Object(all.collect())
     }
 
-    fn home(&self) -> Home {
+    pub(super) fn home(&self) -> Home {
         Home::new(&self.folder.join("agent"))
     }
 
@@ -162,7 +162,7 @@ impl Machine {
         self.run_in("agent", &self.place(), words)
     }
 
-    fn run_in(&self, folder: &str, place: &str, words: &[&str]) -> (u8, String) {
+    pub(super) fn run_in(&self, folder: &str, place: &str, words: &[&str]) -> (u8, String) {
         let folder = self.at(folder);
         let before = ["--state", folder.as_str(), "--tpm", place];
         let words = before.iter().chain(words).map(ToString::to_string).collect::<Vec<_>>();
@@ -253,17 +253,17 @@ fn send(connection: &mut Connection, quote: &Quote) -> Verdict {
 }
 
 /// A controller with a door for devices.
-struct Hq {
-    runtime: Runtime,
-    running: Running,
-    authority: Arc<Authority>,
+pub(super) struct Hq {
+    pub(super) runtime: Runtime,
+    pub(super) running: Running,
+    pub(super) authority: Arc<Authority>,
     port: u16,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
 }
 
 impl Hq {
-    fn open(folder: &Folder) -> Self {
+    pub(super) fn open(folder: &Folder) -> Self {
         let runtime = runtime();
         let running = start_at(folder, then);
         let authority =
@@ -281,7 +281,7 @@ impl Hq {
         Self { runtime, running, authority, port, stop, serving }
     }
 
-    fn new(folder: &Folder, ids: &[&str]) -> Self {
+    pub(super) fn new(folder: &Folder, ids: &[&str]) -> Self {
         let hq = Self::open(folder);
         let id = SiteId::new("shop").unwrap();
         hq.command(Command::Site(sites::Command::Create { id: id.clone(), name: "Shop".into() }));
@@ -310,12 +310,12 @@ impl Hq {
         hq
     }
 
-    fn close(self) {
+    pub(super) fn close(self) {
         self.stop.send(true).unwrap();
         self.runtime.block_on(self.serving).unwrap();
     }
 
-    fn server(&self) -> String {
+    pub(super) fn server(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
@@ -324,7 +324,7 @@ impl Hq {
         self.running.hub.command(&me, "a test", command, Default::default()).unwrap();
     }
 
-    fn token(&self, device: &str, secret: &str) {
+    pub(super) fn token(&self, device: &str, secret: &str) {
         self.command(Command::Identity(identities::Command::IssueToken {
             device: DeviceId::new(device).unwrap(),
             secret: digest(secret),
@@ -333,12 +333,12 @@ impl Hq {
     }
 
     /// Time passes, and what has ended is noticed.
-    fn pass(&self, seconds: i64) {
+    pub(super) fn pass(&self, seconds: i64) {
         PASSED.fetch_add(seconds, Ordering::SeqCst);
         self.command(Command::Identity(identities::Command::Lapse));
     }
 
-    fn level(&self, device: &str) -> Assurance {
+    pub(super) fn level(&self, device: &str) -> Assurance {
         let id = DeviceId::new(device).unwrap();
         self.running.hub.read(|estate| estate.devices().get(&id).unwrap().assurance().0)
     }
@@ -349,7 +349,7 @@ impl Hq {
     }
 
     /// Codes and lines of what people should look at.
-    fn found(&self) -> Vec<(String, String)> {
+    pub(super) fn found(&self) -> Vec<(String, String)> {
         self.running.hub.read(|estate| {
             let found = estate.identities().found();
             found.map(|found| (found.code.clone(), found.what.clone())).collect()
@@ -368,13 +368,36 @@ impl Hq {
             "schema": "ringfence.reference/v1",
             "vendor": "Acme", "model": "X1", "firmware": "2.4", what: of,
         });
-        let text = document.to_string();
-        self.running.state.write("references/x1.json", text.as_bytes(), 0o644).unwrap();
-        self.pass(11);
+        self.release(&document);
+    }
+
+    /// Adds a release, in the place of the one that there is.
+    fn release(&self, document: &serde_json::Value) -> String {
+        let bytes = document.to_string().into_bytes();
+        let said = estate::releases::document::read(&bytes).unwrap();
+        let of = |estate: &estate::Estate| {
+            let current = estate.releases().current(&said.vendor, &said.model, &said.version);
+            current.map(|release| release.id.clone())
+        };
+        let replaces = self.running.hub.read(of);
+        let id = self.running.hub.id("rel").unwrap();
+        let release = estate::releases::Release {
+            id: id.clone(),
+            digest: estate::side::Digest(crypto::sha256(&bytes)),
+            reason: "a test".to_owned(),
+            vendor: said.vendor,
+            model: said.model,
+            version: said.version,
+            bank: said.bank,
+            form: said.form,
+            registers: said.registers,
+        };
+        self.command(Command::Release(estate::releases::Command::Add { release, replaces }));
+        id
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
@@ -646,6 +669,56 @@ fn tpm_none_is_needed_for_a_key_in_a_file() {
     let other = hex(&[7; 32]);
     let trust = ["enrol", "--server", &server, "--root-sha256", &other];
     assert_eq!(run(&trust).0, 1);
+    hq.close();
+}
+
+#[test]
+fn tpm_who_is_attested_by_a_release_falls_with_it() {
+    if !tools("a release is withdrawn") {
+        return;
+    }
+    let folder = Folder::new();
+    let hq = Hq::new(&folder, &["a"]);
+    let machine = Machine::new(&folder, "a");
+    hq.token("a", "secret");
+    assert_eq!(machine.enrols(&hq, "secret").0, 0);
+    let document = |firmware: &str, pcrs: &[u8]| {
+        json!({
+            "schema": "ringfence.reference/v1", "vendor": "Acme", "model": "X1",
+            "firmware": firmware, "values": machine.values(pcrs),
+        })
+    };
+    // Of another version, it says nothing about this one.
+    hq.release(&document("2.5", &[0]));
+    assert!(machine.run(&["attest"]).1.contains("no-reference"));
+    let first = hq.release(&document("2.4", &[0]));
+    machine.must(&["attest"]);
+    assert_eq!(hq.level("a"), Assurance::Attested);
+    let entry = hq.record("a").release.unwrap();
+    let known = |id: &str| hq.running.hub.read(|estate| estate.releases().get(id).unwrap().entry);
+    assert_eq!(entry, known(&first));
+    let withdraw = |id: &str| {
+        let (id, reason) = (id.to_owned(), "recalled".to_owned());
+        hq.command(Command::Release(estate::releases::Command::Withdraw { id, reason }));
+    };
+    withdraw(&first);
+    assert_eq!(hq.level("a"), Assurance::HardwareKey, "at once");
+    let (code, said) = machine.run(&["attest"]);
+    assert!(code == 2 && said.contains("no-reference"), "{said}");
+    // Withdrawn between the question and the answer.
+    let second = hq.release(&document("2.4", &[0]));
+    let mut hand = machine.hand(&hq);
+    let nonce = hand.nonce();
+    let quote = hand.own(&nonce);
+    withdraw(&second);
+    let verdict = hand.send(&quote);
+    assert_eq!(verdict.code.as_deref(), Some("no-reference"), "{verdict:?}");
+    // It speaks with one at a time.
+    drop(hand);
+    assert_eq!((hq.level("a"), hq.found().len()), (Assurance::HardwareKey, 0));
+    hq.release(&document("2.4", &[0]));
+    machine.must(&["attest"]);
+    assert_eq!(hq.level("a"), Assurance::Attested);
     hq.close();
 }
 

@@ -60,6 +60,10 @@ actions!(
     IdentitiesRead = "identities.read",
     /// Enrolment tokens, revocation, requests that wait, vouching.
     IdentitiesEdit = "identities.edit",
+    /// Releases of firmware.
+    ReleasesRead = "releases.read",
+    /// Adding and withdrawing them.
+    ReleasesEdit = "releases.edit",
     /// Bringing what devices signed.
     CommitmentsSend = "commitments.send",
     /// Sites and how they are.

@@ -21,6 +21,13 @@ pub enum Command {
         /// What it knows, one for each device.
         devices: Vec<Facts>,
     },
+    /// A device says what runs on it: all that it says of itself.
+    SelfReport {
+        /// Which.
+        device: DeviceId,
+        /// What it says.
+        said: Vec<OwnWord>,
+    },
     /// A person decides about some devices.
     Edit {
         /// Which.
@@ -104,6 +111,19 @@ pub struct Said {
     pub confidence: u8,
     /// When it was seen.
     pub at: Timestamp,
+}
+
+/// One value that a device says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnWord {
+    /// About what.
+    pub field: Field,
+    /// The value.
+    pub value: String,
+    /// What it says besides: `sha256.5b2f…` of an image.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
 }
 
 /// What a person decides. Absent: as it was. `None`: the decision is taken back.

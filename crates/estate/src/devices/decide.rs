@@ -5,12 +5,12 @@ use std::net::IpAddr;
 
 use model::{DeviceId, SiteId, Timestamp};
 
-use super::command::{Command, Edit, Event, Facts, Found, Said, Timeouts, Told};
+use super::command::{Command, Edit, Event, Facts, Found, OwnWord, Said, Timeouts, Told};
 use super::device::{Device, State};
 use super::known::source_of;
 use super::{
-    ADDRESSES_MAX, BATCH_MAX, DEVICES_MAX, Devices, Field, KEYS_MAX, LABELS_MAX, SEEN_EVERY_S,
-    VALUE_CHARS_MAX, key,
+    ADDRESSES_MAX, BATCH_MAX, DEVICES_MAX, Devices, Field, KEYS_MAX, LABELS_MAX, OWN_WORD,
+    OWN_WORD_CONFIDENCE, OWN_WORD_FIELDS, SEEN_EVERY_S, VALUE_CHARS_MAX, key,
 };
 use crate::{Refusal, Sort};
 
@@ -29,6 +29,7 @@ impl Devices {
     pub fn decide(&self, command: &Command, now: Timestamp) -> Result<Vec<Event>, Refusal> {
         match command {
             Command::Report { site, source, devices } => self.report(site, source, devices, now),
+            Command::SelfReport { device, said } => self.self_report(device, said, now),
             Command::Edit { devices, edit } => self.edit(devices, edit),
             Command::EditEach { edits } => self.edit_each(edits),
             Command::Retire { devices } => {
@@ -82,6 +83,10 @@ impl Devices {
             let why = "a source is a word, or `import/FILE`, `leases/SERVER`, `gateway/NAME`";
             return Err(invalid("device.source", format!("source `{source}`"), why));
         }
+        if source_of(source) == OWN_WORD {
+            let why = "only a device itself, which shows its certificate, is this source";
+            return Err(invalid("device.source", format!("source `{source}`"), why));
+        }
         let mut new = Batch {
             known: self,
             site,
@@ -109,6 +114,71 @@ impl Devices {
             events.extend(some(ids, |ids| Event::Seen { at, ids }));
         }
         Ok(events)
+    }
+
+    /// A device says what runs on it. What it said before and does not say now it says no longer; what it said before all the same is no news.
+    fn self_report(
+        &self,
+        device: &DeviceId,
+        said: &[OwnWord],
+        now: Timestamp,
+    ) -> Result<Vec<Event>, Refusal> {
+        let device = self.one(device)?;
+        if device.state == State::Retired {
+            let (what, why) = (format!("device {}", device.id), "it is retired");
+            return Err(Refusal::new(Sort::Conflict, "device.retired", what, why));
+        }
+        let wrong = |why: &str| invalid("device.own-word", "what a device says of itself", why);
+        let mut fields = BTreeSet::new();
+        for OwnWord { field, value, detail } in said {
+            if !OWN_WORD_FIELDS.contains(field) {
+                return Err(wrong(&format!("{} is not for a device to say", field.word())));
+            }
+            if !fields.insert(*field) {
+                return Err(wrong(&format!("{} is there twice", field.word())));
+            }
+            fits(*field, value)?;
+            if !detail.is_empty() {
+                text(detail).map_err(wrong)?;
+            }
+        }
+        let own = |claim: &&super::Claim| !claim.decided && source_of(&claim.source) == OWN_WORD;
+        let before: Vec<&super::Claim> = device.claims().iter().filter(own).collect();
+        let known = |word: &&OwnWord| {
+            before.iter().any(|claim| {
+                let detail = claim.source.strip_prefix(OWN_WORD).unwrap_or_default();
+                let detail = detail.strip_prefix('/').unwrap_or_default();
+                (claim.field, &*claim.value, detail) == (word.field, &*word.value, &*word.detail)
+            })
+        };
+        let new = said.iter().filter(|word| !known(word)).map(|word| Said {
+            field: word.field,
+            value: Some(word.value.clone()),
+            detail: word.detail.clone(),
+            confidence: OWN_WORD_CONFIDENCE,
+            at: now,
+        });
+        let gone = before.iter().filter(|claim| !fields.contains(&claim.field)).map(|claim| Said {
+            field: claim.field,
+            value: None,
+            detail: String::new(),
+            confidence: OWN_WORD_CONFIDENCE,
+            at: now,
+        });
+        let said: Vec<Said> = new.chain(gone).collect();
+        Ok(match said.is_empty() {
+            true => Vec::new(),
+            false => vec![Event::Told(Told {
+                id: device.id.clone(),
+                site: device.site.clone(),
+                source: OWN_WORD.to_owned(),
+                subject: String::new(),
+                keys: Vec::new(),
+                addresses: None,
+                said,
+                last_seen: now,
+            })],
+        })
     }
 
     fn edit(&self, devices: &[DeviceId], edit: &Edit) -> Result<Vec<Event>, Refusal> {

@@ -18,7 +18,7 @@ mod query;
 mod selection;
 
 pub use claims::{CLAIMS_MAX, Claim, Field};
-pub use command::{Command, Edit, Event, Facts, Found, Said, Timeouts, Told, Wait};
+pub use command::{Command, Edit, Event, Facts, Found, OwnWord, Said, Timeouts, Told, Wait};
 pub use device::{Device, State};
 pub(crate) use known::Apart;
 pub use known::Devices;
@@ -26,6 +26,12 @@ pub use order::{Key, Order, OrderError, Rank};
 pub use query::{Query, QueryError};
 pub use selection::{Selection, SelectionError};
 
+/// The source that a device is which says what runs on it, and shows its certificate.
+pub const OWN_WORD: &str = "agent";
+/// How sure that is, in percent: less than what any rule makes of what is seen of it, because nothing shows that it is true.
+pub const OWN_WORD_CONFIDENCE: u8 = 15;
+/// What a device may say of itself.
+pub const OWN_WORD_FIELDS: [Field; 4] = [Field::Vendor, Field::Model, Field::Firmware, Field::Os];
 /// Devices in one estate.
 pub const DEVICES_MAX: usize = 4_000_000;
 /// Devices in one command.

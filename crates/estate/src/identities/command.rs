@@ -286,6 +286,8 @@ pub enum Command {
         device: DeviceId,
         /// What it measured.
         attestation: Attestation,
+        /// The release that says that this is good.
+        release: String,
     },
     /// A device is not what it should be, or cannot show it.
     FailAttestation {
@@ -413,6 +415,9 @@ pub enum Event {
         device: DeviceId,
         /// What it measured.
         attestation: Attestation,
+        /// The release that says that this is good; `None`: it was compared with a file, before there were releases.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        release: Option<String>,
     },
     /// It is not, or cannot show it.
     AttestationFailed {

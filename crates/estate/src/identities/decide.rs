@@ -63,8 +63,8 @@ impl Identities {
                 let event = || Event::VoucherEnded { device: device.clone() };
                 Ok(known.then(event).into_iter().collect())
             }
-            Command::Attest { device, attestation } => {
-                self.attest(devices, device, attestation, now)
+            Command::Attest { device, attestation, release } => {
+                self.attest(devices, device, attestation, release, now)
             }
             Command::FailAttestation { device, code, why } => {
                 let device = alive(devices, device)?.id.clone();
@@ -261,6 +261,7 @@ impl Identities {
         devices: &Devices,
         device: &DeviceId,
         new: &Attestation,
+        release: &str,
         now: Timestamp,
     ) -> Result<Vec<Event>, Refusal> {
         let device = alive(devices, device)?.id.clone();
@@ -294,7 +295,8 @@ impl Identities {
                 return refuse(Sort::Conflict, "identity.attestation-rollback", why);
             }
         }
-        Ok(vec![Event::Attested { device, attestation: new.clone() }])
+        let release = Some(release.to_owned());
+        Ok(vec![Event::Attested { device, attestation: new.clone(), release }])
     }
 
     fn ask(&self, wanted: &Wanted, now: Timestamp) -> Result<Vec<Event>, Refusal> {

@@ -10,6 +10,7 @@
 mod command;
 mod decide;
 pub mod ladder;
+mod resting;
 mod secrets;
 mod tpm;
 
@@ -27,6 +28,7 @@ pub use command::{
 };
 pub use decide::Outcome;
 pub use ladder::{Limit, Standing};
+pub(crate) use resting::Resting;
 pub use secrets::{
     NewSecret, PROVED_S_MAX, ROTATE_DAYS_MAX, SECRETS_AT_ONCE_MAX, SECRETS_MAX, SECRETS_OF_ONE_MAX,
     Secret, SecretKind, SecretName, Secrets,
@@ -209,6 +211,9 @@ pub struct Record {
     pub attestation: Option<Attestation>,
     /// Its TPM.
     pub tpm: Option<Tpm>,
+    /// The release that attested it, by the journal entry that added that; behind all else in a snapshot.
+    #[serde(skip)]
+    pub release: Option<u64>,
 }
 
 /// A certificate that is good no more, before its end.
@@ -491,8 +496,10 @@ impl Identities {
                 self.change(device, |record| record.voucher = Some(voucher.clone()));
             }
             Event::VoucherEnded { device } => self.change(device, |record| record.voucher = None),
-            Event::Attested { device, attestation } => {
-                self.change(device, |record| record.attestation = Some(attestation.clone()));
+            Event::Attested { device, attestation, .. } => {
+                self.change(device, |record| {
+                    (record.attestation, record.release) = (Some(attestation.clone()), None);
+                });
             }
             Event::AttestationFailed { device, why, .. } => {
                 self.change(device, |record| {
@@ -686,8 +693,11 @@ impl Identities {
     }
 
     /// What is not in a snapshot follows from what is.
-    pub(crate) fn indexed(mut self, secrets: Secrets) -> Self {
+    pub(crate) fn indexed(mut self, secrets: Secrets, resting: Resting) -> Self {
         self.secrets = secrets.indexed();
+        for (device, release) in resting {
+            self.rest_on(&device, Some(release));
+        }
         for (device, record) in std::mem::take(&mut self.records) {
             self.index(&device, &record);
             self.records.insert(device, record);
@@ -742,6 +752,7 @@ fn merged(keep: &Record, other: &Record) -> (Record, Vec<Credential>) {
         voucher: keep.voucher.clone().or_else(|| other.voucher.clone()),
         attestation: keep.attestation.clone().or_else(|| other.attestation.clone()),
         tpm: keep.tpm.clone().or_else(|| other.tpm.clone()),
+        release: if keep.attestation.is_some() { keep.release } else { other.release },
     };
     (record, gone)
 }

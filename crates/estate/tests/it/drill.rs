@@ -289,6 +289,61 @@ fn a_zone_that_asks_for_a_key_lets_nobody_else_in_and_leases_follow_the_level() 
     drill.audit();
 }
 
+#[test]
+fn what_is_granted_to_the_attested_ends_with_the_release() {
+    let mut drill = Drill::new();
+    let plant = drill.folder.estate.zones.iter_mut().find(|zone| zone.id == "plant").unwrap();
+    let (assurance_min, otherwise) = (Assurance::Attested, "cameras".to_owned());
+    plant.below = Some(folder::Below { assurance_min, otherwise });
+    drill.judge = Judge::new(&drill.folder);
+    let robot = drill.camera("robot", 9);
+    drill.command(&report("north", "sensor", vec![robot]));
+    drill.command(&edit(&["robot"], &[(Field::Zone, Some("plant")), (Field::Type, Some("robot"))]));
+    drill.decide("device");
+    let digest = |text: &str| Digest::of(text.as_bytes());
+    let (now, id) = (drill.world.now, device("robot"));
+    let until = now.plus_nanos(3_600_000_000_000);
+    let (secret, ak) = (digest("token"), digest("ak"));
+    let token = identities::Command::IssueToken { device: id.clone(), secret, expires_at: until };
+    drill.command(&Command::Identity(token));
+    let credential = NewCredential {
+        key: digest("key"),
+        serial: Serial([7; 16]),
+        issuer: digest("ca"),
+        since: now.plus_nanos(-300_000_000_000),
+        until: now.plus_nanos(86_400_000_000_000),
+    };
+    let octets = |n| identities::Octets(vec![1; n]);
+    let (public, name) = (octets(90), octets(34));
+    let tpm = Box::new(identities::Tpm { ek: digest("ek"), ak, public, name, maker: None });
+    let how = How::Tpm { tpm, token: Some(secret) };
+    let batch = vec![Enrolment { device: id.clone(), credential, how }];
+    drill.command(&Command::Identity(identities::Command::Enrol { batch }));
+    drill.decide("identity");
+    assert_eq!(drill.granted("robot"), ok(&["time"]), "a key in hardware is not enough");
+    crate::releases::add(&mut drill.world, "rel-1", "2.4");
+    let attestation = identities::Attestation {
+        key: digest("key"),
+        quote: digest("quote"),
+        ak,
+        reset_count: 1,
+        restart_count: 0,
+        clock_ms: 1,
+        firmware: octets(8),
+        until,
+    };
+    let release = "rel-1".to_owned();
+    let attest = identities::Command::Attest { device: id, attestation, release };
+    drill.command(&Command::Identity(attest));
+    assert_eq!(drill.decide("identity"), 1);
+    assert_eq!(drill.granted("robot"), ok(&["historian", "time"]));
+    let (id, reason) = ("rel-1".to_owned(), "recalled".to_owned());
+    drill.command(&Command::Release(estate::releases::Command::Withdraw { id, reason }));
+    assert_eq!(drill.decide("device"), 1);
+    assert_eq!(drill.granted("robot"), ok(&["time"]));
+    drill.audit();
+}
+
 fn camera_seen(drill: &Drill, ago: i64) -> model::Timestamp {
     let nanos = ago.saturating_mul(1_000_000_000);
     model::Timestamp::from_nanos(drill.world.now.as_nanos().saturating_add(nanos))

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use estate::record::{self, Record};
 use estate::{
-    Command, Event, commitments, devices, exceptions, identities, leases, policies, sites, teams,
-    views,
+    Command, Event, commitments, devices, exceptions, identities, leases, policies, releases,
+    sites, teams, views,
 };
 use journal::entry::{Entry, Name, Typed};
 use model::Timestamp;
@@ -115,6 +115,11 @@ fn word(event: &Event) -> String {
             | identities::Event::SecretProved { .. }
             | identities::Event::SecretUnproved { .. }),
         ) => ("identity", event.word()),
+        Event::Release(
+            event @ (releases::Event::Added { .. }
+            | releases::Event::Continued { .. }
+            | releases::Event::Withdrawn { .. }),
+        ) => ("release", event.word()),
     };
     format!("{area}.{word}")
 }
@@ -184,6 +189,9 @@ fn every_event_of_version_1_is_read_and_written_again() {
         "identity.voucher-ended",
         "lease.decided",
         "policy.set",
+        "release.added",
+        "release.continued",
+        "release.withdrawn",
         "site.acknowledged",
         "site.created",
         "site.enrolled",

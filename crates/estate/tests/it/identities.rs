@@ -21,9 +21,17 @@ pub(crate) fn digest(text: &str) -> Digest {
     Digest::of(text.as_bytes())
 }
 
+fn serial(n: u16) -> Serial {
+    let [high, low] = n.to_be_bytes();
+    match high {
+        0 => Serial([low; 16]),
+        _ => Serial([high, low, 255, 0, 255, 0, 255, 0, 255, 0, 255, 0, 255, 0, 255, 0]),
+    }
+}
+
 pub(crate) struct Drill {
     pub(crate) world: World,
-    serial: u8,
+    serial: u16,
 }
 
 impl Drill {
@@ -44,7 +52,7 @@ impl Drill {
         done.map_err(|refusal| refusal.code)
     }
 
-    fn token(&mut self, id: &str, secret: &str) {
+    pub(crate) fn token(&mut self, id: &str, secret: &str) {
         let (device, secret, expires_at) = (device(id), digest(secret), self.after(DAY));
         self.run(Command::IssueToken { device, secret, expires_at }).unwrap();
     }
@@ -53,7 +61,7 @@ impl Drill {
         self.serial += 1;
         let credential = NewCredential {
             key: digest(key),
-            serial: Serial([self.serial; 16]),
+            serial: serial(self.serial),
             issuer: digest("ca"),
             since: self.after(-300),
             until: self.after(days * DAY),
@@ -430,8 +438,10 @@ fn what_is_refused_is_found_once_in_an_hour_and_of_a_hundred_devices_at_most() {
 fn an_attestation_is_bound_to_a_hardware_key_and_never_goes_back() {
     let mut drill = Drill::new();
     drill.with_token("a", "k", 30);
+    crate::releases::add(&mut drill.world, "rel-1", "2.4");
     let attest = |drill: &Drill, quote: &str, reset_count, clock_ms, seconds| Command::Attest {
         device: device("a"),
+        release: "rel-1".to_owned(),
         attestation: Attestation {
             key: digest("k"),
             quote: digest(quote),

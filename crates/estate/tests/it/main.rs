@@ -17,5 +17,6 @@ mod laws;
 mod lists;
 mod places;
 mod proofs;
+mod releases;
 mod secrets;
 mod world;

@@ -212,6 +212,24 @@ pub(super) const EXCEPTIONS: &[Column] = &[
     of("REASON", |v| at(v, "/reason")),
 ];
 
+pub(super) const RELEASES: &[Column] = &[
+    of("ID", |v| at(v, "/id")),
+    of("VENDOR", |v| at(v, "/vendor")),
+    of("MODEL", |v| at(v, "/model")),
+    of("VERSION", |v| at(v, "/version")),
+    of("STATE", |v| at(v, "/state")),
+    of("COMPARED", |v| at(v, "/form")),
+    of("VALUES", |v| at(v, "/values")),
+    of("DOCUMENT", |v| short(v, "/document_sha256")),
+    of("ADDED", |v| instant(v, "/added_at")),
+    wide("BY", |v| at(v, "/added_by")),
+    wide("WITHDRAWN", |v| instant(v, "/withdrawn_at")),
+    wide("BY", |v| at(v, "/withdrawn_by")),
+    wide("BECAUSE", |v| at(v, "/withdrawn_because")),
+    wide("REPLACED BY", |v| at(v, "/replaced_by")),
+    of("REASON", |v| at(v, "/reason")),
+];
+
 pub(super) const STANDINGS: &[Column] = &[
     of("DEVICE", |v| at(v, "/device")),
     wide("SITE", |v| at(v, "/site")),

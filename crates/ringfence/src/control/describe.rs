@@ -104,6 +104,16 @@ fn device(client: &mut Client, id: &str) -> Result<(), Stop> {
                 },
                 instant(value, "/at"),
             ]);
+            // What does not fit is no less known.
+            for other in list(&device, &format!("/otherwise/{field}")) {
+                values.add_row([
+                    String::new(),
+                    format!("otherwise: {}", at(other, "/value")),
+                    at(other, "/source"),
+                    format!("{} %", at(other, "/confidence")),
+                    instant(other, "/at"),
+                ]);
+            }
         }
         if !values.is_empty() {
             writeln!(out, "\n{values}")?;

@@ -154,6 +154,7 @@ fn show(args: &IdentityShow) -> Result<(), Stop> {
                 ("owner", at(&shown, "/owner")),
                 ("voucher", voucher(&shown)),
                 ("attested until", instant(&shown, "/attestation/until")),
+                ("attested as", attested_as(&shown)),
                 ("TPM (SHA-256)", at(&shown, "/tpm/ek_sha256")),
             ],
         )?;
@@ -171,6 +172,24 @@ fn zone(shown: &Value) -> String {
     match meant == there {
         true => format!("{there}{vlan}"),
         false => format!("{there}{vlan}; it stands too low for {meant}"),
+    }
+}
+
+/// The release that attested it, and whether something else is believed to run by now.
+fn attested_as(shown: &Value) -> String {
+    let release = |part: &str| at(shown, &format!("/attestation/release/{part}"));
+    let (id, version) = (release("id"), release("version"));
+    if id.is_empty() {
+        return id;
+    }
+    let withdrawn = match release("state") == "withdrawn" {
+        true => ", which was withdrawn",
+        false => "",
+    };
+    let name = format!("{} {} {version} ({id}){withdrawn}", release("vendor"), release("model"));
+    match at(shown, "/firmware") {
+        firmware if firmware.is_empty() || firmware == version => name,
+        other => format!("{name}; {other} is believed to run by now"),
     }
 }
 

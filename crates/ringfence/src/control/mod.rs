@@ -23,6 +23,7 @@ mod keyring;
 mod keys;
 mod people;
 mod progress;
+mod release;
 mod secret;
 mod session;
 mod shell;
@@ -61,6 +62,7 @@ pub(crate) fn run(command: &Command) -> Result<u8> {
         Command::Retire(args) => change::retire(args),
         Command::Exception { command } => exception::run(command),
         Command::Identity { command } => identity::run(command),
+        Command::Release { command } => release::run(command),
         Command::Sites { command } => change::sites(command),
         Command::Teams { command } => change::teams(command),
         Command::Keys { command } => keys::run(command),

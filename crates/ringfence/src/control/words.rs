@@ -114,6 +114,11 @@ pub(super) fn event(event: &Value) -> String {
         "merged" => format!("{} into {}", at(event, "/other"), at(event, "/keep")),
         "kept-apart" => at(event, "/ids"),
         "decided" => at(event, "/verdict/verdict"),
+        "added" if event.pointer("/release").is_some() => {
+            let parts = ["vendor", "model", "version"];
+            parts.map(|part| at(event, &format!("/release/{part}"))).join(" ")
+        }
+        "withdrawn" => at(event, "/reason"),
         "added" => {
             let said = |pointer| at(event, pointer);
             format!(
@@ -138,6 +143,7 @@ pub(super) fn ids(event: &Value) -> Vec<String> {
         "/other",
         "/subject/device",
         "/exception/id",
+        "/release/id",
         "/team/id",
         "/operator",
         "/token",

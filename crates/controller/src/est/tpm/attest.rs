@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use crypto::Provider;
 use estate::devices::Field;
 use estate::identities::{Attestation, Command, Octets, Tpm};
+use estate::releases::Release;
 use estate::side::Digest;
 use hyper::body::Incoming;
 use model::tpm::{BODY_BYTES_MAX, LOG_BYTES_MAX, Nonce, Verdict};
@@ -20,8 +21,8 @@ use pki::tpm::{
 };
 
 use super::kept::{Asked, NONCE_S};
-use super::references::{Kind, References};
-use super::{aside, channel, document, field, json, random};
+use super::references::Values;
+use super::{aside, channel, document, field, json, nobody, random};
 use crate::est::Est;
 use crate::est::door::Caller;
 use crate::est::enrol::{busy, command, too_early, whole};
@@ -39,15 +40,19 @@ struct Known {
     tpm: Tpm,
     last: Option<Attestation>,
     kind: Option<Kind>,
+    /// The release that says what it may measure.
+    release: Option<Arc<Release>>,
 }
+
+/// Vendor, model and firmware, as the estate believes.
+type Kind = (String, String, String);
 
 /// Something that a quote has to answer.
 pub(super) async fn nonce(est: &Arc<Est>, caller: &Caller) -> Result<Response, No> {
     let known = known(est, caller)?;
     let now = est.hub.now();
     est.tpms.nonces.pace(known.key, now).map_err(|later| too_early(est, later))?;
-    let (at, kind) = (Arc::clone(est), known.kind);
-    let values = aside(move || Ok(kind.and_then(|kind| references(&at, now).of(&kind)))).await?;
+    let values = known.release.map(|release| Arc::new(Values::of(release)));
     let selection = values
         .as_ref()
         .map_or_else(|| Selection::of(pki::Digest::Sha256, USUAL), |values| values.selection());
@@ -89,10 +94,6 @@ pub(super) async fn quote(
     }
 }
 
-fn nobody() -> No {
-    No::new(StatusCode::FORBIDDEN, "a certificate of this estate has to be shown")
-}
-
 /// Who asks, and what the estate has of its TPM.
 fn known(est: &Est, caller: &Caller) -> Result<Known, No> {
     let (key, now) = (caller.key.ok_or_else(nobody)?, est.hub.now());
@@ -110,19 +111,11 @@ fn known(est: &Est, caller: &Caller) -> Result<Known, No> {
             .zip(value(Field::Model))
             .zip(value(Field::Firmware))
             .map(|((vendor, model), firmware)| (vendor, model, firmware));
+        let release = kind.as_ref().and_then(|(vendor, model, firmware)| {
+            estate.releases().current(vendor, model, firmware).cloned()
+        });
         let last = record.attestation.clone().filter(|last| last.ak == tpm.ak);
-        Ok(Known { key, device: device.id.clone(), tpm, last, kind })
-    })
-}
-
-/// Reference values; people hear of files that do not count.
-fn references(est: &Est, now: Timestamp) -> Arc<References> {
-    est.tpms.references.get(now, |folder| {
-        let read = References::read(folder);
-        for wrong in &read.wrong {
-            (est.told)(&format!("est: reference values that do not count: {wrong}"));
-        }
-        Arc::new(read)
+        Ok(Known { key, device: device.id.clone(), tpm, last, kind, release })
     })
 }
 
@@ -162,8 +155,8 @@ struct Good {
     quote: Quote,
     digest: Digest,
     since: Since,
-    /// It was compared with what is good.
-    compared: bool,
+    /// The release that says so; `None`: it was compared with nothing.
+    release: Option<String>,
 }
 
 fn judge(
@@ -179,15 +172,15 @@ fn judge(
         Some(last) => tpm::since(&before(last, &quote), &quote)
             .map_err(|error| Wrong::new("rollback", error.to_string()))?,
     };
-    let compared = match &asked.values {
-        None => false,
+    let release = match &asked.values {
+        None => None,
         Some(values) => {
             let judged = values.judge(&confirmed, said.log.as_deref());
             judged.map_err(|(code, why)| Wrong::new(code, why))?;
-            true
+            Some(values.release().id.clone())
         }
     };
-    Ok(Good { quote, digest: Digest(crypto::sha256(&said.attest)), since, compared })
+    Ok(Good { quote, digest: Digest(crypto::sha256(&said.attest)), since, release })
 }
 
 fn verified(
@@ -243,16 +236,16 @@ async fn attested(
         let code = code.map(str::to_owned);
         json(&Verdict { attested, until, rebooted, other_firmware, code, why })
     };
-    if !good.compared {
+    let Some(release) = good.release else {
         let what = match &known.kind {
             Some((vendor, model, firmware)) => format!("for {vendor} {model} {firmware}"),
             None => "for a device whose vendor, model or firmware nobody knows".to_owned(),
         };
         let why = format!(
-            "the quote holds, and shows that the key is in its TPM; there are no reference values {what}, so nothing says that what was measured is good"
+            "the quote holds, and shows that the key is in its TPM; there is no release {what}, so nothing says that what was measured is good"
         );
         return verdict(false, None, Some("no-reference"), why);
-    }
+    };
     let until = now.plus_nanos(ATTESTED_NANOS);
     let attestation = Attestation {
         key: known.key,
@@ -264,8 +257,16 @@ async fn attested(
         firmware: Octets(good.quote.firmware.to_be_bytes().to_vec()),
         until,
     };
-    let attest = Command::Attest { device: known.device, attestation };
-    command(est, "a device measured itself", attest).await.map_err(busy)?;
+    let attest = Command::Attest { device: known.device, attestation, release };
+    if let Err(problem) = command(est, "a device measured itself", attest).await {
+        return match problem.code {
+            // Between the question and the answer.
+            "identity.attestation-release" => {
+                verdict(false, None, Some("no-reference"), problem.detail)
+            }
+            _ => Err(busy(problem)),
+        };
+    }
     verdict(true, Some(until), None, "it is what it should be".to_owned())
 }
 

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  challenge: whose TPM? ─▶ secret, sealed ─▶ enrol: both keys in it, and the request's ─▶ desk ─▶ journal ─▶ certificate
-//!  nonce ─▶ quote: the same TPM, now, later than last time ─▶ as the reference says? ─▶ attested for an hour, or not and told
+//!  nonce ─▶ quote: the same TPM, now, later than last time ─▶ as its release says? ─▶ attested for an hour, or not and told
 //! ```
 //!
 //! Nothing that is asked survives a restart; what was shown does, in the estate. Whatever is refused of a quote is a finding and ends the last one.
@@ -20,7 +20,9 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use estate::side::Digest;
 use hyper::body::Incoming;
+use model::Timestamp;
 use pki::Certificate;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,8 +31,9 @@ use tokio::sync::Semaphore;
 use super::Est;
 use super::door::Caller;
 use super::wire::No;
+use crate::line::pace::Later;
 use crate::state::StateFolder;
-use references::{Files, References};
+use references::Files;
 
 /// Quotes with an event log that are read at one time.
 const LOGS_AT_ONCE: usize = 64;
@@ -40,7 +43,6 @@ pub(super) struct Tpms {
     challenges: kept::Challenges,
     nonces: kept::Nonces,
     roots: Files<Result<Vec<Certificate>, String>>,
-    references: Files<Arc<References>>,
     /// Who sends what is long waits for one of these.
     logs: Semaphore,
 }
@@ -51,9 +53,13 @@ impl Tpms {
             challenges: kept::Challenges::default(),
             nonces: kept::Nonces::default(),
             roots: Files::new(folder.file(references::ROOTS)),
-            references: Files::new(folder.file(references::REFERENCES)),
             logs: Semaphore::new(LOGS_AT_ONCE),
         }
+    }
+
+    /// A key asks for something that may become an entry of the journal.
+    pub(super) fn pace(&self, key: Digest, now: Timestamp) -> Result<(), Later> {
+        self.nonces.pace(key, now)
     }
 }
 
@@ -80,7 +86,7 @@ pub(super) async fn answer(
 }
 
 /// A document from a body.
-fn document<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, No> {
+pub(super) fn document<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, No> {
     serde_json::from_slice(bytes).map_err(|error| {
         No::new(StatusCode::BAD_REQUEST, format!("its body is not what is expected: {error}"))
     })
@@ -93,11 +99,15 @@ fn field(name: &str, text: &str) -> Result<Vec<u8>, No> {
     })
 }
 
-fn json(document: &impl Serialize) -> Result<Response, No> {
+pub(super) fn json(document: &impl Serialize) -> Result<Response, No> {
     let text = serde_json::to_vec(document)
         .map_err(|error| No::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     let kind = [(axum::http::header::CONTENT_TYPE, "application/json")];
     Ok((kind, text).into_response())
+}
+
+pub(super) fn nobody() -> No {
+    No::new(StatusCode::FORBIDDEN, "a certificate of this estate has to be shown")
 }
 
 fn random() -> Result<[u8; 32], No> {

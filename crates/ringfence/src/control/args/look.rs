@@ -356,10 +356,14 @@ pub(crate) enum Area {
     Device,
     /// Paths that are open for a while.
     Exception,
+    /// What devices have shown, and what was refused to whom.
+    Identity,
     /// Decisions.
     Lease,
     /// The policy folder.
     Policy,
+    /// Firmware that somebody answers for.
+    Release,
     /// Sites.
     Site,
     /// Teams.

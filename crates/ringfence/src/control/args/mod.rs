@@ -7,6 +7,7 @@ mod import;
 mod keyring;
 mod keys;
 mod look;
+mod release;
 mod session;
 mod shell;
 
@@ -19,6 +20,7 @@ pub(crate) use import::*;
 pub(crate) use keyring::*;
 pub(crate) use keys::*;
 pub(crate) use look::*;
+pub(crate) use release::*;
 pub(crate) use session::*;
 pub(crate) use shell::*;
 
@@ -79,6 +81,11 @@ pub(crate) enum Command {
     Identity {
         #[command(subcommand)]
         command: Identity,
+    },
+    /// Firmware that somebody answers for, by which devices are attested: list, show, add, withdraw.
+    Release {
+        #[command(subcommand)]
+        command: Releases,
     },
     /// Sites of the estate: create, token, revoke.
     Sites {

@@ -151,7 +151,7 @@ pub(super) fn without_numbers(table: &str) -> String {
 fn plain(word: &str) -> String {
     let shape: String = word.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
     let hex = word.chars().all(|c| c.is_ascii_hexdigit()) && word.len() >= 12;
-    let ids = ["dec-", "op-", "apr-", "exc-", "tok-", "rfj_", "rft_", "est-"];
+    let ids = ["dec-", "op-", "apr-", "exc-", "rel-", "tok-", "rfj_", "rft_", "est-"];
     match shape.as_str() {
         "9999-99-99" | "99:99:99" => shape,
         _ if shape.starts_with("9999-99-99T") => shape,

@@ -10,6 +10,7 @@ mod keys;
 mod people;
 mod policy;
 mod process;
+mod releases;
 mod session;
 mod strangers;
 mod token;
