@@ -234,7 +234,7 @@ fn services(t: &mut Toml, estate: &Estate) {
         if service.sensitive {
             t.raw("sensitive", true);
         }
-        t.text_unless("assurance_min", service.assurance_min.word(), Assurance::Observed.word());
+        t.text("assurance_min", service.assurance_min.word());
     }
 }
 
