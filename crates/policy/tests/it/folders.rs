@@ -64,7 +64,7 @@ fn faults_in_the_estate() {
         ("mode = \"enforce\"", "vlan = 0", "vlan = 0", "a VLAN is 1 to 4094"),
         ("mode = \"enforce\"", "vlan = -1", "vlan = -1", "a VLAN is 1 to 4094"),
         ("mode = \"enforce\"", "otherwise = \"x\"", "otherwise", "both or none"),
-        ("mode = \"enforce\"", "assurance_min = \"vouched\"", "assurance_min", "both or none"),
+        ("mode = \"enforce\"", "assurance_min = \"vouched\"", "assurance_min = \"vouched\"", "both or none"),
         (
             "mode = \"enforce\"",
             "assurance_min = \"known\"\notherwise = \"x\"",
@@ -285,6 +285,8 @@ fn words_that_policies_compare_with_are_checked() {
     let check = |after: &str, line: &str, expect: &str| {
         let mut files = files();
         let text = files.get_mut("estate.toml").unwrap();
+        // Each is said once.
+        *text = text.replace("assurance_min = \"observed\"\n", "");
         *text = text.replacen(after, &format!("{after}{line}\n"), 1);
         let (before, _) = text.split_once(line).unwrap();
         let (row, column) = (before.lines().count() + 1, line.find('"').unwrap() + 1);
@@ -417,7 +419,9 @@ fn ceilings_owners_and_quarantine_bite() {
         + "[[owner]]\nid = \"it\"\n";
     assert!(granted(&files), "its zone's owner answers for it");
     let text = files.get_mut("estate.toml").unwrap();
-    *text = text.replace(service, &format!("{service}assurance_min = \"vouched\"\n"));
+    let (before, after) = text.split_once(service).unwrap();
+    let after = after.replacen("assurance_min = \"observed\"", "assurance_min = \"vouched\"", 1);
+    *text = format!("{before}{service}{after}");
     assert!(!granted(&files), "an observed device stays below the ceiling");
     let till = "id = \"till-1\"\n";
     let text = files.get_mut("estate.toml").unwrap();
