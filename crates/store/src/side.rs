@@ -138,6 +138,9 @@ impl Side {
             .map_err(|e| fault(&e))?;
         connection.set_transaction_behavior(TransactionBehavior::Immediate);
         prepare(&mut connection, path)?;
+        // Where nothing in the log was whole, SQLite has filled the index of it (`-shm`) with what its memory held before: perhaps what was
+        // erased. A page that is written to the log clears it. This one stays as it is, and is written all the same.
+        connection.execute_batch("PRAGMA user_version = 0").map_err(|e| fault(&e))?;
         empty_log(&connection)?;
         Ok(Self { connection: Mutex::new(connection), _lock: lock })
     }
