@@ -1,5 +1,8 @@
 //! The door to the API: TLS on a socket, and bounds on everything that comes through it before anybody is known.
 
+mod unread;
+
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -9,10 +12,10 @@ use axum::extract::ConnectInfo;
 use axum::extract::Request;
 use crypto::tls::rustls::ServerConfig;
 use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
@@ -80,9 +83,16 @@ async fn connection(
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, shake).await else {
         return;
     };
-    let service = router.map_request(move |mut request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(from));
-        request
+        let router = router.clone();
+        async move {
+            let respond = async |request| match router.oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            };
+            Ok::<_, Infallible>(unread::answer(request, respond).await)
+        }
     });
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
@@ -91,7 +101,7 @@ async fn connection(
         .max_concurrent_streams(STREAMS_MAX)
         .keep_alive_interval(ALIVE)
         .keep_alive_timeout(ALIVE);
-    let served = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let served = http.serve_connection(TokioIo::new(stream), service);
     // How a connection ends is the client's affair.
     let _ = watcher.watch(served).await;
 }
