@@ -17,9 +17,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
+
+use crate::gate::{Came, Gate};
 
 /// Connections at one time; further ones wait to be taken.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -42,24 +44,11 @@ pub(crate) async fn serve(
     listener: TcpListener,
     shown: Shown,
     router: Router,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut gate = Gate::new(listener, CONNECTIONS_MAX, stop);
     let graceful = GracefulShutdown::new();
-    loop {
-        let slot = tokio::select! {
-            slot = Arc::clone(&slots).acquire_owned() => slot,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
-        let taken = tokio::select! {
-            taken = listener.accept() => taken,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
-        let Ok((stream, from)) = taken else {
-            // No descriptors are left: some come back when connections end.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
+    while let Some(Came { stream, from, slot }) = gate.next().await {
         let config = Arc::clone(&shown.read().unwrap_or_else(PoisonError::into_inner));
         let (router, watcher) = (router.clone(), graceful.watcher());
         tokio::spawn(async move {
@@ -77,8 +66,6 @@ async fn connection(
     router: Router,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
-    // Small answers are not held back to fill a packet.
-    let _ = stream.set_nodelay(true);
     let shake = TlsAcceptor::from(config).accept(stream);
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, shake).await else {
         return;

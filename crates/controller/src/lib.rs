@@ -36,6 +36,7 @@ pub mod commitments;
 mod desk;
 pub mod est;
 mod front;
+mod gate;
 pub mod hub;
 mod id;
 pub mod import;
