@@ -1,5 +1,8 @@
 //! The door to the API: TLS on a socket, and bounds on everything that comes through it before anybody is known.
 
+mod unread;
+
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -9,14 +12,16 @@ use axum::extract::ConnectInfo;
 use axum::extract::Request;
 use crypto::tls::rustls::ServerConfig;
 use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
+
+use crate::gate::{Came, Gate};
 
 /// Connections at one time; further ones wait to be taken.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -39,24 +44,11 @@ pub(crate) async fn serve(
     listener: TcpListener,
     shown: Shown,
     router: Router,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut gate = Gate::new(listener, CONNECTIONS_MAX, stop);
     let graceful = GracefulShutdown::new();
-    loop {
-        let slot = tokio::select! {
-            slot = Arc::clone(&slots).acquire_owned() => slot,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
-        let taken = tokio::select! {
-            taken = listener.accept() => taken,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
-        let Ok((stream, from)) = taken else {
-            // No descriptors are left: some come back when connections end.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
+    while let Some(Came { stream, from, slot }) = gate.next().await {
         let config = Arc::clone(&shown.read().unwrap_or_else(PoisonError::into_inner));
         let (router, watcher) = (router.clone(), graceful.watcher());
         tokio::spawn(async move {
@@ -74,15 +66,20 @@ async fn connection(
     router: Router,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
-    // Small answers are not held back to fill a packet.
-    let _ = stream.set_nodelay(true);
     let shake = TlsAcceptor::from(config).accept(stream);
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, shake).await else {
         return;
     };
-    let service = router.map_request(move |mut request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(from));
-        request
+        let router = router.clone();
+        async move {
+            let respond = async |request| match router.oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            };
+            Ok::<_, Infallible>(unread::answer(request, respond).await)
+        }
     });
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
@@ -91,7 +88,7 @@ async fn connection(
         .max_concurrent_streams(STREAMS_MAX)
         .keep_alive_interval(ALIVE)
         .keep_alive_timeout(ALIVE);
-    let served = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let served = http.serve_connection(TokioIo::new(stream), service);
     // How a connection ends is the client's affair.
     let _ = watcher.watch(served).await;
 }

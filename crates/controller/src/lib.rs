@@ -37,6 +37,7 @@ pub mod commitments;
 mod desk;
 pub mod est;
 mod front;
+mod gate;
 pub mod hub;
 mod id;
 pub mod import;

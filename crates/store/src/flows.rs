@@ -16,7 +16,7 @@ use rusqlite::{
 };
 
 use crate::StoreError;
-use crate::sqlite::fault;
+use crate::sqlite::{fault, prepare};
 
 /// The format of the database that is written.
 const FORMAT: i64 = 1;
@@ -121,7 +121,7 @@ impl Flows {
             )
             .map_err(|e| fault(&e))?;
         connection.set_transaction_behavior(TransactionBehavior::Immediate);
-        prepare(&mut connection)?;
+        prepare(&mut connection, None, SCHEMA, FORMAT)?;
         let rows = count(&connection)?;
         Ok(Self { state: Mutex::new(State { connection, rows, looked: 0 }), rows_max })
     }
@@ -398,23 +398,6 @@ fn hours(connection: &Connection, device: &str) -> rusqlite::Result<Vec<Hour>> {
 fn count(connection: &Connection) -> Result<u64, StoreError> {
     let rows = connection.query_row("SELECT count(*) FROM flow", [], |row| row.get(0));
     rows.map(unsigned).map_err(|e| fault(&e))
-}
-
-fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
-    let sql = "SELECT name FROM sqlite_master WHERE name = 'format'";
-    let has: Option<String> =
-        connection.query_row(sql, [], |row| row.get(0)).optional().map_err(|e| fault(&e))?;
-    if has.is_none() {
-        let tx = connection.transaction().map_err(|e| fault(&e))?;
-        tx.execute_batch(SCHEMA).map_err(|e| fault(&e))?;
-        tx.commit().map_err(|e| fault(&e))?;
-    }
-    let sql = "SELECT version FROM format WHERE id = 1";
-    match connection.query_row(sql, [], |row| row.get(0)).map_err(|e| fault(&e))? {
-        FORMAT => Ok(()),
-        other if other > FORMAT => Err(StoreError::Newer(other)),
-        other => Err(StoreError::Damaged(format!("it says that its format is {other}"))),
-    }
 }
 
 /// What a site says is kept within what a database can count.

@@ -16,7 +16,7 @@ use journal::Hash;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 
 use crate::StoreError;
-use crate::sqlite::{fault, io, lock};
+use crate::sqlite::{fault, lock, prepare};
 
 /// The format of the database that is written.
 const FORMAT: i64 = 1;
@@ -137,7 +137,10 @@ impl Side {
             )
             .map_err(|e| fault(&e))?;
         connection.set_transaction_behavior(TransactionBehavior::Immediate);
-        prepare(&mut connection, path)?;
+        prepare(&mut connection, Some(path), SCHEMA, FORMAT)?;
+        // Where nothing in the log was whole, SQLite has filled the index of it (`-shm`) with what its memory held before: perhaps what was
+        // erased. A page that is written to the log clears it. This one stays as it is, and is written all the same.
+        connection.execute_batch("PRAGMA user_version = 0").map_err(|e| fault(&e))?;
         empty_log(&connection)?;
         Ok(Self { connection: Mutex::new(connection), _lock: lock })
     }
@@ -230,26 +233,6 @@ fn record(connection: &Connection, id: &str) -> Result<Record, SideError> {
         .optional()
         .map_err(|e| fault(&e))?;
     Ok(erased.map_or(Record::Unknown, |_| Record::Erased))
-}
-
-fn prepare(connection: &mut Connection, path: &Path) -> Result<(), SideError> {
-    let sql = "SELECT name FROM sqlite_master WHERE name = 'format'";
-    let has: Option<String> =
-        connection.query_row(sql, [], |row| row.get(0)).optional().map_err(|e| fault(&e))?;
-    if has.is_none() {
-        let tx = connection.transaction().map_err(|e| fault(&e))?;
-        tx.execute_batch(SCHEMA).map_err(|e| fault(&e))?;
-        tx.commit().map_err(|e| fault(&e))?;
-        if let Some(folder) = path.parent() {
-            crate::Files::sync_folder(&crate::Disk, folder).map_err(|e| io(folder, &e))?;
-        }
-    }
-    let sql = "SELECT version FROM format WHERE id = 1";
-    match connection.query_row(sql, [], |row| row.get(0)).map_err(|e| fault(&e))? {
-        FORMAT => Ok(()),
-        other if other > FORMAT => Err(StoreError::Newer(other).into()),
-        other => Err(StoreError::Damaged(format!("it says that its format is {other}")).into()),
-    }
 }
 
 /// Moves the log into the database and cuts it to nothing: no older version of a page is anywhere.

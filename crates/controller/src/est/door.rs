@@ -16,13 +16,14 @@ use hyper_util::server::conn::auto;
 use pki::est::EXPORTER_LABEL;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::live::Session;
 use super::makers::Idevid;
 use super::{Est, enrol, key_of, up};
+use crate::gate::{Came, Gate};
 
 /// Connections at one time; further ones wait to be taken.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -55,27 +56,14 @@ pub(super) struct Caller {
 }
 
 /// Serves until it is told to stop.
-pub async fn serve(est: Arc<Est>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+pub async fn serve(est: Arc<Est>, listener: TcpListener, stop: watch::Receiver<bool>) {
+    let mut gate = Gate::new(listener, CONNECTIONS_MAX, stop.clone());
     let mut open = tokio::task::JoinSet::new();
     open.spawn(cutter(Arc::clone(&est)));
-    let teller = tokio::spawn(teller(Arc::clone(&est), stop.clone()));
-    loop {
-        let slot = tokio::select! {
-            slot = Arc::clone(&slots).acquire_owned() => slot,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
-        let taken = tokio::select! {
-            taken = listener.accept() => taken,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
+    let teller = tokio::spawn(teller(Arc::clone(&est), stop));
+    while let Some(Came { stream, from, slot }) = gate.next().await {
         // What has ended is let go.
         while open.try_join_next().is_some() {}
-        let Ok((stream, from)) = taken else {
-            // No descriptors are left: some come back when connections end.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
         let est = Arc::clone(&est);
         open.spawn(async move {
             let _slot = slot;
@@ -132,8 +120,6 @@ fn keys(est: &Est, event: &Event) -> Vec<Digest> {
 }
 
 async fn connection(est: &Arc<Est>, stream: TcpStream, from: SocketAddr) {
-    // Small answers are not held back to fill a packet.
-    let _ = stream.set_nodelay(true);
     let stranger = est.strangers.come(from.ip());
     let unknown = async {
         let (stream, caller, session) = shake(est, stream, from).await?;

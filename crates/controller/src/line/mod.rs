@@ -45,6 +45,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::api::Problem;
 use crate::authority::{Authority, AuthorityError, key_sha256, member_of};
+use crate::gate::{Came, Gate};
 use crate::pdp::Pdp;
 use crate::published::Published;
 use crate::{Hub, HubError};
@@ -272,26 +273,13 @@ impl Line {
 }
 
 /// Serves until it is told to stop; then every connection is cut: sites come back by themselves.
-pub async fn serve(line: Arc<Line>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+pub async fn serve(line: Arc<Line>, listener: TcpListener, stop: watch::Receiver<bool>) {
+    let mut gate = Gate::new(listener, CONNECTIONS_MAX, stop);
     let mut open = tokio::task::JoinSet::new();
     open.spawn(cutter(Arc::clone(&line)));
-    loop {
-        let slot = tokio::select! {
-            slot = Arc::clone(&slots).acquire_owned() => slot,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
-        let taken = tokio::select! {
-            taken = listener.accept() => taken,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
+    while let Some(Came { stream, from, slot }) = gate.next().await {
         // What has ended is let go.
         while open.try_join_next().is_some() {}
-        let Ok((stream, from)) = taken else {
-            // No descriptors are left: some come back when connections end.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
         let line = Arc::clone(&line);
         open.spawn(async move {
             let _slot = slot;
@@ -338,8 +326,6 @@ enum Caller {
 }
 
 async fn connection(line: &Arc<Line>, stream: TcpStream, from: SocketAddr) {
-    // A frame is not held back to fill a packet.
-    let _ = stream.set_nodelay(true);
     let Some(unknown) = line.sessions.unknown(from.ip()) else {
         line.metrics.refused.up();
         return;

@@ -64,7 +64,12 @@ fn faults_in_the_estate() {
         ("mode = \"enforce\"", "vlan = 0", "vlan = 0", "a VLAN is 1 to 4094"),
         ("mode = \"enforce\"", "vlan = -1", "vlan = -1", "a VLAN is 1 to 4094"),
         ("mode = \"enforce\"", "otherwise = \"x\"", "otherwise", "both or none"),
-        ("mode = \"enforce\"", "assurance_min = \"vouched\"", "assurance_min = \"vouched\"", "both or none"),
+        (
+            "mode = \"enforce\"",
+            "assurance_min = \"vouched\"",
+            "assurance_min = \"vouched\"",
+            "both or none",
+        ),
         (
             "mode = \"enforce\"",
             "assurance_min = \"known\"\notherwise = \"x\"",

@@ -18,8 +18,10 @@ mod policies;
 mod usage;
 mod witness;
 
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What a run of the binary left.
 struct Ran {
@@ -46,6 +48,20 @@ fn folder(test: &str) -> PathBuf {
     let _ = std::fs::remove_dir_all(&path);
     std::fs::create_dir_all(&path).expect("the build folder is writable");
     path
+}
+
+/// An address that nobody else gets while nobody listens on it: port 0 is given from above 32768, and what one test has let go there, another one
+/// may have the next moment.
+fn own_address() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let place = std::process::id() * 8 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(10_000 + place % 20_000).unwrap();
+        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+        if TcpListener::bind(address).is_ok() {
+            return address.to_string();
+        }
+    }
 }
 
 #[test]

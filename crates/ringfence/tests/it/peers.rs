@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::folder;
 use crate::witness::{ORIGIN, Serving, append, copy, good, http, post, run};
+use crate::{folder, own_address};
 
 /// Whether a foreign program is there. When nothing may be skipped, its absence is a failure.
 pub(crate) fn there(test: &str, program: &Path, how: &str) -> bool {
@@ -144,8 +144,7 @@ fn aics_witness_cosigns_growth_and_refuses_forks_and_rollbacks() {
     let vkey = vkey.to_owned();
     let (fine, said) = witness(&["add-log", "--origin", ORIGIN, "--vkey", &key(&here)]);
     assert!(fine, "{said}");
-    // A port that was free a moment ago.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = own_address();
     let mut command = Command::new("sh");
     command.arg("-c").arg(format!(
         "echo at http://{free}; exec '{}' serve --listen {free} --config '{}' 2>serve.log >&2",

@@ -49,7 +49,7 @@ impl Sqlite {
         let lock = lock(path)?;
         let unfinished = wal::unfinished(path).map_err(|e| io(path, &e))?;
         let mut connection = connect(path)?;
-        prepare(&mut connection, path)?;
+        prepare(&mut connection, Some(path), SCHEMA, FORMAT)?;
         let reader = connect(path)?;
         reader.pragma_update(None, "query_only", true).map_err(|e| fault(&e))?;
         let reader = Mutex::new(reader);
@@ -200,25 +200,29 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Makes the tables of a new database; a known format is required of an old one.
-fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    let has: Option<String> = connection
-        .query_row("SELECT name FROM sqlite_master WHERE name = 'format'", [], |row| row.get(0))
-        .optional()
-        .map_err(|e| fault(&e))?;
+/// Makes the tables of a new database; `format` is required of an old one. With its `path` the names of a new database and of its log are
+/// durable, too.
+pub(crate) fn prepare(
+    connection: &mut Connection,
+    path: Option<&Path>,
+    schema: &str,
+    format: i64,
+) -> Result<(), StoreError> {
+    let sql = "SELECT name FROM sqlite_master WHERE name = 'format'";
+    let has: Option<String> =
+        connection.query_row(sql, [], |row| row.get(0)).optional().map_err(|e| fault(&e))?;
     if has.is_none() {
         let tx = connection.transaction().map_err(|e| fault(&e))?;
-        tx.execute_batch(SCHEMA).map_err(|e| fault(&e))?;
+        tx.execute_batch(schema).map_err(|e| fault(&e))?;
         tx.commit().map_err(|e| fault(&e))?;
-        // The names of database and log are durable too.
-        if let Some(folder) = path.parent() {
+        if let Some(folder) = path.and_then(Path::parent) {
             crate::Files::sync_folder(&crate::Disk, folder).map_err(|e| io(folder, &e))?;
         }
     }
     let sql = "SELECT version FROM format WHERE id = 1";
     match connection.query_row(sql, [], |row| row.get(0)).map_err(|e| fault(&e))? {
-        FORMAT => Ok(()),
-        other if other > FORMAT => Err(StoreError::Newer(other)),
+        known if known == format => Ok(()),
+        other if other > format => Err(StoreError::Newer(other)),
         other => Err(StoreError::Damaged(format!("it says that its format is {other}"))),
     }
 }

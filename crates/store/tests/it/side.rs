@@ -189,6 +189,31 @@ fn a_write_that_was_cut_off_is_whole_or_not_there() {
     }
 }
 
+/// SQLite makes an index of the log when it is opened, in a file of its own; of a log in which nothing is whole it once held what the
+/// memory of the process had held before.
+#[test]
+fn an_index_of_nothing_holds_nothing() {
+    let folder = folder("side-index");
+    let (path, torn) = (folder.join("people.db"), folder.join("torn.db"));
+    drop(Side::open(&path).unwrap());
+    let raw = rusqlite::Connection::open(&path).unwrap();
+    let sql = "INSERT INTO record (id, salt, bytes) VALUES ('a', ?1, ?2)";
+    assert_eq!(raw.execute(sql, rusqlite::params![SALT, ADA]), Ok(1));
+    let (main, wal) = (fs::read(&path).unwrap(), fs::read(beside(&path, "-wal")).unwrap());
+    for at in (33..4_152).step_by(97) {
+        fs::write(&torn, &main).unwrap();
+        fs::write(beside(&torn, "-wal"), &wal[..at]).unwrap();
+        let _ = fs::remove_file(beside(&torn, "-shm"));
+        // Memory that is given back, and not all of it to the kernel.
+        let (used, above) = (vec![ADA.repeat(600); 16], ADA.repeat(600));
+        drop(used);
+        let side = Side::open(&torn).unwrap();
+        drop(above);
+        assert_eq!(side.get("a").unwrap(), Record::Unknown);
+        assert!(!left(&torn), "{at} bytes");
+    }
+}
+
 #[test]
 fn one_at_a_time_and_no_newer_format() {
     let path = at("formats");

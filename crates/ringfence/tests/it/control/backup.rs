@@ -12,11 +12,12 @@ use serde_json::Value;
 use super::hq::{Person, ran, sample};
 use super::process::Process;
 use crate::witness::{Serving, good, run};
-use crate::{Ran, folder};
+use crate::{Ran, folder, own_address};
 
 /// A controller with an operator and a policy folder.
 fn used(here: &Path) -> (Process, Person) {
-    let process = Process::start(here, "127.0.0.1:0");
+    // What is restored listens where this one did.
+    let process = Process::start(here, &own_address());
     let server = format!("https://{}", process.api);
     fs::write(here.join("password"), "correct horse battery\n").unwrap();
     sample(&here.join("policy"));

@@ -12,7 +12,7 @@ use crypto::tls::{self, SystemClock};
 use serde_json::{Value, json};
 
 use super::hq::{Person, sample};
-use crate::folder;
+use crate::{folder, own_address};
 
 /// A process that is ended with the test.
 pub(super) struct Process {
@@ -98,7 +98,7 @@ fn post(at: &str, root: &Path, token: &str, path: &str, body: &Value) -> u16 {
 #[test]
 fn a_controller_is_set_up_used_and_started_again() {
     let here = folder("control-process");
-    let process = Process::start(&here, "127.0.0.1:0");
+    let process = Process::start(&here, &own_address());
     let server = format!("https://{}", process.api);
     fs::write(here.join("password"), "correct horse battery\n").unwrap();
     sample(&here.join("policy"));
