@@ -259,7 +259,13 @@ fn known(
                 );
                 forbidden("identity.unexpected", &why)
             })?;
-            return Ok((device, idevid.how()));
+            // What is said beside it has to be good, and is a token: a pre-shared key shows less than the maker's certificate does.
+            let token = match said {
+                None => None,
+                Some(None) => return Err(forbidden("identity.token", psk::WRONG)),
+                Some(Some(said)) => Some(Digest(crypto::sha256(said.password.as_bytes()))),
+            };
+            return Ok((device, idevid.how(token)));
         }
         if let Some(said) = said {
             let unknown = || forbidden("identity.token", psk::WRONG);

@@ -42,9 +42,9 @@ impl Idevid {
         (&self.maker, &self.number)
     }
 
-    pub(super) fn how(&self) -> How {
+    pub(super) fn how(&self, token: Option<Digest>) -> How {
         let Self { maker, number, key, .. } = self.clone();
-        How::Idevid { maker, number, key }
+        How::Idevid { maker, number, key, token }
     }
 }
 

@@ -742,11 +742,27 @@ fn a_device_with_its_makers_certificate_gets_ours_when_it_was_bought() {
         assert_eq!(identity.to_string(), "spiffe://ringfence.example/device/cam-1");
         assert_eq!(door.level("cam-1"), Assurance::DeviceKey);
         assert_eq!(door.mud_url("cam-1").as_deref(), Some("https://mud.axis.example/q6135"));
+        // The same key again; another key with the maker's certificate of the first is a copy, unless a token says otherwise.
+        let again = door.enrol("simpleenroll", "cam", &words(&own)).await;
+        door.keep("cam", &again);
+        door.request("anew", &P256).await;
+        let anew = door.enrol("simpleenroll", "anew", &words(&own)).await;
+        assert_eq!(anew.status, 409, "{}", anew.text());
+        assert!(anew.text().contains("somebody else has its maker's key"), "{}", anew.text());
+        assert_eq!(door.found("cam-1"), ["identity.idevid-again"]);
+        assert!(door.est.counts.all().contains(&("issued", 2)), "{:?}", door.est.counts.all());
+        door.token("cam-1", "est-anew");
+        for (said, status) in [("x:est-guess", 401), ("x:est-anew", 200)] {
+            let with = [&words(&own)[..], &["-u", said]].concat();
+            let got = door.enrol("simpleenroll", "anew", &with).await;
+            assert_eq!(got.status, status, "{said}: {}", got.text());
+        }
         // Another key with the same number, an expired one, somebody else's root, and none with a number.
         let copy = maker.device("ACCC8E000001", "root", "300");
         let got = door.enrol("simpleenroll", "cam", &words(&copy)).await;
         assert_eq!(got.status, 409, "{}", got.text());
-        assert_eq!(door.found("cam-1"), ["identity.key-taken"]);
+        let found = ["identity.idevid-again", "identity.token", "identity.key-taken"];
+        assert_eq!(door.found("cam-1"), found);
         let over = maker.device("ACCC8E000002", "sub", "-1");
         let foreign = maker.device("ACCC8E000002", "other", "300");
         for bad in [&over, &foreign] {

@@ -137,6 +137,9 @@ pub enum How {
         number: String,
         /// SHA-256 of the key of the maker's certificate.
         key: Digest,
+        /// SHA-256 of a token's secret; needed for another key while a certificate of the device is good.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<Digest>,
     },
     /// Its TPM has shown that it holds the key.
     Tpm {
@@ -171,7 +174,9 @@ impl How {
     /// The token that it uses.
     pub(super) const fn token(&self) -> Option<&Digest> {
         match self {
-            Self::Token { secret } | Self::Tpm { token: Some(secret), .. } => Some(secret),
+            Self::Token { secret }
+            | Self::Idevid { token: Some(secret), .. }
+            | Self::Tpm { token: Some(secret), .. } => Some(secret),
             _ => None,
         }
     }

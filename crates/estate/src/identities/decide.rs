@@ -480,8 +480,8 @@ struct Course<'e> {
     keys: BTreeMap<Digest, DeviceId>,
     /// Tokens of this batch.
     spent: BTreeSet<Digest>,
-    /// Certificates of this batch.
-    given: BTreeMap<DeviceId, usize>,
+    /// Keys of the certificates of this batch.
+    given: BTreeMap<DeviceId, Vec<Digest>>,
 }
 
 impl Course<'_> {
@@ -506,7 +506,7 @@ impl Course<'_> {
             let why = "its key was revoked; a new one is needed";
             return Err(Refusal::new(Sort::Forbidden, "identity.key-revoked", what(), why));
         }
-        let given = self.given.get(&device).copied().unwrap_or(0);
+        let given = self.given.get(&device).map_or(0, Vec::len);
         let hour = self.now.plus_nanos(-3_600 * 1_000_000_000);
         let lately = own.iter().filter(|c| c.since.plus_nanos(SKEW_NANOS) > hour).count();
         if lately.saturating_add(given) >= HOURLY_MAX {
@@ -515,7 +515,7 @@ impl Course<'_> {
                 .help("look at why the device asks so often"));
         }
         let level = self.shown(&device, own, key, how)?;
-        self.given.insert(device.clone(), given.saturating_add(1));
+        self.given.entry(device.clone()).or_default().push(*key);
         self.spent.extend(how.token());
         if let How::Tpm { tpm, .. } = how {
             self.keys.insert(tpm.ek, device.clone());
@@ -545,7 +545,7 @@ impl Course<'_> {
                 self.opens(secret, device, key)?;
                 Ok(Assurance::DeviceKey)
             }
-            How::Idevid { maker, number, key: shown } => {
+            How::Idevid { maker, number, key: shown, token } => {
                 let expected = self.of.expected.get(&(maker.clone(), number.clone()));
                 let (expected, before) = expected
                     .filter(|(of, _)| self.devices.get(of).is_some_and(|of| of.id == *device))
@@ -556,6 +556,19 @@ impl Course<'_> {
                 let other = self.owner(shown).is_some_and(|of| of != expected && of != device);
                 if other || before.is_some_and(|before| before != *shown) {
                     return Err(taken(shown));
+                }
+                match token {
+                    Some(secret) => self.opens(secret, device, key)?,
+                    None if self.again(device, own, key) => {
+                        let why = format!(
+                            "number {number} of {maker} has a good certificate for another key: the device began anew, or somebody else has its maker's key"
+                        );
+                        let code = "identity.idevid-again";
+                        return Err(Refusal::new(Sort::Conflict, code, what(), why).help(format!(
+                            "look at the device; `ringfence identity token {device}` lets it change, `ringfence identity revoke {device}` ends the other key"
+                        )));
+                    }
+                    None => {}
                 }
                 Ok(Assurance::DeviceKey)
             }
@@ -636,6 +649,15 @@ impl Course<'_> {
 }
 
 impl Course<'_> {
+    /// Whether a device has a certificate that is not over, and none for this key: also one of this batch, because a copy may come at the same moment.
+    fn again(&self, device: &DeviceId, own: &[Credential], key: &Digest) -> bool {
+        // A clock that was put back opens nothing.
+        let open = own.iter().filter(|c| c.revoked.is_none() && self.now < c.until);
+        let given = self.given.get(device).into_iter().flatten();
+        let mut keys = open.map(|c| &c.key).chain(given).peekable();
+        keys.peek().is_some() && keys.all(|other| other != key)
+    }
+
     /// Whether a token lets a key become a device's.
     fn opens(&self, secret: &Digest, device: &DeviceId, key: &Digest) -> Result<(), Refusal> {
         let open = self.of.token(secret);

@@ -478,7 +478,7 @@ impl Identities {
                 });
                 self.put_by(device, gone, at);
                 self.put_tpm_by(device, before);
-                if let How::Idevid { maker, number, key } = how {
+                if let How::Idevid { maker, number, key, .. } = how {
                     self.came(device, (maker.clone(), number.clone()), *key);
                 }
             }

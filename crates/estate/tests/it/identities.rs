@@ -520,6 +520,7 @@ fn a_makers_certificate_is_worth_what_was_bought() {
         maker: "axis".to_owned(),
         number: number.to_owned(),
         key: digest(key),
+        token: None,
     };
     let expect = |all: Vec<Expected>| Command::Expect { expected: all };
     assert_eq!(drill.enrol("a", "k", 30, how("1", "axis 1")), Err("identity.unexpected"));
@@ -533,15 +534,69 @@ fn a_makers_certificate_is_worth_what_was_bought() {
     assert_eq!(drill.enrol("b", "k", 30, how("1", "axis 1")), Err("identity.unexpected"));
     assert_eq!(drill.enrol("a", "k", 30, how("1", "axis 1")), Ok(()));
     assert_eq!(drill.level("a"), (DeviceKey, Limit::Credential));
-    // Put back to what it was when it was bought, it comes again; a copy of its number, or of its maker's key, does not.
-    assert_eq!(drill.enrol("a", "k2", 30, how("1", "axis 1")), Ok(()));
+    // With its key it comes again; a copy of its number, or of its maker's key, does not.
+    assert_eq!(drill.enrol("a", "k", 30, how("1", "axis 1")), Ok(()));
+    assert_eq!(drill.enrol("a", "k2", 30, how("1", "axis 1")), Err("identity.idevid-again"));
+    assert!(!drill.speaks("k2"), "nothing is issued");
     assert_eq!(drill.enrol("a", "k3", 30, how("1", "forged")), Err("identity.key-taken"));
     assert_eq!(drill.enrol("b", "k4", 30, how("2", "axis 1")), Err("identity.key-taken"));
-    let found = [("a", "unexpected"), ("b", "unexpected"), ("a", "key-taken"), ("b", "key-taken")];
+    let found = [
+        ("a", "unexpected"),
+        ("b", "unexpected"),
+        ("a", "idevid-again"),
+        ("a", "key-taken"),
+        ("b", "key-taken"),
+    ];
     assert_eq!(drill.found(), found.map(|(id, what)| (device(id), format!("identity.{what}"))));
     let merge = devices::Command::Merge { keep: device("gw"), other: device("a") };
     drill.world.command(&estate::Command::Device(merge)).unwrap();
     assert_eq!(drill.world.estate.identities().expected("axis", "1"), Some(&device("gw")));
+    drill.audit();
+}
+
+#[test]
+fn a_second_key_by_a_makers_certificate_needs_a_token_or_the_end_of_the_first() {
+    let mut drill = Drill::new();
+    let (maker, number) = ("axis".to_owned(), "1".to_owned());
+    let expected = vec![Expected { maker, number, device: device("a") }];
+    drill.run(Command::Expect { expected }).unwrap();
+    let how = |token: Option<&str>| How::Idevid {
+        maker: "axis".to_owned(),
+        number: "1".to_owned(),
+        key: digest("axis 1"),
+        token: token.map(digest),
+    };
+    // Two at the same moment: one of them, whichever was first.
+    let batch =
+        vec![drill.enrolment("a", "k1", 30, how(None)), drill.enrolment("a", "c", 30, how(None))];
+    drill.run(Command::Enrol { batch }).unwrap();
+    assert!(drill.speaks("k1") && !drill.speaks("c"));
+    let again = vec![(device("a"), "identity.idevid-again".to_owned())];
+    assert_eq!(drill.found(), again);
+    // Asked again and again, it is one finding.
+    assert_eq!(drill.enrol("a", "c", 30, how(None)), Err("identity.idevid-again"));
+    assert_eq!(drill.found(), again);
+    // Put back to what it was when it was bought: a token of this device opens it, for one key.
+    drill.token("b", "of b");
+    drill.token("a", "t");
+    assert_eq!(drill.enrol("a", "k2", 30, how(Some("of b"))), Err("identity.token"));
+    assert_eq!(drill.enrol("a", "k2", 30, how(Some("guessed"))), Err("identity.token"));
+    assert_eq!(drill.enrol("a", "k2", 30, how(Some("t"))), Ok(()));
+    assert_eq!(drill.enrol("a", "c", 30, how(Some("t"))), Err("identity.token"));
+    assert_eq!(drill.enrol("a", "k2", 30, how(None)), Ok(()), "it has this key");
+    // Renewed without the maker's certificate, it is held by that too.
+    drill.pass(29 * DAY);
+    assert_eq!(drill.enrol("a", "k2", 30, How::Renewal { key: digest("k2") }), Ok(()));
+    drill.pass(2 * DAY);
+    assert!(!drill.speaks("k1") && drill.speaks("k2"));
+    assert_eq!(drill.enrol("a", "c", 30, how(None)), Err("identity.idevid-again"));
+    assert_eq!(drill.enrol("a", "k1", 30, how(None)), Err("identity.idevid-again"), "it is over");
+    // What has ended, or was revoked, holds nothing.
+    drill.pass(30 * DAY);
+    assert_eq!(drill.enrol("a", "k3", 30, how(None)), Ok(()));
+    let reason = Reason::Superseded;
+    drill.run(Command::Revoke { device: device("a"), serials: Vec::new(), reason }).unwrap();
+    assert_eq!(drill.enrol("a", "k4", 30, how(None)), Ok(()));
     drill.audit();
 }
 
