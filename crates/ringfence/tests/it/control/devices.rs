@@ -38,7 +38,8 @@ fn devices_are_seen_in_every_form() {
     assert!(anna.ok(&format!("get device {id} -o yaml")).contains(&format!("id: {id}\n")));
     insta::assert_snapshot!("get-devices", hq.same(&anna.ok("get devices")));
     insta::assert_snapshot!("get-devices-wide", hq.same(&anna.ok("get devices -o wide")));
-    insta::assert_snapshot!("get-sites", hq.same(&anna.ok("get sites")));
+    // How many bundles there were until then depends on how many decisions were made at one time.
+    insta::assert_snapshot!("get-sites", without_numbers(&hq.same(&anna.ok("get sites"))));
     insta::assert_snapshot!("get-teams", hq.same(&anna.ok("get teams")));
     insta::assert_snapshot!("get-policy", hq.same(&anna.ok("get policy")));
     insta::assert_snapshot!(
