@@ -472,96 +472,37 @@ fn strongswan_enrols_renews_and_waits_for_a_person() {
         let folder = Folder::new();
         let door = Door::new(&folder, &["plc-1", "plc-2"]).await;
         let url = format!("https://127.0.0.1:{}", door.port);
+        let pki = async |words: &str| {
+            let words: Vec<&str> = words.split(' ').collect();
+            door.must("pki", &words).await
+        };
+        let est = format!("--est --url {url} --cacert root.der --outform pem");
         // `--estca` writes the authorities, one file each.
-        let got = door
-            .must(
-                "pki",
-                &[
-                    "--estca",
-                    "--url",
-                    &url,
-                    "--cacert",
-                    "root.der",
-                    "--caout",
-                    "est-ca.pem",
-                    "--outform",
-                    "pem",
-                ],
-            )
+        pki(&format!("--estca --url {url} --cacert root.der --caout est-ca.pem --outform pem"))
             .await;
-        drop(got);
         assert!(
             fs::read_dir(&door.files)
                 .unwrap()
                 .any(|file| { file.unwrap().file_name().to_str().unwrap().starts_with("est-ca") })
         );
-        let key = door
-            .must("pki", &["--gen", "--type", "ecdsa", "--size", "256", "--outform", "pem"])
-            .await;
+        let key = pki("--gen --type ecdsa --size 256 --outform pem").await;
         fs::write(door.file("plc.key"), key).unwrap();
-        let csr = door
-            .must("pki", &["--req", "--in", "plc.key", "--type", "ecdsa", "--dn", "CN=plc-1"])
-            .await;
+        let csr = pki("--req --in plc.key --type ecdsa --dn CN=plc-1").await;
         fs::write(door.file("plc.csr"), csr).unwrap();
         door.token("plc-1", "est-plc");
-        let est = [
-            "--est",
-            "--url",
-            &url,
-            "--in",
-            "plc.csr",
-            "--cacert",
-            "root.der",
-            "--userpass",
-            "plc-1:est-plc",
-            "--outform",
-            "pem",
-        ];
-        let first = door.must("pki", &est).await;
+        let first = pki(&format!("{est} --in plc.csr --userpass plc-1:est-plc")).await;
         fs::write(door.file("plc.pem"), &first).unwrap();
         assert_eq!(door.level("plc-1"), Assurance::DeviceKey);
-        let renew = [
-            "--est",
-            "--url",
-            &url,
-            "--in",
-            "plc.csr",
-            "--cacert",
-            "root.der",
-            "--cert",
-            "plc.pem",
-            "--key",
-            "plc.key",
-            "--outform",
-            "pem",
-        ];
-        let next = door.must("pki", &renew).await;
+        let next = pki(&format!("{est} --in plc.csr --cert plc.pem --key plc.key")).await;
         assert_ne!(next, first);
 
         // Nobody knows it: it asks again every now and then, until a person has looked.
-        let key = door
-            .must("pki", &["--gen", "--type", "ecdsa", "--size", "256", "--outform", "pem"])
-            .await;
+        let key = pki("--gen --type ecdsa --size 256 --outform pem").await;
         fs::write(door.file("new.key"), key).unwrap();
-        let csr = door
-            .must("pki", &["--req", "--in", "new.key", "--type", "ecdsa", "--dn", "CN=axis-7"])
-            .await;
+        let csr = pki("--req --in new.key --type ecdsa --dn CN=axis-7").await;
         fs::write(door.file("new.csr"), &csr).unwrap();
-        let waits = [
-            "--est",
-            "--url",
-            &url,
-            "--in",
-            "new.csr",
-            "--cacert",
-            "root.der",
-            "--interval",
-            "1",
-            "--maxpolltime",
-            "60",
-            "--outform",
-            "pem",
-        ];
+        let waits = format!("{est} --in new.csr --interval 1 --maxpolltime 60");
+        let waits: Vec<&str> = waits.split(' ').collect();
         let polling = door.run("pki", &waits);
         let deciding = async {
             let request = loop {

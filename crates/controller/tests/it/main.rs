@@ -69,7 +69,10 @@ impl Folder {
             std::process::id(),
             NEXT.fetch_add(1, Ordering::Relaxed)
         );
-        Self(std::env::temp_dir().join(name))
+        let path = std::env::temp_dir().join(name);
+        // Numbers of processes come again, and one that was killed leaves its folder.
+        let _ = std::fs::remove_dir_all(&path);
+        Self(path)
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Folder(pub(crate) PathBuf);
 impl Folder {
     pub(crate) fn new(test: &str) -> Self {
         let path = std::env::temp_dir().join(format!("ringfence-{test}-{}", std::process::id()));
+        // Numbers of processes come again, and one that was killed leaves its folder.
+        let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }
