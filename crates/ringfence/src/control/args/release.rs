@@ -23,7 +23,7 @@ pub(crate) enum Releases {
     ///
     /// The SHA-256 of the file is in the journal, as sha256sum prints it. The same values once more change nothing.
     #[command(
-        after_help = "Examples:\n  ringfence release add x1-2.4.json --reason \"measured in the lab, ticket 17\"\n  ringfence release add x1-2.4b.json --replace rel-01JD2M… --reason \"another board\"\n\nThe form of the file: docs/identity-tpm.md. What a release says is never changed: with --replace another\none is in its place. Devices that it attested measure themselves again, unless all that it took is\ngood for the new one too.\n\nExit codes: 0 added, 1 failed, 4 there are other values for it, 5 not allowed, 64 wrong usage."
+        after_help = "Examples:\n  ringfence release add x1-2.4.json --reason \"measured in the lab, ticket 17\"\n  ringfence release add x1-2.4b.json --replace rel-01JD2M… --reason \"another board\"\n\nThe form of the file: docs/identity-tpm.md. What a release says is never changed: with --replace\nanother one is in its place. Devices that it attested measure themselves again, unless all that it\ntook is good for the new one too.\n\nExit codes: 0 added, 1 failed, 4 there are other values for it, 5 not allowed, 64 wrong usage."
     )]
     Add(ReleaseAdd),
     /// Withdraws releases: devices that they attested fall at once.
