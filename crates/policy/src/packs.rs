@@ -36,7 +36,7 @@ macro_rules! pack {
 
 /// Every shipped pack, by name.
 pub const ALL: &[Pack] = &[
-    pack!("base": "cleartext.cedar", "identity.cedar", "posture.cedar", "resolvers.cedar"),
+    pack!("base": "channel.cedar", "cleartext.cedar", "identity.cedar", "posture.cedar", "resolvers.cedar"),
     pack!("iec62443": "conduits.cedar", "levels.cedar"),
     pack!("retail": "floor.cedar", "payments.cedar"),
     pack!("warehouse": "borders.cedar", "devices.cedar"),
