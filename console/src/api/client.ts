@@ -7,6 +7,7 @@ import { contact } from "./contact";
 
 export type Schemas = components["schemas"];
 export type Device = Schemas["Device"];
+export type WholeDevice = Schemas["WholeDevice"];
 export type Believed = Schemas["Believed"];
 export type Problem = Schemas["Problem"];
 export type Approval = Schemas["Approval"];

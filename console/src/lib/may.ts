@@ -9,6 +9,7 @@ const OFFERED = {
   "devices.edit": "sites",
   "devices.import": "sites",
   "devices.quarantine": "sites",
+  "identities.edit": "sites",
   "views.edit": "estate",
   "exceptions.edit": "sites",
   "policies.plan": "estate",

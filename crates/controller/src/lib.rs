@@ -47,6 +47,7 @@ pub mod pdp;
 pub mod published;
 pub mod releases;
 pub mod secrets;
+mod sessions;
 pub mod shell;
 pub mod state;
 pub mod token;

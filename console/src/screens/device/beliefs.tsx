@@ -1,50 +1,55 @@
 // What is believed of a device; each value opens how it is known.
 
-import type { Believed, Device } from "../../api/client";
+import type { Believed, Device, WholeDevice } from "../../api/client";
 import { exact } from "../../lib/time";
 import { deviceAt, Link } from "../../lib/route";
 import { useNames } from "../../lib/people";
 import { Time } from "../../ui/kit";
 import { Mark, toneOf } from "../../ui/mark";
 
-const FIELDS: [name: string, of: (device: Device) => Believed | null | undefined, marked?: boolean][] = [
-  ["Name", (device) => device.name],
-  ["Owner", (device) => device.owner],
-  ["Zone", (device) => device.zone],
-  ["Criticality", (device) => device.criticality],
-  ["Posture", (device) => device.posture, true],
-  ["Assurance", (device) => device.assurance],
-  ["Type", (device) => device.type],
-  ["Vendor", (device) => device.vendor],
-  ["Model", (device) => device.model],
-  ["Firmware", (device) => device.firmware],
-  ["Support", (device) => device.support, true],
-  ["Exposure", (device) => device.exposure, true],
-  ["Hardware", (device) => device.hardware],
-  ["Serial", (device) => device.serial],
-  ["System", (device) => device.os],
-  ["Hostname", (device) => device.hostname],
-  ["MUD", (device) => device["mud-url"]],
+type Field = "name" | "owner" | "zone" | "criticality" | "posture" | "assurance" | "type" | "vendor" | "model" | "firmware" | "support" | "exposure" | "hardware" | "serial" | "os" | "hostname" | "mud-url";
+
+const FIELDS: [name: string, field: Field, marked?: boolean][] = [
+  ["Name", "name"],
+  ["Owner", "owner"],
+  ["Zone", "zone"],
+  ["Criticality", "criticality"],
+  ["Posture", "posture", true],
+  ["Assurance", "assurance"],
+  ["Type", "type"],
+  ["Vendor", "vendor"],
+  ["Model", "model"],
+  ["Firmware", "firmware"],
+  ["Support", "support", true],
+  ["Exposure", "exposure", true],
+  ["Hardware", "hardware"],
+  ["Serial", "serial"],
+  ["System", "os"],
+  ["Hostname", "hostname"],
+  ["MUD", "mud-url"],
 ];
 
-export function Beliefs({ device }: { device: Device }) {
+export function Beliefs({ device }: { device: WholeDevice }) {
   const nameOf = useNames();
-  const known = FIELDS.filter(([, of]) => of(device));
-  const unknown = FIELDS.filter(([, of]) => !of(device)).map(([name]) => name.toLowerCase());
+  const known = FIELDS.filter(([, field]) => device[field]);
+  const unknown = FIELDS.filter(([, field]) => !device[field]).map(([name]) => name.toLowerCase());
   return (
     <section className="card" aria-labelledby="beliefs">
       <h2 id="beliefs">What is known</h2>
       <ul className="beliefs">
-        {known.map(([name, of, marked]) => {
-          const it = of(device);
+        {known.map(([name, field, marked]) => {
+          const it = device[field];
           if (!it) return null;
+          const others = device.otherwise[field] ?? [];
           return (
             <li key={name}>
               <details>
                 <summary>
                   <span className="quiet">{name}</span>
                   <span className="cut">{marked ? <Mark tone={toneOf(it.value)}>{it.value}</Mark> : it.value}</span>
-                  <span className="faint how">{it.decided ? "decided" : `${it.confidence} %`}</span>
+                  <span className="faint how">
+                    {others.length > 0 && <Mark tone="note">others differ</Mark>} {it.decided ? "decided" : `${it.confidence} %`}
+                  </span>
                 </summary>
                 <dl className="facts">
                   <dt>{it.decided ? "Decided by" : "Said by"}</dt>
@@ -67,6 +72,16 @@ export function Beliefs({ device }: { device: Device }) {
                       <dd>somebody takes it back; no source changes it</dd>
                     </>
                   )}
+                  {others.length > 0 && (
+                    <>
+                      <dt>Others say</dt>
+                      <dd>
+                        {others.map((other) => (
+                          <Otherwise key={other.source} said={other} nameOf={nameOf} />
+                        ))}
+                      </dd>
+                    </>
+                  )}
                 </dl>
               </details>
             </li>
@@ -78,12 +93,23 @@ export function Beliefs({ device }: { device: Device }) {
   );
 }
 
-export function Identity({ device }: { device: Device }) {
+function Otherwise({ said, nameOf }: { said: Believed; nameOf: (who: string) => string }) {
+  return (
+    <div>
+      {said.value}{" "}
+      <span className="quiet">
+        {nameOf(said.source)}, {said.confidence} %, <Time at={said.at} />
+      </span>
+    </div>
+  );
+}
+
+export function Identifiers({ device }: { device: Device }) {
   const labels = Object.entries(device.labels);
   const none = <span className="faint">none</span>;
   return (
-    <section className="card" aria-labelledby="identity">
-      <h2 id="identity">Identity</h2>
+    <section className="card" aria-labelledby="identifiers">
+      <h2 id="identifiers">What it is known by</h2>
       <dl className="facts inside">
         <dt>Identified by</dt>
         <dd className="mono">{device.keys.length > 0 ? device.keys.map((key) => <div key={key}>{key}</div>) : none}</dd>

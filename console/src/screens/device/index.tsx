@@ -1,7 +1,7 @@
 // One device: what it is and how that is known, what it is granted and why, what happened to it, and what can be done about it.
 
 import { useState } from "react";
-import { ask, Refused, type Device } from "../../api/client";
+import { ask, Refused, type WholeDevice } from "../../api/client";
 import type { Change } from "../../api/live";
 import { Link, usePlace } from "../../lib/route";
 import { useLoaded } from "../../lib/load";
@@ -11,9 +11,10 @@ import { Button, Menu, ProblemNotice, Time } from "../../ui/kit";
 import { Mark, toneOf } from "../../ui/mark";
 import { nameOf } from "../inventory/columns";
 import { Act, type Deed } from "./act";
-import { Beliefs, Identity } from "./beliefs";
+import { Beliefs, Identifiers } from "./beliefs";
 import { DecisionCard, useDecision } from "./decision";
 import { useFlows } from "./flows";
+import { IdentityCard } from "./identity";
 import { ReachCard } from "./reach";
 import { Timeline } from "./timeline";
 import { Traffic } from "./traffic";
@@ -28,7 +29,7 @@ export default function DeviceScreen() {
   const { parts } = usePlace();
   const id = parts.slice(1).join("/");
   const concerns = about(id);
-  const device = useLoaded(id, async (signal) => (await ask("get", "/v1/devices/{id}", { path: { id }, signal })).body as Device, concerns);
+  const device = useLoaded(id, async (signal) => (await ask("get", "/v1/devices/{id}", { path: { id }, signal })).body as WholeDevice, concerns);
   const decision = useDecision(id, concerns);
   const flows = useFlows(id);
   const may = useMay();
@@ -127,7 +128,8 @@ export default function DeviceScreen() {
         <div className="two">
           <div className="stack">
             <Beliefs device={it} />
-            <Identity device={it} />
+            <IdentityCard id={it.id} concerns={concerns} />
+            <Identifiers device={it} />
           </div>
           <div className="stack">
             <DecisionCard decision={decision} hasZone={!!it.zone} />

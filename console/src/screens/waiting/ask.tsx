@@ -81,6 +81,7 @@ export function Ask({ question, approval, me, onDone }: Props) {
 
 /** Why somebody may not choose; `null`: they may. */
 function barred(question: Question, approval: Approval | undefined, me: Myself, may: ReturnType<typeof useMay>): string | null {
+  if (question.kind === "certificate") return may("identities.edit") ? null : "It takes the role security-admin, at the site of the device.";
   if (question.kind !== "approval") return may("devices.edit") ? null : "It takes the role operator, at the site of these devices.";
   if (!approval) return "It is answered already, or about sites that are not yours.";
   if (!me.actor.startsWith("person/")) return "A second person is a person who is logged in.";
@@ -104,7 +105,7 @@ function Decide({ question, approval, me, onDone }: Props) {
   // Who asked takes it back, and nothing else.
   const offered = question.choices.filter((one) => one.request && (!own || one.choice === "reject"));
   const no = own ? null : barred(question, approval, me, may);
-  const label = (word: string) => (own && word === "reject" ? "Take it back" : choiceOf(word, question.devices));
+  const label = (word: string) => (own && word === "reject" ? "Take it back" : choiceOf(question.kind, word, question.devices));
   const chosen = offered.find((one) => one.choice === choice);
 
   const carry = async () => {

@@ -71,7 +71,7 @@ export default function WaitingScreen() {
       {waiting.value && all.length + ready.length === 0 && !parts[1] && (
         <div className="empty">
           <h2>Nothing waits for a person</h2>
-          <p>Here appears what nobody but a person can decide: changes that take a second one, records that may be one device, devices that are back, devices that nobody answers for.</p>
+          <p>Here appears what nobody but a person can decide: changes that take a second one, devices that ask for a certificate, records that may be one device, devices that are back, devices that nobody answers for.</p>
         </div>
       )}
       {waiting.value && (all.length + ready.length > 0 || parts[1]) && (

@@ -6,6 +6,7 @@ import type { Question } from ".";
 
 export const KINDS: Record<string, { one: string; plural: string }> = {
   approval: { one: "A change that takes a second person", plural: "Changes for a second person" },
+  certificate: { one: "A device asks for a certificate", plural: "Asking for a certificate" },
   "same-device": { one: "Are they one device?", plural: "One device, or two?" },
   back: { one: "A retired device is back", plural: "Back after they were retired" },
   "no-owner": { one: "Nobody is answerable", plural: "Without an owner" },
@@ -20,7 +21,8 @@ const CHOICES: Record<string, string> = {
   "keep-retired": "Keep retired",
 };
 
-export function choiceOf(word: string, [kept, other]: string[]): string {
+export function choiceOf(kind: string, word: string, [kept, other]: string[]): string {
+  if (kind === "certificate" && word === "approve") return `It is ${kept}`;
   if (word === "merge") return `Merge into ${kept}`;
   if (word === "merge-other-way") return `Merge into ${other}`;
   return CHOICES[word] ?? word;

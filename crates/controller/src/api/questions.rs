@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::page::{Page, Paging};
+use super::requests::{self, Asking};
 use super::{Api, Problem, Query, Who, approvals};
 use crate::{Hub, HubError};
 
@@ -42,7 +43,7 @@ const TELLING: [Field; 7] = [
 pub struct Question {
     /// The same for as long as the question is.
     pub id: String,
-    /// `approval`, `same-device`, `back`, `no-owner`, `not-enrolled`.
+    /// `approval`, `certificate`, `same-device`, `back`, `no-owner`, `not-enrolled`.
     pub kind: &'static str,
     /// In words.
     pub what: String,
@@ -200,6 +201,11 @@ fn posed(estate: &Estate, who: &Who, now: Timestamp) -> Vec<Open> {
     if who.may(Action::ApprovalsRead, Place::Somewhere).is_ok() {
         of_approvals(estate, who, now).for_each(&mut add);
     }
+    if who.may(Action::IdentitiesRead, Place::Somewhere).is_ok() {
+        requests::asking(estate, who)
+            .map(|asking| certificate(estate, &asking, now))
+            .for_each(&mut add);
+    }
     let mut unowned: BTreeMap<&SiteId, usize> = BTreeMap::new();
     for device in estate.devices().iter().filter(|device| who.sees(&device.site)) {
         if device.resurfaced {
@@ -261,6 +267,52 @@ fn of_approvals<'a>(
         };
         Open { since: Some(approval.asked_at), ..Open::of(question) }
     })
+}
+
+/// A device asks for a certificate. At one address stands one device, or somebody else with its address: that is for a person to say.
+fn certificate(estate: &Estate, asking: &Asking<'_>, now: Timestamp) -> Open {
+    let Asking { id, waiting, seen, .. } = asking;
+    let (wanted, short) = (&waiting.wanted, id.to_string().chars().take(16).collect::<String>());
+    let mut evidence = vec![format!("it calls itself {}", wanted.names.join(", "))];
+    evidence.extend(asking.contradictions(estate));
+    if let Some(device) = seen {
+        evidence.push(format!("at {} is {}", wanted.from, described(device)));
+        let record = estate.identities().get(&device.id);
+        let good = record.into_iter().flat_map(|r| &r.credentials).filter(|c| c.is_good(now));
+        evidence.push(format!("certificates that it has already: {}", good.count()));
+    }
+    evidence.push(format!("SHA-256 of its key: {}", wanted.key));
+    let answer = |body| {
+        let path = format!("/v1/identities/requests/{id}");
+        Some(Asked { method: "POST", path, body })
+    };
+    let yes = match seen {
+        Some(Device { id, .. }) => Choice {
+            choice: "approve",
+            does: format!("it is {id}, which gets a certificate for this key when it asks again"),
+            request: answer(json!({ "approve": id })),
+        },
+        None => Choice {
+            choice: "approve",
+            does: format!("ringfence identity approve {short} --device ID --reason …"),
+            request: None,
+        },
+    };
+    let no = Choice {
+        choice: "reject",
+        does: "it gets none, whatever it is".to_owned(),
+        request: answer(json!({ "reject": true })),
+    };
+    let question = Question {
+        what: format!("somebody at {} asks for a certificate", wanted.from),
+        devices: seen.iter().map(|device| device.id.to_string()).collect(),
+        site: seen.map(|device| device.site.to_string()),
+        evidence,
+        answerable: vec!["role/security-admin".to_owned()],
+        choices: vec![yes, no],
+        ..Question::of("certificate", format!("certificate-{short}"))
+    };
+    Open { since: Some(waiting.at), ..Open::of(question) }
 }
 
 impl Question {

@@ -93,9 +93,9 @@ pub struct Document {
 }
 
 impl Document {
-    fn of(estate: &Estate, id: &Digest, waiting: &Waiting, now: Timestamp) -> Self {
+    fn of(estate: &Estate, asking: &Asking<'_>, now: Timestamp) -> Self {
+        let Asking { id, waiting, seen } = asking;
         let wanted = &waiting.wanted;
-        let seen = wanted.seen_as.as_ref().and_then(|id| estate.devices().get(id));
         let (state, device) = match &waiting.answer {
             None => ("waiting", None),
             Some(Answer::Rejected) => ("rejected", None),
@@ -109,26 +109,62 @@ impl Document {
             from: wanted.from.to_string(),
             at: waiting.at.to_string(),
             seen_as: seen.map(|device| SeenAs::of(estate, device, now)),
-            contradictions: contradictions(estate, waiting, seen),
+            contradictions: asking.contradictions(estate),
             device,
         }
     }
 }
 
-/// What a person should know before saying yes.
-fn contradictions(estate: &Estate, waiting: &Waiting, seen: Option<&Device>) -> Vec<String> {
-    let wanted = &waiting.wanted;
-    let mut lines = Vec::new();
-    match seen {
-        None => lines.push(format!("no device of the estate was seen at {}", wanted.from)),
-        Some(device) => lines.extend(other_vendor(&wanted.names, device)),
+/// A request, and what has the address that it came from.
+pub(super) struct Asking<'a> {
+    pub(super) id: &'a Digest,
+    pub(super) waiting: &'a Waiting,
+    pub(super) seen: Option<&'a Device>,
+}
+
+impl<'a> Asking<'a> {
+    fn of(estate: &'a Estate, id: &'a Digest, waiting: &'a Waiting) -> Self {
+        let seen = waiting.wanted.seen_as.as_ref().and_then(|id| estate.devices().get(id));
+        Self { id, waiting, seen }
     }
-    if let Some((owner, _)) = estate.identities().of_key(&wanted.key)
-        && seen.is_none_or(|device| device.id != *owner)
-    {
-        lines.push(format!("its key is the key of device {owner}"));
+
+    /// Whether somebody is told of it: one from a device of their sites; from nowhere known, whoever is for all.
+    fn is_seen_by(&self, who: &Who) -> bool {
+        match self.seen {
+            Some(device) => who.sees(&device.site),
+            None => who.principal().grant.sites == Sites::All,
+        }
     }
-    lines
+
+    /// Where it stands in the list.
+    fn place(&self) -> String {
+        format!("{:020} {}", self.waiting.at.as_nanos(), self.id)
+    }
+
+    /// What a person should know before saying yes.
+    pub(super) fn contradictions(&self, estate: &Estate) -> Vec<String> {
+        let Self { waiting: Waiting { wanted, .. }, seen, .. } = self;
+        let mut lines = Vec::new();
+        match seen {
+            None => lines.push(format!("no device of the estate was seen at {}", wanted.from)),
+            Some(device) => lines.extend(other_vendor(&wanted.names, device)),
+        }
+        if let Some((owner, _)) = estate.identities().of_key(&wanted.key)
+            && seen.is_none_or(|device| device.id != *owner)
+        {
+            lines.push(format!("its key is the key of device {owner}"));
+        }
+        lines
+    }
+}
+
+/// Requests that wait and that somebody is told of.
+pub(super) fn asking<'a>(
+    estate: &'a Estate,
+    who: &'a Who,
+) -> impl Iterator<Item = Asking<'a>> + 'a {
+    let open = estate.identities().waiting().filter(|(_, waiting)| waiting.answer.is_none());
+    open.map(|(id, waiting)| Asking::of(estate, id, waiting)).filter(|one| one.is_seen_by(who))
 }
 
 /// It names vendors, and the wire another one.
@@ -141,15 +177,6 @@ fn other_vendor(names: &[String], device: &Device) -> Option<String> {
         false => said.first().map(|(name, vendor)| {
             format!("it calls itself `{name}`, which is {vendor}; the wire says {seen}")
         }),
-    }
-}
-
-/// Whether somebody is told of a request: one from a device of their sites; from nowhere known, whoever is for all.
-fn sees(estate: &Estate, who: &Who, waiting: &Waiting) -> bool {
-    let seen = waiting.wanted.seen_as.as_ref().and_then(|id| estate.devices().get(id));
-    match seen {
-        Some(device) => who.sees(&device.site),
-        None => who.principal().grant.sites == Sites::All,
     }
 }
 
@@ -177,12 +204,13 @@ pub async fn list(
     }
     let (after, now) = (paging.after()?.unwrap_or_default(), api.hub.now());
     api.hub.read(|estate| {
-        let all = estate.identities().waiting().filter(|(_, waiting)| sees(estate, &who, waiting));
-        let mut all: Vec<_> = all.filter(|(_, waiting)| is(waiting, state)).collect();
-        all.sort_by_key(|(id, waiting)| (waiting.at, **id));
-        let rest = all.into_iter().filter(|(id, waiting)| place(id, waiting) > after);
-        let page = paging.of(rest, |(id, waiting)| place(id, waiting))?;
-        let shown = page.items.into_iter().map(|(id, w)| Document::of(estate, id, w, now));
+        let all = estate.identities().waiting().filter(|(_, waiting)| is(waiting, state));
+        let all = all.map(|(id, waiting)| Asking::of(estate, id, waiting));
+        let mut all: Vec<_> = all.filter(|asking| asking.is_seen_by(&who)).collect();
+        all.sort_by_key(|Asking { id, waiting, .. }| (waiting.at, **id));
+        let rest = all.into_iter().filter(|asking| asking.place() > after);
+        let page = paging.of(rest, Asking::place)?;
+        let shown = page.items.iter().map(|asking| Document::of(estate, asking, now));
         Ok(Json(Page { items: shown.collect(), next: page.next }))
     })
 }
@@ -194,11 +222,6 @@ fn is(waiting: &Waiting, state: &str) -> bool {
         Some(Answer::Approved { .. }) => state == "approved",
         Some(Answer::Rejected) => state == "rejected",
     }
-}
-
-/// Where a request stands in the list.
-fn place(id: &Digest, waiting: &Waiting) -> String {
-    format!("{:020} {id}", waiting.at.as_nanos())
 }
 
 /// What a person says about a request: either of the two.
@@ -228,10 +251,8 @@ pub async fn answer(
     let unknown = || Problem::unknown("identity.request", format!("request {id:.64}"));
     let request: Digest = id.parse().map_err(|_| unknown())?;
     let site = api.hub.read(|estate| {
-        let waiting = estate.identities().request(&request);
-        let waiting = waiting.filter(|waiting| sees(estate, &who, waiting))?;
-        let seen = waiting.wanted.seen_as.as_ref().and_then(|id| estate.devices().get(id));
-        Some(seen.map(|device| device.site.clone()))
+        let asking = Asking::of(estate, &request, estate.identities().request(&request)?);
+        asking.is_seen_by(&who).then(|| asking.seen.map(|device| device.site.clone()))
     });
     let site = site.ok_or_else(unknown)?;
     who.may(Action::IdentitiesEdit, site.as_ref().map_or(Place::Estate, Place::At))?;
@@ -251,7 +272,7 @@ pub async fn answer(
     let now = api.hub.now();
     api.hub.read(|estate| {
         let waiting = estate.identities().request(&request).ok_or_else(unknown)?;
-        Ok(Json(Document::of(estate, &request, waiting, now)))
+        Ok(Json(Document::of(estate, &Asking::of(estate, &request, waiting), now)))
     })
 }
 

@@ -20,10 +20,10 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::live::Session;
 use super::makers::Idevid;
 use super::{Est, enrol, key_of, up};
 use crate::gate::{Came, Gate};
+use crate::sessions;
 
 /// Connections at one time; further ones wait to be taken.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -96,12 +96,13 @@ async fn cutter(est: Arc<Est>) {
                 let keys: Vec<Digest> = told.events.iter().flat_map(|e| keys(&est, e)).collect();
                 match keys.is_empty() {
                     true => 0,
-                    false => est.live.recheck(Some(&keys), |key| est.believes(key)),
+                    false => est.sessions.recheck(Some(&keys), |key, ()| est.believes(key)),
                 }
             }
-            Err(RecvError::Lagged(_)) => est.live.recheck(None, |key| est.believes(key)),
+            Err(RecvError::Lagged(_)) => est.sessions.recheck(None, |key, ()| est.believes(key)),
             Err(RecvError::Closed) => return,
         };
+        let cut = u64::try_from(cut).unwrap_or(u64::MAX);
         est.counts.cut.fetch_add(cut, std::sync::atomic::Ordering::Relaxed);
     }
 }
@@ -118,6 +119,9 @@ fn keys(est: &Est, event: &Event) -> Vec<Digest> {
         records.flat_map(|record| &record.credentials).map(|credential| credential.key).collect()
     })
 }
+
+/// A connection of whoever showed a device's certificate.
+type Session = sessions::Session<Digest, ()>;
 
 async fn connection(est: &Arc<Est>, stream: TcpStream, from: SocketAddr) {
     let stranger = est.strangers.come(from.ip());
@@ -142,7 +146,7 @@ async fn connection(est: &Arc<Est>, stream: TcpStream, from: SocketAddr) {
     drop(stranger);
     let Some((stream, caller, session)) = known else { return };
     // Whoever was revoked between handshake and registration was not cut.
-    if est.believes(&session.key) {
+    if est.believes(&session.who) {
         tokio::select! {
             () = talk(est, stream, caller, STAY) => {}
             () = session.cut() => {}
@@ -179,7 +183,7 @@ fn who(est: &Est, stream: &TlsStream<TcpStream>, from: SocketAddr) -> (Caller, O
     let peer = Peer::of(tls.peer_certificates());
     let key = peer.as_ref().and_then(|peer| key_of(&est.authority, &peer.certificate));
     let public = peer.and_then(|peer| peer.certificate.key().ok()).filter(|_| key.is_some());
-    let session = key.map(|key| est.live.open(key));
+    let session = key.map(|key| est.sessions.open(key, ()));
     let channel = tls.export_keying_material([0; 32], EXPORTER_LABEL, Some(&[]));
     let channel = channel.map_or_else(|_| Vec::new(), |bytes: [u8; 32]| bytes.to_vec());
     let modern = tls.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);

@@ -6,11 +6,10 @@
 //! ```
 //!
 //! A certificate is in the journal before its bytes leave. Whoever shows one is judged at the handshake, and its connection ends when it is
-//! revoked ([`live`]). A TPM's way in, and what it measured, is in [`tpm`]; pre-shared keys are in [`psk`], what a device says of itself in [`report`]. Everything that a stranger can make grow has a bound, and strangers take no room from devices that renew.
+//! revoked ([`crate::sessions`]). A TPM's way in, and what it measured, is in [`tpm`]; pre-shared keys are in [`psk`], what a device says of itself in [`report`]. Everything that a stranger can make grow has a bound, and strangers take no room from devices that renew.
 
 mod door;
 mod enrol;
-mod live;
 mod makers;
 mod mud;
 mod psk;
@@ -36,6 +35,7 @@ use crate::desk::Desk;
 use crate::line::LineError;
 use crate::line::pace::Tries;
 use crate::secrets::Digests;
+use crate::sessions::{Sessions, Strangers};
 use crate::shell::Told;
 use crate::state::StateFolder;
 
@@ -107,11 +107,11 @@ pub struct Est {
     complaints: Tries,
     /// Those that are too many for that.
     unsaid: unsaid::Unsaid,
-    live: Arc<live::Live>,
+    sessions: Arc<Sessions<Digest, ()>>,
     tpms: tpm::Tpms,
     makers: makers::Makers,
     digests: Arc<Digests>,
-    strangers: live::Strangers,
+    strangers: Strangers,
     /// What the server shows, and until when.
     shown: Mutex<(Arc<ServerConfig>, Timestamp)>,
     /// What has been counted.
@@ -145,11 +145,11 @@ impl Est {
             tries: Tries::default(),
             complaints: Tries::default(),
             unsaid: unsaid::Unsaid::default(),
-            live: Arc::default(),
+            sessions: Arc::default(),
             tpms: tpm::Tpms::new(folder),
             makers,
             digests,
-            strangers: live::Strangers::default(),
+            strangers: Strangers::default(),
             shown,
             counts: Counts::default(),
         }))

@@ -63,7 +63,7 @@ impl Has {
 pub(super) fn answer(line: &Arc<Line>, session: &Arc<Session>, has: Has) -> Response {
     let (line, session) = (Arc::clone(line), Arc::clone(session));
     let frames = async_stream::stream! {
-        let mut latest = line.pdp.follow(&session.site);
+        let mut latest = line.pdp.follow(session.site());
         let (mut revised, mut sent) = (line.revised.subscribe(), has.lists.then(Sent::default));
         let mut at = Position { has, base: None, fresh: true };
         loop {
@@ -85,7 +85,7 @@ pub(super) fn answer(line: &Arc<Line>, session: &Arc<Session>, has: Has) -> Resp
                 () = session.cut() => return,
             }
             if !session.is_believed(&line.hub) {
-                line.recheck(Some(&session.site));
+                line.recheck(Some(session.site()));
                 return;
             }
         }
@@ -127,7 +127,7 @@ impl Line {
         self.metrics.leases.up();
         let now = self.hub.now();
         let generation = self.hub.read(|estate| {
-            let site = estate.sites().get(&session.site)?;
+            let site = estate.sites().get(session.site())?;
             site.intended.as_ref().map(|bundle| bundle.generation)
         });
         encode(&Frame::Lease { generation: generation.unwrap_or(0), until: self.until(now), now })
@@ -142,7 +142,7 @@ impl Line {
         let (base, content) = (at.base.take(), at.has.content.clone());
         let base = base.or_else(|| match bundle.content == content {
             true => Some(Arc::clone(bundle)),
-            false => self.pdp.earlier(&session.site, &content),
+            false => self.pdp.earlier(session.site(), &content),
         });
         let base = base.filter(|base| base.content == content);
         self.metrics.bundles.up();
@@ -178,7 +178,7 @@ impl Line {
             // The next one does not rest on what the site does not have.
             at.base = None;
             at.has.content.clear();
-            let (site, generation) = (&session.site, at.has.generation);
+            let (site, generation) = (session.site(), at.has.generation);
             self.note(&format!("site {site}: generation {generation} is longer than a frame may be, and was not sent"));
         }
         frame
@@ -186,14 +186,14 @@ impl Line {
 
     /// This controller was restored from a backup, and the site was not.
     async fn is_ahead(&self, session: &Session, generation: u64) {
-        let site = &session.site;
+        let site = session.site();
         self.note(&format!(
             "site {site} has generation {generation}, which this controller did not offer: was it restored from a backup? What it is meant to enforce is numbered anew"
         ));
-        let (pdp, site) = (Arc::clone(&self.pdp), session.site.clone());
+        let (pdp, site) = (Arc::clone(&self.pdp), session.site().clone());
         let done = tokio::task::spawn_blocking(move || pdp.ahead(&site, generation)).await;
         if let Ok(Err(error)) = done {
-            self.note(&format!("site {}: {error}", session.site));
+            self.note(&format!("site {}: {error}", session.site()));
         }
     }
 }

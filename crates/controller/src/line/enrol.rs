@@ -67,10 +67,10 @@ pub(super) async fn renew(
 ) -> Result<Response, Problem> {
     let (at, session) = (Arc::clone(line), Arc::clone(session));
     let chain = blocking(move || {
-        at.spend(&session.site, COST)?;
+        at.spend(session.site(), COST)?;
         let request = read(&renew.csr)?;
-        let key_sha256 = session.key_sha256.clone();
-        at.issue(&session.site, &request, "it renewed its certificate", |id, identity| {
+        let key_sha256 = session.key_sha256().to_owned();
+        at.issue(session.site(), &request, "it renewed its certificate", |id, identity| {
             Command::Renew { id, key_sha256, identity }
         })
     });

@@ -48,10 +48,11 @@ use crate::authority::{Authority, AuthorityError, key_sha256, member_of};
 use crate::gate::{Came, Gate};
 use crate::pdp::Pdp;
 use crate::published::Published;
+use crate::sessions::Strangers;
 use crate::{Hub, HubError};
 
 use pace::{Later, Purses, Tries};
-use sessions::{Session, Sessions, Unknown};
+use sessions::{Session, Sessions, believed};
 
 pub use metrics::{Counter, Metrics};
 
@@ -132,6 +133,7 @@ pub struct Line {
     /// What has been counted.
     pub metrics: Metrics,
     sessions: Arc<Sessions>,
+    strangers: Strangers,
     tries: Tries,
     purses: Purses,
     batches: Semaphore,
@@ -182,6 +184,7 @@ impl Line {
             told,
             metrics: Metrics::default(),
             sessions: Arc::default(),
+            strangers: Strangers::default(),
             tries: Tries::default(),
             purses: Purses::default(),
             batches: Semaphore::new(BATCHES_MAX),
@@ -205,7 +208,7 @@ impl Line {
 
     /// Sites that are connected now.
     pub fn connected(&self) -> Vec<SiteId> {
-        self.sessions.sites()
+        self.sessions.who()
     }
 
     /// What the server shows; another one in time.
@@ -249,7 +252,10 @@ impl Line {
 
     /// Cuts who is not believed any more.
     fn recheck(&self, of: Option<&SiteId>) {
-        self.metrics.cut.more(self.sessions.recheck(&self.hub, of));
+        let now = self.hub.now();
+        let of = of.map(std::slice::from_ref);
+        let believes = |site: &SiteId, key: &String| believed(&self.hub, site, key, now);
+        self.metrics.cut.more(self.sessions.recheck(of, believes));
     }
 
     /// Tells people, but not without end.
@@ -326,27 +332,38 @@ enum Caller {
 }
 
 async fn connection(line: &Arc<Line>, stream: TcpStream, from: SocketAddr) {
-    let Some(unknown) = line.sessions.unknown(from.ip()) else {
-        line.metrics.refused.up();
-        return;
+    let stranger = line.strangers.come(from.ip());
+    let unknown = async {
+        let Some(stream) = shake(line, stream, from).await else {
+            line.metrics.handshakes_failed.up();
+            return None;
+        };
+        line.metrics.connections.up();
+        let Some(peer) = Peer::of(stream.get_ref().1.peer_certificates()) else {
+            let served = talk(line, stream, from, Caller::Unknown);
+            let _ = tokio::time::timeout(UNKNOWN, served).await;
+            return None;
+        };
+        let session = admit(line, &peer, from).await;
+        if session.is_none() {
+            line.metrics.refused.up();
+        }
+        Some((stream, session?))
     };
-    let Some(stream) = shake(line, stream, from).await else {
-        line.metrics.handshakes_failed.up();
-        return;
+    let known = tokio::select! {
+        known = unknown => known,
+        () = stranger.cut() => {
+            line.metrics.refused.up();
+            None
+        }
     };
-    line.metrics.connections.up();
-    let peer = Peer::of(stream.get_ref().1.peer_certificates());
-    let (caller, unknown) = match peer {
-        None => (Caller::Unknown, Some(unknown)),
-        Some(peer) => match admit(line, &peer, from).await {
-            Some(session) => (Caller::Site(session), None),
-            None => {
-                line.metrics.refused.up();
-                return;
-            }
-        },
-    };
-    talk(line, stream, from, caller, unknown).await;
+    drop(stranger);
+    let Some((stream, session)) = known else { return };
+    // Whom we cut sees the end of the stream.
+    tokio::select! {
+        () = talk(line, stream, from, Caller::Site(Arc::clone(&session))) => {}
+        () = session.cut() => {}
+    }
 }
 
 /// A connection over TLS that speaks HTTP/2.
@@ -384,20 +401,20 @@ async fn shake(
 /// A session of the site whose certificate was shown.
 async fn admit(line: &Arc<Line>, peer: &Peer, from: SocketAddr) -> Option<Arc<Session>> {
     let (site, key) = site_of(&line.hub, &line.authority, &peer.certificate)?;
-    let session = Arc::new(line.sessions.open(site, key));
+    let session = Arc::new(Session::open(&line.sessions, site, key));
     // Who was revoked between handshake and registration was not cut.
     if !session.is_believed(&line.hub) {
         return None;
     }
     let new = line.hub.read(|estate| {
-        let site = estate.sites().get(&session.site);
-        site.is_some_and(|site| site.unsettled(&session.key_sha256))
+        let site = estate.sites().get(session.site());
+        site.is_some_and(|site| site.unsettled(session.key_sha256()))
     });
     if new {
         let (at, of) = (Arc::clone(line), Arc::clone(&session));
         let settled = blocking(move || {
-            let (id, key_sha256) = (of.site.clone(), of.key_sha256.clone());
-            let who = actor(&of.site).map_err(HubError::from)?;
+            let (id, key_sha256) = (of.site().clone(), of.key_sha256().to_owned());
+            let who = actor(of.site()).map_err(HubError::from)?;
             let command = estate::Command::Site(sites::Command::Settle { id, key_sha256 });
             let why = format!("it was here with its new key, from {from}");
             at.hub.command(&who, &why, command, std::collections::BTreeSet::new())?;
@@ -405,7 +422,7 @@ async fn admit(line: &Arc<Line>, peer: &Peer, from: SocketAddr) -> Option<Arc<Se
         });
         // The key before goes on until its time is over; the site is not turned away for it.
         if let Err(problem) = settled.await {
-            line.note(&format!("site {}: {}", session.site, problem.detail));
+            line.note(&format!("site {}: {}", session.site(), problem.detail));
         }
     }
     Some(session)
@@ -423,25 +440,12 @@ fn site_of(hub: &Hub, authority: &Authority, shown: &Certificate) -> Option<(Sit
     (member_of(&site).ok()? == identity.id).then_some((site, key))
 }
 
-async fn talk(
-    line: &Arc<Line>,
-    stream: TlsStream<TcpStream>,
-    from: SocketAddr,
-    caller: Caller,
-    unknown: Option<Unknown>,
-) {
-    let session = match &caller {
-        Caller::Site(session) => Some(Arc::clone(session)),
-        Caller::Unknown => None,
-    };
-    let caller = Arc::new(caller);
-    let service = {
-        let line = Arc::clone(line);
-        service_fn(move |request: Request<Incoming>| {
-            let (line, caller) = (Arc::clone(&line), Arc::clone(&caller));
-            async move { Ok::<_, Infallible>(answer(&line, &caller, from, request).await) }
-        })
-    };
+async fn talk(line: &Arc<Line>, stream: TlsStream<TcpStream>, from: SocketAddr, caller: Caller) {
+    let (line, caller) = (Arc::clone(line), Arc::new(caller));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (line, caller) = (Arc::clone(&line), Arc::clone(&caller));
+        async move { Ok::<_, Infallible>(answer(&line, &caller, from, request).await) }
+    });
     let served = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
@@ -451,18 +455,8 @@ async fn talk(
         .keep_alive_interval(ALIVE)
         .keep_alive_timeout(ALIVE)
         .serve_connection(TokioIo::new(stream), service);
-    // How a connection ends is the site's affair; whom we cut sees the end of the stream.
-    match (session, unknown) {
-        (Some(session), _) => {
-            tokio::select! {
-                _ = served => {}
-                () = session.cut() => {}
-            }
-        }
-        (None, _counted) => {
-            let _ = tokio::time::timeout(UNKNOWN, served).await;
-        }
-    }
+    // How a connection ends is the site's affair.
+    let _ = served.await;
 }
 
 async fn answer(

@@ -33,11 +33,11 @@ pub(super) async fn commitments(
     drop(bytes);
     let cost = i64::try_from(signed.len() / PART).unwrap_or(i64::MAX).saturating_add(1);
     // A purse of their own: devices that sign without end keep their site from saying nothing else.
-    line.signed_purses.spend(&session.site, cost, line.hub.now()).map_err(|later| {
+    line.signed_purses.spend(session.site(), cost, line.hub.now()).map_err(|later| {
         line.metrics.too_early.up();
         too_early(later, "this site", "its devices sign more than the journal takes of one site")
     })?;
-    let who = actor(&session.site).map_err(HubError::from)?;
+    let who = actor(session.site()).map_err(HubError::from)?;
     let taken = take(&line.hub, who, signed, &|_| true).await?;
     line.metrics.signed.up();
     Ok(Json(taken).into_response())

@@ -28,7 +28,7 @@ pub(super) async fn ack(
     session: &Arc<Session>,
     ack: Ack,
 ) -> Result<Response, Problem> {
-    let (at, site) = (Arc::clone(line), session.site.clone());
+    let (at, site) = (Arc::clone(line), session.site().clone());
     blocking(move || {
         at.spend(&site, 1)?;
         let Ack { generation, progress, kernel_generation, why } = ack;
@@ -63,7 +63,7 @@ pub(super) async fn observations(
     session: &Arc<Session>,
     packed: Bytes,
 ) -> Result<Response, Problem> {
-    let (at, site) = (Arc::clone(line), session.site.clone());
+    let (at, site) = (Arc::clone(line), session.site().clone());
     blocking(move || {
         let batch = batch::decode(&packed)
             .map_err(|error| Problem::invalid("the batch", error.to_string()))?;

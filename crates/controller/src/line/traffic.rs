@@ -28,7 +28,7 @@ pub(super) async fn traffic(
     session: &Arc<Session>,
     packed: Bytes,
 ) -> Result<Response, Problem> {
-    let (at, site) = (Arc::clone(line), session.site.clone());
+    let (at, site) = (Arc::clone(line), session.site().clone());
     blocking(move || {
         let invalid = |why: String| Problem::invalid("the report of traffic", why);
         let report: Traffic = batch::unpack(&packed).map_err(|error| invalid(error.to_string()))?;

@@ -406,6 +406,50 @@ fn asks(running: &Running, name: &str, key: &str, from: &str, seen_as: Option<&s
 }
 
 #[tokio::test]
+async fn a_request_is_a_question_to_whoever_is_told_of_it() {
+    let folder = Folder::new();
+    let running = start(&folder);
+    world(&running).await;
+    asks(&running, "CN=axis-q6135", "k1", "10.0.0.9", Some("cam"));
+    let lost = asks(&running, "CN=lost", "k5", "192.0.2.1", None);
+    let all = async |who: &str| {
+        let shown = get(&running, who, "/v1/questions?kind=certificate").await;
+        shown["items"].as_array().unwrap().clone()
+    };
+    assert_eq!(all("viewer").await.len(), 2);
+    assert_eq!(all("security-admin@w2").await.len(), 0);
+    let mine = all("security-admin@w1").await;
+    let [question] = &*mine else { panic!("{mine:?}") };
+    assert_eq!(question["devices"], json!(["cam"]));
+    let evidence = question["evidence"].to_string();
+    for line in [
+        "it calls itself CN=axis-q6135",
+        "which is Axis; the wire says TP-Link",
+        "at 10.0.0.9 is cam, ",
+    ] {
+        assert!(evidence.contains(line), "{line}: {evidence}");
+    }
+    let of_nobody = all("viewer").await;
+    let of_nobody = of_nobody.iter().find(|q| q["devices"] == json!([])).unwrap();
+    let by_hand = &of_nobody["choices"][0];
+    assert_eq!(by_hand["request"], Value::Null);
+    let command = format!("ringfence identity approve {} --device ID", &lost[..16]);
+    assert!(by_hand["does"].as_str().unwrap().starts_with(&command), "{by_hand}");
+
+    let request = &question["choices"][0]["request"];
+    let mut body = request["body"].clone();
+    body["why"] = json!("I stood before it");
+    let path = request["path"].as_str().unwrap();
+    let done = post(&running, "security-admin@w1", path, body).await;
+    assert_eq!((done.status, &done.json()["device"]), (200, &json!("cam")), "{}", done.body);
+    assert_eq!(
+        all("viewer").await,
+        std::slice::from_ref(of_nobody),
+        "what was answered is no question"
+    );
+}
+
+#[tokio::test]
 async fn requests_stand_beside_what_is_known_and_are_answered_once() {
     let folder = Folder::new();
     let running = start(&folder);

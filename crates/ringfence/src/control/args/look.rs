@@ -431,6 +431,8 @@ pub(crate) struct Decide {
 pub(crate) enum Waiting {
     /// A change that takes a second person.
     Approval,
+    /// Devices that ask for a certificate.
+    Certificate,
     /// Records that may be one device.
     SameDevice,
     /// Retired devices that were seen again.
@@ -446,6 +448,7 @@ impl Waiting {
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Approval => "approval",
+            Self::Certificate => "certificate",
             Self::SameDevice => "same-device",
             Self::Back => "back",
             Self::NoOwner => "no-owner",

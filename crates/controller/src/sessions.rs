@@ -1,94 +1,106 @@
-//! Connections that are open, by the key that opened them: so that one whose key is revoked ends while it is open. And strangers, who give
-//! their places to each other.
+//! Connections that are open on a door with TLS, by whom they speak for: one registry for all doors, so that whoever is not believed any
+//! more is cut while he is connected, and not at his next handshake. And strangers, who give their places to each other.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use estate::side::Digest;
 use tokio::sync::watch;
 
 use crate::line::pace::network;
 
-/// Connections of one key.
+/// Connections of one. Its newest are real: what a dead link left behind goes.
 const OF_ONE_MAX: usize = 4;
 /// Connections of one network that have shown no certificate.
 const STRANGERS_OF_ONE_MAX: usize = 64;
 /// Connections of all networks that have shown none.
 const STRANGERS_MAX: usize = 1_024;
 
-/// All of them.
-#[derive(Debug, Default)]
-pub(super) struct Live(Mutex<All>);
+/// The connections of a door: who each speaks for, and what it has shown for that.
+#[derive(Debug)]
+pub(crate) struct Sessions<W, S>(Mutex<All<W, S>>);
 
-#[derive(Debug, Default)]
-struct All {
+#[derive(Debug)]
+struct All<W, S> {
     last: u64,
-    open: BTreeMap<Digest, BTreeMap<u64, watch::Sender<bool>>>,
+    open: BTreeMap<W, BTreeMap<u64, Open<S>>>,
+}
+
+#[derive(Debug)]
+struct Open<S> {
+    shown: S,
+    cut: watch::Sender<bool>,
 }
 
 /// One connection. It is open until this is dropped.
 #[derive(Debug)]
-pub(super) struct Session {
-    pub(super) key: Digest,
+pub(crate) struct Session<W: Ord, S> {
+    pub(crate) who: W,
+    pub(crate) shown: S,
     number: u64,
     cut: watch::Receiver<bool>,
-    of: Arc<Live>,
+    of: Arc<Sessions<W, S>>,
 }
 
-impl Session {
+impl<W: Ord, S> Session<W, S> {
     /// Ends when the connection has to end.
-    pub(super) async fn cut(&self) {
-        let mut cut = self.cut.clone();
-        // Nobody is left who could say so: that is an end too.
-        let _ = cut.wait_for(|cut| *cut).await;
+    pub(crate) async fn cut(&self) {
+        ended(&self.cut).await;
     }
 }
 
-impl Drop for Session {
+impl<W: Ord, S> Drop for Session<W, S> {
     fn drop(&mut self) {
         let mut all = self.of.all();
-        if let Some(open) = all.open.get_mut(&self.key) {
+        if let Some(open) = all.open.get_mut(&self.who) {
             open.remove(&self.number);
             if open.is_empty() {
-                all.open.remove(&self.key);
+                all.open.remove(&self.who);
             }
         }
     }
 }
 
-impl Live {
-    /// One more connection of a key. The oldest goes where there are too many.
-    pub(super) fn open(self: &Arc<Self>, key: Digest) -> Session {
+impl<W, S> Default for Sessions<W, S> {
+    fn default() -> Self {
+        Self(Mutex::new(All { last: 0, open: BTreeMap::new() }))
+    }
+}
+
+impl<W, S> Sessions<W, S> {
+    fn all(&self) -> MutexGuard<'_, All<W, S>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<W: Ord + Clone, S: Clone> Sessions<W, S> {
+    /// One more connection. The oldest goes where there are too many.
+    pub(crate) fn open(self: &Arc<Self>, who: W, shown: S) -> Session<W, S> {
         let mut all = self.all();
         all.last = all.last.saturating_add(1);
         let number = all.last;
         let (sender, cut) = watch::channel(false);
-        let open = all.open.entry(key).or_default();
+        let open = all.open.entry(who.clone()).or_default();
         while open.len() >= OF_ONE_MAX
             && let Some((_, oldest)) = open.pop_first()
         {
-            let _ = oldest.send(true);
+            let _ = oldest.cut.send(true);
         }
-        open.insert(number, sender);
-        Session { key, number, cut, of: Arc::clone(self) }
+        open.insert(number, Open { shown: shown.clone(), cut: sender });
+        Session { who, shown, number, cut, of: Arc::clone(self) }
     }
 
-    /// Cuts those of which somebody does not believe the key any more; of `keys`, or of all. How many.
-    pub(super) fn recheck(
-        &self,
-        keys: Option<&[Digest]>,
-        believes: impl Fn(&Digest) -> bool,
-    ) -> u64 {
+    /// Cuts what is not believed any more: of some, or of all. How many.
+    pub(crate) fn recheck(&self, of: Option<&[W]>, believes: impl Fn(&W, &S) -> bool) -> usize {
         let all = self.all();
-        let open: Vec<_> = match keys {
-            Some(keys) => keys.iter().filter_map(|key| all.open.get_key_value(key)).collect(),
+        let looked_at: Vec<_> = match of {
+            Some(of) => of.iter().filter_map(|who| all.open.get_key_value(who)).collect(),
             None => all.open.iter().collect(),
         };
-        let mut cut = 0_u64;
-        for (_, open) in open.into_iter().filter(|(key, _)| !believes(key)) {
-            for one in open.values() {
-                if !one.send_replace(true) {
+        let mut cut = 0_usize;
+        for (who, open) in looked_at {
+            for one in open.values().filter(|one| !believes(who, &one.shown)) {
+                if !one.cut.send_replace(true) {
                     cut = cut.saturating_add(1);
                 }
             }
@@ -96,14 +108,32 @@ impl Live {
         cut
     }
 
-    fn all(&self) -> MutexGuard<'_, All> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Cuts everything.
+    pub(crate) fn close(&self) {
+        for one in self.all().open.values().flat_map(BTreeMap::values) {
+            let _ = one.cut.send(true);
+        }
     }
+
+    /// Whether somebody is connected.
+    pub(crate) fn has(&self, who: &W) -> bool {
+        self.all().open.contains_key(who)
+    }
+
+    /// Who is connected.
+    pub(crate) fn who(&self) -> Vec<W> {
+        self.all().open.keys().cloned().collect()
+    }
+}
+
+/// Ends when a connection is cut, or nobody is left who could cut it.
+async fn ended(cut: &watch::Receiver<bool>) {
+    let _ = cut.clone().wait_for(|cut| *cut).await;
 }
 
 /// Connections that have shown no certificate, by network, the oldest first.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Strangers(Arc<Mutex<Come>>);
+pub(crate) struct Strangers(Arc<Mutex<Come>>);
 
 #[derive(Debug, Default)]
 struct Come {
@@ -114,7 +144,7 @@ struct Come {
 
 /// One of them; counts until it is dropped.
 #[derive(Debug)]
-pub(super) struct Stranger {
+pub(crate) struct Stranger {
     from: IpAddr,
     number: u64,
     cut: watch::Receiver<bool>,
@@ -123,16 +153,15 @@ pub(super) struct Stranger {
 
 impl Stranger {
     /// Ends when it has to give its place to another.
-    pub(super) async fn cut(&self) {
-        let mut cut = self.cut.clone();
-        let _ = cut.wait_for(|cut| *cut).await;
+    pub(crate) async fn cut(&self) {
+        ended(&self.cut).await;
     }
 }
 
 impl Strangers {
     /// One more. Where there are too many the oldest of its network goes, or of the network that has the most: whoever floods pushes out
     /// himself, and a device that says who it is in its first second finds its way in.
-    pub(super) fn come(&self, from: IpAddr) -> Stranger {
+    pub(crate) fn come(&self, from: IpAddr) -> Stranger {
         let from = network(from);
         let mut all = self.all();
         let here = all.by.get(&from).map_or(0, BTreeMap::len);
@@ -181,6 +210,8 @@ impl Drop for Stranger {
 
 #[cfg(test)]
 mod tests {
+    use estate::side::Digest;
+
     use super::*;
 
     fn key(n: u8) -> Digest {
@@ -189,17 +220,22 @@ mod tests {
 
     #[test]
     fn a_key_that_is_not_believed_loses_all_its_connections_and_no_other_does() {
-        let live = Arc::new(Live::default());
-        let (a, b, other) = (live.open(key(1)), live.open(key(1)), live.open(key(2)));
-        assert_eq!(live.recheck(Some(&[key(1), key(3)]), |_| true), 0);
-        assert_eq!(live.recheck(Some(&[key(1)]), |_| false), 2);
-        assert!(*a.cut.borrow() && *b.cut.borrow() && !*other.cut.borrow());
-        assert_eq!(live.recheck(None, |k| *k == key(2)), 0, "they were cut already");
+        let all = Arc::new(Sessions::default());
+        let open = |who: u8, shown: u8| all.open(key(who), shown);
+        let (a, b, other) = (open(1, 7), open(1, 8), open(2, 7));
+        assert_eq!(all.recheck(Some(&[key(1), key(3)]), |_, _| true), 0);
+        assert_eq!(all.recheck(Some(&[key(1)]), |_, shown| *shown == 8), 1);
+        assert!(*a.cut.borrow() && !*b.cut.borrow() && !*other.cut.borrow());
+        assert_eq!(all.recheck(Some(&[key(1)]), |_, _| false), 1, "one was cut already");
+        assert_eq!(all.recheck(None, |who, _| *who == key(2)), 0);
+        assert!(all.has(&key(1)) && !all.has(&key(3)));
         drop((a, b));
-        assert_eq!(live.all().open.len(), 1);
-        let many: Vec<_> = (0..OF_ONE_MAX).map(|_| live.open(key(2))).collect();
+        assert_eq!(all.who(), [key(2)], "nothing is left of those that ended");
+        let many: Vec<_> = (0..OF_ONE_MAX).map(|_| open(2, 7)).collect();
         assert!(*other.cut.borrow(), "the oldest gives its place");
         assert!(many.iter().all(|one| !*one.cut.borrow()));
+        all.close();
+        assert!(many.iter().all(|one| *one.cut.borrow()));
     }
 
     #[test]
