@@ -18,9 +18,9 @@ const WHY = "the estate of the tests";
 /** What a device may call itself; nothing of it may happen. */
 export const HOSTILE = `<img src=x onerror="document.title='owned'">`;
 
-/** Starts a controller on an empty folder, or on one that is there. */
-export async function start({ folder = mkdtempSync(join(tmpdir(), "ringfence-console-")), port = 0 } = {}) {
-  const args = ["controller", "run", "--state", join(folder, "hq"), "--name", "acme.example", "--listen", `127.0.0.1:${port}`, "--line-listen", "127.0.0.1:0"];
+/** Starts a controller on an empty folder, or on one that is there. `more`: further arguments. */
+export async function start({ folder = mkdtempSync(join(tmpdir(), "ringfence-console-")), port = 0, more = [] } = {}) {
+  const args = ["controller", "run", "--state", join(folder, "hq"), "--name", "acme.example", "--listen", `127.0.0.1:${port}`, "--line-listen", "127.0.0.1:0", ...more];
   const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
   let said = "";
   child.stderr.on("data", (text) => (said += text));

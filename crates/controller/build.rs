@@ -7,7 +7,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 fn main() -> io::Result<()> {
-    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../console/dist");
+    // Asked for when it runs: where it was compiled may be another checkout that shares the target folder.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR");
+    let here = here.ok_or_else(|| io::Error::other("no CARGO_MANIFEST_DIR"))?;
+    let dist = Path::new(&here).join("../../console/dist");
     println!("cargo:rerun-if-changed={}", dist.display());
     let root = dist.join("site");
     let mut files = Vec::new();

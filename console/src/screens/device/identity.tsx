@@ -100,7 +100,7 @@ function Stands({ shown }: { shown: Shown }) {
             {certificates.map((one) => (
               <li key={one.serial}>
                 <Mark tone={STATES[one.state] ?? "none"}>{one.state}</Mark>
-                <span className="cut" title={`serial ${one.serial}, key ${one.key_sha256}`}>
+                <span title={`serial ${one.serial}, key ${one.key_sha256}`}>
                   {one.level}, by {PROOFS[one.proof] ?? one.proof}{" "}
                   <span className="quiet">
                     {one.state === "good" ? "until" : "over"} {exact(one.revoked_at ?? one.until)}

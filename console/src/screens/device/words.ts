@@ -46,6 +46,8 @@ export function told(event: Event): Told {
       return { what: "Returned: not retired any more", said: [] };
     case "merged":
       return { what: "Two records became one", said: [] };
+    case "assured":
+      return { what: `Stands at ${text(event.level)}; why no higher: ${text(event.limit)}`, said: [] };
     default:
       return { what: text(event.event ?? "changed"), said: [] };
   }
