@@ -117,6 +117,14 @@ pub fn is_private(ip: IpAddr) -> bool {
     }
 }
 
+/// What counts as one place of the network: whoever has one address of IPv6 has 2⁶⁴ of them.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+        v4 => v4,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

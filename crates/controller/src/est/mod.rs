@@ -6,13 +6,14 @@
 //! ```
 //!
 //! A certificate is in the journal before its bytes leave. Whoever shows one is judged at the handshake, and its connection ends when it is
-//! revoked ([`live`]). A TPM's way in, and what it measured, is in [`tpm`]; pre-shared keys are in [`psk`], what a device says of itself in [`report`]. Everything that a stranger can make grow has a bound, and strangers take no room from devices that renew.
+//! revoked ([`live`]). A TPM's way in, and what it measured, is in [`tpm`]; pre-shared keys are in [`psk`], what a device says of itself in [`report`]; a key at two places is found in [`places`]. Everything that a stranger can make grow has a bound, and strangers take no room from devices that renew.
 
 mod door;
 mod enrol;
 mod live;
 mod makers;
 mod mud;
+mod places;
 mod psk;
 mod report;
 mod tpm;
@@ -108,6 +109,8 @@ pub struct Est {
     /// Those that are too many for that.
     unsaid: unsaid::Unsaid,
     live: Arc<live::Live>,
+    /// Where devices use their keys.
+    places: places::Places,
     tpms: tpm::Tpms,
     makers: makers::Makers,
     digests: Arc<Digests>,
@@ -146,6 +149,7 @@ impl Est {
             complaints: Tries::default(),
             unsaid: unsaid::Unsaid::default(),
             live: Arc::default(),
+            places: places::Places::default(),
             tpms: tpm::Tpms::new(folder),
             makers,
             digests,

@@ -99,6 +99,16 @@ fn said(began: Timestamp, by: BTreeMap<IpAddr, Counts>, mut others: Counts) -> V
 }
 
 impl Said {
+    /// Of which network; `None`: of several.
+    pub(super) const fn of(&self) -> Option<IpAddr> {
+        self.of
+    }
+
+    /// How many were refused.
+    pub(super) fn times(&self) -> u64 {
+        total(&self.counts)
+    }
+
     /// A line for the journal.
     pub(super) fn line(&self) -> String {
         let mut line = format!("{} more refused from ", total(&self.counts));
