@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crypto::tls::rustls::ServerConfig;
 use crypto::tls::{self, Clients, Clock, Trust};
-use estate::identities::{BATCH_MAX, Enrolment, Outcome};
+use estate::identities::{BATCH_MAX, Enrolment, Outcome, Showing};
 use estate::side::Digest;
 use model::Timestamp;
 use pki::Certificate;
@@ -102,6 +102,8 @@ pub struct Est {
     hosts: Vec<String>,
     told: Told,
     desk: Desk<(), Enrolment, Outcome>,
+    /// Certificates that were shown, the first time.
+    shows: Desk<(), Showing, ()>,
     /// Strangers that try.
     tries: Tries,
     /// Those that were turned away and are written down.
@@ -145,6 +147,7 @@ impl Est {
             hosts,
             told,
             desk: Desk::new(BATCH_MAX, WAITING_MAX, "est.busy"),
+            shows: Desk::new(BATCH_MAX, WAITING_MAX, "est.busy"),
             tries: Tries::default(),
             complaints: Tries::default(),
             unsaid: unsaid::Unsaid::default(),

@@ -2,18 +2,19 @@
 //! two places, or its device goes to and fro; one that only went is not told of. Addresses of IPv4 and of IPv6 are compared with their own kind: a
 //! device that has both changes between them as it likes. Time is an argument.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use estate::Estate;
-use estate::identities::{Command, Serial};
+use estate::identities::{Command, Serial, Showing};
 use model::{DeviceId, Timestamp, network};
 use pki::{Certificate, Number};
 
 use super::Est;
 use super::door::Caller;
 use super::enrol::{self, actor, command};
+use crate::api::Problem;
 use crate::published::own;
 
 /// How long it is remembered where a key was, in nanoseconds: an hour. So long it is not told of again, too.
@@ -140,17 +141,23 @@ pub(super) async fn came(est: &Arc<Est>, caller: &Caller) {
     else {
         return;
     };
-    let show = Command::Show { device, serial, from: caller.from.ip().to_canonical() };
-    let now = est.hub.now();
+    let showing = Showing { device, serial, from: caller.from.ip().to_canonical() };
+    let show = |batch| estate::Command::Identity(Command::Show { batch });
+    let (one, now) = (show(vec![showing.clone()]), est.hub.now());
     // Mostly there is nothing to write.
-    let news = est.hub.read(|estate| {
-        let show = estate::Command::Identity(show.clone());
-        estate.decide(&show, &who, now).is_ok_and(|events| !events.is_empty())
-    });
-    if news {
-        // What cannot be written now is written when it comes again.
-        let _ = command(est, "a device shows its certificate", show).await;
+    let news = est.hub.read(|estate| estate.decide(&one, &who, now).is_ok_and(|e| !e.is_empty()));
+    if !news {
+        return;
     }
+    let at = Arc::clone(est);
+    let settle = move |(): &(), batch: Vec<Showing>| {
+        let count = batch.len();
+        let why = "devices show certificates";
+        let done = at.hub.command(&who, why, show(batch), BTreeSet::new());
+        done.map(|_| vec![(); count]).map_err(Problem::from)
+    };
+    // What cannot be written now is written when it comes again.
+    let _ = est.shows.write((), vec![showing], settle).await;
 }
 
 /// A device's key is used.

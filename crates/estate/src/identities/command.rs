@@ -198,6 +198,18 @@ pub struct Enrolment {
     pub how: How,
 }
 
+/// A certificate that was shown, with its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Showing {
+    /// Whose it is.
+    pub device: DeviceId,
+    /// Which it is.
+    pub serial: Serial,
+    /// From where.
+    pub from: IpAddr,
+}
+
 /// A request that a person has to look at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -272,14 +284,10 @@ pub enum Command {
         /// How often.
         times: u64,
     },
-    /// A device has shown a certificate of it.
+    /// Devices have shown certificates of theirs.
     Show {
-        /// Which device.
-        device: DeviceId,
-        /// Which certificate.
-        serial: Serial,
-        /// From where.
-        from: IpAddr,
+        /// Each of them.
+        batch: Vec<Showing>,
     },
     /// A person should look at something.
     Find {

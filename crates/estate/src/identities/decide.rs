@@ -51,9 +51,7 @@ impl Identities {
                 let (key, from, times) = (*key, from.map(model::network), (*times).max(1));
                 Ok(self.refuse(Event::Refused { code, why, device, key, from, times }, now))
             }
-            Command::Show { device, serial, from } => {
-                self.show(devices, device, serial, *from, now)
-            }
+            Command::Show { batch } => self.show(devices, batch, now),
             Command::Find { code, device, what } => {
                 let device = known(devices, device)?.id.clone();
                 let found = Event::Found { code: clip(code), device, what: clip(what) };
@@ -97,10 +95,7 @@ impl Identities {
         devices: &Devices,
         now: Timestamp,
     ) -> Result<(Vec<Event>, Vec<Outcome>), Refusal> {
-        if batch.len() > BATCH_MAX {
-            let why = format!("{} of them; {BATCH_MAX} at most", batch.len());
-            return Err(Refusal::new(Sort::Invalid, "identity.batch", "the enrolments", why));
-        }
+        bounded(batch.len(), "the enrolments")?;
         let mut course = Course {
             of: self,
             devices,
@@ -667,6 +662,17 @@ impl Course<'_> {
                 Err(Refusal::new(Sort::Forbidden, "identity.token", what, why)
                     .help(format!("`ringfence identity token {device}` makes a new one")))
             }
+        }
+    }
+}
+
+/// Whether so many fit into one command.
+pub(super) fn bounded(count: usize, what: &str) -> Result<(), Refusal> {
+    match count <= BATCH_MAX {
+        true => Ok(()),
+        false => {
+            let why = format!("{count} of them; {BATCH_MAX} at most");
+            Err(Refusal::new(Sort::Invalid, "identity.batch", what, why))
         }
     }
 }

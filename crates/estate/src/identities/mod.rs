@@ -26,7 +26,8 @@ use crate::At;
 use crate::side::Digest;
 
 pub use command::{
-    Answer, Command, Enrolment, Event, Expected, How, NewCredential, Reason, Serial, Wanted,
+    Answer, Command, Enrolment, Event, Expected, How, NewCredential, Reason, Serial, Showing,
+    Wanted,
 };
 pub use decide::Outcome;
 pub(crate) use found::Door;

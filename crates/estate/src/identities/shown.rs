@@ -1,12 +1,12 @@
 //! Which certificate of a device is in use. A device that has shown a newer one has no reason to show an older one: whoever does so has a copy of
 //! its key, or it has gone back to an older state. Who of the two is who, a person says.
 
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{DeviceId, Timestamp};
 
-use super::decide::{alive, clip};
-use super::{Event, Identities, Record, Serial};
+use super::decide::{alive, bounded, clip};
+use super::{Event, Identities, Record, Serial, Showing};
 use crate::devices::Devices;
 use crate::{Refusal, Sort};
 
@@ -18,41 +18,54 @@ pub(crate) type AllShown<D = DeviceId> = Vec<(D, Serial)>;
 impl Record {
     /// The newer certificate that it has shown, which is good. One that never came to it was never shown: it may come again with the one of before.
     pub fn newer_shown(&self, serial: &Serial, now: Timestamp) -> Option<Serial> {
-        let own = &self.credentials;
-        let newest = own.iter().position(|c| Some(c.serial) == self.shown && c.is_good(now))?;
-        let this = own.iter().position(|c| c.serial == *serial)?;
-        (this < newest).then_some(self.shown?)
+        self.newer(self.shown, serial, now)
     }
 
-    /// Whether it is worth knowing that it has shown this one.
-    fn begins(&self, serial: &Serial, now: Timestamp) -> bool {
+    fn newer(&self, shown: Option<Serial>, serial: &Serial, now: Timestamp) -> Option<Serial> {
+        let own = &self.credentials;
+        let newest = own.iter().position(|c| Some(c.serial) == shown && c.is_good(now))?;
+        let this = own.iter().position(|c| c.serial == *serial)?;
+        (this < newest).then_some(shown?)
+    }
+
+    /// Whether an older one than this is good.
+    fn has_older(&self, serial: &Serial, now: Timestamp) -> bool {
         let this = self.credentials.iter().position(|c| c.serial == *serial);
         let mut older = self.credentials.iter().take(this.unwrap_or(0));
-        self.shown != Some(*serial) && older.any(|c| c.is_good(now))
+        older.any(|c| c.is_good(now))
     }
 }
 
 impl Identities {
-    /// A device has shown a certificate, and its key.
+    /// Devices have shown certificates, and their keys. Mostly there is nothing to tell.
     pub(super) fn show(
         &self,
         devices: &Devices,
-        device: &DeviceId,
-        serial: &Serial,
-        from: IpAddr,
+        batch: &[Showing],
         now: Timestamp,
     ) -> Result<Vec<Event>, Refusal> {
-        let device = alive(devices, device)?.id.clone();
-        let Some(record) = self.get(&device) else { return Ok(Vec::new()) };
-        if let Some(newer) = record.newer_shown(serial, now) {
-            let what = format!(
-                "{from} shows certificate {serial}, and {newer}, which is newer, was in use before: a copy of the key, or an older state of the device"
-            );
-            let found = Event::Found { code: OLDER.to_owned(), device, what: clip(&what) };
-            return Ok(self.unless_lately(found, now).into_iter().collect());
+        bounded(batch.len(), "the certificates")?;
+        let (mut events, mut shown, mut found) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        for Showing { device, serial, from } in batch {
+            // Whoever was retired meanwhile keeps nothing of others from being told.
+            let Ok(device) = alive(devices, device).map(|device| &device.id) else { continue };
+            let Some(record) = self.get(device) else { continue };
+            let last = shown.get(device).copied().or(record.shown);
+            if let Some(newer) = record.newer(last, serial, now) {
+                let what = format!(
+                    "{from} shows certificate {serial}, and {newer}, which is newer, was in use before: a copy of the key, or an older state of the device"
+                );
+                let (code, device) = (OLDER.to_owned(), device.clone());
+                if found.insert(device.clone()) {
+                    let what = clip(&what);
+                    events.extend(self.unless_lately(Event::Found { code, device, what }, now));
+                }
+            } else if last != Some(*serial) && record.has_older(serial, now) {
+                shown.insert(device.clone(), *serial);
+                events.push(Event::Shown { device: device.clone(), serial: *serial });
+            }
         }
-        let begins = record.begins(serial, now);
-        Ok(begins.then_some(Event::Shown { device, serial: *serial }).into_iter().collect())
+        Ok(events)
     }
 
     /// What of it a snapshot has.

@@ -87,7 +87,7 @@ impl Drill {
         }
     }
 
-    fn with_token(&mut self, id: &str, key: &str, days: i64) {
+    pub(crate) fn with_token(&mut self, id: &str, key: &str, days: i64) {
         let secret = format!("{id} {key}");
         self.token(id, &secret);
         self.enrol(id, key, days, How::Token { secret: digest(&secret) }).unwrap();
@@ -101,7 +101,7 @@ impl Drill {
         self.world.estate.speaks(&digest(key), self.world.now).is_some()
     }
 
-    fn found(&self) -> Vec<(DeviceId, String)> {
+    pub(crate) fn found(&self) -> Vec<(DeviceId, String)> {
         let found = self.world.estate.identities().found();
         found.map(|found| (found.device.clone(), found.code.clone())).collect()
     }
