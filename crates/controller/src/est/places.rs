@@ -223,7 +223,10 @@ mod tests {
         assert_eq!(told(&[(0, a), (10, a), (20, b), (30, b), (40, c), (50, d)]), [0; 0]);
         // It comes back: told once in an hour.
         assert_eq!(told(&[(0, a), (10, b), (20, a), (30, b), (40, a)]), [20]);
-        assert_eq!(told(&[(0, a), (10, b), (20, a), (3_000, b), (3_700, a)]), [20, 3_700]);
+        assert_eq!(
+            told(&[(0, a), (10, b), (20, a), (3_000, b), (3_100, a), (3_700, b)]),
+            [20, 3_700]
+        );
         assert_eq!(told(&[(0, a), (10, b), (20, c), (30, a)]), [30], "by a way around");
         // An hour later that is another day at work.
         assert_eq!(told(&[(0, a), (10, b), (3_601, a)]), [0; 0]);

@@ -265,24 +265,28 @@ fn a_stranger_who_is_refused_is_a_finding_of_the_door() {
     });
 }
 
-/// A device whose maker's certificate begins in a year: `openssl x509` cannot say so, `openssl ca` can.
-fn early(maker: &Maker, number: &str) -> [String; 4] {
+/// A device whose maker's certificate is good from one year to another: `openssl x509` cannot say so, `openssl ca` can.
+fn dated(maker: &Maker, name: &str, number: &str, years: [u16; 2]) -> [String; 4] {
     let ca = "[ca]\ndefault_ca=all\n[all]\ndatabase=index\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\n\
         policy=any\nunique_subject=no\n[any]\norganizationName=optional\nserialNumber=optional\ncommonName=optional\n\
         [device]\nkeyUsage=critical,digitalSignature\n";
-    fs::write(maker.at("early.cnf"), ca).unwrap();
-    fs::write(maker.at("index"), "").unwrap();
-    fs::write(maker.at("serial"), "1001").unwrap();
+    for (file, text) in [("dated.cnf", ca), ("index", ""), ("serial", "1001")] {
+        fs::write(maker.at(file), text).unwrap();
+    }
     let subject = format!("/O=Axis/serialNumber={number}/CN=camera");
+    let [key, csr, pem] = ["key", "csr", "pem"].map(|kind| format!("{name}.{kind}"));
     let mut request = vec!["req", "-new", "-nodes", "-newkey"];
     request.extend(P256);
-    request.extend(["-subj", &subject, "-keyout", "early.key", "-out", "early.csr"]);
+    request.extend(["-subj", &subject, "-keyout", &key, "-out", &csr]);
     maker.openssl(&request);
-    let sign = "ca -batch -notext -config early.cnf -extensions device -cert root.pem -keyfile root.key \
-        -startdate 20490101000000Z -enddate 20491231000000Z -in early.csr -out early.pem";
+    let [start, end] = years.map(|year| format!("{year}0101000000Z"));
+    let sign = format!(
+        "ca -batch -notext -config dated.cnf -extensions device -cert root.pem -keyfile root.key \
+        -startdate {start} -enddate {end} -in {csr} -out {pem}"
+    );
     maker.openssl(&sign.split_whitespace().collect::<Vec<_>>());
     let path = |name: &str| maker.at(name).to_str().unwrap().to_owned();
-    ["--cert".to_owned(), path("early.pem"), "--key".to_owned(), path("early.key")]
+    ["--cert".to_owned(), path(&pem), "--key".to_owned(), path(&key)]
 }
 
 #[test]
@@ -299,11 +303,11 @@ fn a_makers_certificate_at_the_wrong_time_is_a_finding_that_says_so() {
         let expected = vec![identities::Expected { maker: maker_of, number, device }];
         door.command(Command::Identity(identities::Command::Expect { expected }));
         door.request("cam", &P256).await;
-        let over = maker.device("ACCC8E000001", "root", "-1");
+        let over = dated(&maker, "over", "ACCC8E000001", [2020, 2021]);
         let foreign = maker.device("ACCC8E000001", "other", "300");
-        let early = early(&maker, "ACCC8E000001");
+        let early = dated(&maker, "early", "ACCC8E000001", [2049, 2050]);
         for (times, own, says) in [
-            (1, &over, ["certificate ended at ", "and the clock here says "]),
+            (1, &over, ["certificate ended at 2021-01-01T00:00:00", "and the clock here says "]),
             (2, &early, ["certificate begins at 2049-01-01T00:00:00", "and the clock here says "]),
             (3, &foreign, ["its certificate is refused", "UnknownIssuer"]),
         ] {
