@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-pub(crate) use model::network;
-use model::{SiteId, Timestamp};
+use model::{SiteId, Timestamp, network};
 
 /// Attempts of one address in a minute.
 const TRIES_OF_ONE: u32 = 10;
