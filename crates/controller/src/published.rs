@@ -336,7 +336,7 @@ fn entry(serial: Serial, revoked: &Revoked) -> Entry {
 }
 
 /// A serial number of ours; longer ones are somebody else's.
-fn own(number: &Number) -> Option<Serial> {
+pub(crate) fn own(number: &Number) -> Option<Serial> {
     let (zeros, serial) = number.bytes().split_last_chunk::<16>()?;
     zeros.iter().all(|b| *b == 0).then_some(Serial(*serial))
 }

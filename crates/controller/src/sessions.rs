@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use model::network;
 use tokio::sync::watch;
-
-use crate::line::pace::network;
 
 /// Connections of one. Its newest are real: what a dead link left behind goes.
 const OF_ONE_MAX: usize = 4;

@@ -70,6 +70,17 @@ pub enum AgentError {
     Other(String),
 }
 
+impl AgentError {
+    /// Whether the same may go well later: the server has not said no.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Http(error) => error.may_pass(),
+            Self::Refused { status, .. } => *status == 429 || *status >= 500,
+            _ => false,
+        }
+    }
+}
+
 fn other(error: impl ToString) -> AgentError {
     AgentError::Other(error.to_string())
 }
@@ -143,6 +154,8 @@ impl Agent {
             // Of an interrupted renewal: what it is good for shows now.
             match self.swap(&server, &root, &identity, &next) {
                 Ok(()) => {}
+                // It may have been shown, and whoever has shown it gets no other for an older one.
+                Err(error) if error.may_pass() && now < next.not_after() => return Err(error),
                 Err(_) => self.home.remove(home::NEXT)?,
             }
         }

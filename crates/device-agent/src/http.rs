@@ -45,6 +45,20 @@ pub enum HttpError {
     Odd(&'static str),
 }
 
+impl HttpError {
+    /// Whether the same may go well later. An alert of TLS is an answer.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => {
+                let tls = source.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+                !matches!(tls, Some(rustls::Error::AlertReceived(_)))
+            }
+            Self::Odd(_) => true,
+            Self::Name(_) | Self::Tls(_) | Self::Broken(_) | Self::OtherRoot => false,
+        }
+    }
+}
+
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {

@@ -8,7 +8,7 @@ use crate::{Estate, commitments, devices, exceptions, identities, releases, view
 
 const MAGIC: &[u8; 8] = b"RFESTATE";
 /// Version of the form; a change of any type in it is a new one.
-const VERSION: u32 = 8;
+const VERSION: u32 = 9;
 /// The version that ends before [`commitments`].
 const BEFORE_COMMITMENTS: u32 = 2;
 /// The version that ends before [`views`] and the pairs of devices that are kept apart.
@@ -22,6 +22,8 @@ const BEFORE_IDENTITIES: u32 = 5;
 const BEFORE_SECRETS: u32 = 6;
 /// The version that ends before [`releases`] and what rests on them.
 const BEFORE_RELEASES: u32 = 7;
+/// The version that ends before what devices have shown and [`identities::Door`].
+const BEFORE_DOOR: u32 = 8;
 
 /// Bytes that are no snapshot of this version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +51,8 @@ impl Estate {
             .and_then(|bytes| postcard::to_extend(self.identities.secrets(), bytes))
             .and_then(|bytes| postcard::to_extend(&self.releases, bytes))
             .and_then(|bytes| postcard::to_extend(&self.identities.all_resting(), bytes))
+            .and_then(|bytes| postcard::to_extend(&self.identities.all_shown(), bytes))
+            .and_then(|bytes| postcard::to_extend(self.identities.door(), bytes))
             .map_err(|error| SnapshotError::Unwritable(error.to_string()))
     }
 
@@ -59,6 +63,7 @@ impl Estate {
         };
         let known = [
             VERSION,
+            BEFORE_DOOR,
             BEFORE_RELEASES,
             BEFORE_SECRETS,
             BEFORE_IDENTITIES,
@@ -98,8 +103,12 @@ fn completed(version: u32, rest: &[u8]) -> postcard::Result<Vec<u8>> {
     if version <= BEFORE_SECRETS {
         all = postcard::to_extend(&identities::Secrets::default(), all)?;
     }
-    all = postcard::to_extend(&releases::Releases::default(), all)?;
-    postcard::to_extend::<identities::Resting, _>(&Vec::new(), all)
+    if version <= BEFORE_RELEASES {
+        all = postcard::to_extend(&releases::Releases::default(), all)?;
+        all = postcard::to_extend::<identities::Resting, _>(&Vec::new(), all)?;
+    }
+    all = postcard::to_extend::<identities::AllShown, _>(&Vec::new(), all)?;
+    postcard::to_extend(&identities::Door::default(), all)
 }
 
 fn whole(bytes: &[u8]) -> postcard::Result<Estate> {
@@ -111,7 +120,9 @@ fn whole(bytes: &[u8]) -> postcard::Result<Estate> {
     let (identities, rest) = postcard::take_from_bytes::<identities::Identities>(rest)?;
     let (secrets, rest) = postcard::take_from_bytes(rest)?;
     let (releases, rest) = postcard::take_from_bytes::<releases::Releases>(rest)?;
-    estate.identities = identities.indexed(secrets, postcard::from_bytes(rest)?);
+    let (resting, rest) = postcard::take_from_bytes(rest)?;
+    let (shown, rest) = postcard::take_from_bytes(rest)?;
+    estate.identities = identities.indexed(secrets, resting, shown, postcard::from_bytes(rest)?);
     estate.releases = releases.indexed();
     Ok(estate)
 }

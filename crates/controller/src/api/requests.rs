@@ -276,19 +276,28 @@ pub async fn answer(
     })
 }
 
-/// Something about an identity that a person should look at.
+/// Something about an identity, or about somebody at the door, that a person should look at.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = IdentityFinding)]
 pub struct Finding {
-    /// When (RFC 3339).
+    /// When (RFC 3339); of several the last one.
     pub at: String,
     /// Stable word: `identity.key-taken`.
     pub code: String,
-    /// Which device.
-    pub device: String,
+    /// Which device; null: somebody was refused at the door who is no device that is known.
+    #[schema(required)]
+    pub device: Option<String>,
+    /// From which network he came, where it is no device; of IPv6 a /64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// How often.
+    pub times: u64,
+    /// The first time, where it is no device (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
     /// One line.
     pub what: String,
-    /// The journal entry with all of it.
+    /// The journal entry with all of it; of several the last one.
     pub entry: u64,
 }
 
@@ -298,14 +307,48 @@ impl From<&identities::Finding> for Finding {
         Self {
             at: at.to_string(),
             code: code.clone(),
-            device: device.to_string(),
+            device: Some(device.to_string()),
+            from: None,
+            times: 1,
+            since: None,
             what: what.clone(),
             entry: *entry,
         }
     }
 }
 
-/// What was found about identities, the newest first.
+impl From<&identities::AtDoor> for Finding {
+    fn from(found: &identities::AtDoor) -> Self {
+        let identities::AtDoor { from, code, times, first, last, what, entry } = found;
+        Self {
+            at: last.to_string(),
+            code: code.clone(),
+            device: None,
+            from: from.map(|from| from.to_string()),
+            times: *times,
+            since: Some(first.to_string()),
+            what: what.clone(),
+            entry: *entry,
+        }
+    }
+}
+
+/// A finding of either kind.
+enum Found<'f> {
+    Device(&'f identities::Finding),
+    Door(&'f identities::AtDoor),
+}
+
+impl Found<'_> {
+    const fn entry(&self) -> u64 {
+        match self {
+            Self::Device(found) => found.entry,
+            Self::Door(found) => found.entry,
+        }
+    }
+}
+
+/// What was found about identities, the newest first. What is about the door and no device is for people of all sites.
 #[utoipa::path(get, path = "/v1/identities/findings", tag = "identities", params(Paging),
     responses((status = 200, body = Page<Finding>), (status = "default", body = Problem)))]
 pub async fn findings(
@@ -315,13 +358,24 @@ pub async fn findings(
 ) -> Result<Json<Page<Finding>>, Problem> {
     let after = paging.after()?.map(|place| place_of(&place)).transpose()?;
     api.hub.read(|estate| {
-        let sees = |id| estate.devices().get(id).is_none_or(|device| who.sees(&device.site));
-        let all = numbered(estate.identities().found().rev());
-        let rest = all.filter(|(place, found)| {
-            after.is_none_or(|after| *place > after) && sees(&found.device)
-        });
+        let sees = |found: &Found<'_>| match found {
+            Found::Device(found) => {
+                let device = estate.devices().get(&found.device);
+                device.is_none_or(|device| who.sees(&device.site))
+            }
+            Found::Door(_) => who.principal().grant.sites == Sites::All,
+        };
+        let devices = estate.identities().found().rev().map(Found::Device);
+        let mut all: Vec<_> =
+            devices.chain(estate.identities().at_door().rev().map(Found::Door)).collect();
+        all.sort_by_key(|found| Reverse(found.entry()));
+        let rest = numbered(all.into_iter())
+            .filter(|(place, found)| after.is_none_or(|after| *place > after) && sees(found));
         let page = paging.of(rest, |((Reverse(entry), nth), _)| format!("{entry} {nth}"))?;
-        let shown = page.items.into_iter().map(|(_, found)| Finding::from(found));
+        let shown = page.items.into_iter().map(|(_, found)| match found {
+            Found::Device(found) => Finding::from(found),
+            Found::Door(found) => Finding::from(found),
+        });
         Ok(Json(Page { items: shown.collect(), next: page.next }))
     })
 }
@@ -330,12 +384,10 @@ pub async fn findings(
 type Spot = (Reverse<u64>, u32);
 
 /// Findings, the newest first, with their places. Of one entry there may be several.
-fn numbered<'f>(
-    found: impl Iterator<Item = &'f identities::Finding>,
-) -> impl Iterator<Item = (Spot, &'f identities::Finding)> {
+fn numbered<'f>(found: impl Iterator<Item = Found<'f>>) -> impl Iterator<Item = (Spot, Found<'f>)> {
     found.scan((u64::MAX, 0_u32), |(entry, nth), found| {
-        *nth = if found.entry == *entry { nth.saturating_add(1) } else { 0 };
-        *entry = found.entry;
+        *nth = if found.entry() == *entry { nth.saturating_add(1) } else { 0 };
+        *entry = found.entry();
         Some(((Reverse(*entry), *nth), found))
     })
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::http::Request;
 use crypto::tls::{Peer, WrongTime, rustls};
+use estate::identities::Serial;
 use estate::side::Digest;
 use estate::{Event, devices, identities};
 use hyper::body::Incoming;
@@ -21,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::makers::Idevid;
-use super::{Est, enrol, key_of, up};
+use super::{Est, enrol, key_of, places, up};
 use crate::gate::{Came, Gate};
 use crate::sessions;
 
@@ -45,7 +46,9 @@ pub(super) struct Caller {
     pub(super) from: SocketAddr,
     /// The key of the certificate that was shown, and is believed.
     pub(super) key: Option<Digest>,
-    /// The same, whole.
+    /// The serial number of that certificate.
+    pub(super) serial: Option<Serial>,
+    /// The key, whole.
     pub(super) public: Option<pki::Key>,
     /// What it has shown of its maker, where it has no certificate of ours.
     pub(super) idevid: Option<Idevid>,
@@ -164,6 +167,7 @@ async fn shake(
     match tokio::time::timeout(HANDSHAKE, shake).await {
         Ok(Ok(stream)) => {
             let (caller, session) = who(est, &stream, from);
+            places::came(est, &caller).await;
             Some((stream, caller, session))
         }
         Ok(Err(error)) => {
@@ -182,6 +186,8 @@ fn who(est: &Est, stream: &TlsStream<TcpStream>, from: SocketAddr) -> (Caller, O
     let tls = stream.get_ref().1;
     let peer = Peer::of(tls.peer_certificates());
     let key = peer.as_ref().and_then(|peer| key_of(&est.authority, &peer.certificate));
+    let serial = peer.as_ref().and_then(|peer| places::serial_of(&peer.certificate));
+    let serial = serial.filter(|_| key.is_some());
     let public = peer.and_then(|peer| peer.certificate.key().ok()).filter(|_| key.is_some());
     let session = key.map(|key| est.sessions.open(key, ()));
     let channel = tls.export_keying_material([0; 32], EXPORTER_LABEL, Some(&[]));
@@ -191,7 +197,7 @@ fn who(est: &Est, stream: &TlsStream<TcpStream>, from: SocketAddr) -> (Caller, O
         Some(_) => None,
         None => est.makers.shown(tls.peer_certificates(), est.hub.now()),
     };
-    (Caller { from, key, public, idevid, channel, modern }, session)
+    (Caller { from, key, serial, public, idevid, channel, modern }, session)
 }
 
 async fn talk(est: &Arc<Est>, stream: TlsStream<TcpStream>, caller: Caller, stay: Duration) {

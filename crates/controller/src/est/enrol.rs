@@ -8,20 +8,20 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use crypto::Provider;
-use estate::devices::{Device, Field};
+use estate::devices::{Device, Field, State};
 use estate::identities::{Answer, Command, Enrolment, How, NewCredential, Outcome, Serial, Wanted};
 use estate::side::Digest;
 use estate::{Refusal, Sort};
 use hyper::body::Incoming;
 use journal::entry::{Actor, Name};
-use model::DeviceId;
+use model::{DeviceId, network};
 use pki::est::{self, Binding, Wishes};
 use pki::request;
 
 use super::door::Caller;
 use super::psk::Said;
 use super::wire::{self, Basic, No};
-use super::{Est, mud, psk, report, tpm, up};
+use super::{Est, mud, places, psk, report, tpm, up};
 use crate::HubError;
 use crate::api::Problem;
 use crate::line::pace::Later;
@@ -85,6 +85,7 @@ async fn route(
     caller: &Caller,
     request: Request<Incoming>,
 ) -> Result<Response, No> {
+    places::used(est, caller).await;
     let (head, body) = request.into_parts();
     if let Some(word) = head.uri.path().strip_prefix(model::tpm::PATH) {
         return tpm::answer(est, caller, &head, word, body).await;
@@ -249,7 +250,13 @@ fn known(
                     "the certificate that it showed is not believed any more",
                 )
             })?;
-            return Ok((device, How::Renewal { key }));
+            if est.places.is_apart(&device, now) {
+                let why = "its key was used at two sites within the hour: one of the two is a copy, and neither gets a certificate";
+                let what = "the enrolment";
+                let refusal = Refusal::new(Sort::Conflict, places::CODE, what, why);
+                return Err(Unknown::Refused(refusal));
+            }
+            return Ok((device, How::Renewal { key, shown: caller.serial }));
         }
         if let Some(idevid) = &caller.idevid {
             let (maker, number) = idevid.named();
@@ -349,7 +356,7 @@ async fn wait(est: &Arc<Est>, caller: &Caller, asked: &Asked) -> Result<Response
         if estate.identities().request(&asked.digest).is_some() {
             return None;
         }
-        Some(at(estate, from))
+        Some(at(estate, from).map(|device| device.id.clone()))
     });
     if let Some(seen_as) = new {
         let wanted =
@@ -363,19 +370,21 @@ async fn wait(est: &Arc<Est>, caller: &Caller, asked: &Asked) -> Result<Response
     Err(No::later("a person looks at this request first; ask again with the same one"))
 }
 
-/// Whom something concerns: whose key or maker's certificate is shown, else whoever has the address.
+/// Whom something concerns: whose key or maker's certificate is shown, else whoever alone has the address.
 fn concerned(est: &Est, key: Option<Digest>, from: IpAddr) -> Option<DeviceId> {
     est.hub.read(|estate| {
         let of_key = key.and_then(|key| estate.identities().of_key(&key));
         let of_key = of_key.map(|(device, _)| device.clone());
-        of_key.or_else(|| at(estate, from.to_canonical()))
+        of_key.or_else(|| at(estate, from.to_canonical()).map(|device| device.id.clone()))
     })
 }
 
-/// The device with an address.
-fn at(estate: &estate::Estate, from: IpAddr) -> Option<DeviceId> {
-    let at = |device: &&estate::devices::Device| device.addresses.contains(&from);
-    estate.devices().iter().find(at).map(|device| device.id.clone())
+/// The device with an address, where it is the only one: shops that are built alike have the same ones.
+pub(super) fn at(estate: &estate::Estate, from: IpAddr) -> Option<&Device> {
+    let at = |device: &&Device| device.state != State::Retired && device.addresses.contains(&from);
+    let mut all = estate.devices().iter().filter(at);
+    let one = all.next()?;
+    all.next().is_none().then_some(one)
 }
 
 /// Writes down that somebody was turned away before it was asked who it is; `false`: it comes again and again, would fill the journal, and is written
@@ -394,7 +403,9 @@ pub(super) async fn turned_away(
     }
     let device = concerned(est, key, from);
     let (named, why) = (code.to_owned(), format!("from {}: {why}", from.to_canonical()));
-    let refuse = Command::Refuse { code: named, why, device, key: None };
+    let from_network = Some(network(from));
+    let refuse =
+        Command::Refuse { code: named, why, device, key: None, from: from_network, times: 1 };
     // It is turned away all the same.
     let written = command(est, "somebody was turned away at the door", refuse).await.is_ok();
     if !written {
@@ -407,7 +418,8 @@ pub(super) async fn turned_away(
 pub(super) async fn tell_unsaid(est: &Arc<Est>, any: bool) {
     for said in est.unsaid.take(est.hub.now(), any) {
         let code = "identity.more-refused".to_owned();
-        let refuse = Command::Refuse { code, why: said.line(), device: None, key: None };
+        let (why, from, times) = (said.line(), said.of(), said.times());
+        let refuse = Command::Refuse { code, why, device: None, key: None, from, times };
         if command(est, "more were refused at the door", refuse).await.is_err() {
             est.unsaid.put_back(&said);
         }
@@ -422,9 +434,14 @@ pub(super) async fn refused(
     refusal: Refusal,
 ) -> No {
     let no = no_of(&refusal);
-    let device = concerned(est, caller.key, caller.from.ip());
-    let (code, why) = (refusal.code.to_owned(), refusal.why);
-    let refuse = Command::Refuse { code, why, device, key };
+    let from = caller.from.ip().to_canonical();
+    let device = concerned(est, caller.key, from);
+    let why = match device {
+        Some(_) => refusal.why,
+        None => format!("from {from}: {}", refusal.why),
+    };
+    let (code, from) = (refusal.code.to_owned(), Some(network(from)));
+    let refuse = Command::Refuse { code, why, device, key, from, times: 1 };
     match command(est, "an enrolment was refused", refuse).await {
         Ok(()) => no.written(),
         Err(problem) => busy(problem),

@@ -6,12 +6,13 @@
 //! ```
 //!
 //! A certificate is in the journal before its bytes leave. Whoever shows one is judged at the handshake, and its connection ends when it is
-//! revoked ([`crate::sessions`]). A TPM's way in, and what it measured, is in [`tpm`]; pre-shared keys are in [`psk`], what a device says of itself in [`report`]. Everything that a stranger can make grow has a bound, and strangers take no room from devices that renew.
+//! revoked ([`crate::sessions`]). A TPM's way in, and what it measured, is in [`tpm`]; pre-shared keys are in [`psk`], what a device says of itself in [`report`]; a key at two places is found in [`places`]. Everything that a stranger can make grow has a bound, and strangers take no room from devices that renew.
 
 mod door;
 mod enrol;
 mod makers;
 mod mud;
+mod places;
 mod psk;
 mod report;
 mod tpm;
@@ -23,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crypto::tls::rustls::ServerConfig;
 use crypto::tls::{self, Clients, Clock, Trust};
-use estate::identities::{BATCH_MAX, Enrolment, Outcome};
+use estate::identities::{BATCH_MAX, Enrolment, Outcome, Showing};
 use estate::side::Digest;
 use model::Timestamp;
 use pki::Certificate;
@@ -101,6 +102,8 @@ pub struct Est {
     hosts: Vec<String>,
     told: Told,
     desk: Desk<(), Enrolment, Outcome>,
+    /// Certificates that were shown, the first time.
+    shows: Desk<(), Showing, ()>,
     /// Strangers that try.
     tries: Tries,
     /// Those that were turned away and are written down.
@@ -108,6 +111,8 @@ pub struct Est {
     /// Those that are too many for that.
     unsaid: unsaid::Unsaid,
     sessions: Arc<Sessions<Digest, ()>>,
+    /// Where devices use their keys.
+    places: places::Places,
     tpms: tpm::Tpms,
     makers: makers::Makers,
     digests: Arc<Digests>,
@@ -142,10 +147,12 @@ impl Est {
             hosts,
             told,
             desk: Desk::new(BATCH_MAX, WAITING_MAX, "est.busy"),
+            shows: Desk::new(BATCH_MAX, WAITING_MAX, "est.busy"),
             tries: Tries::default(),
             complaints: Tries::default(),
             unsaid: unsaid::Unsaid::default(),
             sessions: Arc::default(),
+            places: places::Places::default(),
             tpms: tpm::Tpms::new(folder),
             makers,
             digests,

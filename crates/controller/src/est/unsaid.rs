@@ -6,9 +6,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use model::Timestamp;
-
-use crate::line::pace::network;
+use model::{Timestamp, network};
 
 const MINUTE_NANOS: i64 = 60 * 1_000_000_000;
 /// Networks that are counted one by one; those beyond share a count.
@@ -99,6 +97,16 @@ fn said(began: Timestamp, by: BTreeMap<IpAddr, Counts>, mut others: Counts) -> V
 }
 
 impl Said {
+    /// Of which network; `None`: of several.
+    pub(super) const fn of(&self) -> Option<IpAddr> {
+        self.of
+    }
+
+    /// How many were refused.
+    pub(super) fn times(&self) -> u64 {
+        total(&self.counts)
+    }
+
     /// A line for the journal.
     pub(super) fn line(&self) -> String {
         let mut line = format!("{} more refused from ", total(&self.counts));

@@ -41,7 +41,7 @@ pub(super) fn need(test: &str, program: &str, package: &str) -> bool {
 pub(super) struct Door {
     pub(super) running: Running,
     pub(super) est: Arc<Est>,
-    authority: Arc<Authority>,
+    pub(super) authority: Arc<Authority>,
     pub(super) port: u16,
     files: PathBuf,
     notes: Arc<Mutex<Vec<String>>>,
@@ -55,7 +55,11 @@ impl Door {
     }
 
     /// One that believes in a maker's root.
-    async fn with(folder: &Folder, devices: &[&str], maker: Option<(&str, &Path)>) -> Self {
+    pub(super) async fn with(
+        folder: &Folder,
+        devices: &[&str],
+        maker: Option<(&str, &Path)>,
+    ) -> Self {
         let running = start(folder);
         if let Some((name, pem)) = maker {
             fs::create_dir_all(folder.0.join("pki/makers")).unwrap();
@@ -86,7 +90,7 @@ impl Door {
     }
 
     /// The same folder, once more.
-    async fn again(folder: &Folder) -> Self {
+    pub(super) async fn again(folder: &Folder) -> Self {
         Self::with(folder, &[], None).await
     }
 
@@ -119,7 +123,7 @@ impl Door {
         self.running.hub.command(&me, "a test", command, Default::default()).unwrap();
     }
 
-    fn token(&self, device: &str, secret: &str) {
+    pub(super) fn token(&self, device: &str, secret: &str) {
         self.command(Command::Identity(identities::Command::IssueToken {
             device: DeviceId::new(device).unwrap(),
             secret: digest(secret),
@@ -135,7 +139,7 @@ impl Door {
     }
 
     /// What people are to look at, about a device.
-    fn found(&self, device: &str) -> Vec<String> {
+    pub(super) fn found(&self, device: &str) -> Vec<String> {
         self.running.hub.read(|estate| {
             let found = estate.identities().found();
             found.filter(|f| f.device.as_str() == device).map(|f| f.code.clone()).collect()
@@ -236,7 +240,7 @@ impl Got {
 }
 
 /// Waits for what the door does once a connection is over.
-async fn soon(done: impl Fn() -> bool) {
+pub(super) async fn soon(done: impl Fn() -> bool) {
     let waiting = async {
         while !done() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -361,7 +365,7 @@ fn bad_requests_are_told_what_is_wrong_with_them_and_nothing_is_issued() {
         file("long.b64", "QUFB".repeat(20_000).as_bytes());
         for (name, status, says) in [
             ("weak", 400, "too weak"),
-            ("curve", 400, ""),
+            ("curve", 400, "the curve"),
             ("forged", 400, "sign"),
             ("cut", 400, ""),
             ("empty", 400, "empty"),
@@ -592,10 +596,10 @@ fn a_flood_of_strangers_issues_nothing_and_keeps_no_device_out() {
 }
 
 /// A maker: a root, an authority below it, and devices with keys of theirs, by openssl.
-struct Maker(Folder);
+pub(super) struct Maker(Folder);
 
 impl Maker {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = Folder::new();
         fs::create_dir_all(&folder.0).unwrap();
         let maker = Self(folder);
@@ -614,11 +618,11 @@ impl Maker {
         maker
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(super) fn at(&self, name: &str) -> PathBuf {
         self.0.0.join(name)
     }
 
-    fn openssl(&self, arguments: &[&str]) {
+    pub(super) fn openssl(&self, arguments: &[&str]) {
         let done = Program::new("openssl").args(arguments).current_dir(&self.0.0).output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     }
@@ -638,7 +642,7 @@ impl Maker {
     }
 
     /// A device as it leaves the factory: its chain and its key.
-    fn device(&self, number: &str, by: &str, days: &str) -> [String; 4] {
+    pub(super) fn device(&self, number: &str, by: &str, days: &str) -> [String; 4] {
         let name = format!("d-{number}-{by}-{}", days.replace('-', "m"));
         let subject = format!("/O=Axis/serialNumber={number}/CN=camera");
         self.signed(&name, &subject, by, days, "device");

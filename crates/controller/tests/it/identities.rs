@@ -91,7 +91,7 @@ async fn get(running: &Running, who: &str, path: &str) -> Value {
 async fn ids(running: &Running, who: &str, path: &str, name: &str) -> Vec<String> {
     let page = get(running, who, path).await;
     let items = page["items"].as_array().unwrap().iter();
-    items.map(|item| item[name].as_str().unwrap().to_owned()).collect()
+    items.map(|item| item[name].as_str().unwrap_or_default().to_owned()).collect()
 }
 
 #[tokio::test]
@@ -326,6 +326,26 @@ async fn findings_come_the_newest_first_in_pages() {
         page = format!("&page={token}");
     }
     assert_eq!(seen, ["\"far\"", "\"gw\"", "\"lamp\""]);
+    // Who was refused and is no device that is known stands among them, for people of all sites.
+    let code = "identity.request".to_owned();
+    let (why, from) = ("from 2001:db8::7: no request".to_owned(), "2001:db8::7".parse().ok());
+    let refuse = Command::Refuse { code, why, device: None, key: None, from, times: 2 };
+    for _ in 0..2 {
+        command(&running, Any::Identity(refuse.clone()));
+    }
+    assert_eq!(ids(&running, "viewer", path, "device").await, ["", "far", "gw", "lamp"]);
+    assert_eq!(ids(&running, "viewer@w1", path, "device").await, ["gw", "lamp"]);
+    let all = get(&running, "viewer", path).await;
+    let (door, copied) = (&all["items"][0], &all["items"][1]);
+    assert_eq!(
+        (&door["device"], &door["from"], &door["times"]),
+        (&Value::Null, &json!("2001:db8::"), &json!(4))
+    );
+    assert!(
+        door["since"].as_str() <= door["at"].as_str()
+            && door["entry"].as_u64() > copied["entry"].as_u64()
+    );
+    assert_eq!((&copied["times"], &copied["from"]), (&json!(1), &Value::Null));
 }
 
 #[tokio::test]

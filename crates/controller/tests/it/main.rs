@@ -15,6 +15,7 @@ mod decisions;
 mod est;
 mod exceptions;
 mod flows;
+mod found;
 mod identities;
 mod imports;
 mod inventory;

@@ -1,6 +1,7 @@
 //! What can be commanded about identities, and what comes of it.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use model::{Assurance, DeviceId, Timestamp};
@@ -121,6 +122,9 @@ pub enum How {
     Renewal {
         /// SHA-256 of the key of that one.
         key: Digest,
+        /// Its serial number; `None`: it was not written down.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shown: Option<Serial>,
     },
     /// It had one, which is over, and has still its key.
     Grace,
@@ -194,6 +198,18 @@ pub struct Enrolment {
     pub how: How,
 }
 
+/// A certificate that was shown, with its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Showing {
+    /// Whose it is.
+    pub device: DeviceId,
+    /// Which it is.
+    pub serial: Serial,
+    /// From where.
+    pub from: IpAddr,
+}
+
 /// A request that a person has to look at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -205,7 +221,7 @@ pub struct Wanted {
     /// What it calls itself: its subject and names.
     pub names: Vec<String>,
     /// Network address that it came from.
-    pub from: std::net::IpAddr,
+    pub from: IpAddr,
     /// Which device of the estate has that address.
     pub seen_as: Option<DeviceId>,
 }
@@ -263,6 +279,24 @@ pub enum Command {
         device: Option<DeviceId>,
         /// SHA-256 of the key that was to be certified.
         key: Option<Digest>,
+        /// Network that it came from, if it was one.
+        from: Option<IpAddr>,
+        /// How often.
+        times: u64,
+    },
+    /// Devices have shown certificates of theirs.
+    Show {
+        /// Each of them.
+        batch: Vec<Showing>,
+    },
+    /// A person should look at something.
+    Find {
+        /// Stable word: `identity.key-at-two-places`.
+        code: String,
+        /// Whom it concerns.
+        device: DeviceId,
+        /// One line.
+        what: String,
     },
     /// Certificates of a device are not good any more.
     Revoke {
@@ -351,7 +385,7 @@ pub enum Command {
         /// For which identity.
         name: String,
         /// From where.
-        from: std::net::IpAddr,
+        from: IpAddr,
     },
 }
 
@@ -392,6 +426,19 @@ pub enum Event {
         /// SHA-256 of the key that was to be certified.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<Digest>,
+        /// Network that it came from; `None`: several, or it was not written down.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<IpAddr>,
+        /// How often.
+        #[serde(default = "once", skip_serializing_if = "is_once")]
+        times: u64,
+    },
+    /// It has shown a certificate that is newer than those it showed before.
+    Shown {
+        /// Which device.
+        device: DeviceId,
+        /// Which certificate.
+        serial: Serial,
     },
     /// They are not good any more.
     Revoked {
@@ -499,6 +546,15 @@ pub enum Event {
     },
 }
 
+const fn once() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_once(times: &u64) -> bool {
+    *times == 1
+}
+
 impl Event {
     /// Its word in the journal.
     pub const fn word(&self) -> &'static str {
@@ -506,6 +562,7 @@ impl Event {
             Self::TokenIssued { .. } => "token-issued",
             Self::Issued { .. } => "issued",
             Self::Refused { .. } => "refused",
+            Self::Shown { .. } => "shown",
             Self::Revoked { .. } => "revoked",
             Self::Vouched { .. } => "vouched",
             Self::VoucherEnded { .. } => "voucher-ended",
@@ -540,6 +597,7 @@ impl Event {
             Self::Lapsed { devices, .. } => devices,
             Self::TokenIssued { .. }
             | Self::Refused { .. }
+            | Self::Shown { .. }
             | Self::Asked { .. }
             | Self::Answered { .. }
             | Self::Expected { .. }

@@ -22,10 +22,6 @@ const EVENT_EXPECTED_MAX: usize = 64;
 const TEXT_CHARS_MAX: usize = 256;
 /// Names of a request that are kept.
 const NAMES_MAX: usize = 16;
-/// What is refused again is found again after this long, in nanoseconds: an hour.
-const FOUND_AGAIN_NANOS: i64 = 3_600 * 1_000_000_000;
-/// Findings of one kind of refusal within an hour.
-const REFUSED_FOUND_MAX: usize = 100;
 /// Clocks differ by no more than this, in nanoseconds.
 pub(super) const SKEW_NANOS: i64 = 600 * 1_000_000_000;
 
@@ -50,8 +46,16 @@ impl Identities {
                 self.issue_token(devices, device, *secret, *expires_at, now)
             }
             Command::Enrol { batch } => Ok(self.enrol(batch, devices, now)?.0),
-            Command::Refuse { code, why, device, key } => {
-                Ok(self.refuse(&clip(code), &clip(why), device.clone(), *key, now))
+            Command::Refuse { code, why, device, key, from, times } => {
+                let (code, why, device) = (clip(code), clip(why), device.clone());
+                let (key, from, times) = (*key, from.map(model::network), (*times).max(1));
+                Ok(self.refuse(Event::Refused { code, why, device, key, from, times }, now))
+            }
+            Command::Show { batch } => self.show(devices, batch, now),
+            Command::Find { code, device, what } => {
+                let device = known(devices, device)?.id.clone();
+                let found = Event::Found { code: clip(code), device, what: clip(what) };
+                Ok(self.unless_lately(found, now).into_iter().collect())
             }
             Command::Revoke { device, serials, reason } => {
                 self.revoke(devices, device, serials, *reason, now)
@@ -91,10 +95,7 @@ impl Identities {
         devices: &Devices,
         now: Timestamp,
     ) -> Result<(Vec<Event>, Vec<Outcome>), Refusal> {
-        if batch.len() > BATCH_MAX {
-            let why = format!("{} of them; {BATCH_MAX} at most", batch.len());
-            return Err(Refusal::new(Sort::Invalid, "identity.batch", "the enrolments", why));
-        }
+        bounded(batch.len(), "the enrolments")?;
         let mut course = Course {
             of: self,
             devices,
@@ -125,43 +126,20 @@ impl Identities {
     fn refused(&self, enrolment: &Enrolment, refusal: &Refusal, now: Timestamp) -> Vec<Event> {
         let (device, key) = (enrolment.device.clone(), enrolment.credential.key);
         let copied = matches!(refusal.code, "identity.key-taken" | "identity.key-revoked");
-        if !copied {
-            return self.refuse(refusal.code, &clip(&refusal.why), Some(device), Some(key), now);
-        }
-        let what = clip(&format!("a certificate was asked for with {key}: {}", refusal.why));
         let (code, why) = (refusal.code.to_owned(), clip(&refusal.why));
         let refused = Event::Refused {
             code: code.clone(),
             why,
             device: Some(device.clone()),
             key: Some(key),
+            from: None,
+            times: 1,
         };
+        if !copied {
+            return self.refuse(refused, now);
+        }
+        let what = clip(&format!("a certificate was asked for with {key}: {}", refusal.why));
         vec![refused, Event::Found { code, device, what }]
-    }
-
-    /// A refusal for the journal; a finding where it is known whom it concerns and that is news. What is refused again and again for the same reason is
-    /// found once in an hour, and little of it in all, so that it pushes out nothing else.
-    pub(super) fn refuse(
-        &self,
-        code: &str,
-        why: &str,
-        device: Option<DeviceId>,
-        key: Option<Digest>,
-        now: Timestamp,
-    ) -> Vec<Event> {
-        let since = now.plus_nanos(-FOUND_AGAIN_NANOS);
-        let lately = self.found.iter().rev().take_while(|found| found.at > since);
-        let lately: Vec<&DeviceId> =
-            lately.filter(|found| found.code == code).map(|found| &found.device).collect();
-        let news =
-            |device: &DeviceId| lately.len() < REFUSED_FOUND_MAX && !lately.contains(&device);
-        let found = device.clone().filter(news).map(|device| Event::Found {
-            code: code.to_owned(),
-            device,
-            what: why.to_owned(),
-        });
-        let (code, why) = (code.to_owned(), why.to_owned());
-        std::iter::once(Event::Refused { code, why, device, key }).chain(found).collect()
     }
 
     /// Another key for a PSK whose certificate is still good: the device began anew, or somebody else knows it.
@@ -540,6 +518,10 @@ impl Course<'_> {
         let last = |key: &Digest| {
             own.iter().filter(|c| c.key == *key && c.revoked.is_none()).max_by_key(|c| c.until)
         };
+        let older = |serial: &Serial| {
+            let newer = self.of.get(device)?.newer_shown(serial, self.now)?;
+            Some(super::shown::older(device, newer))
+        };
         match how {
             How::Token { secret } => {
                 self.opens(secret, device, key)?;
@@ -605,20 +587,26 @@ impl Course<'_> {
                     }
                 }
             }
-            How::Renewal { key: shown } => match last(shown).filter(|c| c.is_good(self.now)) {
-                Some(before) if shown == key => Ok(restored(before)),
-                // Where a new key lives was not shown.
-                Some(_) => Ok(Assurance::DeviceKey),
-                None => {
-                    let why = "the certificate that it showed is revoked, over, or not its own";
-                    Err(Refusal::new(Sort::Forbidden, "identity.renewal", what(), why))
+            How::Renewal { key: shown, shown: serial } => {
+                match last(shown).filter(|c| c.is_good(self.now)) {
+                    Some(_) if let Some(refusal) = serial.and_then(|serial| older(&serial)) => {
+                        Err(refusal)
+                    }
+                    Some(before) if shown == key => Ok(restored(before)),
+                    // Where a new key lives was not shown.
+                    Some(_) => Ok(Assurance::DeviceKey),
+                    None => {
+                        let why = "the certificate that it showed is revoked, over, or not its own";
+                        Err(Refusal::new(Sort::Forbidden, "identity.renewal", what(), why))
+                    }
                 }
-            },
+            }
             How::Grace => {
                 let grace = GRACE_S.saturating_mul(1_000_000_000);
                 let before = last(key)
                     .filter(|c| c.since <= self.now && self.now < c.until.plus_nanos(grace));
                 match before {
+                    Some(c) if let Some(refusal) = older(&c.serial) => Err(refusal),
                     Some(c) if c.is_good(self.now) => Ok(c.level),
                     Some(c) => Ok(ladder::lower(c.level).max(Assurance::Vouched)),
                     None => {
@@ -674,6 +662,17 @@ impl Course<'_> {
                 Err(Refusal::new(Sort::Forbidden, "identity.token", what, why)
                     .help(format!("`ringfence identity token {device}` makes a new one")))
             }
+        }
+    }
+}
+
+/// Whether so many fit into one command.
+pub(super) fn bounded(count: usize, what: &str) -> Result<(), Refusal> {
+    match count <= BATCH_MAX {
+        true => Ok(()),
+        false => {
+            let why = format!("{count} of them; {BATCH_MAX} at most");
+            Err(Refusal::new(Sort::Invalid, "identity.batch", what, why))
         }
     }
 }

@@ -9,9 +9,11 @@
 
 mod command;
 mod decide;
+mod found;
 pub mod ladder;
 mod resting;
 mod secrets;
+mod shown;
 mod tpm;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,15 +26,19 @@ use crate::At;
 use crate::side::Digest;
 
 pub use command::{
-    Answer, Command, Enrolment, Event, Expected, How, NewCredential, Reason, Serial, Wanted,
+    Answer, Command, Enrolment, Event, Expected, How, NewCredential, Reason, Serial, Showing,
+    Wanted,
 };
 pub use decide::Outcome;
+pub(crate) use found::Door;
+pub use found::{AtDoor, DOOR_MAX, FOUND_MAX, Finding};
 pub use ladder::{Limit, Standing};
 pub(crate) use resting::Resting;
 pub use secrets::{
     NewSecret, PROVED_S_MAX, ROTATE_DAYS_MAX, SECRETS_AT_ONCE_MAX, SECRETS_MAX, SECRETS_OF_ONE_MAX,
     Secret, SecretKind, SecretName, Secrets,
 };
+pub(crate) use shown::AllShown;
 pub use tpm::{Octets, PUBLIC_BYTES_MAX, Tpm};
 
 /// Credentials kept of one device; the oldest that is over goes first.
@@ -64,8 +70,6 @@ pub const WAITING_MAX: usize = 1_000;
 pub const WAITING_OF_ONE_MAX: usize = 8;
 /// How long a request waits, and is shown after its answer, in seconds: 30 days.
 pub const WAITING_S: i64 = 30 * 86_400;
-/// Findings that are shown; all of them are in the journal.
-pub const FOUND_MAX: usize = 1_000;
 
 /// How a device came to a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,6 +218,9 @@ pub struct Record {
     /// The release that attested it, by the journal entry that added that; behind all else in a snapshot.
     #[serde(skip)]
     pub release: Option<u64>,
+    /// The newest certificate that it has shown, where an older one was good then; behind all else in a snapshot.
+    #[serde(skip)]
+    pub shown: Option<Serial>,
 }
 
 /// A certificate that is good no more, before its end.
@@ -260,21 +267,6 @@ pub struct Waiting {
     pub answer: Option<Answer>,
 }
 
-/// What deserves a person's attention.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
-    /// When.
-    pub at: Timestamp,
-    /// Stable word: `identity.key-taken`.
-    pub code: String,
-    /// Whom it concerns.
-    pub device: DeviceId,
-    /// One line.
-    pub what: String,
-    /// The journal entry with all of it.
-    pub entry: u64,
-}
-
 /// All identities.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identities {
@@ -297,6 +289,9 @@ pub struct Identities {
     /// Behind all else in a snapshot.
     #[serde(skip)]
     secrets: Secrets,
+    /// Behind all else in a snapshot.
+    #[serde(skip)]
+    door: Door,
     /// Whose a key is, those of TPMs too.
     #[serde(skip)]
     by_key: FxHashMap<Digest, DeviceId>,
@@ -389,11 +384,6 @@ impl Identities {
     pub fn all_expected(&self) -> impl Iterator<Item = (&str, &str, &DeviceId, bool)> {
         let all = self.expected.iter();
         all.map(|((maker, number), (id, key))| (&**maker, &**number, id, key.is_some()))
-    }
-
-    /// What deserves a person's attention, the latest at the end.
-    pub fn found(&self) -> impl DoubleEndedIterator<Item = &Finding> {
-        self.found.iter()
     }
 
     /// Certificates that are revoked and would not be over at a time, of one issuer; in no order.
@@ -531,7 +521,11 @@ impl Identities {
                 self.lapsed = self.lapsed.max(Some(*to));
                 self.ends = self.ends.split_off(&to.plus_nanos(1));
             }
+            Event::Refused { device: None, .. } => self.door.note(event, at),
             Event::Refused { .. } => {}
+            Event::Shown { device, serial } => {
+                self.change(device, |record| record.shown = Some(*serial));
+            }
             Event::SecretsAdded { secrets } => {
                 for secret in secrets {
                     self.change_secrets(&secret.of.device, |all| {
@@ -616,19 +610,6 @@ impl Identities {
         self.by_key.insert(key, device.clone());
     }
 
-    fn find(&mut self, code: &str, device: &DeviceId, what: &str, at: At<'_>) {
-        if self.found.len() >= FOUND_MAX {
-            self.found.pop_front();
-        }
-        self.found.push_back(Finding {
-            at: at.time,
-            code: code.to_owned(),
-            device: device.clone(),
-            what: what.to_owned(),
-            entry: at.entry,
-        });
-    }
-
     fn change(&mut self, device: &DeviceId, with: impl FnOnce(&mut Record)) {
         let mut record = self.records.remove(device).unwrap_or_default();
         self.unindex(device, &record);
@@ -693,8 +674,15 @@ impl Identities {
     }
 
     /// What is not in a snapshot follows from what is.
-    pub(crate) fn indexed(mut self, secrets: Secrets, resting: Resting) -> Self {
-        self.secrets = secrets.indexed();
+    pub(crate) fn indexed(
+        mut self,
+        secrets: Secrets,
+        resting: Resting,
+        shown: AllShown,
+        door: Door,
+    ) -> Self {
+        (self.secrets, self.door) = (secrets.indexed(), door);
+        self.put_shown(shown);
         for (device, release) in resting {
             self.rest_on(&device, Some(release));
         }
@@ -747,12 +735,15 @@ fn merged(keep: &Record, other: &Record) -> (Record, Vec<Credential>) {
     all.sort_by_key(|credential| credential.entry);
     let over = all.len().saturating_sub(CREDENTIALS_MAX);
     let gone = all.drain(..over).collect();
+    let mut newest = all.iter().rev().map(|credential| credential.serial);
+    let shown = newest.find(|serial| [keep.shown, other.shown].contains(&Some(*serial)));
     let record = Record {
         credentials: all,
         voucher: keep.voucher.clone().or_else(|| other.voucher.clone()),
         attestation: keep.attestation.clone().or_else(|| other.attestation.clone()),
         tpm: keep.tpm.clone().or_else(|| other.tpm.clone()),
         release: if keep.attestation.is_some() { keep.release } else { other.release },
+        shown,
     };
     (record, gone)
 }

@@ -384,7 +384,9 @@ impl Identities {
     pub(super) fn fail_secret(&self, name: &str, from: IpAddr, now: Timestamp) -> Vec<Event> {
         let device = self.secrets.psk(name).map(|(device, _)| device.clone());
         let why = clip(&format!("a wrong pre-shared key for `{name}`, from {from}"));
-        self.refuse("identity.psk", &why, device, None, now)
+        let (code, from) = ("identity.psk".to_owned(), Some(model::network(from)));
+        let refused = Event::Refused { code, why, device, key: None, from, times: 1 };
+        self.refuse(refused, now)
     }
 
     /// Whose a PSK is that somebody knows, if it shows anything.

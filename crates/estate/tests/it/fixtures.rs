@@ -99,6 +99,7 @@ fn word(event: &Event) -> String {
             event @ (identities::Event::TokenIssued { .. }
             | identities::Event::Issued { .. }
             | identities::Event::Refused { .. }
+            | identities::Event::Shown { .. }
             | identities::Event::Revoked { .. }
             | identities::Event::Vouched { .. }
             | identities::Event::VoucherEnded { .. }
@@ -184,6 +185,7 @@ fn every_event_of_version_1_is_read_and_written_again() {
         "identity.secret-rotated",
         "identity.secret-unproved",
         "identity.secrets-added",
+        "identity.shown",
         "identity.token-issued",
         "identity.vouched",
         "identity.voucher-ended",

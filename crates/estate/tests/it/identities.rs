@@ -87,7 +87,7 @@ impl Drill {
         }
     }
 
-    fn with_token(&mut self, id: &str, key: &str, days: i64) {
+    pub(crate) fn with_token(&mut self, id: &str, key: &str, days: i64) {
         let secret = format!("{id} {key}");
         self.token(id, &secret);
         self.enrol(id, key, days, How::Token { secret: digest(&secret) }).unwrap();
@@ -101,7 +101,7 @@ impl Drill {
         self.world.estate.speaks(&digest(key), self.world.now).is_some()
     }
 
-    fn found(&self) -> Vec<(DeviceId, String)> {
+    pub(crate) fn found(&self) -> Vec<(DeviceId, String)> {
         let found = self.world.estate.identities().found();
         found.map(|found| (found.device.clone(), found.code.clone())).collect()
     }
@@ -221,7 +221,7 @@ fn what_is_shown_ends_and_comes_back_one_step_lower() {
     let mut drill = Drill::new();
     drill.with_token("a", "k", 30);
     drill.pass(29 * DAY);
-    let renewal = |key| How::Renewal { key: digest(key) };
+    let renewal = |key| How::Renewal { key: digest(key), shown: None };
     assert_eq!(drill.enrol("a", "k", 30, renewal("other")), Err("identity.renewal"));
     assert_eq!(drill.enrol("b", "n", 30, renewal("k")), Err("identity.renewal"), "not b's own");
     assert_eq!(drill.enrol("a", "k", 30, renewal("k")), Ok(()));
@@ -419,7 +419,8 @@ fn what_is_refused_is_found_once_in_an_hour_and_of_a_hundred_devices_at_most() {
     drill.world.command(&report("north", "sensor", all)).unwrap();
     let refuse = |drill: &mut Drill, id: &str, code: &str| {
         let (code, device) = (format!("identity.{code}"), Some(device(id)));
-        let refuse = Command::Refuse { code, why: "a test".to_owned(), device, key: None };
+        let (why, key) = ("a test".to_owned(), None);
+        let refuse = Command::Refuse { code, why, device, key, from: None, times: 1 };
         // The refusal for the journal, and the finding.
         drill.run(refuse).unwrap().len() == 2
     };
@@ -586,7 +587,7 @@ fn a_second_key_by_a_makers_certificate_needs_a_token_or_the_end_of_the_first() 
     assert_eq!(drill.enrol("a", "k2", 30, how(None)), Ok(()), "it has this key");
     // Renewed without the maker's certificate, it is held by that too.
     drill.pass(29 * DAY);
-    assert_eq!(drill.enrol("a", "k2", 30, How::Renewal { key: digest("k2") }), Ok(()));
+    assert_eq!(drill.enrol("a", "k2", 30, How::Renewal { key: digest("k2"), shown: None }), Ok(()));
     drill.pass(2 * DAY);
     assert!(!drill.speaks("k1") && drill.speaks("k2"));
     assert_eq!(drill.enrol("a", "c", 30, how(None)), Err("identity.idevid-again"));
@@ -621,7 +622,7 @@ fn who_is_retired_speaks_no_more() {
     let retire = devices::Command::Retire { devices: vec![device("a")] };
     drill.world.command(&estate::Command::Device(retire)).unwrap();
     assert!(!drill.speaks("k"));
-    let renewal = How::Renewal { key: digest("k") };
+    let renewal = How::Renewal { key: digest("k"), shown: None };
     assert_eq!(drill.enrol("a", "k", 30, renewal), Err("device.retired"));
     drill.audit();
 }
@@ -635,7 +636,7 @@ fn credentials_of_one_device_have_a_bound() {
     }
     // Nor does one ask without end.
     for n in 0..=HOURLY_MAX {
-        let renewal = How::Renewal { key: digest("k9") };
+        let renewal = How::Renewal { key: digest("k9"), shown: None };
         let expected = if n < HOURLY_MAX - 3 { Ok(()) } else { Err("identity.pace") };
         assert_eq!(drill.enrol("a", "k9", 30, renewal), expected, "{n}");
     }
@@ -705,7 +706,7 @@ proptest! {
                     }
                 }
                 Step::Renew(d, k, n) => {
-                    let how = How::Renewal { key: digest(&format!("k{k}")) };
+                    let how = How::Renewal { key: digest(&format!("k{k}")), shown: None };
                     let _ = drill.enrol(of(d), &format!("k{n}"), 20, how);
                 }
                 Step::Grace(d, k) => {

@@ -12,6 +12,7 @@ mod commitments;
 mod drill;
 mod exceptions;
 mod fixtures;
+mod found;
 mod identities;
 mod laws;
 mod lists;

@@ -283,8 +283,13 @@ pub(super) const KEYRING: &[Column] = &[
 
 pub(super) const FINDINGS: &[Column] = &[
     of("WHEN", |v| instant(v, "/at")),
-    of("DEVICE", |v| at(v, "/device")),
+    of("DEVICE", |v| match v.pointer("/device") {
+        Some(Value::Null) | None => format!("(door) {}", at(v, "/from")).trim_end().to_owned(),
+        Some(device) => word(device),
+    }),
     of("CODE", |v| at(v, "/code")),
+    of("TIMES", |v| at(v, "/times")),
+    wide("SINCE", |v| instant(v, "/since")),
     of("WHAT", |v| at(v, "/what")),
     of("ENTRY", |v| at(v, "/entry")),
 ];

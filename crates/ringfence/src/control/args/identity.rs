@@ -67,9 +67,9 @@ pub(crate) enum Identity {
         after_help = "Examples:\n  ringfence identity keys --overdue\n  ringfence identity keys --kind psk --owner metering -o json\n  ringfence identity keys add meter-9 --kind psk --secret-file psk --reason \"installed\"\n  ringfence identity keys import psks.csv --reason \"delivery 4711\"\n\nCertificates of the authorities, of this server, of sites and of devices are there by themselves;\nPSKs, OSCORE contexts and passwords of MQTT are told with add and import.\n\nExit codes: 0 printed, 1 failed, 5 not allowed, 64 wrong usage."
     )]
     Keys(IdentityKeys),
-    /// What was found about identities, the newest first: copied keys, shared secrets, failed attestations.
+    /// What was found about identities, the newest first: copied keys, shared secrets, who was refused.
     #[command(
-        after_help = "Examples:\n  ringfence identity findings\n  ringfence identity findings -o jsonl\n\nExit codes: 0 printed, 1 failed, 5 not allowed, 64 wrong usage."
+        after_help = "Examples:\n  ringfence identity findings\n  ringfence identity findings -o jsonl\n\nOf whoever was refused at the door and is no known device there is a line for each network and\nreason, with how often; people of all sites see them.\n\nExit codes: 0 printed, 1 failed, 5 not allowed, 64 wrong usage."
     )]
     Findings(IdentityFindings),
 }

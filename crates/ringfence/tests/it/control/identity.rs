@@ -167,6 +167,14 @@ fn requests_that_wait_are_shown_with_what_does_not_fit_and_answered() {
     anna.fails("identity approve 00 --device camera --reason x", 3, "identity requests");
     assert_eq!(anna.run("identity requests").err, "none\n");
     assert_eq!(anna.run("identity findings").err, "none\n");
+    let (code, why) = ("identity.request".to_owned(), "from 192.0.2.7: it is empty".to_owned());
+    let from = "192.0.2.7".parse().ok();
+    let refuse = identities::Command::Refuse { code, why, device: None, key: None, from, times: 3 };
+    command(&hq, refuse);
+    let listed = anna.ok("identity findings");
+    for part in ["(door) 192.0.2.7", "  3  ", "it is empty"] {
+        assert!(listed.contains(part), "{part}: {listed}");
+    }
     for (name, seen_as) in [("CN=axis-q6135", Some("camera")), ("CN=lost", None)] {
         let wanted = Wanted {
             request: Digest::of(name.as_bytes()),
