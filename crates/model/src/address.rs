@@ -117,6 +117,15 @@ pub fn is_private(ip: IpAddr) -> bool {
     }
 }
 
+/// What counts as one, where somebody is counted: an address of IPv4, the 2⁶⁴ addresses of IPv6 that
+/// whoever has one of them has (RFC 4291 §2.5.4).
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+        v4 => v4,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,6 +164,19 @@ mod tests {
         }
         for ip in ["8.8.8.8", "141.81.0.10", "100.128.0.1", "2001:db8::1"] {
             assert!(!is_private(ip.parse().unwrap()), "{ip}");
+        }
+    }
+
+    #[test]
+    fn a_network_is_an_address_of_ipv4_and_many_of_ipv6() {
+        for (one, of) in [
+            ("192.0.2.7", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("2001:db8::1", "2001:db8::"),
+            ("2001:db8::ffff:ffff:ffff:ffff", "2001:db8::"),
+            ("2001:db8:0:1::1", "2001:db8:0:1::"),
+        ] {
+            assert_eq!(network(one.parse().unwrap()), of.parse::<IpAddr>().unwrap(), "{one}");
         }
     }
 }

@@ -16,7 +16,7 @@ mod time;
 pub mod tpm;
 pub mod verdict;
 
-pub use address::{AddressError, Mac, is_private};
+pub use address::{AddressError, Mac, is_private, network};
 pub use assurance::Assurance;
 pub use id::{DeviceId, IdError, SensorId, ServiceId, SiteId};
 pub use time::Timestamp;

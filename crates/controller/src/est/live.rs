@@ -6,9 +6,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use estate::side::Digest;
+use model::network;
 use tokio::sync::watch;
-
-use crate::line::pace::network;
 
 /// Connections of one key.
 const OF_ONE_MAX: usize = 4;

@@ -6,9 +6,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use model::Timestamp;
-
-use crate::line::pace::network;
+use model::{Timestamp, network};
 
 const MINUTE_NANOS: i64 = 60 * 1_000_000_000;
 /// Networks that are counted one by one; those beyond share a count.

@@ -14,6 +14,8 @@ pub(super) const LATER_S: u32 = 15;
 pub(super) struct No {
     pub(super) status: StatusCode,
     pub(super) why: String,
+    /// Stable word for the journal.
+    pub(super) code: &'static str,
     /// Seconds after which it may be another answer.
     pub(super) retry_after_s: Option<u32>,
     /// It is in the journal.
@@ -22,7 +24,19 @@ pub(super) struct No {
 
 impl No {
     pub(super) fn new(status: StatusCode, why: impl Into<String>) -> Self {
-        Self { status, why: why.into(), retry_after_s: None, written: false }
+        let code = "identity.request";
+        Self { status, why: why.into(), code, retry_after_s: None, written: false }
+    }
+
+    /// It is no refusal: a person looks first.
+    pub(super) fn waits(&self) -> bool {
+        self.status == StatusCode::ACCEPTED
+    }
+
+    /// Whether there is something to look at on the device: not where the fault is ours, nor where it is only asked for its secret.
+    pub(super) fn is_theirs(&self) -> bool {
+        let asked = self.status == StatusCode::UNAUTHORIZED;
+        (self.status.is_client_error() && !asked) || self.status == StatusCode::NOT_IMPLEMENTED
     }
 
     /// The same, which is in the journal.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-use model::{SiteId, Timestamp};
+use model::{SiteId, Timestamp, network};
 
 /// Attempts of one address in a minute.
 const TRIES_OF_ONE: u32 = 10;
@@ -67,14 +67,6 @@ impl Tries {
         if let Some(tries) = minute.by.get_mut(&network(from)) {
             *tries = tries.saturating_sub(1);
         }
-    }
-}
-
-/// Whoever has one address of IPv6 has 2⁶⁴ of them.
-pub(crate) fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
-        v4 => v4,
     }
 }
 

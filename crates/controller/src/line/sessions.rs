@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use model::{SiteId, Timestamp};
+use model::{SiteId, Timestamp, network};
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, watch};
 
-use super::pace::network;
 use crate::Hub;
 
 /// Connections of one site. Its newest ones are real: what a dead link left behind goes.

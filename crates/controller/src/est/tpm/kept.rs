@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use estate::identities::Tpm;
 use estate::side::Digest;
-use model::Timestamp;
+use model::{Timestamp, network};
 use pki::tpm::{AttestationKey, Selection};
 
 use super::references::Values;
-use crate::line::pace::{Later, network};
+use crate::line::pace::Later;
 
 const NANOS: i64 = 1_000_000_000;
 /// How long a challenge is good, in nanoseconds. Some TPMs need a minute for an RSA key.
