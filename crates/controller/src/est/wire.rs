@@ -94,14 +94,8 @@ pub(super) struct Basic {
 
 /// What a header says, if it says it so.
 pub(super) fn basic(value: &HeaderValue) -> Option<Basic> {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::STANDARD;
-    let text = value.to_str().ok()?;
-    let (scheme, coded) = text.split_once(' ')?;
-    let coded = scheme.eq_ignore_ascii_case("basic").then(|| coded.trim())?;
-    let pair = String::from_utf8(STANDARD.decode(coded).ok()?).ok()?;
-    let (user, password) = pair.split_once(':')?;
-    Some(Basic { user: user.to_owned(), password: password.to_owned() })
+    let (user, password) = est::basic(value.to_str().ok()?)?;
+    Some(Basic { user, password })
 }
 
 /// The password alone: the secret of a token. Whatever the user is.

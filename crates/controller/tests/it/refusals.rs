@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crypto::tls::{self, Credentials, SystemClock};
 use crypto::{PrivateKey, Provider};
-use estate::Event;
-use estate::identities::{self, WAITING_OF_ONE_MAX};
+use estate::identities::{self, Enrolment, How, NewCredential, Serial, WAITING_OF_ONE_MAX};
+use estate::side::Digest;
+use estate::{Command, Event};
 use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper::body::Bytes;
@@ -194,15 +195,29 @@ fn a_handshake_that_fails_is_in_the_journal_and_one_that_never_began_is_not() {
             let made = door.authority.device(&device, &key.public(), at).unwrap();
             vec![made.certificate]
         };
+        // One that the estate knows, so that its signature is looked at.
+        let good = new();
+        let made = door.authority.device(&device, &good.public(), now()).unwrap();
+        let chain = vec![made.certificate.clone()];
+        door.token("cam-1", "est-good");
+        let credential = NewCredential {
+            key: Digest::of(&good.public().write()),
+            serial: Serial(made.serial),
+            issuer: made.issuer,
+            since: made.certificate.not_before(),
+            until: made.certificate.not_after(),
+        };
+        let how = How::Token { secret: Digest::of(b"est-good") };
+        let batch = vec![Enrolment { device: device.clone(), credential, how }];
+        door.command(Command::Identity(identities::Command::Enrol { batch }));
         // Whoever comes, says nothing and goes was not refused.
         for _ in 0..3 {
             drop(TcpStream::connect((Ipv4Addr::LOCALHOST, door.port)).await.unwrap());
         }
         let before = size(&door);
-        let (good, early, unknown) = (new(), new(), new());
-        let (chain, later) = (given(&good, 0), given(&early, 9));
-        let liar =
-            Credentials { chain: chain.clone(), key: Arc::new(Liar { shows: good, signs: new() }) };
+        let (early, unknown) = (new(), new());
+        let later = given(&early, 9);
+        let liar = Credentials { chain, key: Arc::new(Liar { shows: good, signs: new() }) };
         let early = Credentials { chain: later, key: Arc::new(early) };
         // The estate has not heard of this one.
         let unknown = Credentials { chain: given(&unknown, 0), key: Arc::new(unknown) };
@@ -225,7 +240,9 @@ fn a_handshake_that_fails_is_in_the_journal_and_one_that_never_began_is_not() {
             format!("https://127.0.0.1:{}/", door.port),
             format!("http://127.0.0.1:{}/", door.port),
         );
-        let own = ["req", "-x509", "-nodes", "-newkey"];
+        // Nothing of openssl's own settings, which make an authority of it.
+        std::fs::write(door.file("x.cnf"), "[req]\ndistinguished_name=dn\n[dn]\n").unwrap();
+        let own = ["req", "-x509", "-config", "x.cnf", "-nodes", "-newkey"];
         let own = [&own[..], &P256, &["-subj", "/CN=x", "-keyout", "x.key", "-out", "x.pem"]];
         assert!(door.run("openssl", &own.concat()).await.status.success());
         let x = ["-s", "--cacert", "root.pem", "--cert", "x.pem", "--key", "x.key", &url];
