@@ -1,7 +1,5 @@
 //! The door to the API: TLS on a socket, and bounds on everything that comes through it before anybody is known.
 
-mod unread;
-
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -22,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 use crate::gate::{Came, Gate};
+use crate::unread;
 
 /// Connections at one time; further ones wait to be taken.
 const CONNECTIONS_MAX: usize = 4_096;

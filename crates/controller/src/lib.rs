@@ -52,5 +52,6 @@ pub mod shell;
 pub mod state;
 pub mod token;
 mod turns;
+mod unread;
 
 pub use hub::{Hub, HubError};

@@ -15,7 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of the head of an answer.
 const HEAD_BYTES_MAX: usize = 16_384;
 /// Bytes of the body of an answer.
-const BODY_BYTES_MAX: usize = 524_288;
+pub(crate) const BODY_BYTES_MAX: usize = 524_288;
+/// Bytes around the parts of a body: their sizes, and what stands behind the last one.
+const AROUND_BYTES_MAX: usize = 65_536;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -233,6 +235,12 @@ impl<R: Read> Reader<'_, R> {
     }
 }
 
+/// An answer that is here already.
+pub(crate) fn answer(bytes: &[u8]) -> Option<Answer> {
+    let mut from = bytes;
+    read(&mut Reader { from: &mut from, kept: Vec::new() }).ok()
+}
+
 fn read<R: Read>(from: &mut Reader<'_, R>) -> Result<Answer, Unread> {
     let head = String::from_utf8(from.until(b"\r\n\r\n", HEAD_BYTES_MAX)?)
         .map_err(|_| Unread::Odd("its head is no text"))?;
@@ -262,10 +270,15 @@ fn read<R: Read>(from: &mut Reader<'_, R>) -> Result<Answer, Unread> {
 
 /// RFC 9112 §7.1; trailers are passed over.
 fn chunks<R: Read>(from: &mut Reader<'_, R>) -> Result<Vec<u8>, Unread> {
-    let mut body = Vec::new();
-    loop {
+    let (mut body, mut around) = (Vec::new(), AROUND_BYTES_MAX);
+    let mut line = |from: &mut Reader<'_, R>| {
         let line = from.until(b"\r\n", HEAD_BYTES_MAX)?;
-        let text = String::from_utf8_lossy(&line);
+        around = around.checked_sub(line.len()).ok_or(Unread::Odd("it has too many parts"))?;
+        Ok::<_, Unread>(line)
+    };
+    loop {
+        let line_of_size = line(from)?;
+        let text = String::from_utf8_lossy(&line_of_size);
         let size = text.split(';').next().unwrap_or_default().trim();
         let size =
             usize::from_str_radix(size, 16).map_err(|_| Unread::Odd("a part has no size"))?;
@@ -273,7 +286,7 @@ fn chunks<R: Read>(from: &mut Reader<'_, R>) -> Result<Vec<u8>, Unread> {
             return Err(Unread::Odd("it is too long"));
         }
         if size == 0 {
-            while from.until(b"\r\n", HEAD_BYTES_MAX)? != b"\r\n" {}
+            while line(from)? != b"\r\n" {}
             return Ok(body);
         }
         body.extend(from.exactly(size)?);
@@ -286,11 +299,6 @@ fn chunks<R: Read>(from: &mut Reader<'_, R>) -> Result<Vec<u8>, Unread> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn answer(bytes: &[u8]) -> Option<Answer> {
-        let mut from = bytes;
-        read(&mut Reader { from: &mut from, kept: Vec::new() }).ok()
-    }
 
     #[test]
     fn an_answer_is_read_whole() {
@@ -311,6 +319,11 @@ mod tests {
         ] {
             assert_eq!(answer(wrong.as_bytes()), None, "{wrong}");
         }
+        // One that never ends.
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
+        let trailers = |count| head.clone() + "0\r\n" + &"T: 1\r\n".repeat(count) + "\r\n";
+        assert!(answer(trailers(1_000).as_bytes()).is_some());
+        assert_eq!(answer(trailers(AROUND_BYTES_MAX).as_bytes()), None);
     }
 
     #[test]

@@ -19,6 +19,7 @@
 pub mod agent;
 pub mod cli;
 mod command;
+pub mod fuzzing;
 pub mod home;
 pub mod http;
 pub mod identity;

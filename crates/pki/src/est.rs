@@ -53,6 +53,16 @@ pub fn body(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
+/// User and password of an `Authorization` header that says `Basic` (RFC 7617), as clients show what they know (RFC 7030 §3.2.3). A user has no
+/// colon in it.
+pub fn basic(header: &str) -> Option<(String, String)> {
+    let (scheme, coded) = header.split_once(' ')?;
+    let coded = scheme.eq_ignore_ascii_case("basic").then(|| coded.trim())?;
+    let pair = String::from_utf8(STANDARD.decode(coded).ok()?).ok()?;
+    let (user, password) = pair.split_once(':')?;
+    Some((user.to_owned(), password.to_owned()))
+}
+
 /// The bytes of a body.
 fn bytes(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Refusal> {
     // A third more for base64, and as much again for line breaks, however short the lines are.

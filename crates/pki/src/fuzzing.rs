@@ -34,8 +34,15 @@ pub fn signatures(bytes: &[u8]) {
     let _ = signed.verify(b"content", &demand, &Yes);
 }
 
-/// A body of EST, and the same bytes without their base64.
+/// A body of EST, and the same bytes without their base64; and who says so in a header.
 pub fn est(bytes: &[u8]) {
+    for header in [bytes, format!("Basic {}", est::body(bytes)).as_bytes()] {
+        if let Some((user, password)) = std::str::from_utf8(header).ok().and_then(est::basic) {
+            assert!(!user.contains(':'));
+            let again = format!("Basic {}", est::body(format!("{user}:{password}").as_bytes()));
+            assert_eq!(est::basic(&again), Some((user, password)));
+        }
+    }
     for body in [bytes, est::body(bytes).as_bytes()] {
         if let Ok(der) = est::read_request(body)
             && let Ok(request) = request::read_der(&der, &Yes)

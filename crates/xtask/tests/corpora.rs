@@ -20,6 +20,7 @@ fn every_corpus_replays() {
     targets.push(("crl", pki::fuzzing::crl));
     targets.push(("ocsp", pki::fuzzing::ocsp));
     targets.push(("tpm", pki::fuzzing::tpm));
+    targets.push(("agent", device_agent::fuzzing::agent));
     targets.push(("event_log", pki::fuzzing::event_log));
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
 

@@ -511,8 +511,10 @@ pub(super) fn with_device<T>(
     let wanted = id_of(id)?;
     api.hub.read(|estate| {
         let device = estate.devices().get(&wanted).filter(|device| who.sees(&device.site));
-        let device =
-            device.ok_or_else(|| Problem::unknown("device.unknown", format!("device {id}")))?;
+        let device = device.ok_or_else(|| {
+            Problem::unknown("device.unknown", format!("device {id}"))
+                .help("`ringfence get devices` lists them")
+        })?;
         Ok(look(estate, device))
     })
 }

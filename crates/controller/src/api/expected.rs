@@ -2,11 +2,11 @@
 
 use axum::Json;
 use axum::extract::State;
-use estate::Command;
 use estate::access::rbac::{Action, Place};
 use estate::identities::{self, EXPECT_MAX, Expected};
+use estate::{Command, Refusal};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::credentials::editable;
 use super::page::{Page, Paging};
@@ -40,11 +40,77 @@ pub struct Expect {
 }
 
 /// How many that is.
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = ExpectedCount)]
 pub struct Count {
     /// Those that were not expected before.
     pub new: usize,
+    /// Of a dry run: those that nothing would come of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub wrong: Vec<Wrong>,
+}
+
+/// Whether anything is done.
+#[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Dry {
+    /// All of the list is judged, and nothing of it is taken.
+    pub dry_run: Option<bool>,
+}
+
+impl Dry {
+    /// Nothing is done.
+    pub fn is_dry(self) -> bool {
+        self.dry_run == Some(true)
+    }
+}
+
+/// One of a list that is not as it should be.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = WrongItem)]
+pub struct Wrong {
+    /// Which, from 0.
+    pub at: usize,
+    /// Stable word for programs.
+    #[schema(value_type = String)]
+    pub code: &'static str,
+    /// What and why.
+    pub why: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub help: String,
+}
+
+/// Which of a list are wrong, and how many would be new. First what it takes to name each, then what the estate says of those that are named.
+pub(super) fn judged<I, O>(
+    items: impl IntoIterator<Item = Result<I, Problem>>,
+    judge: impl FnOnce(&[I]) -> Vec<Result<Option<O>, Refusal>>,
+) -> (usize, Vec<Wrong>) {
+    let wrong = |at, problem: Problem| Wrong {
+        at,
+        code: problem.code,
+        why: format!("{}: {}", problem.title, problem.detail),
+        help: problem.help,
+    };
+    let (mut sound, mut places, mut all) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, item) in items.into_iter().enumerate() {
+        match item {
+            Ok(item) => {
+                sound.push(item);
+                places.push(at);
+            }
+            Err(problem) => all.push(wrong(at, problem)),
+        }
+    }
+    let mut new = 0_usize;
+    for (at, judged) in places.into_iter().zip(judge(&sound)) {
+        match judged {
+            Ok(one) => new = new.saturating_add(usize::from(one.is_some())),
+            Err(refusal) => all.push(wrong(at, refusal.into())),
+        }
+    }
+    all.sort_by_key(|wrong| wrong.at);
+    (new, all)
 }
 
 /// Devices that are expected with their makers' certificates, by maker and number; those of one's sites.
@@ -72,11 +138,12 @@ pub async fn list(
 }
 
 /// Says which of their makers' numbers are which devices. All of it, or nothing.
-#[utoipa::path(post, path = "/v1/identities/expected", tag = "identities", request_body = Expect,
+#[utoipa::path(post, path = "/v1/identities/expected", tag = "identities", params(Dry), request_body = Expect,
     responses((status = 200, body = Count), (status = "default", body = Problem)))]
 pub async fn expect(
     State(api): State<Api>,
     who: Who,
+    Query(dry): Query<Dry>,
     Body(order): Body<Expect>,
 ) -> Result<Json<Count>, Problem> {
     who.may(Action::IdentitiesEdit, Place::Somewhere)?;
@@ -88,12 +155,21 @@ pub async fn expect(
         let (device, _) = editable(&api, &who, &one.device)?;
         Ok(Expected { maker: one.maker, number: one.number, device })
     };
-    let expected: Result<Vec<Expected>, Problem> = order.expected.into_iter().map(one).collect();
+    let all = order.expected.into_iter().map(one);
+    if dry.is_dry() {
+        let (new, wrong) = judged(all, |sound| {
+            api.hub.read(|estate| {
+                estate.identities().judge_expected(estate.devices(), sound).collect()
+            })
+        });
+        return Ok(Json(Count { new, wrong }));
+    }
+    let expected: Result<Vec<Expected>, Problem> = all.collect();
     let command = Command::Identity(identities::Command::Expect { expected: expected? });
     let done = api.command(&who, order.why, command).await?;
     let new = done.events.iter().map(|event| match event {
         estate::Event::Identity(identities::Event::Expected { expected }) => expected.len(),
         _ => 0,
     });
-    Ok(Json(Count { new: new.sum() }))
+    Ok(Json(Count { new: new.sum(), wrong: Vec::new() }))
 }

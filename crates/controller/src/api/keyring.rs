@@ -21,6 +21,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::credentials::editable;
 use super::devices::id_of;
+use super::expected::{Dry, Wrong, judged};
 use super::page::{self, Page, Paging};
 use super::{Api, Body, Problem, Query, Who};
 use crate::authority::{Authority, ISSUING_DAYS_MIN, MEMBER_DAYS};
@@ -401,11 +402,14 @@ pub struct Added {
     pub new: usize,
     /// What should be looked at: secrets that several devices have.
     pub findings: Vec<String>,
+    /// Of a dry run: those that nothing would come of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub wrong: Vec<Wrong>,
 }
 
 impl Added {
     fn of(events: &[estate::Event]) -> Self {
-        let mut added = Self { new: 0, findings: Vec::new() };
+        let mut added = Self { new: 0, findings: Vec::new(), wrong: Vec::new() };
         for event in events {
             match event {
                 estate::Event::Identity(identities::Event::SecretsAdded { secrets }) => {
@@ -422,11 +426,12 @@ impl Added {
 }
 
 /// Tells secrets of devices. All of them, or nothing; what is known already stays as it is.
-#[utoipa::path(post, path = "/v1/keys", tag = "identities", request_body = Add,
+#[utoipa::path(post, path = "/v1/keys", tag = "identities", params(Dry), request_body = Add,
     responses((status = 200, body = Added), (status = "default", body = Problem)))]
 pub async fn add(
     State(api): State<Api>,
     who: Who,
+    Query(dry): Query<Dry>,
     Body(Add { secrets, why }): Body<Add>,
 ) -> Result<Json<Added>, Problem> {
     who.may(Action::IdentitiesEdit, Place::Somewhere)?;
@@ -436,6 +441,15 @@ pub async fn add(
     }
     let digests = digests(&api)?;
     let new = secrets.iter().map(|told| new(&api, &who, digests, told, ROTATE_DAYS));
+    if dry.is_dry() {
+        let now = api.hub.now();
+        let (new, wrong) = judged(new, |sound| {
+            api.hub.read(|estate| {
+                estate.identities().judge_secrets(estate.devices(), sound, now).collect()
+            })
+        });
+        return Ok(Json(Added { new, findings: Vec::new(), wrong }));
+    }
     let secrets: Vec<NewSecret> = new.collect::<Result<_, _>>()?;
     let command = Any::Identity(Command::AddSecrets { secrets });
     Ok(Json(Added::of(&api.command(&who, why, command).await?.events)))

@@ -24,7 +24,7 @@ use tokio_rustls::server::TlsStream;
 use super::makers::Idevid;
 use super::{Est, enrol, key_of, places, up};
 use crate::gate::{Came, Gate};
-use crate::sessions;
+use crate::{sessions, unread};
 
 /// Connections at one time; further ones wait to be taken.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -149,11 +149,16 @@ async fn connection(est: &Arc<Est>, stream: TcpStream, from: SocketAddr) {
     drop(stranger);
     let Some((stream, caller, session)) = known else { return };
     // Whoever was revoked between handshake and registration was not cut.
-    if est.believes(&session.who) {
-        tokio::select! {
-            () = talk(est, stream, caller, STAY) => {}
-            () = session.cut() => {}
-        }
+    if !est.believes(&session.who) {
+        up(&est.counts.refused);
+        let why = "its certificate was revoked just now";
+        let (from, key) = (from.ip(), Some(session.who));
+        enrol::turned_away(est, "identity.certificate", from, key, why, true).await;
+        return;
+    }
+    tokio::select! {
+        () = talk(est, stream, caller, STAY) => {}
+        () = session.cut() => {}
     }
 }
 
@@ -201,34 +206,44 @@ fn who(est: &Est, stream: &TlsStream<TcpStream>, from: SocketAddr) -> (Caller, O
 }
 
 async fn talk(est: &Arc<Est>, stream: TlsStream<TcpStream>, caller: Caller, stay: Duration) {
+    let (from, key) = (caller.from.ip(), caller.key);
     let caller = Arc::new(caller);
     let service = service_fn(move |request: Request<Incoming>| {
         let (est, caller) = (Arc::clone(est), Arc::clone(&caller));
-        async move { Ok::<_, Infallible>(enrol::answer(&est, &caller, request).await) }
+        async move {
+            let respond = async |request| enrol::answer(&est, &caller, request).await;
+            Ok::<_, Infallible>(unread::answer(request, respond).await)
+        }
     });
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
     http.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
     let served = http.serve_connection(TokioIo::new(stream), service);
-    // How a connection ends is the device's affair.
-    let _ = tokio::time::timeout(stay, served).await;
+    let Ok(Err(error)) = tokio::time::timeout(stay, served).await else { return };
+    // How a connection ends is the device's affair; what is no HTTP was answered as such (400, 431).
+    if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+        up(&est.counts.refused);
+        let why = format!("what it says is no HTTP that is understood ({error})");
+        enrol::turned_away(est, "identity.request", from, key, &why, true).await;
+    }
 }
 
-/// Writes down why a device's certificate is refused; others' failures are counted only.
+/// Writes down why a handshake failed; whoever says nothing, or goes away, was not refused and is counted only.
 async fn note(est: &Arc<Est>, from: SocketAddr, error: &std::io::Error) {
     let Some(tls) = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) else {
         return;
     };
-    let why = match WrongTime::of(tls) {
-        Some(wrong) => wrong.to_string(),
-        None => match tls {
-            rustls::Error::InvalidCertificate(why) => {
-                format!("its certificate is refused ({why:?})")
-            }
-            _ => return,
-        },
+    let (code, why) = match (WrongTime::of(tls), tls) {
+        (Some(wrong), _) => ("identity.certificate", wrong.to_string()),
+        (None, rustls::Error::InvalidCertificate(why)) => {
+            ("identity.certificate", format!("its certificate is refused ({why:?})"))
+        }
+        (None, rustls::Error::AlertReceived(why)) => {
+            ("identity.handshake", format!("it ends the handshake itself ({why:?})"))
+        }
+        (None, other) => ("identity.handshake", format!("the handshake fails: {other}")),
     };
-    if enrol::turned_away(est, "identity.certificate", from.ip(), None, &why).await {
+    if enrol::turned_away(est, code, from.ip(), None, &why, true).await {
         (est.told)(&format!("est: {from} is not let in: {why}"));
     }
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use axum::extract::Request;
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use crypto::Provider;
 use estate::devices::{Device, Field, State};
 use estate::identities::{Answer, Command, Enrolment, How, NewCredential, Outcome, Serial, Wanted};
 use estate::side::Digest;
 use estate::{Refusal, Sort};
-use hyper::body::Incoming;
 use journal::entry::{Actor, Name};
 use model::{DeviceId, network};
 use pki::est::{self, Binding, Wishes};
@@ -32,36 +32,23 @@ const GATEWAY: &str = "gateway";
 const BODY_BYTES_MAX: usize = 2 * est::REQUEST_MAX;
 /// How long a body may take.
 const BODY: Duration = Duration::from_secs(20);
+/// Seconds after which what is full may be so no longer.
+const FULL_S: u32 = 300;
 
 /// One request of HTTP.
-pub(super) async fn answer(
-    est: &Arc<Est>,
-    caller: &Caller,
-    request: Request<Incoming>,
-) -> Response {
+pub(super) async fn answer(est: &Arc<Est>, caller: &Caller, request: Request) -> Response {
     match route(est, caller, request).await {
         Ok(response) => response,
+        Err(no) if no.waits() => {
+            up(&est.counts.waiting);
+            no.into_response()
+        }
         Err(no) => {
-            let count = match no.status {
-                StatusCode::ACCEPTED => &est.counts.waiting,
-                _ => &est.counts.refused,
-            };
-            up(count);
-            let from = caller.from.ip();
-            match no.status {
-                StatusCode::TOO_MANY_REQUESTS => {
-                    est.unsaid.add("identity.too-early", from, est.hub.now());
-                }
-                StatusCode::BAD_REQUEST
-                | StatusCode::PAYLOAD_TOO_LARGE
-                | StatusCode::REQUEST_TIMEOUT
-                | StatusCode::FORBIDDEN
-                | StatusCode::CONFLICT
-                    if !no.written =>
-                {
-                    turned_away(est, "identity.request", from, caller.key, &no.why).await;
-                }
-                _ => {}
+            up(&est.counts.refused);
+            // Whatever it is for: a list of what is written could forget one.
+            if !no.written {
+                let (from, theirs) = (caller.from.ip(), no.is_theirs());
+                turned_away(est, no.code, from, caller.key, &no.why, theirs).await;
             }
             no.into_response()
         }
@@ -80,11 +67,7 @@ fn operation(path: &str) -> Option<&str> {
     }
 }
 
-async fn route(
-    est: &Arc<Est>,
-    caller: &Caller,
-    request: Request<Incoming>,
-) -> Result<Response, No> {
+async fn route(est: &Arc<Est>, caller: &Caller, request: Request) -> Result<Response, No> {
     places::used(est, caller).await;
     let (head, body) = request.into_parts();
     if let Some(word) = head.uri.path().strip_prefix(model::tpm::PATH) {
@@ -96,8 +79,6 @@ async fn route(
     if head.uri.path() == psk::PATH {
         return psk::answer(est, caller, &head).await;
     }
-    // Whoever is still sending does not hear an answer.
-    let bytes = whole(&head.headers, body, BODY_BYTES_MAX).await?;
     let get = head.method == Method::GET;
     match operation(head.uri.path()) {
         Some("cacerts") if get => Ok(wire::certificates(&est.authority.anchors())),
@@ -106,6 +87,7 @@ async fn route(
             Ok(wire::wishes(&wishes))
         }
         Some("simpleenroll" | "simplereenroll") if head.method == Method::POST => {
+            let bytes = whole(&head.headers, body, BODY_BYTES_MAX).await?;
             simple(est, caller, &head.headers, &bytes).await
         }
         Some("serverkeygen" | "fullcmc") => Err(No::new(
@@ -163,7 +145,8 @@ pub(super) fn try_once(est: &Est, caller: &Caller) -> Result<(), No> {
 pub(super) fn too_early(est: &Est, later: Later) -> No {
     up(&est.counts.too_early);
     let why = "too many attempts failed; try again later";
-    No { retry_after_s: Some(later.0), ..No::new(StatusCode::TOO_MANY_REQUESTS, why) }
+    let no = No::new(StatusCode::TOO_MANY_REQUESTS, why);
+    No { retry_after_s: Some(later.0), code: "identity.too-early", ..no }
 }
 
 /// A request that is sound.
@@ -388,20 +371,21 @@ pub(super) fn at(estate: &estate::Estate, from: IpAddr) -> Option<&Device> {
 }
 
 /// Writes down that somebody was turned away before it was asked who it is; `false`: it comes again and again, would fill the journal, and is written
-/// with others when the minute is over.
+/// with others when the minute is over. What is not `theirs` to mend is nothing to look at on their device.
 pub(super) async fn turned_away(
     est: &Arc<Est>,
     code: &'static str,
     from: IpAddr,
     key: Option<Digest>,
     why: &str,
+    theirs: bool,
 ) -> bool {
     let now = est.hub.now();
     if est.complaints.begin(from, now).is_err() {
         est.unsaid.add(code, from, now);
         return false;
     }
-    let device = concerned(est, key, from);
+    let device = theirs.then(|| concerned(est, key, from)).flatten();
     let (named, why) = (code.to_owned(), format!("from {}: {why}", from.to_canonical()));
     let from_network = Some(network(from));
     let refuse =
@@ -479,35 +463,33 @@ fn no_of(refusal: &Refusal) -> No {
         (Sort::Conflict, _) => StatusCode::CONFLICT,
         _ => StatusCode::FORBIDDEN,
     };
-    No::new(status, format!("{}: {}", refusal.what, refusal.why))
+    let retry_after_s = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(FULL_S);
+    No { retry_after_s, ..No::new(status, format!("{}: {}", refusal.what, refusal.why)) }
 }
 
 pub(super) fn busy(problem: Problem) -> No {
-    let retry_after_s = problem.retry_after_s;
     let why = format!("{}: {}", problem.title, problem.detail);
-    let status = StatusCode::from_u16(problem.status);
-    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    No { retry_after_s, ..No::new(status, why) }
+    let status = match StatusCode::from_u16(problem.status) {
+        // A device comes again for 503, and gives up at 507.
+        Ok(StatusCode::INSUFFICIENT_STORAGE) => StatusCode::SERVICE_UNAVAILABLE,
+        status => status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+    };
+    let later = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(FULL_S);
+    let retry_after_s = problem.retry_after_s.or(later);
+    No { retry_after_s, code: problem.code, ..No::new(status, why) }
 }
 
 /// A body of bounded length, in time.
-pub(super) async fn whole(
-    headers: &HeaderMap,
-    body: Incoming,
-    bytes_max: usize,
-) -> Result<Bytes, No> {
+pub(super) async fn whole(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes, No> {
     let too_long = || {
         let why = format!("it is longer than {bytes_max} bytes, or was cut");
         No::new(StatusCode::PAYLOAD_TOO_LARGE, why)
     };
     let said = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    // Whoever is still sending does not hear an answer: a little more is taken, and forgotten.
-    let taken_max = bytes_max.saturating_mul(4);
-    if said.and_then(|said| said.parse::<usize>().ok()).is_some_and(|said| said > taken_max) {
+    if said.and_then(|said| said.parse::<usize>().ok()).is_some_and(|said| said > bytes_max) {
         return Err(too_long());
     }
-    match tokio::time::timeout(BODY, axum::body::to_bytes(Body::new(body), taken_max)).await {
-        Ok(Ok(bytes)) if bytes.len() > bytes_max => Err(too_long()),
+    match tokio::time::timeout(BODY, axum::body::to_bytes(body, bytes_max)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(_)) => Err(too_long()),
         Err(_) => {

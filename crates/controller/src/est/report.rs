@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use estate::devices::{Command, Field, OwnWord};
 use estate::side::Digest;
-use hyper::body::Incoming;
 use model::report::{BODY_BYTES_MAX, Noted, Report};
 
 use super::Est;
@@ -25,7 +25,7 @@ pub(super) async fn answer(
     est: &Arc<Est>,
     caller: &Caller,
     head: &Parts,
-    body: Incoming,
+    body: Body,
 ) -> Result<Response, No> {
     if head.method != Method::POST {
         return Err(No::new(StatusCode::METHOD_NOT_ALLOWED, "it takes POST"));

@@ -14,6 +14,8 @@ pub(super) const LATER_S: u32 = 15;
 pub(super) struct No {
     pub(super) status: StatusCode,
     pub(super) why: String,
+    /// Stable word for the journal.
+    pub(super) code: &'static str,
     /// Seconds after which it may be another answer.
     pub(super) retry_after_s: Option<u32>,
     /// It is in the journal.
@@ -22,7 +24,19 @@ pub(super) struct No {
 
 impl No {
     pub(super) fn new(status: StatusCode, why: impl Into<String>) -> Self {
-        Self { status, why: why.into(), retry_after_s: None, written: false }
+        let code = "identity.request";
+        Self { status, why: why.into(), code, retry_after_s: None, written: false }
+    }
+
+    /// It is no refusal: a person looks first.
+    pub(super) fn waits(&self) -> bool {
+        self.status == StatusCode::ACCEPTED
+    }
+
+    /// Whether there is something to look at on the device: not where the fault is ours, nor where it is only asked for its secret.
+    pub(super) fn is_theirs(&self) -> bool {
+        let asked = self.status == StatusCode::UNAUTHORIZED;
+        (self.status.is_client_error() && !asked) || self.status == StatusCode::NOT_IMPLEMENTED
     }
 
     /// The same, which is in the journal.
@@ -80,14 +94,8 @@ pub(super) struct Basic {
 
 /// What a header says, if it says it so.
 pub(super) fn basic(value: &HeaderValue) -> Option<Basic> {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::STANDARD;
-    let text = value.to_str().ok()?;
-    let (scheme, coded) = text.split_once(' ')?;
-    let coded = scheme.eq_ignore_ascii_case("basic").then(|| coded.trim())?;
-    let pair = String::from_utf8(STANDARD.decode(coded).ok()?).ok()?;
-    let (user, password) = pair.split_once(':')?;
-    Some(Basic { user: user.to_owned(), password: password.to_owned() })
+    let (user, password) = est::basic(value.to_str().ok()?)?;
+    Some(Basic { user, password })
 }
 
 /// The password alone: the secret of a token. Whatever the user is.

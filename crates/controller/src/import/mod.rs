@@ -1,9 +1,9 @@
 //! Lists of devices from elsewhere: a purchase list as CSV, the leases of a DHCP server. What would change is told row by row before anything does.
 //!
 //! ```text
-//!  bytes ─▶ sheet (CSV) ──┐
-//!                         ├─▶ rows ─▶ plan (rows × estate) ─▶ what differs, and the commands that make it so
-//!  bytes ─▶ hosts (DHCP) ─┘
+//!  bytes ─▶ table (CSV) ─▶ sheet ──┐
+//!                                  ├─▶ rows ─▶ plan (rows × estate) ─▶ what differs, and the commands that make it so
+//!  bytes ─▶ hosts (DHCP) ──────────┘
 //! ```
 //!
 //! What a list says of a device (type, vendor, serial number, host name…) is a claim of its source, and stands beside what sensors say. What only
@@ -16,6 +16,7 @@ pub mod export;
 mod hosts;
 mod plan;
 mod sheet;
+mod table;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -26,6 +27,7 @@ use model::{DeviceId, SiteId, Timestamp};
 
 pub use self::plan::{Change, Outcome, Plan, Planned, Scope, plan};
 pub use self::sheet::SheetError;
+pub use self::table::{Table, TableError, TableRow, plain};
 
 /// Rows of one file.
 pub const ROWS_MAX: usize = 100_000;
@@ -148,7 +150,7 @@ pub fn read(format: Format, bytes: &[u8], now: Timestamp) -> Result<Lines, Sheet
         Format::Leases(format) => {
             let lines = hosts::read(format, bytes, now);
             match lines.len() > ROWS_MAX {
-                true => Err(SheetError::TooMany),
+                true => Err(TableError::TooMany.into()),
                 false => Ok(Lines { lines, separator: None }),
             }
         }

@@ -1,32 +1,25 @@
-//! A table of devices: CSV in UTF-8, with or without a byte order mark, lines ending as they like, values between commas, semicolons or tabs.
+//! A table of devices.
 //!
 //! Columns are those that [`super::export`] writes, in any order; a column that is not known is refused by name, because nobody should believe that it
 //! was read. An empty value says nothing.
 
 use std::collections::BTreeMap;
 
-use csv::{ReaderBuilder, StringRecord, Terminator};
 use estate::devices::{ADDRESSES_MAX, Field, KEYS_MAX};
 use model::{DeviceId, Mac, SiteId};
 
-use super::{LIST_CONFIDENCE, Line, Lines, ROWS_MAX, Row};
+use super::table::{Table, TableError, TableRow, clip, plain};
+use super::{LIST_CONFIDENCE, Line, Lines, Row};
 
-/// Columns of one table.
-const COLUMNS_MAX: usize = 128;
 /// A label's column begins with this.
 pub(super) const LABEL: &str = "label.";
-/// Bytes of a name or a value that an answer repeats.
-const SHOWN: usize = 60;
 
 /// Why no row of a table is read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SheetError {
-    /// Not UTF-8.
-    #[error("byte {0} is not UTF-8; save the table as `CSV UTF-8`")]
-    Encoding(usize),
-    /// UTF-16.
-    #[error("it is UTF-16; save the table as `CSV UTF-8`")]
-    Wide,
+    /// No table.
+    #[error(transparent)]
+    Table(TableError),
     /// No line of names.
     #[error("its first line names no columns: one of id, mac, keys, serial has to be there")]
     NoNames,
@@ -36,12 +29,15 @@ pub enum SheetError {
     /// A column twice.
     #[error("column `{0}` is there twice")]
     Twice(String),
-    /// Many columns.
-    #[error("it has more than {COLUMNS_MAX} columns")]
-    Wider,
-    /// Many rows.
-    #[error("it has more than {ROWS_MAX} rows; send it in parts")]
-    TooMany,
+}
+
+impl From<TableError> for SheetError {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Empty => Self::NoNames,
+            other => Self::Table(other),
+        }
+    }
 }
 
 /// What a column is.
@@ -91,7 +87,7 @@ impl Column {
         if let Some(label) = name.strip_prefix(LABEL) {
             return Some(Self::Label(label.to_owned()));
         }
-        let plain = name.to_lowercase().replace([' ', '_'], "-");
+        let plain = plain(name);
         let alike = ALIKE.iter().find(|(other, _)| *other == plain);
         let plain = alike.map_or(plain.as_str(), |(_, ours)| ours);
         let named = NAMED.iter().find(|(name, _)| *name == plain);
@@ -105,86 +101,21 @@ impl Column {
 
 /// Reads a table.
 pub(super) fn read(bytes: &[u8]) -> Result<Lines, SheetError> {
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(SheetError::Wide);
-    }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let text = std::str::from_utf8(bytes).map_err(|e| SheetError::Encoding(e.valid_up_to()))?;
-    let separator = separator(text);
-    let mut reader = ReaderBuilder::new()
-        .delimiter(u8::try_from(separator).unwrap_or(b','))
-        .has_headers(false)
-        .flexible(true)
-        .terminator(Terminator::CRLF)
-        .from_reader(text.as_bytes());
-    let mut records = reader.records();
-    let names = records.next().and_then(Result::ok).ok_or(SheetError::NoNames)?;
-    let columns = columns(&names)?;
-    let mut counted = Counted { bytes: text.as_bytes(), at: 0, line: 1 };
-    let mut lines = Vec::new();
-    for record in records {
-        if lines.len() >= ROWS_MAX {
-            return Err(SheetError::TooMany);
-        }
-        // Text that is UTF-8 has no other fault here.
-        let Ok(record) = record else { continue };
-        let line = counted.line_at(record.position().map_or(0, csv::Position::byte));
-        if record.iter().all(|value| value.trim().is_empty()) {
-            continue;
-        }
-        lines.push(match row(line, &record, &columns) {
-            Ok(row) => Line::Row(row),
-            Err(why) => Line::Refused { line, why },
-        });
-    }
-    Ok(Lines { lines, separator: Some(separator) })
+    let table = Table::read(bytes)?;
+    let columns = columns(&table.names)?;
+    let lines = table.rows.iter().map(|of| {
+        let row = match of.misfit(&table) {
+            Some(why) => Err(why),
+            None => row(of, &columns),
+        };
+        row.map_or_else(|why| Line::Refused { line: of.line, why }, Line::Row)
+    });
+    Ok(Lines { lines: lines.collect(), separator: Some(table.separator) })
 }
 
-/// Counts lines as editors do: the reader of tables stands before what is left of a line's end.
-struct Counted<'t> {
-    bytes: &'t [u8],
-    at: usize,
-    line: u64,
-}
-
-impl Counted<'_> {
-    /// The line of the record behind a byte; records come in order.
-    fn line_at(&mut self, byte: u64) -> u64 {
-        let from = usize::try_from(byte).unwrap_or(usize::MAX).max(self.at);
-        let behind = self.bytes.get(from..).unwrap_or_default();
-        let ends = behind.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
-        let to = from.saturating_add(ends);
-        let passed = self.bytes.get(self.at..to).unwrap_or_default();
-        let passed = passed.iter().filter(|b| **b == b'\n').count();
-        self.line = self.line.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX));
-        self.at = to;
-        self.line
-    }
-}
-
-/// What stands between the names of the first line most often, outside quotes.
-fn separator(text: &str) -> char {
-    let mut counts = [(',', 0_usize), (';', 0), ('\t', 0)];
-    let mut quoted = false;
-    for c in text.chars() {
-        match c {
-            '"' => quoted = !quoted,
-            '\n' | '\r' if !quoted => break,
-            c if !quoted => counts.iter_mut().filter(|(s, _)| *s == c).for_each(|(_, n)| *n += 1),
-            _ => {}
-        }
-    }
-    // The first of several that are as frequent.
-    counts.iter().rev().max_by_key(|(_, count)| count).map_or(',', |(separator, _)| *separator)
-}
-
-fn columns(names: &StringRecord) -> Result<Vec<Column>, SheetError> {
-    if names.len() > COLUMNS_MAX {
-        return Err(SheetError::Wider);
-    }
+fn columns(names: &[String]) -> Result<Vec<Column>, SheetError> {
     let mut columns: Vec<Column> = Vec::new();
     for name in names {
-        let name = name.trim();
         let column = Column::of(name).ok_or_else(|| SheetError::Column(clip(name)))?;
         if column != Column::Shown && columns.contains(&column) {
             return Err(SheetError::Twice(clip(name)));
@@ -197,17 +128,9 @@ fn columns(names: &StringRecord) -> Result<Vec<Column>, SheetError> {
     }
 }
 
-fn row(line: u64, record: &StringRecord, columns: &[Column]) -> Result<Row, String> {
-    if record.len() != columns.len() {
-        return Err(format!(
-            "it has {} values, and there are {} columns",
-            record.len(),
-            columns.len()
-        ));
-    }
-    let mut row = Row { line, confidence: LIST_CONFIDENCE, ..Row::default() };
-    for (column, value) in columns.iter().zip(record) {
-        let value = value.trim();
+fn row(of: &TableRow, columns: &[Column]) -> Result<Row, String> {
+    let mut row = Row { line: of.line, confidence: LIST_CONFIDENCE, ..Row::default() };
+    for (column, value) in columns.iter().zip(of.cells()) {
         if !value.is_empty() {
             take(&mut row, column, value)?;
         }
@@ -322,14 +245,12 @@ fn decoded(word: &str) -> String {
     })
 }
 
-fn clip(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(SHOWN).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::ROWS_MAX;
+    use super::super::table::COLUMNS_MAX;
     use super::*;
 
     fn rows(text: &str) -> (char, Vec<Row>, Vec<(u64, String)>) {
@@ -384,9 +305,9 @@ mod tests {
             assert!(error.contains(says), "{error}");
         }
         let wide = vec!["id"; COLUMNS_MAX + 1].join(",");
-        assert_eq!(read(wide.as_bytes()), Err(SheetError::Wider));
+        assert_eq!(read(wide.as_bytes()), Err(TableError::Wider.into()));
         let long = "id\n".to_owned() + &"a\n".repeat(ROWS_MAX + 1);
-        assert_eq!(read(long.as_bytes()), Err(SheetError::TooMany));
+        assert_eq!(read(long.as_bytes()), Err(TableError::TooMany.into()));
     }
 
     proptest! {

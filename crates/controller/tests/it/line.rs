@@ -148,7 +148,7 @@ impl Hq {
         Client { sender, ended: tokio::spawn(async move { drop(connection.await) }) }
     }
 
-    fn pinned(&self) -> Arc<ClientConfig> {
+    pub(super) fn pinned(&self) -> Arc<ClientConfig> {
         let root = crypto::sha256(self.authority.root().der());
         tls::client_pinned(root, Arc::new(SystemClock)).unwrap()
     }

@@ -144,7 +144,7 @@ fn a_device_without_a_key_proves_its_secret_for_a_while() {
             assert!(n < 30, "it may go on guessing");
         }
         let written = door.running.hub.read(estate::Estate::size) - before;
-        assert!(written <= 10, "{written}");
+        assert!(written <= 11, "each wrong one, and that it came too often: {written}");
         door.close().await;
     });
 }

@@ -125,9 +125,9 @@ fn a_device_says_what_runs_on_it_and_stands_no_higher() {
         .collect();
     assert_eq!((after - before, more.len()), (written + 1, 1), "{refused:?}");
     let one_by_one = refused.len() - 1;
-    // Six were no reports, one was too long, eight too many, one a stranger's.
+    // Six were no reports, one was no POST, one too long, eight too many, one a stranger's.
     let rest: usize = more[0].split(' ').next().unwrap().parse().unwrap();
-    assert_eq!((one_by_one <= 10, one_by_one + rest), (true, 6 + 1 + 8 + 1), "{refused:?}");
+    assert_eq!((one_by_one <= 10, one_by_one + rest), (true, 6 + 1 + 1 + 8 + 1), "{refused:?}");
     // What is left when the door closes is written then.
     let stranger = || open(None).ask("POST", path, &[], b"{}").unwrap().status;
     assert!((0..11).all(|_| stranger() == 403));

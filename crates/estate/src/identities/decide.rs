@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Assurance, DeviceId, Timestamp};
+use model::{Assurance, DeviceId, Timestamp, network};
 
 use super::{
     ATTESTED_S_MAX, Answer, Attestation, BATCH_MAX, Command, Credential, EXPECT_MAX, EXPECTED_MAX,
@@ -288,8 +288,10 @@ impl Identities {
             let why = format!("{WAITING_MAX} others wait for a person already");
             return Err(Refusal::new(Sort::Full, "identity.waiting", what(), why));
         }
-        if open().filter(|w| w.wanted.from == wanted.from).count() >= WAITING_OF_ONE_MAX {
-            let why = format!("{WAITING_OF_ONE_MAX} from {} wait already", wanted.from);
+        let of = network(wanted.from);
+        if open().filter(|w| network(w.wanted.from) == of).count() >= WAITING_OF_ONE_MAX {
+            let why =
+                format!("{WAITING_OF_ONE_MAX} from the network of {} wait already", wanted.from);
             return Err(Refusal::new(Sort::Full, "identity.waiting-of-one", what(), why));
         }
         let mut wanted = wanted.clone();
@@ -343,8 +345,20 @@ impl Identities {
             let why = format!("{EXPECTED_MAX} are expected");
             return Err(Refusal::new(Sort::Full, "identity.expected-full", "the list", why));
         }
-        let mut new: BTreeMap<(&str, &str), Expected> = BTreeMap::new();
-        for one in expected {
+        let judged: Result<Vec<_>, _> = self.judge_expected(devices, expected).collect();
+        let new: Vec<Expected> = judged?.into_iter().flatten().collect();
+        let parts = new.chunks(EVENT_EXPECTED_MAX);
+        Ok(parts.map(|part| Event::Expected { expected: part.to_vec() }).collect())
+    }
+
+    /// What would come of each of those who are said to be expected, with what those before it brought; `None`: it is expected already.
+    pub fn judge_expected<'e>(
+        &'e self,
+        devices: &'e Devices,
+        expected: &'e [Expected],
+    ) -> impl Iterator<Item = Result<Option<Expected>, Refusal>> + 'e {
+        let mut new: BTreeMap<(&str, &str), DeviceId> = BTreeMap::new();
+        expected.iter().map(move |one| {
             let what = || format!("number {} of {}", clip(&one.number), clip(&one.maker));
             for text in [&one.maker, &one.number] {
                 let fits = (1..=128).contains(&text.len()) && !text.chars().any(char::is_control);
@@ -354,23 +368,21 @@ impl Identities {
                 }
             }
             let device = alive(devices, &one.device)?.id.clone();
-            let before = self.expected.get(&(one.maker.clone(), one.number.clone()));
-            let here = new.get(&(&*one.maker, &*one.number)).map(|one| &one.device);
+            let (maker, number) = (one.maker.clone(), one.number.clone());
+            let before = self.expected.get(&(maker.clone(), number.clone()));
+            let here = new.get(&(&*one.maker, &*one.number));
             match before.map(|(device, _)| device).or(here) {
                 Some(other) if *other != device => {
                     let why = format!("it is {other}");
-                    return Err(Refusal::new(Sort::Conflict, "identity.expected", what(), why));
+                    Err(Refusal::new(Sort::Conflict, "identity.expected", what(), why))
                 }
-                Some(_) => {}
+                Some(_) => Ok(None),
                 None => {
-                    let (maker, number) = (one.maker.clone(), one.number.clone());
-                    new.insert((&one.maker, &one.number), Expected { maker, number, device });
+                    new.insert((&one.maker, &one.number), device.clone());
+                    Ok(Some(Expected { maker, number, device }))
                 }
             }
-        }
-        let new: Vec<Expected> = new.into_values().collect();
-        let parts = new.chunks(EVENT_EXPECTED_MAX);
-        Ok(parts.map(|part| Event::Expected { expected: part.to_vec() }).collect())
+        })
     }
 
     /// Whose evidence has ended since that was looked at, about a batch at a time.

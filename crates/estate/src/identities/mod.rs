@@ -66,7 +66,7 @@ pub const VOUCHED_S_MAX: i64 = 90 * 86_400;
 pub const ATTESTED_S_MAX: i64 = 86_400;
 /// Requests that wait for a person.
 pub const WAITING_MAX: usize = 1_000;
-/// Requests of one network address that wait for a person.
+/// Requests of one network ([`model::network`]) that wait for a person.
 pub const WAITING_OF_ONE_MAX: usize = 8;
 /// How long a request waits, and is shown after its answer, in seconds: 30 days.
 pub const WAITING_S: i64 = 30 * 86_400;

@@ -279,16 +279,30 @@ impl Identities {
             let why = format!("there are {SECRETS_MAX}");
             return Err(Refusal::new(Sort::Full, "identity.secrets-full", list(), why));
         }
-        let mut new: Vec<NewSecret> = Vec::new();
+        let judged: Result<Vec<_>, _> = self.judge_secrets(devices, secrets, now).collect();
+        let new: Vec<NewSecret> = judged?.into_iter().flatten().collect();
+        let shared = self.shared_by(&new);
+        let parts = new.chunks(EVENT_SECRETS_MAX);
+        let told = parts.map(|part| Event::SecretsAdded { secrets: part.to_vec() });
+        Ok(told.chain(shared).collect())
+    }
+
+    /// What would come of each of those that are told, with what those before it brought; `None`: it is known already.
+    pub fn judge_secrets<'e>(
+        &'e self,
+        devices: &'e Devices,
+        secrets: &'e [NewSecret],
+        now: Timestamp,
+    ) -> impl Iterator<Item = Result<Option<NewSecret>, Refusal>> + 'e {
         let mut names: BTreeMap<SecretName, Digest> = BTreeMap::new();
         let mut psks: BTreeMap<String, DeviceId> = BTreeMap::new();
         let mut counts: BTreeMap<DeviceId, usize> = BTreeMap::new();
-        for one in secrets {
+        secrets.iter().map(move |one| {
             let of = self.sound(devices, one, now)?;
             let mut has = self.secrets.of(&of.device).iter();
             let before = has.find(|secret| secret.is(of.kind, &of.name)).map(|s| s.digest);
             match before.or_else(|| names.get(&of).copied()) {
-                Some(same) if same == one.digest => continue,
+                Some(same) if same == one.digest => return Ok(None),
                 Some(_) => {
                     let why = "there is one already, and it is another one";
                     return Err(Refusal::new(
@@ -322,12 +336,8 @@ impl Identities {
                 return Err(Refusal::new(Sort::Full, "identity.secrets", of.to_string(), why));
             }
             names.insert(of.clone(), one.digest);
-            new.push(NewSecret { of, ..one.clone() });
-        }
-        let shared = self.shared_by(&new);
-        let parts = new.chunks(EVENT_SECRETS_MAX);
-        let told = parts.map(|part| Event::SecretsAdded { secrets: part.to_vec() });
-        Ok(told.chain(shared).collect())
+            Ok(Some(NewSecret { of, ..one.clone() }))
+        })
     }
 
     /// Another secret in the place of one.

@@ -407,6 +407,18 @@ fn a_person_recognises_a_request() {
         let open = usize::from(n) - 2 < WAITING_OF_ONE_MAX;
         assert_eq!(asked.is_ok(), open, "{n}: {asked:?}");
     }
+    // Nor does one network of IPv6 with an address for each.
+    let mut came = 0;
+    for n in 200..250_u8 {
+        let from = format!("2001:db8::{n:x}:1").parse().unwrap();
+        let wanted = Wanted { from, ..wanted(n, &format!("k{n}")) };
+        let asked = drill.run(Command::Ask { wanted });
+        came += usize::from(asked.is_ok());
+        assert!(asked.is_ok() || asked == Err("identity.waiting-of-one"), "{n}: {asked:?}");
+    }
+    assert_eq!(came, WAITING_OF_ONE_MAX);
+    let other = Wanted { from: "2001:db8:0:1::1".parse().unwrap(), ..wanted(250, "k250") };
+    assert!(drill.run(Command::Ask { wanted: other }).is_ok(), "another network");
     drill.audit();
 }
 

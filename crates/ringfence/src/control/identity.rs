@@ -1,9 +1,13 @@
 //! `ringfence identity …`: what devices have shown, and how they come to a certificate.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
 
+use controller::import::TableRow;
+use estate::identities::EXPECT_MAX;
 use hyper::Method;
+use model::DeviceId;
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
 use serde_json::{Value, json};
@@ -17,6 +21,7 @@ use super::client::{APPROVAL, Client, segment, with_query};
 use super::columns::{Column, EXPECTED, FINDINGS, Listing, REQUESTS, STANDINGS};
 use super::describe::pairs;
 use super::fault::{Fault, Stop};
+use super::parts::{Sheet, Way};
 use super::sink::Sink;
 use super::words::{at, instant, list, plain};
 use crate::terminal::table;
@@ -64,34 +69,50 @@ pub(super) fn run(command: &Identity) -> Result<u8, Stop> {
     Ok(exit::FINE)
 }
 
-/// Sends a list of what was bought: all of it, or nothing.
+/// Sends a list of what was bought: all of it, or nothing. A purchase order may have other columns too.
 fn expect(args: &IdentityExpect, file: &Path) -> Result<(), Stop> {
-    let shown = file.display().to_string();
-    let text = std::fs::read_to_string(file);
-    let text = text.map_err(|error| Fault::usage(shown.as_str(), error.to_string()))?;
-    let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let names = |line: &str| line.split(',').map(|w| w.trim().to_owned()).collect::<Vec<_>>();
-    let header = lines.next().map(|(_, line)| names(line)).unwrap_or_default();
-    let column = |name: &str| {
-        let at = header.iter().position(|column| column == name);
-        at.ok_or_else(|| Fault::usage(shown.as_str(), format!("it has no column `{name}`")))
-    };
-    let columns = [column("maker")?, column("number")?, column("device")?];
-    let mut expected = Vec::new();
-    for (number, line) in lines {
-        let words = names(line);
-        let [maker, serial, device] = columns.map(|at| words.get(at).cloned().unwrap_or_default());
-        if [&maker, &serial, &device].iter().any(|word| word.is_empty()) {
-            let why = "maker, number or device is missing";
-            let line = format!("{shown}, line {}", number.saturating_add(1));
-            return Err(Fault::usage(line, why).into());
+    let sheet = Sheet::read(file)?;
+    let [maker, number, device] = ["maker", "number", "device"].map(|name| sheet.column(name));
+    let (maker, number, device) = (maker?, number?, device?);
+    let why = args.reason.as_deref();
+    let way = Way { path: EXPECTED_PATH, field: "expected", most: EXPECT_MAX, why };
+    let mut seen = BTreeMap::new();
+    let mut new = 0_u64;
+    let judge = |row: &TableRow| {
+        let told = |at, name: &str, what: &str| match row.cell(at) {
+            Some(value) if !value.is_empty() => Ok(value.to_owned()),
+            _ => Err(format!("its {name} is missing; write {what}")),
+        };
+        let maker = told(maker, "maker", "the name of a file in the controller's pki/makers")?;
+        let number = told(number, "number", "the one in the maker's certificate")?;
+        let device = told(device, "device", "the id of one of the inventory")?;
+        DeviceId::new(&device).map_err(|error| {
+            format!("its device is no id ({error}); `ringfence get devices` lists them")
+        })?;
+        let before = seen.entry((maker.clone(), number.clone()));
+        let (line, other) = &*before.or_insert_with(|| (row.line, device.clone()));
+        if *other != device {
+            return Err(format!(
+                "number {} of {} is {} in line {line}; take one of the two out",
+                plain(&number),
+                plain(&maker),
+                plain(other)
+            ));
         }
-        expected.push(json!({ "maker": maker, "number": serial, "device": device }));
-    }
-    let body = json!({ "expected": expected, "why": args.reason });
-    let mut client = super::open(&args.at)?;
-    let done = client.post(EXPECTED_PATH, &body)?;
-    eprintln!("{} devices are expected, {} of them since now", expected.len(), at(&done, "/new"));
+        Ok(json!({ "maker": maker, "number": number, "device": device }))
+    };
+    let all = sheet.tell(
+        || super::open(&args.at),
+        &way,
+        judge,
+        |done| {
+            let more = done.pointer("/new").and_then(Value::as_u64).unwrap_or_default();
+            new = new.saturating_add(more);
+        },
+    )?;
+    let all = u64::try_from(all).unwrap_or(u64::MAX);
+    let known = all.saturating_sub(new);
+    eprintln!("{all} devices are expected: {new} since now, {known} were already");
     Ok(())
 }
 

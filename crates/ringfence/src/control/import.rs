@@ -61,7 +61,8 @@ pub(super) fn run(args: &Import) -> Result<u8, Stop> {
     })
 }
 
-fn read(path: &Path) -> Result<Bytes, Fault> {
+/// What is in a file, or comes from standard input (`-`).
+pub(super) fn read(path: &Path) -> Result<Bytes, Fault> {
     let shown = path.display().to_string();
     let failed = |error: io::Error| Fault::new("file", shown.clone(), error, "");
     let mut bytes = Vec::new();

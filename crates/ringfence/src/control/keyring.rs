@@ -1,20 +1,21 @@
 //! `ringfence identity keys …`: keys and secrets as inventory.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
 
+use controller::import::{TableRow, plain as column_name};
+use estate::identities::SECRETS_AT_ONCE_MAX;
 use serde_json::{Value, json};
 
 use super::args::{Format, IdentityKeys, KeyAdd, KeyCommands, KeyImport, KeyList, KeyOf};
-use super::client::Client;
 use super::columns::{KEYRING, Listing};
 use super::fault::{Fault, Stop};
+use super::parts::{Judged, Sheet, Way};
 use super::sink::Sink;
 use super::words::{at, list, plain};
 
 const PATH: &str = "/v1/keys";
-/// Secrets that are sent at once.
-const PART: usize = 1_000;
 /// Bytes of a file with one secret.
 const SECRET_BYTES_MAX: u64 = 4_096;
 
@@ -65,17 +66,16 @@ fn printed(args: &KeyList) -> Result<(), Stop> {
 
 fn add(args: &KeyAdd) -> Result<(), Stop> {
     let told = told(args)?;
-    let mut client = super::open(&args.of.at)?;
-    let new = send(&mut client, &[told], &args.of.reason.reason)?;
-    eprintln!("{}", if new == 0 { "it is known already" } else { "its digest is known" });
+    let body = json!({ "secrets": [told], "why": args.of.reason.reason });
+    let done = super::open(&args.of.at)?.post(PATH, &body)?;
+    found(&done);
+    eprintln!("{}", if news(&done) == 0 { "it is known already" } else { "its digest is known" });
     Ok(())
 }
 
-/// Tells some, and what should be looked at; how many of them are new.
-fn send(client: &mut Client, told: &[Value], why: &str) -> Result<u64, Stop> {
-    let done = client.post(PATH, &json!({ "secrets": told, "why": why }))?;
-    found(&done);
-    Ok(done.pointer("/new").and_then(Value::as_u64).unwrap_or_default())
+/// How many were not known before.
+fn news(done: &Value) -> u64 {
+    done.pointer("/new").and_then(Value::as_u64).unwrap_or_default()
 }
 
 fn found(done: &Value) {
@@ -109,85 +109,88 @@ fn secret(file: &Path) -> Result<String, Fault> {
     }
 }
 
+/// All of a table, or nothing. A secret is in no message.
 fn import(args: &KeyImport) -> Result<(), Stop> {
-    let shown = args.file.display().to_string();
-    let text = std::fs::read_to_string(&args.file);
-    let text = text.map_err(|error| Fault::usage(shown.as_str(), error.to_string()))?;
-    let told = rows(&shown, &text, &args.kind)?;
-    let mut client = super::open(&args.at)?;
-    let mut new = 0_u64;
-    for part in told.chunks(PART) {
-        new = new.saturating_add(send(&mut client, part, &args.reason.reason)?);
-    }
-    eprintln!("{} secrets, {new} of them since now", told.len());
+    let sheet = Sheet::read(&args.file)?;
+    let columns = Columns::of(&sheet)?;
+    let why = args.reason.reason.as_str();
+    let way = Way { path: PATH, field: "secrets", most: SECRETS_AT_ONCE_MAX, why: Some(why) };
+    let (mut seen, mut new) = (BTreeMap::new(), 0_u64);
+    let all = sheet.tell(
+        || super::open(&args.at),
+        &way,
+        |row| columns.judge(row, &args.kind, &mut seen),
+        |done| {
+            found(done);
+            new = new.saturating_add(news(done));
+        },
+    )?;
+    let known = u64::try_from(all).unwrap_or(u64::MAX).saturating_sub(new);
+    eprintln!("{all} secrets: {new} since now, {known} were known already");
     Ok(())
 }
 
-/// Every line, or which one is wrong. A secret is in no message.
-fn rows(shown: &str, text: &str, kind: &str) -> Result<Vec<Value>, Fault> {
-    let words = |line: &str| line.split(',').map(|w| w.trim().to_owned()).collect::<Vec<_>>();
-    let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let header = lines.next().map(|(_, line)| words(line)).unwrap_or_default();
-    let known = ["device", "psk", "secret", "kind", "name", "since", "rotate_days"];
-    if let Some(other) = header.iter().find(|column| !known.contains(&column.as_str())) {
-        let why = format!("the column `{}` is none of {}", plain(other), known.join(", "));
-        return Err(Fault::usage(shown, why));
-    }
-    let column = |name: &str| header.iter().position(|column| column == name);
-    let device = column("device");
-    let device = device.ok_or_else(|| Fault::usage(shown, "it has no column `device`"))?;
-    let secret = column("psk").or_else(|| column("secret"));
-    let secret = secret.ok_or_else(|| Fault::usage(shown, "it has no column `psk` or `secret`"))?;
-    let mut told = Vec::new();
-    for (number, line) in lines {
-        let cells = words(line);
-        let wrong = |why: &str| {
-            Fault::usage(format!("{shown}, line {}", number.saturating_add(1)), why.to_owned())
-        };
-        if cells.len() > header.len() {
-            return Err(wrong(
-                "it has more cells than the header; a secret with a comma goes with `add`",
-            ));
-        }
-        let cell = |at: usize| cells.get(at).filter(|cell| !cell.is_empty());
-        let named = |name: &str| column(name).and_then(cell);
-        let (Some(device), Some(secret)) = (cell(device), cell(secret)) else {
-            return Err(wrong("its device or its secret is missing"));
-        };
-        let days = named("rotate_days").map(|days| days.parse::<u16>());
-        let days = days.transpose().map_err(|_| wrong("rotate_days is no number of days"))?;
-        told.push(json!({
-            "device": device, "secret": secret, "kind": named("kind").map_or(kind, String::as_str),
-            "name": named("name"), "since": named("since"), "rotate_days": days,
-        }));
-    }
-    Ok(told)
+/// Where what is in a table of secrets.
+struct Columns {
+    device: usize,
+    secret: usize,
+    kind: Option<usize>,
+    name: Option<usize>,
+    since: Option<usize>,
+    rotate_days: Option<usize>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Names of secrets of a table: line, device and secret of each.
+type Seen = BTreeMap<(String, String), (u64, String, String)>;
 
-    #[test]
-    fn a_table_has_a_secret_in_each_line() {
-        let text = "device, psk ,rotate_days\nmeter-1,00ff,90\n\nmeter-2,11ee,\n";
-        let told = rows("f.csv", text, "psk").unwrap();
-        assert_eq!(told.len(), 2);
-        assert_eq!((&told[0]["device"], &told[0]["secret"]), (&json!("meter-1"), &json!("00ff")));
-        assert_eq!((&told[0]["rotate_days"], &told[1]["rotate_days"]), (&json!(90), &Value::Null));
-        assert_eq!(told[1]["kind"], "psk");
-        let other = rows("f.csv", "device,secret,kind\na,b,oscore", "psk").unwrap();
-        assert_eq!(other[0]["kind"], "oscore");
-        for (text, why) in [
-            ("", "no column `device`"),
-            ("device", "no column `psk`"),
-            ("device,pks\n", "the column `pks`"),
-            ("device,psk\nmeter-1", "line 2"),
-            ("device,psk\nmeter-1,hush,more", "line 2"),
-            ("device,psk,rotate_days\nmeter-1,hush,often", "rotate_days"),
-        ] {
-            let error = format!("{:?}", rows("f.csv", text, "psk").unwrap_err());
-            assert!(error.contains(why) && !error.contains("hush"), "{error}");
+impl Columns {
+    fn of(sheet: &Sheet) -> Result<Self, Fault> {
+        let known = ["device", "psk", "secret", "kind", "name", "since", "rotate-days"];
+        let other = sheet.names().iter().find(|name| !known.contains(&&*column_name(name)));
+        if let Some(other) = other {
+            let why = format!("the column `{}` is none of {}", plain(other), known.join(", "));
+            return Err(sheet.fault(why));
         }
+        let secret = sheet.optional("psk").or_else(|| sheet.optional("secret"));
+        Ok(Self {
+            device: sheet.column("device")?,
+            secret: secret.ok_or_else(|| sheet.fault("it has no column `psk` or `secret`"))?,
+            kind: sheet.optional("kind"),
+            name: sheet.optional("name"),
+            since: sheet.optional("since"),
+            rotate_days: sheet.optional("rotate-days"),
+        })
+    }
+
+    fn judge(&self, row: &TableRow, kind: &str, seen: &mut Seen) -> Judged {
+        let cell = |at: usize| row.cell(at).filter(|cell| !cell.is_empty());
+        let named = |at: Option<usize>| at.and_then(cell);
+        let (Some(device), Some(secret)) = (cell(self.device), cell(self.secret)) else {
+            return Err("its device or its secret is missing; write both".to_owned());
+        };
+        let days = named(self.rotate_days).map(|days| days.parse::<u16>());
+        let days = days.transpose().map_err(|_| {
+            "its rotate-days is no number of days; write 90, or leave it empty".to_owned()
+        })?;
+        let kind = named(self.kind).unwrap_or(kind);
+        let name = named(self.name);
+        // A PSK is found by its name alone, other secrets by device and name.
+        let of = match kind {
+            "psk" => String::new(),
+            _ => format!("{device}\t"),
+        };
+        let of = (kind.to_owned(), of + name.unwrap_or(device));
+        let here = (row.line, device.to_owned(), secret.to_owned());
+        let (line, other, before) = &*seen.entry(of).or_insert(here);
+        if (other.as_str(), before.as_str()) != (device, secret) {
+            return Err(format!(
+                "a {} of this name is in line {line} already, and is another one; take one of the two out",
+                plain(kind)
+            ));
+        }
+        Ok(json!({
+            "device": device, "secret": secret, "kind": kind, "name": name,
+            "since": named(self.since), "rotate_days": days,
+        }))
     }
 }

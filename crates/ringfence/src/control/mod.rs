@@ -21,6 +21,7 @@ mod identity;
 mod import;
 mod keyring;
 mod keys;
+mod parts;
 mod people;
 mod progress;
 mod release;

@@ -17,6 +17,17 @@ pub(super) fn counter() -> ProgressBar {
     bar
 }
 
+/// Counts how many of so many are done.
+pub(super) fn parts(all: usize, what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new(all.try_into().unwrap_or(u64::MAX));
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} of {len} {msg}") {
+        bar.set_style(style);
+    }
+    bar.set_message(what);
+    bar.enable_steady_tick(LATER);
+    bar
+}
+
 /// Says what is waited for.
 pub(super) fn waiting(what: impl Into<String>) -> ProgressBar {
     let bar = ProgressBar::new_spinner();

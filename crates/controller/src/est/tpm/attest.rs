@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
@@ -12,7 +13,6 @@ use estate::devices::Field;
 use estate::identities::{Attestation, Command, Octets, Tpm};
 use estate::releases::Release;
 use estate::side::Digest;
-use hyper::body::Incoming;
 use model::tpm::{BODY_BYTES_MAX, LOG_BYTES_MAX, Nonce, Verdict};
 use model::{Assurance, DeviceId, Timestamp};
 use pki::tpm::{
@@ -68,7 +68,7 @@ pub(super) async fn quote(
     est: &Arc<Est>,
     caller: &Caller,
     head: &Parts,
-    body: Incoming,
+    body: Body,
 ) -> Result<Response, No> {
     let known = known(est, caller)?;
     let now = est.hub.now();

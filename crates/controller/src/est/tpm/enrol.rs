@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::Response;
@@ -13,7 +14,6 @@ use crypto::Provider;
 use estate::identities::{How, Octets, Tpm};
 use estate::side::Digest;
 use estate::{Refusal, Sort};
-use hyper::body::Incoming;
 use model::tpm::{Ask, BODY_BYTES_MAX, CERTIFICATES_MAX};
 use model::{DeviceId, Timestamp};
 use pki::Certificate;
@@ -32,7 +32,7 @@ pub(super) async fn challenge(
     est: &Arc<Est>,
     caller: &Caller,
     head: &Parts,
-    body: Incoming,
+    body: Body,
 ) -> Result<Response, No> {
     pace(est, caller)?;
     let bytes = whole(&head.headers, body, BODY_BYTES_MAX).await?;
@@ -61,7 +61,7 @@ pub(super) async fn enrol(
     est: &Arc<Est>,
     caller: &Caller,
     head: &Parts,
-    body: Incoming,
+    body: Body,
 ) -> Result<Response, No> {
     pace(est, caller)?;
     let password = head.headers.get(header::AUTHORIZATION).map(wire::password);

@@ -15,13 +15,13 @@ mod references;
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use estate::side::Digest;
-use hyper::body::Incoming;
 use model::Timestamp;
 use pki::Certificate;
 use serde::Serialize;
@@ -69,7 +69,7 @@ pub(super) async fn answer(
     caller: &Caller,
     head: &Parts,
     word: &str,
-    body: Incoming,
+    body: Body,
 ) -> Result<Response, No> {
     let (get, post) = (head.method == Method::GET, head.method == Method::POST);
     match word {

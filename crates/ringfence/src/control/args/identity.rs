@@ -59,7 +59,7 @@ pub(crate) enum Identity {
     Reject(IdentityReject),
     /// Says which devices will come with their makers' certificates (IDevID), from a list of what was bought; or prints who is expected.
     #[command(
-        after_help = "Examples:\n  ringfence identity expect order-4711.csv --reason \"purchase order 4711\"\n  ringfence identity expect\n\nThe file has the columns maker, number and device: the maker is the name of a file of roots\nin the controller's pki/makers (axis for axis.pem), the number stands in the maker's certificate,\nthe device is one of the inventory. Nothing of a file is taken if a line of it is wrong.\n\nExit codes: 0 done, 1 failed, 3 no such device, 4 a number is another device's, 5 not allowed, 64\nwrong usage."
+        after_help = "Examples:\n  ringfence identity expect order-4711.csv --reason \"purchase order 4711\"\n  ringfence identity expect\n\nThe file has the columns maker, number and device: the maker is the name of a file of roots\nin the controller's pki/makers (axis for axis.pem), the number stands in the maker's certificate,\nthe device is one of the inventory; other columns are passed over. It is CSV in UTF-8 with commas,\nsemicolons or tabs. Nothing of a file is taken if a row of it is wrong: each is named with its line.\nThe same file may be sent again.\n\nExit codes: 0 done, 1 failed, 5 not allowed, 64 wrong usage, or rows that are wrong."
     )]
     Expect(IdentityExpect),
     /// Every key and secret that is known: whose it is, how old, and when another one is due.

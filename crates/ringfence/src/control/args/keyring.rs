@@ -64,7 +64,7 @@ pub(crate) enum KeyCommands {
     Add(KeyAdd),
     /// Tells many secrets, from a table (CSV).
     #[command(
-        after_help = "Examples:\n  ringfence identity keys import psks.csv --reason \"delivery 4711\"\n  ringfence identity keys import broker.csv --kind mqtt-password --reason \"broker accounts\"\n\nColumns: device, and psk or secret; kind, name, since (RFC 3339) and rotate_days may be there.\nA file is sent in parts of 1,000 lines: each is taken whole or not at all, and what is known\nalready stays as it is, so the same file may be sent again.\n\nExit codes: 0 done, 1 failed, 3 no such device, 4 there is another one with that name, 5 not\nallowed, 64 wrong usage."
+        after_help = "Examples:\n  ringfence identity keys import psks.csv --reason \"delivery 4711\"\n  ringfence identity keys import broker.csv --kind mqtt-password --reason \"broker accounts\"\n\nColumns: device, and psk or secret; kind, name, since (RFC 3339) and rotate_days may be there.\nIt is CSV in UTF-8 with commas, semicolons or tabs. Nothing of a file is taken if a row of it is\nwrong: each is named with its line. What is known already stays as it is, so the same file may be\nsent again.\n\nExit codes: 0 done, 1 failed, 5 not allowed, 64 wrong usage, or rows that are wrong."
     )]
     Import(KeyImport),
     /// Puts another secret in the place of one: what was proved with that counts no more.

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::hq::{Hq, Person, has, ran, sample, without_numbers};
 use crate::Ran;
 
-fn estate(test: &str) -> (Hq, Person) {
+pub(super) fn estate(test: &str) -> (Hq, Person) {
     let hq = Hq::start(test);
     let anna = hq.anna();
     sample(&hq.here.join("policy"));
@@ -245,7 +245,7 @@ fn keys_are_told_listed_rotated_and_ended() {
     );
     let done = anna.run("identity keys import more.csv --kind oscore --reason delivered");
     assert_eq!(done.code, 0, "{}", done.err);
-    assert!(done.err.contains("1 secrets, 1 of them since now"), "{}", done.err);
+    assert!(done.err.contains("1 secrets: 1 since now, 0 were known"), "{}", done.err);
     assert!(done.err.contains("finding: 2 devices have the same secret"), "{}", done.err);
     assert!(!done.err.contains(key));
     let listed = anna.ok("identity keys");

@@ -12,5 +12,6 @@ mod policy;
 mod process;
 mod releases;
 mod session;
+mod sheets;
 mod strangers;
 mod token;

@@ -1,8 +1,10 @@
-//! What is left of a request's body when it is answered, over HTTP/1.
+//! What is left of a request's body when it is answered.
 //!
 //! Whoever may not do something, or asks for what is not there, is answered before his body is read, and it may still be on its way. hyper then
 //! closes the connection behind the answer without saying so: a client that sends its next request there loses it, and one that is still
 //! sending may lose the answer. So the rest is read, within bounds; beyond them the answer says that it is the last one.
+//!
+//! Over HTTP/2 only the stream is reset (NO_ERROR, RFC 9113 §8.1); there are clients that take that for a fault, and throw the answer away.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -22,22 +24,22 @@ const REST_BYTES_MAX: usize = 1 << 20;
 const REST: Duration = Duration::from_secs(2);
 
 /// Answers a request, and reads what of it nobody wanted.
-pub(super) async fn answer(
+pub(crate) async fn answer(
     request: Request<Incoming>,
     respond: impl AsyncFnOnce(Request) -> Response,
 ) -> Response {
-    // Streams of HTTP/2 end one by one.
-    if request.version() > Version::HTTP_11 || request.body().is_end_stream() {
+    if request.body().is_end_stream() {
         return respond(request.map(Body::new)).await;
     }
     // Who waits to be told that his body is wanted need not send it.
     let waits = request.headers().contains_key(EXPECT);
+    let one_by_one = request.version() <= Version::HTTP_11;
     let (back, mut left) = oneshot::channel();
     let request = request.map(|body| Body::new(Lent { body: Some(body), back: Some(back) }));
     let mut response = respond(request).await;
     if let Ok(body) = left.try_recv() {
         let ended = !waits && tokio::time::timeout(REST, read(body)).await == Ok(true);
-        if !ended {
+        if !ended && one_by_one {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
