@@ -161,7 +161,18 @@ impl<'a> Name<'a> {
 
     /// For comparison: as `text`, in lower case (RFC 4343).
     pub(super) fn lower(&self) -> String {
-        self.text().to_lowercase()
+        let mut name = self.text();
+        if name.is_ascii() {
+            name.make_ascii_lowercase();
+            return name;
+        }
+        name.to_lowercase()
+    }
+
+    /// The same name (RFC 4343).
+    pub(super) fn is(&self, other: &Name<'_>) -> bool {
+        self.labels.len() == other.labels.len()
+            && self.labels.iter().zip(&other.labels).all(|(a, b)| a.eq_ignore_ascii_case(b))
     }
 
     /// The part before `.local`, when the name ends so.
