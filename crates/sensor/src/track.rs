@@ -118,16 +118,22 @@ impl Sensor {
         self.totals.first = self.totals.first.min(frame.at);
         self.totals.last = self.totals.last.max(frame.at);
         let moment = Moment { input: frame.input, packet: frame.number, at: frame.at };
-        match frame::parse(frame.link, frame.data) {
-            Ok(mut packet) => {
+        match &mut frame::parse(frame.link, frame.data) {
+            Ok(packet) => {
                 packet.vlan = packet.vlan.or(frame.vlan);
-                self.packet(&moment, &packet, u64::from(frame.wire_len), 0);
+                self.packet(&moment, packet, u64::from(frame.wire_len), 0);
             }
             Err(_) => self.broken(frame),
         }
         if self.flows.wants_sweep() {
             self.sweep(frame.at);
         }
+    }
+
+    /// Whether [`Self::drain`] has any: most packets are no news.
+    #[inline]
+    pub const fn has_news(&self) -> bool {
+        !self.report.out.is_empty()
     }
 
     /// Observations made since the last call.
@@ -396,12 +402,13 @@ impl Sensor {
         src: LinkId,
         bytes: u64,
     ) {
-        let (at_src, at_dst) = (self.dispatch.udp_port(from), self.dispatch.udp_port(to));
+        let (at_src, at_dst) =
+            (self.dispatch.udp_port_known(from), self.dispatch.udp_port_known(to));
         let group = packet.dst.is_group() || is_group(ip.dst);
         // The registered port is the server's; where that does not tell, who speaks first calls.
-        let certain = group || at_src.is_empty() != at_dst.is_empty();
-        let calls = group || at_src.is_empty() || !at_dst.is_empty();
-        let known_port = !at_src.is_empty() || !at_dst.is_empty();
+        let certain = group || at_src != at_dst;
+        let calls = group || !at_src || at_dst;
+        let known_port = at_src || at_dst;
         let Some((id, from_client)) = self.conversation(
             m,
             packet,
@@ -634,7 +641,7 @@ impl Sensor {
             && let Some(flow) = self.flows.get_mut(old)
         {
             let from_client = Flows::from_client(flow, forward);
-            let end = if from_client { flow.client } else { flow.server };
+            let end = if from_client { &flow.client } else { &flow.server };
             let other_device = end.link != 0 && end.link != src && from_client;
             let opened_anew = transport == Transport::Tcp
                 && certain
