@@ -12,8 +12,8 @@ pub(crate) fn clean(bytes: &[u8]) -> Cow<'_, str> {
     let bytes = bytes.get(..FACT_VALUE_BYTES_MAX).unwrap_or(bytes);
     // Nearly all text is printable ASCII, which needs no decoding; without a branch this is a few instructions for many bytes.
     let printable = bytes.iter().fold(true, |all, b| all & (0x20..0x7f).contains(b));
-    if printable && let Ok(text) = std::str::from_utf8(bytes) {
-        return Cow::Borrowed(text.trim_matches(' '));
+    if printable && let Ok(text) = std::str::from_utf8(bytes.trim_ascii()) {
+        return Cow::Borrowed(text);
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => clean_str(text),
