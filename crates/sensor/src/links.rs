@@ -42,8 +42,10 @@ impl Link {
         self.public as usize >= PUBLIC_MAX
     }
 
+    #[inline]
     pub(crate) fn speaks(&mut self, protocol: NameId) {
-        if protocol != 0 {
+        let [first, ..] = self.protocols.first;
+        if protocol != 0 && protocol != first {
             self.protocols.insert(protocol);
         }
     }

@@ -209,7 +209,9 @@ impl Sensor {
             frame::Transport::Tcp(tcp) => self.tcp(m, packet, ip, &tcp, src, bytes),
             frame::Transport::Udp { src: from, dst: to, payload } => {
                 self.udp(m, packet, ip, (from, to, payload), src, bytes);
-                self.tunnel(m, packet, ip, src, bytes, depth);
+                if let Some(inner) = frame::tunnelled(ip) {
+                    self.tunnel(m, packet, ip, inner, (src, bytes, depth));
+                }
             }
             frame::Transport::Other { protocol, payload } => {
                 if let Some(place) = ip.fragment {
@@ -225,22 +227,23 @@ impl Sensor {
                     return;
                 }
                 self.other_ip(m, packet, ip, (protocol, payload), src, bytes);
-                self.tunnel(m, packet, ip, src, bytes, depth);
+                if let Some(inner) = frame::tunnelled(ip) {
+                    self.tunnel(m, packet, ip, inner, (src, bytes, depth));
+                }
             }
         }
     }
 
     /// Follows a frame carried inside a packet.
+    #[cold]
     fn tunnel(
         &mut self,
         m: &Moment,
         packet: &Packet<'_>,
         ip: &Ip<'_>,
-        src: LinkId,
-        bytes: u64,
-        depth: usize,
+        inner: frame::Tunnelled<'_>,
+        (src, bytes, depth): (LinkId, u64, usize),
     ) {
-        let Some(inner) = frame::tunnelled(ip) else { return };
         if depth >= 4 {
             return;
         }
@@ -604,7 +607,8 @@ impl Sensor {
                 flow.application = name;
                 // The protocol speaks at its registered port: that end is the server, even when the
                 // capture began in the middle of the connection.
-                flow.roles_certain |= dissector.ports.contains(&flow.server.port);
+                flow.roles_certain =
+                    flow.roles_certain || dissector.ports.contains(&flow.server.port);
             }
             flow.watch = (!over).then_some(watch);
         }
@@ -735,6 +739,7 @@ impl Sensor {
         slot.is_some_and(|slot| std::mem::replace(slot, hash) == hash)
     }
 
+    #[inline]
     fn speaks(&mut self, link: LinkId, name: NameId) {
         if let Some(link) = self.links.get_mut(link).filter(|_| link != 0) {
             link.speaks(name);

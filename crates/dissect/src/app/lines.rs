@@ -29,8 +29,9 @@ pub(super) fn opening(bytes: &[u8]) -> Vec<u8> {
     if !bytes.first().is_some_and(u8::is_ascii_graphic) {
         return Vec::new();
     }
-    let start = bytes.iter().take(OPENING_BYTES_MAX).take_while(|b| **b != b'\n');
-    start.map(u8::to_ascii_uppercase).collect()
+    let start = bytes.get(..OPENING_BYTES_MAX).unwrap_or(bytes);
+    let end = memchr(b'\n', start).unwrap_or(start.len());
+    start.get(..end).unwrap_or(start).to_ascii_uppercase()
 }
 
 /// Length of the head with its blank line; `None` while that is missing.
