@@ -161,8 +161,8 @@ impl Links {
         }
     }
 
-    /// Counts a packet for its sender.
-    #[inline]
+    /// Counts a packet for its sender. Always inline: it is called once, with every packet.
+    #[inline(always)]
     pub(crate) fn sent(&mut self, packet: &Packet<'_>, at: Timestamp, bytes: u64) -> LinkId {
         if !packet.src.is_unicast() {
             return 0;
