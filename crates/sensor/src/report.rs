@@ -389,3 +389,60 @@ impl Sink for Desk<'_> {
         !self.src.is_remote(self.links)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dissect::frame::{Body, Packet};
+
+    use super::*;
+    use crate::links::Station;
+
+    const DEVICE: Mac = Mac([0, 0x1b, 0x1b, 0, 0, 1]);
+    const ROUTER: Mac = Mac([0, 0x1b, 0x1b, 0, 0, 2]);
+
+    fn said(
+        report: &mut Report,
+        links: &mut Links,
+        from: (Mac, &str),
+        to: &str,
+        secs: i64,
+    ) -> bool {
+        let side = |mac, ip: &str, links: &Links| Side {
+            link: links.find(mac),
+            end: Endpoint { mac, ip: ip.parse().ok(), port: 443 },
+        };
+        let (src, dst) = (side(from.0, from.1, links), side(Mac::BROADCAST, to, links));
+        let moment = Moment { input: 0, packet: 1, at: Timestamp::from_secs(secs, 0) };
+        let (memory, server_name) = (&mut Vec::new(), &mut None);
+        let mut desk = Desk { report, links, moment, src, dst, memory, server_name, count: 0 };
+        let sink: &mut dyn Sink = &mut desk;
+        sink.said("hello", &[b"bytes"])
+    }
+
+    #[test]
+    fn what_was_said_is_not_read_again_whoever_hears_it() {
+        let mut report =
+            Report::new(SiteId::new("site").unwrap(), SensorId::new("sensor").unwrap());
+        let mut links = Links::new();
+        let at = Timestamp::from_secs(0, 0);
+        for src in [DEVICE, ROUTER] {
+            let packet = Packet { src, dst: Mac::BROADCAST, vlan: None, body: Body::Opaque };
+            links.sent(&packet, at, 60);
+        }
+        let device = (DEVICE, "10.0.0.7");
+        assert!(!said(&mut report, &mut links, device, "10.0.0.1", 0));
+        assert!(said(&mut report, &mut links, device, "10.0.0.2", 599), "to whomever");
+        assert!(!said(&mut report, &mut links, device, "10.0.0.2", 600), "it forgets");
+        assert!(!said(&mut report, &mut links, (DEVICE, "10.0.0.8"), "10.0.0.1", 600));
+
+        let server = (ROUTER, "192.0.2.1");
+        assert!(!said(&mut report, &mut links, server, "10.0.0.7", 600));
+        for host in 1..=4 {
+            let ip = IpAddr::from([192, 0, 2, host]);
+            links.station(links.find(ROUTER), ip, Station::at(at));
+        }
+        // Behind a router are hosts of the Internet, of which nothing is kept.
+        assert!(said(&mut report, &mut links, (ROUTER, "192.0.2.9"), "10.0.0.7", 600));
+        assert!(!said(&mut report, &mut links, (ROUTER, "10.0.0.9"), "10.0.0.7", 600));
+    }
+}
