@@ -64,7 +64,7 @@ pub struct Ctx {
 }
 
 /// Whom a fact is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum About<'a> {
     /// The sender of the message.
     Sender,
@@ -174,6 +174,18 @@ pub trait Sink {
         let _ = digest;
         false
     }
+
+    /// As [`Sink::told_digest`], whoever the receiver was.
+    fn said_digest(&mut self, digest: u64) -> bool {
+        let _ = digest;
+        false
+    }
+
+    /// Whether anything that the sender says of itself is kept. It is not of hosts of the Internet, which are
+    /// no devices of the estate: what only leads to facts about the sender need not be read.
+    fn keeps_sender(&self) -> bool {
+        true
+    }
 }
 
 impl dyn Sink + '_ {
@@ -182,12 +194,14 @@ impl dyn Sink + '_ {
     /// message are read (a certificate, a fingerprint, a document), and only where what they give
     /// is facts, each of which counts once, and no state. `what` keeps kinds of parts apart.
     pub fn told(&mut self, what: &'static str, parts: &[&[u8]]) -> bool {
-        let mut hasher = rustc_hash::FxHasher::default();
-        what.hash(&mut hasher);
-        for part in parts {
-            part.hash(&mut hasher);
-        }
-        self.told_digest(hasher.finish())
+        self.told_digest(digest(what, parts))
+    }
+
+    /// Whether nothing that the sender says of itself by these bytes is news: it said the same a short
+    /// while ago, to whomever, or nothing is kept of it. As [`Sink::told`], and asked only where
+    /// all facts are about the sender and what is behind it.
+    pub fn said(&mut self, what: &'static str, parts: &[&[u8]]) -> bool {
+        !self.keeps_sender() || self.said_digest(digest(what, parts))
     }
 
     /// The sender said something about itself. Empty values are not facts.
@@ -231,6 +245,15 @@ impl dyn Sink + '_ {
     ) {
         self.fact(about, Fact::Event { kind, detail: detail.into() });
     }
+}
+
+fn digest(what: &'static str, parts: &[&[u8]]) -> u64 {
+    let mut hasher = rustc_hash::FxHasher::default();
+    what.hash(&mut hasher);
+    for part in parts {
+        part.hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 /// Whether the first bytes of a conversation are a protocol.

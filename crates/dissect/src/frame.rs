@@ -194,13 +194,13 @@ pub fn parse(link: u32, data: &[u8]) -> Result<Packet<'_>, Malformed> {
 pub(crate) fn ethernet(data: &[u8]) -> Result<Packet<'_>, Malformed> {
     let (head, rest) = data.split_first_chunk::<14>().ok_or(Malformed::Truncated)?;
     let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = *head;
+    let (src, dst) = (Mac([s0, s1, s2, s3, s4, s5]), Mac([d0, d1, d2, d3, d4, d5]));
+    // Nearly every frame, without a detour through what may be in front.
+    if [t0, t1] == [8, 0] {
+        return Ok(Packet { src, dst, vlan: None, body: Body::Ip(ip::v4(rest)?) });
+    }
     let (vlan, body) = typed(u16::from_be_bytes([t0, t1]), rest)?;
-    Ok(Packet {
-        src: Mac([s0, s1, s2, s3, s4, s5]),
-        dst: Mac([d0, d1, d2, d3, d4, d5]),
-        vlan,
-        body,
-    })
+    Ok(Packet { src, dst, vlan, body })
 }
 
 fn raw_ip(data: &[u8]) -> Result<Packet<'_>, Malformed> {

@@ -12,8 +12,8 @@ pub(crate) fn clean(bytes: &[u8]) -> Cow<'_, str> {
     let bytes = bytes.get(..FACT_VALUE_BYTES_MAX).unwrap_or(bytes);
     // Nearly all text is printable ASCII, which needs no decoding; without a branch this is a few instructions for many bytes.
     let printable = bytes.iter().fold(true, |all, b| all & (0x20..0x7f).contains(b));
-    if printable && let Ok(text) = std::str::from_utf8(bytes) {
-        return Cow::Borrowed(text.trim_matches(' '));
+    if printable && let Ok(text) = std::str::from_utf8(bytes.trim_ascii()) {
+        return Cow::Borrowed(text);
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => clean_str(text),
@@ -70,14 +70,17 @@ pub(crate) fn utf16_be(bytes: &[u8]) -> String {
 
 /// Lower-case hex without separators, for at most 64 bytes.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    let nibbles = bytes.iter().take(64).flat_map(|byte| [byte >> 4, byte & 15]);
-    nibbles.filter_map(|nibble| char::from_digit(u32::from(nibble), 16)).collect()
+    let bytes = bytes.get(..64).unwrap_or(bytes);
+    let mut text = String::with_capacity(bytes.len() * 2);
+    let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    text.extend(nibbles.filter_map(|nibble| char::from_digit(u32::from(nibble), 16)));
+    text
 }
 
 /// Base64 without padding, as `ssh-keygen -l` prints fingerprints.
 pub(crate) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
         let bits = chunk.iter().fold(0u32, |bits, b| bits << 8 | u32::from(*b));
         let bits = bits << (8 * (3 - chunk.len()));
@@ -117,7 +120,7 @@ pub(crate) fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
     if needle.is_empty() {
         return None;
     }
-    hay.windows(needle.len()).position(|window| window == needle)
+    memchr::memmem::find(hay, needle)
 }
 
 /// Printable ASCII of a useful length: a guard for fields that should be names.

@@ -35,13 +35,15 @@ impl Mac {
 
     /// May stand for one device: not group, not zero.
     pub const fn is_unicast(self) -> bool {
-        !self.is_group() && self.as_u64() != 0
+        let number = self.as_u64();
+        number & 1 << 40 == 0 && number != 0
     }
 
     /// The 48 bits as a number, first byte highest.
     pub const fn as_u64(self) -> u64 {
-        let b = self.0;
-        u64::from_be_bytes([0, 0, b[0], b[1], b[2], b[3], b[4], b[5]])
+        // In two parts, which are two loads.
+        let [a, b, c, d, e, f] = self.0;
+        (u32::from_be_bytes([a, b, c, d]) as u64) << 16 | u16::from_be_bytes([e, f]) as u64
     }
 }
 

@@ -153,8 +153,10 @@ fn read<'k>(
             vlan: packet.vlan,
             data: packet.data,
         });
-        for observation in sensor.drain() {
-            inventory.apply(&observation, &mut ids);
+        if sensor.has_news() {
+            for observation in sensor.drain() {
+                inventory.apply(&observation, &mut ids);
+            }
         }
         count += 1;
         if count.is_multiple_of(TICK_PACKETS) {

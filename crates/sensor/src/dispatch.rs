@@ -13,16 +13,48 @@ pub(crate) struct Dispatch {
     frames: FxHashMap<LinkKey, (NameId, &'static Frame)>,
     /// Datagram dissectors; `udp_ports` holds indexes into it.
     pub(crate) datagrams: Vec<(NameId, &'static Datagram)>,
-    udp_ports: Vec<PortList>,
+    udp_ports: Ports,
     udp_probes: Vec<u16>,
     /// Stream dissectors.
     pub(crate) streams: Vec<(NameId, &'static Stream)>,
-    tcp_ports: Vec<PortList>,
+    tcp_ports: Ports,
     names: Vec<&'static str>,
 }
 
-/// Dissectors of one port: a range in `Dispatch`'s lists, empty for most ports.
-type PortList = Box<[u16]>;
+/// Dissectors by port. Whether a port has any is asked with every packet, so that is a bit in a table that stays near.
+#[derive(Debug)]
+struct Ports {
+    known: Box<[u64; 1024]>,
+    lists: FxHashMap<u16, Vec<u16>>,
+}
+
+impl Ports {
+    fn new(ports: impl Iterator<Item = &'static [u16]>) -> Self {
+        let mut all = Self { known: Box::new([0; 1024]), lists: FxHashMap::default() };
+        for (i, ports) in (0u16..).zip(ports) {
+            for port in ports {
+                all.lists.entry(*port).or_default().push(i);
+                if let Some(word) = all.known.get_mut(usize::from(port >> 6)) {
+                    *word |= 1 << (port & 63);
+                }
+            }
+        }
+        all
+    }
+
+    #[inline]
+    fn knows(&self, port: u16) -> bool {
+        self.known.get(usize::from(port >> 6)).is_some_and(|word| word >> (port & 63) & 1 == 1)
+    }
+
+    #[inline]
+    fn of(&self, port: u16) -> &[u16] {
+        if !self.knows(port) {
+            return &[];
+        }
+        self.lists.get(&port).map_or(&[], Vec::as_slice)
+    }
+}
 
 impl Dispatch {
     pub(crate) fn new() -> Self {
@@ -43,8 +75,8 @@ impl Dispatch {
         }
         let datagrams: Vec<_> = registry::datagrams().map(|d| (name_of(d.name), d)).collect();
         let streams: Vec<_> = registry::streams().map(|s| (name_of(s.name), s)).collect();
-        let udp_ports = by_port(datagrams.iter().map(|(_, d)| d.ports));
-        let tcp_ports = by_port(streams.iter().map(|(_, s)| s.ports));
+        let udp_ports = Ports::new(datagrams.iter().map(|(_, d)| d.ports));
+        let tcp_ports = Ports::new(streams.iter().map(|(_, s)| s.ports));
         let udp_probes = (0u16..)
             .zip(&datagrams)
             .filter(|(_, (_, d))| d.probe.is_some())
@@ -64,12 +96,19 @@ impl Dispatch {
     /// Dissectors registered for a UDP port.
     #[inline]
     pub(crate) fn udp_port(&self, port: u16) -> &[u16] {
-        self.udp_ports.get(usize::from(port)).map_or(&[], |list| list)
+        self.udp_ports.of(port)
+    }
+
+    /// Whether some protocol has this UDP port by registration.
+    #[inline]
+    pub(crate) fn udp_port_known(&self, port: u16) -> bool {
+        self.udp_ports.knows(port)
     }
 
     /// Whether some protocol listens on this TCP port by registration.
+    #[inline]
     pub(crate) fn tcp_port_known(&self, port: u16) -> bool {
-        self.tcp_ports.get(usize::from(port)).is_some_and(|list| !list.is_empty())
+        self.tcp_ports.knows(port)
     }
 
     /// The datagram protocol that recognises these bytes on any port.
@@ -85,7 +124,7 @@ impl Dispatch {
     /// The stream protocol of these first bytes: a signature on its own port, then a signature
     /// anywhere, then what is merely possible on its registered port.
     pub(crate) fn probe_stream(&self, port: u16, bytes: &[u8]) -> Option<u16> {
-        let here = self.tcp_ports.get(usize::from(port)).map_or(&[][..], |list| list);
+        let here = self.tcp_ports.of(port);
         let probe =
             |i: u16| self.streams.get(usize::from(i)).map_or(Probe::No, |(_, s)| (s.probe)(bytes));
         here.iter().copied().find(|i| probe(*i) == Probe::Yes).or_else(|| {
@@ -95,14 +134,4 @@ impl Dispatch {
                 .or_else(|| here.iter().copied().find(|i| probe(*i) == Probe::Maybe))
         })
     }
-}
-
-fn by_port(ports: impl Iterator<Item = &'static [u16]>) -> Vec<PortList> {
-    let mut lists: FxHashMap<u16, Vec<u16>> = FxHashMap::default();
-    for (i, ports) in (0u16..).zip(ports) {
-        for port in ports {
-            lists.entry(*port).or_default().push(i);
-        }
-    }
-    (0..=u16::MAX).map(|port| lists.remove(&port).unwrap_or_default().into_boxed_slice()).collect()
 }

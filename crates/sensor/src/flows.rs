@@ -1,7 +1,7 @@
 //! Conversations: who talks to whom, at which port, and who called.
 
 use std::hash::{Hash, Hasher};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use dissect::Role;
@@ -30,6 +30,9 @@ const SWEEP_AT_MIN: usize = 65_536;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key([u64; 5]);
 
+/// Marks keys of more than three words in the third.
+const LONG: u64 = 1 << 63;
+
 impl PartialEq for Key {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
@@ -43,7 +46,11 @@ impl Eq for Key {}
 impl Hash for Key {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.into_iter().for_each(|word| state.write_u64(word));
+        let [a, b, tail, rest @ ..] = self.0;
+        [a, b, tail].into_iter().for_each(|word| state.write_u64(word));
+        if tail & LONG != 0 {
+            rest.into_iter().for_each(|word| state.write_u64(word));
+        }
     }
 }
 
@@ -51,11 +58,17 @@ impl Key {
     /// The key, and whether `src` is its first end.
     #[inline]
     pub(crate) fn new(src: (IpAddr, u16), dst: (IpAddr, u16), protocol: u8) -> (Self, bool) {
+        // Both ends of IPv4 have room in a word each.
+        if let ((IpAddr::V4(s), from), (IpAddr::V4(d), to)) = (src, dst) {
+            let end = |ip: Ipv4Addr, port: u16| u64::from(u32::from(ip)) << 16 | u64::from(port);
+            let (s, d) = (end(s, from), end(d, to));
+            return (Self([s.min(d), s.max(d), u64::from(protocol), 0, 0]), s <= d);
+        }
         let (s, d) = (bits(src.0), bits(dst.0));
         let forward = (s, src.1) <= (d, dst.1);
         let (a, b, ports) = if forward { (s, d, (src.1, dst.1)) } else { (d, s, (dst.1, src.1)) };
         let tail = u64::from(ports.0) << 32 | u64::from(ports.1) << 16 | u64::from(protocol);
-        (Self([a.0, a.1, b.0, b.1, tail]), forward)
+        (Self([a.0, a.1, tail | LONG, b.0, b.1]), forward)
     }
 }
 

@@ -42,8 +42,10 @@ impl Link {
         self.public as usize >= PUBLIC_MAX
     }
 
+    #[inline]
     pub(crate) fn speaks(&mut self, protocol: NameId) {
-        if protocol != 0 {
+        let [first, ..] = self.protocols.first;
+        if protocol != 0 && protocol != first {
             self.protocols.insert(protocol);
         }
     }
@@ -159,8 +161,8 @@ impl Links {
         }
     }
 
-    /// Counts a packet for its sender.
-    #[inline]
+    /// Counts a packet for its sender. Always inline: it is called once, with every packet.
+    #[inline(always)]
     pub(crate) fn sent(&mut self, packet: &Packet<'_>, at: Timestamp, bytes: u64) -> LinkId {
         if !packet.src.is_unicast() {
             return 0;

@@ -108,12 +108,25 @@ impl Report {
         self.seen.insert(hash_of(what))
     }
 
+    /// True when it was asked about these things a short while ago; it forgets.
+    fn told_again(&mut self, what: impl Hash) -> bool {
+        let hash = hash_of(what);
+        #[expect(clippy::cast_possible_truncation, reason = "masked to the table's size")]
+        let slot = self.told.get_mut(hash as usize & (TOLD - 1));
+        slot.is_some_and(|slot| std::mem::replace(slot, hash) == hash)
+    }
+
     /// The name `client` (or anybody) resolved to this address.
     pub(crate) fn name_of(&self, client: LinkId, ip: IpAddr) -> Option<Arc<str>> {
         self.names.get(&(client, ip)).or_else(|| self.names.get(&(0, ip))).cloned()
     }
 
     fn learn_name(&mut self, client: LinkId, ip: IpAddr, name: &str) {
+        // Names are resolved again and again.
+        let known = |who| self.names.get(&(who, ip)).is_some_and(|known| **known == *name);
+        if known(0) && (client == 0 || known(client)) {
+            return;
+        }
         if self.names.len() < NAMES_MAX && !ip.is_unspecified() && !ip.is_loopback() {
             let name: Arc<str> = Arc::from(name);
             if client != 0 {
@@ -129,6 +142,22 @@ impl Report {
 pub(crate) struct Side {
     pub(crate) link: LinkId,
     pub(crate) end: Endpoint,
+}
+
+impl Side {
+    /// A host of the Internet behind a router: not a device of this estate.
+    fn is_remote(&self, links: &Links) -> bool {
+        let public = self
+            .end
+            .ip
+            .is_some_and(|ip| !ip.is_unspecified() && !ip.is_multicast() && !is_private(ip));
+        public && links.get(self.link).is_some_and(crate::links::Link::shows_internet)
+    }
+
+    /// Who it is, where the port does not matter.
+    const fn who(&self) -> (LinkId, Mac, Option<IpAddr>) {
+        (self.link, self.end.mac, self.end.ip)
+    }
 }
 
 /// What dissectors of one message report to.
@@ -150,10 +179,7 @@ impl Desk<'_> {
         let side = |side: &Side, links: &Links| -> Option<(Subject, LinkId)> {
             let Endpoint { mac, ip, .. } = side.end;
             let ip = ip.filter(|ip| !ip.is_unspecified() && !ip.is_multicast());
-            // A router's remote hosts are not devices of this estate.
-            let remote = ip.is_some_and(|ip| !is_private(ip))
-                && links.get(side.link).is_some_and(crate::links::Link::shows_internet);
-            if remote {
+            if side.is_remote(links) {
                 return None;
             }
             if mac.is_unicast() {
@@ -351,12 +377,72 @@ impl Sink for Desk<'_> {
 
     fn told_digest(&mut self, digest: u64) -> bool {
         let period = self.moment.at.as_nanos().div_euclid(CLAIM_EVERY_NANOS);
-        let end = |side: &Side| (side.link, side.end.mac, side.end.ip);
-        let mut hasher = FxHasher::default();
-        (end(&self.src), end(&self.dst), period, digest).hash(&mut hasher);
-        let hash = hasher.finish();
-        #[expect(clippy::cast_possible_truncation, reason = "masked to the table's size")]
-        let slot = self.report.told.get_mut(hash as usize & (TOLD - 1));
-        slot.is_some_and(|slot| std::mem::replace(slot, hash) == hash)
+        self.report.told_again((self.src.who(), self.dst.who(), period, digest))
+    }
+
+    fn said_digest(&mut self, digest: u64) -> bool {
+        let period = self.moment.at.as_nanos().div_euclid(CLAIM_EVERY_NANOS);
+        self.report.told_again((self.src.who(), period, digest))
+    }
+
+    fn keeps_sender(&self) -> bool {
+        !self.src.is_remote(self.links)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dissect::frame::{Body, Packet};
+
+    use super::*;
+    use crate::links::Station;
+
+    const DEVICE: Mac = Mac([0, 0x1b, 0x1b, 0, 0, 1]);
+    const ROUTER: Mac = Mac([0, 0x1b, 0x1b, 0, 0, 2]);
+
+    fn said(
+        report: &mut Report,
+        links: &mut Links,
+        from: (Mac, &str),
+        to: &str,
+        secs: i64,
+    ) -> bool {
+        let side = |mac, ip: &str, links: &Links| Side {
+            link: links.find(mac),
+            end: Endpoint { mac, ip: ip.parse().ok(), port: 443 },
+        };
+        let (src, dst) = (side(from.0, from.1, links), side(Mac::BROADCAST, to, links));
+        let moment = Moment { input: 0, packet: 1, at: Timestamp::from_secs(secs, 0) };
+        let (memory, server_name) = (&mut Vec::new(), &mut None);
+        let mut desk = Desk { report, links, moment, src, dst, memory, server_name, count: 0 };
+        let sink: &mut dyn Sink = &mut desk;
+        sink.said("hello", &[b"bytes"])
+    }
+
+    #[test]
+    fn what_was_said_is_not_read_again_whoever_hears_it() {
+        let mut report =
+            Report::new(SiteId::new("site").unwrap(), SensorId::new("sensor").unwrap());
+        let mut links = Links::new();
+        let at = Timestamp::from_secs(0, 0);
+        for src in [DEVICE, ROUTER] {
+            let packet = Packet { src, dst: Mac::BROADCAST, vlan: None, body: Body::Opaque };
+            links.sent(&packet, at, 60);
+        }
+        let device = (DEVICE, "10.0.0.7");
+        assert!(!said(&mut report, &mut links, device, "10.0.0.1", 0));
+        assert!(said(&mut report, &mut links, device, "10.0.0.2", 599), "to whomever");
+        assert!(!said(&mut report, &mut links, device, "10.0.0.2", 600), "it forgets");
+        assert!(!said(&mut report, &mut links, (DEVICE, "10.0.0.8"), "10.0.0.1", 600));
+
+        let server = (ROUTER, "192.0.2.1");
+        assert!(!said(&mut report, &mut links, server, "10.0.0.7", 600));
+        for host in 1..=4 {
+            let ip = IpAddr::from([192, 0, 2, host]);
+            links.station(links.find(ROUTER), ip, Station::at(at));
+        }
+        // Behind a router are hosts of the Internet, of which nothing is kept.
+        assert!(said(&mut report, &mut links, (ROUTER, "192.0.2.9"), "10.0.0.7", 600));
+        assert!(!said(&mut report, &mut links, (ROUTER, "10.0.0.9"), "10.0.0.7", 600));
     }
 }

@@ -118,16 +118,22 @@ impl Sensor {
         self.totals.first = self.totals.first.min(frame.at);
         self.totals.last = self.totals.last.max(frame.at);
         let moment = Moment { input: frame.input, packet: frame.number, at: frame.at };
-        match frame::parse(frame.link, frame.data) {
-            Ok(mut packet) => {
+        match &mut frame::parse(frame.link, frame.data) {
+            Ok(packet) => {
                 packet.vlan = packet.vlan.or(frame.vlan);
-                self.packet(&moment, &packet, u64::from(frame.wire_len), 0);
+                self.packet(&moment, packet, u64::from(frame.wire_len), 0);
             }
             Err(_) => self.broken(frame),
         }
         if self.flows.wants_sweep() {
             self.sweep(frame.at);
         }
+    }
+
+    /// Whether [`Self::drain`] has any: most packets are no news.
+    #[inline]
+    pub const fn has_news(&self) -> bool {
+        !self.report.out.is_empty()
     }
 
     /// Observations made since the last call.
@@ -203,7 +209,9 @@ impl Sensor {
             frame::Transport::Tcp(tcp) => self.tcp(m, packet, ip, &tcp, src, bytes),
             frame::Transport::Udp { src: from, dst: to, payload } => {
                 self.udp(m, packet, ip, (from, to, payload), src, bytes);
-                self.tunnel(m, packet, ip, src, bytes, depth);
+                if let Some(inner) = frame::tunnelled(ip) {
+                    self.tunnel(m, packet, ip, inner, (src, bytes, depth));
+                }
             }
             frame::Transport::Other { protocol, payload } => {
                 if let Some(place) = ip.fragment {
@@ -219,22 +227,23 @@ impl Sensor {
                     return;
                 }
                 self.other_ip(m, packet, ip, (protocol, payload), src, bytes);
-                self.tunnel(m, packet, ip, src, bytes, depth);
+                if let Some(inner) = frame::tunnelled(ip) {
+                    self.tunnel(m, packet, ip, inner, (src, bytes, depth));
+                }
             }
         }
     }
 
     /// Follows a frame carried inside a packet.
+    #[cold]
     fn tunnel(
         &mut self,
         m: &Moment,
         packet: &Packet<'_>,
         ip: &Ip<'_>,
-        src: LinkId,
-        bytes: u64,
-        depth: usize,
+        inner: frame::Tunnelled<'_>,
+        (src, bytes, depth): (LinkId, u64, usize),
     ) {
-        let Some(inner) = frame::tunnelled(ip) else { return };
         if depth >= 4 {
             return;
         }
@@ -396,12 +405,13 @@ impl Sensor {
         src: LinkId,
         bytes: u64,
     ) {
-        let (at_src, at_dst) = (self.dispatch.udp_port(from), self.dispatch.udp_port(to));
+        let (at_src, at_dst) =
+            (self.dispatch.udp_port_known(from), self.dispatch.udp_port_known(to));
         let group = packet.dst.is_group() || is_group(ip.dst);
         // The registered port is the server's; where that does not tell, who speaks first calls.
-        let certain = group || at_src.is_empty() != at_dst.is_empty();
-        let calls = group || at_src.is_empty() || !at_dst.is_empty();
-        let known_port = !at_src.is_empty() || !at_dst.is_empty();
+        let certain = group || at_src != at_dst;
+        let calls = group || !at_src || at_dst;
+        let known_port = at_src || at_dst;
         let Some((id, from_client)) = self.conversation(
             m,
             packet,
@@ -597,7 +607,8 @@ impl Sensor {
                 flow.application = name;
                 // The protocol speaks at its registered port: that end is the server, even when the
                 // capture began in the middle of the connection.
-                flow.roles_certain |= dissector.ports.contains(&flow.server.port);
+                flow.roles_certain =
+                    flow.roles_certain || dissector.ports.contains(&flow.server.port);
             }
             flow.watch = (!over).then_some(watch);
         }
@@ -634,7 +645,7 @@ impl Sensor {
             && let Some(flow) = self.flows.get_mut(old)
         {
             let from_client = Flows::from_client(flow, forward);
-            let end = if from_client { flow.client } else { flow.server };
+            let end = if from_client { &flow.client } else { &flow.server };
             let other_device = end.link != 0 && end.link != src && from_client;
             let opened_anew = transport == Transport::Tcp
                 && certain
@@ -728,6 +739,7 @@ impl Sensor {
         slot.is_some_and(|slot| std::mem::replace(slot, hash) == hash)
     }
 
+    #[inline]
     fn speaks(&mut self, link: LinkId, name: NameId) {
         if let Some(link) = self.links.get_mut(link).filter(|_| link != 0) {
             link.speaks(name);

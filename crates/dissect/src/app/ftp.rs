@@ -9,12 +9,15 @@ use super::{key, lines, tls};
 
 /// A greeting that says FTP; any greeting or command on the registered port.
 pub(super) fn probe(bytes: &[u8]) -> Probe {
-    let line = lines::opening(bytes);
     if !bytes.starts_with(b"220") {
-        let word = line.split(|b| *b == b' ').next().unwrap_or_default().trim_ascii();
-        let command = [&b"USER"[..], b"AUTH", b"FEAT", b"SYST", b"QUIT"].contains(&word);
+        let (word, rest) = bytes.split_at_checked(4).unwrap_or_default();
+        let command = [b"USER", b"AUTH", b"FEAT", b"SYST", b"QUIT"]
+            .iter()
+            .any(|command| word.eq_ignore_ascii_case(*command))
+            && matches!(rest.first(), None | Some(b' ' | b'\r' | b'\n'));
         return if command { Probe::Maybe } else { Probe::No };
     }
+    let line = lines::opening(bytes);
     if find(&line, b"FTP").is_some() && find(&line, b"SMTP").is_none() {
         Probe::Yes
     } else {

@@ -3,7 +3,6 @@
 //! Fingerprints name the TLS stack, not the device: JA3 (BSD-3) and the client part of JA4
 //! (BSD-3) only.
 
-use std::fmt::Write as _;
 use std::hash::{Hash, Hasher};
 
 use md5::Md5;
@@ -23,17 +22,21 @@ pub(super) enum Carrier {
     Quic,
 }
 
-/// What is read of a ClientHello.
+/// Protocols read of one ALPN list.
+const PROTOCOLS_MAX: usize = 32;
+
+/// What is read of a ClientHello. Lists stay as they stand in the message.
 #[derive(Debug, Default)]
 pub(super) struct ClientHello<'a> {
     version: u16,
-    ciphers: Vec<u16>,
-    extensions: Vec<u16>,
-    groups: Vec<u16>,
-    point_formats: Vec<u8>,
-    signatures: Vec<u16>,
-    versions: Vec<u16>,
-    alpn: Vec<&'a [u8]>,
+    ciphers: &'a [u8],
+    /// All extensions: kinds, lengths, bodies.
+    extensions: &'a [u8],
+    groups: &'a [u8],
+    point_formats: &'a [u8],
+    signatures: &'a [u8],
+    versions: &'a [u8],
+    alpn: &'a [u8],
     server_name: Option<&'a [u8]>,
     /// All of it was there.
     whole: bool,
@@ -64,7 +67,7 @@ pub(super) fn parse(body: &[u8], carrier: Carrier) -> Result<ClientHello<'_>, Ma
     if length % 2 != 0 || length == 0 {
         return Err(Malformed::Invalid);
     }
-    hello.ciphers = u16s(r.take(length)?);
+    hello.ciphers = r.take(length)?;
     let compressions = usize::from(r.u8()?);
     r.skip(compressions)?;
     if r.is_empty() {
@@ -73,11 +76,12 @@ pub(super) fn parse(body: &[u8], carrier: Carrier) -> Result<ClientHello<'_>, Ma
     }
     let length = usize::from(r.u16_be()?);
     let there = r.take_up_to(length);
-    hello.whole = extensions(there, &mut hello).is_ok() && there.len() == length;
+    hello.extensions = there;
+    hello.whole = hello.read_extensions().is_ok() && there.len() == length;
     Ok(hello)
 }
 
-impl ClientHello<'_> {
+impl<'a> ClientHello<'a> {
     /// The server's name is there; a cut hello is worth reporting for it.
     pub(super) const fn names_server(&self) -> bool {
         self.server_name.is_some()
@@ -94,24 +98,22 @@ impl ClientHello<'_> {
             Carrier::Tls | Carrier::Dtls => ("tls.sni", "tls.alpn"),
         };
         if let Some(name) = self.server_name.and_then(lines::host_name) {
-            if !sink.told(sni, &[name.as_bytes()]) {
+            if !sink.said(sni, &[name.as_bytes()]) {
                 sink.says(sni, name.as_str());
             }
             sink.fact(About::Sender, Fact::ServerName { name: name.into() });
         }
-        if !self.whole {
+        // One client has few ways to say hello, whomever it calls.
+        if !self.whole || !sink.keeps_sender() || sink.said_digest(self.digest(carrier)) {
             return;
         }
-        if sink.told_digest(self.digest(carrier)) {
-            return;
-        }
-        let protocols: Vec<_> = self.alpn.iter().take(8).map(|p| clean(p)).collect();
+        let protocols: Vec<_> = protocols(self.alpn).take(8).map(|p| clean(p)).collect();
         sink.says(alpn, protocols.join(","));
         let ja4 = self.ja4(carrier);
         match carrier {
             Carrier::Quic => sink.says("quic.ja4", ja4),
             Carrier::Tls | Carrier::Dtls => {
-                sink.says("tls.ja3", hex(&Md5::digest(self.ja3().as_bytes())));
+                sink.says("tls.ja3", hex(&Md5::digest(self.ja3())));
                 sink.says("tls.ja4", ja4);
             }
         }
@@ -120,27 +122,51 @@ impl ClientHello<'_> {
     /// Stands for all that fingerprints are made of.
     fn digest(&self, carrier: Carrier) -> u64 {
         let mut hasher = FxHasher::default();
-        ("hello", carrier as u8, self.version).hash(&mut hasher);
-        (&self.ciphers, &self.extensions, &self.groups).hash(&mut hasher);
-        (&self.point_formats, &self.signatures, &self.versions, &self.alpn).hash(&mut hasher);
+        ("hello", carrier as u8, self.version, self.point_formats, self.alpn).hash(&mut hasher);
+        for list in [self.ciphers, self.groups, self.signatures, self.versions] {
+            plain(u16s(list)).for_each(|value| hasher.write_u16(value));
+            hasher.write_u8(0xff);
+        }
+        plain(self.kinds()).for_each(|kind| hasher.write_u16(kind));
         hasher.finish()
     }
 
-    /// The text whose MD5 is the JA3 fingerprint.
-    fn ja3(&self) -> String {
-        let mut text = String::with_capacity(512);
-        let _ = write!(text, "{}", self.version);
-        let mut list = |values: &mut dyn Iterator<Item = u16>| {
-            text.push(',');
-            for (i, value) in values.enumerate() {
-                let dash = if i == 0 { "" } else { "-" };
-                let _ = write!(text, "{dash}{value}");
+    /// Kinds of the extensions in order.
+    fn kinds(&self) -> impl Iterator<Item = u16> + 'a {
+        extensions(self.extensions).map_while(|e| e.ok().map(|(kind, _)| kind))
+    }
+
+    fn read_extensions(&mut self) -> Result<(), Malformed> {
+        for extension in extensions(self.extensions) {
+            let (kind, body) = extension?;
+            match kind {
+                0 => self.server_name = server_name(body).ok().or(self.server_name),
+                10 => self.groups = body.get(2..).unwrap_or_default(),
+                11 => self.point_formats = body.get(1..).unwrap_or_default(),
+                13 => self.signatures = body.get(2..).unwrap_or_default(),
+                16 => {
+                    self.alpn = body.get(2..).ok_or(Malformed::Truncated)?;
+                    let told: usize = protocols(self.alpn).map(|name| name.len() + 1).sum();
+                    // The last name is cut.
+                    if told < self.alpn.len() && protocols(self.alpn).count() < PROTOCOLS_MAX {
+                        return Err(Malformed::Truncated);
+                    }
+                }
+                43 => self.versions = body.get(1..).unwrap_or_default(),
+                _ => {}
             }
-        };
-        list(&mut plain(&self.ciphers));
-        list(&mut plain(&self.extensions));
-        list(&mut plain(&self.groups));
-        list(&mut self.point_formats.iter().map(|f| u16::from(*f)));
+        }
+        Ok(())
+    }
+
+    /// The text whose MD5 is the JA3 fingerprint.
+    fn ja3(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(512);
+        push_decimal(&mut text, self.version);
+        push_list(&mut text, plain(u16s(self.ciphers)));
+        push_list(&mut text, plain(self.kinds()));
+        push_list(&mut text, plain(u16s(self.groups)));
+        push_list(&mut text, self.point_formats.iter().map(|f| u16::from(*f)));
         text
     }
 
@@ -150,10 +176,11 @@ impl ClientHello<'_> {
             Carrier::Dtls => 'd',
             Carrier::Quic => 'q',
         };
+        let versions = plain(u16s(self.versions));
         let newest = match carrier {
             // DTLS versions count down.
-            Carrier::Dtls => plain(&self.versions).min(),
-            Carrier::Tls | Carrier::Quic => plain(&self.versions).max(),
+            Carrier::Dtls => versions.min(),
+            Carrier::Tls | Carrier::Quic => versions.max(),
         };
         let version = match newest.unwrap_or(self.version) {
             0x0304 => "13",
@@ -167,22 +194,22 @@ impl ClientHello<'_> {
             0xfefc => "d3",
             _ => "00",
         };
-        let named = if self.extensions.contains(&0) { 'd' } else { 'i' };
-        let mut ciphers: Vec<u16> = plain(&self.ciphers).collect();
-        let extension_count = plain(&self.extensions).count();
-        let mut extensions: Vec<u16> =
-            plain(&self.extensions).filter(|e| !matches!(e, 0x0000 | 0x0010)).collect();
+        let named = if self.kinds().any(|kind| kind == 0) { 'd' } else { 'i' };
+        let mut ciphers: Vec<u16> = plain(u16s(self.ciphers)).collect();
+        let mut extensions: Vec<u16> = plain(self.kinds()).collect();
+        let extension_count = extensions.len();
+        extensions.retain(|e| !matches!(e, 0x0000 | 0x0010));
         ciphers.sort_unstable();
         extensions.sort_unstable();
-        let mut listed = String::new();
+        let mut listed = Vec::with_capacity(256);
         if !extensions.is_empty() {
             push_hex(&mut listed, extensions.iter().copied());
-            if plain(&self.signatures).next().is_some() {
-                listed.push('_');
-                push_hex(&mut listed, plain(&self.signatures));
+            if plain(u16s(self.signatures)).next().is_some() {
+                listed.push(b'_');
+                push_hex(&mut listed, plain(u16s(self.signatures)));
             }
         }
-        let mut offered = String::new();
+        let mut offered = Vec::with_capacity(256);
         push_hex(&mut offered, ciphers.iter().copied());
         format!(
             "{letter}{version}{named}{:02}{:02}{}_{}_{}",
@@ -196,7 +223,8 @@ impl ClientHello<'_> {
 
     /// First and last character of the first ALPN value, or of its hex form.
     fn ja4_alpn(&self) -> String {
-        let Some(([first, ..], [.., last])) = self.alpn.first().map(|value| (*value, *value))
+        let Some(([first, ..], [.., last])) =
+            protocols(self.alpn).next().map(|value| (value, value))
         else {
             return "00".to_owned();
         };
@@ -208,30 +236,38 @@ impl ClientHello<'_> {
     }
 }
 
-fn extensions<'a>(bytes: &'a [u8], hello: &mut ClientHello<'a>) -> Result<(), Malformed> {
+/// Kinds and bodies of extensions.
+fn extensions(bytes: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]), Malformed>> {
     let mut r = Reader::new(bytes);
-    while !r.is_empty() && hello.extensions.len() < 256 {
+    let mut next = move || {
         let kind = r.u16_be()?;
         let length = usize::from(r.u16_be()?);
-        let body = r.take(length)?;
-        hello.extensions.push(kind);
-        let mut e = Reader::new(body);
-        match kind {
-            0 => hello.server_name = server_name(body).ok().or(hello.server_name),
-            10 => hello.groups = u16s(body.get(2..).unwrap_or_default()),
-            11 => hello.point_formats = body.get(1..).unwrap_or_default().to_vec(),
-            13 => hello.signatures = u16s(body.get(2..).unwrap_or_default()),
-            16 => {
-                e.skip(2)?;
-                while let Some(size) = e.u8().ok().filter(|_| hello.alpn.len() < 32) {
-                    hello.alpn.push(e.take(usize::from(size))?);
-                }
+        Ok((kind, r.take(length)?, r.is_empty()))
+    };
+    let mut more = !bytes.is_empty();
+    std::iter::from_fn(move || {
+        more.then(|| match next() {
+            Ok((kind, body, last)) => {
+                more = !last;
+                Ok((kind, body))
             }
-            43 => hello.versions = u16s(body.get(1..).unwrap_or_default()),
-            _ => {}
-        }
-    }
-    Ok(())
+            Err(error) => {
+                more = false;
+                Err(error)
+            }
+        })
+    })
+    .take(256)
+}
+
+/// Names of protocols, each behind its length.
+fn protocols(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut r = Reader::new(list);
+    std::iter::from_fn(move || {
+        let size = r.u8().ok()?;
+        r.take(usize::from(size)).ok()
+    })
+    .take(PROTOCOLS_MAX)
 }
 
 /// The host name in a server_name extension (RFC 6066 §3).
@@ -250,31 +286,55 @@ const fn is_grease(value: u16) -> bool {
     value & 0x0f0f == 0x0a0a && value >> 8 == value & 0xff
 }
 
-fn plain(values: &[u16]) -> impl Iterator<Item = u16> {
-    values.iter().copied().filter(|v| !is_grease(*v))
+fn plain(values: impl Iterator<Item = u16>) -> impl Iterator<Item = u16> {
+    values.filter(|v| !is_grease(*v))
 }
 
-fn u16s(bytes: &[u8]) -> Vec<u16> {
+fn u16s(bytes: &[u8]) -> impl Iterator<Item = u16> {
     let number = |pair: &[u8]| pair.try_into().map(u16::from_be_bytes).unwrap_or_default();
-    bytes.chunks_exact(2).take(512).map(number).collect()
+    bytes.chunks_exact(2).take(512).map(number)
+}
+
+fn push_decimal(text: &mut Vec<u8>, number: u16) {
+    let (mut digits, mut rest) = ([0u8; 5], number);
+    let mut length = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(rest % 10).unwrap_or_default();
+        rest /= 10;
+        length += 1;
+        if rest == 0 {
+            break;
+        }
+    }
+    text.extend_from_slice(digits.get(digits.len() - length..).unwrap_or_default());
+}
+
+/// A comma, then decimal numbers with hyphens between them.
+fn push_list(text: &mut Vec<u8>, values: impl Iterator<Item = u16>) {
+    text.push(b',');
+    for (i, value) in values.enumerate() {
+        if i > 0 {
+            text.push(b'-');
+        }
+        push_decimal(text, value);
+    }
 }
 
 /// Four hex digits each, with commas between them.
-fn push_hex(text: &mut String, values: impl Iterator<Item = u16>) {
+fn push_hex(text: &mut Vec<u8>, values: impl Iterator<Item = u16>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u16| DIGITS.get(usize::from(nibble & 15)).copied().unwrap_or_default();
     for (i, value) in values.enumerate() {
         if i > 0 {
-            text.push(',');
+            text.push(b',');
         }
-        let nibbles = [value >> 12, value >> 8 & 15, value >> 4 & 15, value & 15];
-        text.extend(nibbles.iter().filter_map(|n| char::from_digit(u32::from(*n), 16)));
+        text.extend([value >> 12, value >> 8, value >> 4, value].map(digit));
     }
 }
 
-fn hash12(text: &str) -> String {
+fn hash12(text: &[u8]) -> String {
     if text.is_empty() {
         return "000000000000".to_owned();
     }
-    let mut digits = hex(&Sha256::digest(text.as_bytes()));
-    digits.truncate(12);
-    digits
+    hex(Sha256::digest(text).get(..6).unwrap_or_default())
 }

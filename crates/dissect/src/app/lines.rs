@@ -1,7 +1,7 @@
 //! Messages made of a start line and header lines: HTTP/1 (RFC 9112 §2), RTSP (RFC 2326 §4) and
 //! SIP (RFC 3261 §7) share this shape, and what may be said about their parts.
 
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 
 /// Longest head that is waited for.
 pub(super) const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -29,8 +29,9 @@ pub(super) fn opening(bytes: &[u8]) -> Vec<u8> {
     if !bytes.first().is_some_and(u8::is_ascii_graphic) {
         return Vec::new();
     }
-    let start = bytes.iter().take(OPENING_BYTES_MAX).take_while(|b| **b != b'\n');
-    start.map(u8::to_ascii_uppercase).collect()
+    let start = bytes.get(..OPENING_BYTES_MAX).unwrap_or(bytes);
+    let end = memchr(b'\n', start).unwrap_or(start.len());
+    start.get(..end).unwrap_or(start).to_ascii_uppercase()
 }
 
 /// Length of the head with its blank line; `None` while that is missing.
@@ -52,8 +53,8 @@ pub(super) fn start<'a>(line: &'a [u8], version: &str) -> Option<Start<'a>> {
         let code = std::str::from_utf8(words.next()?).ok()?.parse().ok()?;
         return (100..1000).contains(&code).then_some(Start::Response(code));
     }
-    let first = line.iter().position(|b| *b == b' ')?;
-    let last = line.iter().rposition(|b| *b == b' ')?;
+    let first = memchr(b' ', line)?;
+    let last = memrchr(b' ', line)?;
     let target = line.get(first + 1..last)?;
     let tail = line.get(last + 1..)?;
     let method = std::str::from_utf8(line.get(..first)?).ok()?;
@@ -79,7 +80,15 @@ fn lines_of(head: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Header fields: name as written, value trimmed. Lines that are not fields are passed over.
 pub(super) fn headers(head: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
-    lines_of(head).filter_map(|line| {
+    headers_beginning(head, |_| true)
+}
+
+/// The header fields whose names begin with a byte that `may` tell something: most are passed over unread.
+pub(super) fn headers_beginning(
+    head: &[u8],
+    may: impl Fn(u8) -> bool,
+) -> impl Iterator<Item = (&str, &[u8])> {
+    lines_of(head).filter(move |line| line.first().is_some_and(|b| may(*b))).filter_map(|line| {
         let colon = memchr(b':', line)?;
         let name = std::str::from_utf8(line.get(..colon)?).ok()?.trim_end();
         let token = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
@@ -90,14 +99,28 @@ pub(super) fn headers(head: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
 
 /// The value of one header field.
 pub(super) fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let colon = name.len();
-    let named = |line: &&[u8]| {
-        line.get(..colon).is_some_and(|n| n.eq_ignore_ascii_case(name.as_bytes()))
-            && line.get(colon..).is_some_and(|rest| rest.trim_ascii_start().starts_with(b":"))
-    };
-    // Most lines are told apart by their first bytes; the one that is left is read as all others.
-    let line = lines_of(head).find(named)?;
-    headers(line).map(|(_, value)| value).next()
+    lines_of(head).find_map(|line| value_of(line, name))
+}
+
+/// The values of several header fields, named in lower case, in one pass; the first of a name counts.
+pub(super) fn pick<'a, const N: usize>(head: &'a [u8], names: [&str; N]) -> [Option<&'a [u8]>; N] {
+    let mut found = [None; N];
+    for line in lines_of(head) {
+        let Some(first) = line.first().map(u8::to_ascii_lowercase) else { continue };
+        for (value, name) in found.iter_mut().zip(names) {
+            if value.is_none() && name.as_bytes().first() == Some(&first) {
+                *value = value_of(line, name);
+            }
+        }
+    }
+    found
+}
+
+/// The value of the header field in this line, when it has this name.
+fn value_of<'a>(line: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let (own, rest) = line.split_at_checked(name.len())?;
+    let rest = rest.trim_ascii_start().strip_prefix(b":")?;
+    own.eq_ignore_ascii_case(name.as_bytes()).then(|| rest.trim_ascii())
 }
 
 /// Name of a host in `host[:port]`, in lower case: `None` for addresses, which name nobody.
@@ -240,7 +263,8 @@ mod tests {
         assert_eq!(head_length(b"A\nB: 1\n\nbody"), Some(8));
         assert_eq!(head_length(b"A\r\nB: 1\r\n"), None);
         assert_eq!(header(b"A\r\nserver :  x \r\n\r\n", "Server"), Some(&b"x"[..]));
-        assert_eq!(header(b"A\r\n: x\r\n\r\n", ""), None);
+        let head = b"Host: a\r\nHOST: b\r\nhostile: c\r\nAge : 1\r\n\r\n";
+        assert_eq!(pick(head, ["host", "age", "via"]), [Some(&b"a"[..]), Some(b"1"), None]);
     }
 
     #[test]

@@ -9,12 +9,12 @@ use super::{lines, ntlm, tls};
 
 /// An SMTP greeting, or any reply on the port.
 pub(super) fn probe_smtp(bytes: &[u8]) -> Probe {
-    let line = lines::opening(bytes);
-    let says = |word: &[u8]| find(&line, word).is_some();
     if bytes.starts_with(b"220") {
-        return if says(b"SMTP") { Probe::Yes } else { Probe::Maybe };
+        let smtp = find(&lines::opening(bytes), b"SMTP").is_some();
+        return if smtp { Probe::Yes } else { Probe::Maybe };
     }
-    let hello = [&b"EHLO "[..], b"HELO "].iter().any(|word| line.starts_with(word));
+    let word = bytes.get(..5).unwrap_or_default();
+    let hello = [b"EHLO ", b"HELO "].iter().any(|hello| word.eq_ignore_ascii_case(*hello));
     if hello { Probe::Yes } else { Probe::No }
 }
 

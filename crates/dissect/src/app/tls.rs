@@ -1,5 +1,7 @@
 //! TLS (RFC 8446, RFC 5246): hellos and, up to version 1.2, the certificates of both sides.
 
+use std::borrow::Cow;
+
 use crate::{Ctx, Malformed, Probe, Reader, Sink, Step};
 
 use super::hello::{self, Carrier};
@@ -81,8 +83,8 @@ enum End {
 }
 
 /// Handshake bytes of the complete records, the length of those, and why they end.
-fn records(bytes: &[u8]) -> (Vec<u8>, usize, End) {
-    let mut data = Vec::new();
+fn records(bytes: &[u8]) -> (Cow<'_, [u8]>, usize, End) {
+    let mut data = Cow::Borrowed(&[][..]);
     let mut r = Reader::new(bytes);
     loop {
         let consumed = bytes.len() - r.len();
@@ -97,7 +99,12 @@ fn records(bytes: &[u8]) -> (Vec<u8>, usize, End) {
             (22, 3, 0..=4) if data.len() > HANDSHAKE_BYTES_MAX => End::Limit,
             (22, 3, 0..=4) => match r.take(length) {
                 Ok(body) => {
-                    data.extend_from_slice(body);
+                    // Mostly there is only one.
+                    if data.is_empty() {
+                        data = Cow::Borrowed(body);
+                    } else {
+                        data.to_mut().extend_from_slice(body);
+                    }
                     continue;
                 }
                 Err(_) => End::Open,
@@ -131,6 +138,8 @@ fn handshake(kind: u8, body: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Progress 
             Progress::More
         }
         2 => match server_hello(body) {
+            // Certificates of hosts that nothing is kept of need not be waited for.
+            Ok(_) if !sink.keeps_sender() => Progress::Finished,
             Ok(version) => {
                 sink.says("tls.version", version_name(version));
                 if version == 0x0304 { Progress::Finished } else { Progress::More }
@@ -177,18 +186,18 @@ pub(super) fn certificates(body: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Resul
 }
 
 /// Name of a protocol version.
-pub(super) fn version_name(version: u16) -> String {
-    match version {
-        0x0304 => "TLS 1.3".to_owned(),
-        0x0303 => "TLS 1.2".to_owned(),
-        0x0302 => "TLS 1.1".to_owned(),
-        0x0301 => "TLS 1.0".to_owned(),
-        0x0300 => "SSL 3.0".to_owned(),
-        0xfeff => "DTLS 1.0".to_owned(),
-        0xfefd => "DTLS 1.2".to_owned(),
-        0xfefc => "DTLS 1.3".to_owned(),
-        other => format!("{other:#06x}"),
-    }
+pub(super) fn version_name(version: u16) -> Cow<'static, str> {
+    Cow::Borrowed(match version {
+        0x0304 => "TLS 1.3",
+        0x0303 => "TLS 1.2",
+        0x0302 => "TLS 1.1",
+        0x0301 => "TLS 1.0",
+        0x0300 => "SSL 3.0",
+        0xfeff => "DTLS 1.0",
+        0xfefd => "DTLS 1.2",
+        0xfefc => "DTLS 1.3",
+        other => return Cow::Owned(format!("{other:#06x}")),
+    })
 }
 
 /// A hello that the capture may have cut still names its server, once.

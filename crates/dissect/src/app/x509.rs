@@ -15,7 +15,7 @@ const NAME_PARTS_MAX: usize = 32;
 
 /// Reports a certificate of the sender.
 pub(super) fn report(bytes: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Result<(), Malformed> {
-    if sink.told("tls.cert", &[bytes]) {
+    if sink.said("tls.cert", &[bytes]) {
         return Ok(());
     }
     let certificate = parse(bytes)?;

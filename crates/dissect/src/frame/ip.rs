@@ -8,7 +8,8 @@ use crate::{Malformed, Reader};
 /// IPv6 extension headers walked before giving up.
 const EXTENSIONS_MAX: usize = 8;
 
-#[inline]
+/// Always inline: the result is large, and would be copied on the way of every packet.
+#[inline(always)]
 pub(super) fn v4(data: &[u8]) -> Result<Ip<'_>, Malformed> {
     let (head, _) = data.split_first_chunk::<20>().ok_or(Malformed::Truncated)?;
     let [vihl, _, l0, l1, i0, i1, f0, f1, ttl, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =

@@ -106,12 +106,19 @@ pub(super) fn message(data: &[u8], carrier: Carrier, sink: &mut dyn Sink) -> Out
     };
     match data.first() {
         Some(service) if service & 0x80 != 0 => answer(data, tag, 0, sink),
-        Some(_) => request(data, route, tag, 0, sink),
+        Some(_) => request(data, route, tag, 0, sink).map(drop),
         None => Err(Malformed::Truncated),
     }
 }
 
-fn request(data: &[u8], route: Route, tag: u64, depth: u8, sink: &mut dyn Sink) -> Outcome {
+/// Gives whether the request was remembered.
+fn request(
+    data: &[u8],
+    route: Route,
+    tag: u64,
+    depth: u8,
+    sink: &mut dyn Sink,
+) -> Result<bool, Malformed> {
     let mut r = Reader::new(data);
     let service = r.u8()?;
     let words = r.u8()?;
@@ -123,13 +130,17 @@ fn request(data: &[u8], route: Route, tag: u64, depth: u8, sink: &mut dyn Sink) 
         (CLASS_CONNECTIONS, UNCONNECTED_SEND) if depth == 0 => {
             return unconnected_send(body, tag, sink);
         }
-        (CLASS_ROUTER, MULTIPLE) if depth < 2 => multiple(
-            body,
-            |part, index, sink| {
-                let _ = request(part, route, nested(tag, index), 2, sink);
-            },
-            sink,
-        )?,
+        (CLASS_ROUTER, MULTIPLE) if depth < 2 => {
+            // Answers are looked at when one of their parts was waited for.
+            let mut remembered = false;
+            let each = |part: &[u8], index, sink: &mut dyn Sink| {
+                remembered |= request(part, route, nested(tag, index), 2, sink) == Ok(true);
+            };
+            multiple(body, each, sink)?;
+            if !remembered {
+                return Ok(false);
+            }
+        }
         (CLASS_CONNECTIONS, FORWARD_OPEN) => asked.route = forward_open(body, 35)?,
         (CLASS_CONNECTIONS, LARGE_FORWARD_OPEN) => asked.route = forward_open(body, 39)?,
         (pccc::CLASS, pccc::EXECUTE) => asked.attribute = pccc::function(body)?,
@@ -143,10 +154,11 @@ fn request(data: &[u8], route: Route, tag: u64, depth: u8, sink: &mut dyn Sink) 
             sink.event(about, kind, what);
         }
     }
-    if worth_remembering(&asked) {
+    let worth = worth_remembering(&asked);
+    if worth {
         sink.remember(tag, asked.pack());
     }
-    Ok(())
+    Ok(worth)
 }
 
 /// Requests whose answers say who somebody is, or where a connection goes.
@@ -178,7 +190,7 @@ fn control(service: u8, class: u16) -> Option<(EventKind, &'static str)> {
 }
 
 /// Unconnected Send (Volume 1, §3-5.5.4): a request in an envelope with the rest of its way.
-fn unconnected_send(body: &[u8], tag: u64, sink: &mut dyn Sink) -> Outcome {
+fn unconnected_send(body: &[u8], tag: u64, sink: &mut dyn Sink) -> Result<bool, Malformed> {
     let mut r = Reader::new(body);
     r.skip(2)?; // Priority, time-out.
     let length = usize::from(r.u16_le()?);

@@ -3,8 +3,6 @@
 //! The question is the client's; the answer names destinations. Neither says who the server is,
 //! except for the version that some resolvers tell (`version.bind`).
 
-use std::collections::BTreeMap;
-
 use model::limits::{DEPTH_MAX, STREAM_BUFFER_BYTES_MAX};
 
 use super::dns_message::{Message, Name, Section, kind};
@@ -75,10 +73,13 @@ fn answer(message: &Message<'_>, sink: &mut dyn Sink) {
         return;
     }
     let answers = || message.records.iter().filter(|r| r.section == Section::Answer);
-    let aliases: BTreeMap<String, String> = answers()
+    let aliases: Vec<(&Name<'_>, Name<'_>)> = answers()
         .filter(|r| r.kind == kind::CNAME)
-        .filter_map(|r| Some((r.name.lower(), message.name_in(r, 0)?.lower())))
+        .filter_map(|r| Some((&r.name, message.name_in(r, 0)?)))
         .collect();
+    // The last of equal names counts.
+    let alias =
+        |of: &Name<'_>| aliases.iter().rev().find(|(name, _)| name.is(of)).map(|(_, to)| to);
     for question in message.questions.iter().take(QUESTIONS_MAX) {
         if question.class == CLASS_CHAOS {
             server_version(message, &question.name, sink);
@@ -88,18 +89,18 @@ fn answer(message: &Message<'_>, sink: &mut dyn Sink) {
         if !text::is_name(&name) || question.name.is_reverse() {
             continue;
         }
-        let mut chain = vec![name.clone()];
-        while let Some(next) = chain.last().and_then(|n| aliases.get(n)) {
-            if chain.len() > DEPTH_MAX || chain.contains(next) {
+        let mut chain = vec![&question.name];
+        while let Some(next) = chain.last().and_then(|name| alias(name)) {
+            if chain.len() > DEPTH_MAX || chain.iter().any(|name| name.is(next)) {
                 break;
             }
-            chain.push(next.clone());
+            chain.push(next);
         }
         for record in answers() {
             let Some(ip) = record.address().filter(|ip| identity::is_host(*ip)) else {
                 continue;
             };
-            if chain.contains(&record.name.lower()) {
+            if chain.iter().any(|name| name.is(&record.name)) {
                 // About the one who asked: it will connect to this address by this name.
                 let name = name.as_str().into();
                 sink.fact(About::Receiver, Fact::Resolved { name, ip });

@@ -36,8 +36,47 @@ pub(super) enum Section {
 /// A domain name: its labels as they stand in the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Name<'a> {
-    pub(super) labels: Vec<&'a [u8]>,
+    pub(super) labels: Labels<'a>,
 }
+
+/// Labels of a name. Most have few, and those need no memory of their own.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Labels<'a> {
+    few: [&'a [u8]; 6],
+    count: usize,
+    /// All of them, where they are more.
+    many: Vec<&'a [u8]>,
+}
+
+impl<'a> Labels<'a> {
+    fn push(&mut self, label: &'a [u8]) {
+        match self.few.get_mut(self.count) {
+            Some(place) => *place = label,
+            None if self.many.is_empty() => {
+                self.many.extend(self.few);
+                self.many.push(label);
+            }
+            None => self.many.push(label),
+        }
+        self.count += 1;
+    }
+}
+
+impl<'a> std::ops::Deref for Labels<'a> {
+    type Target = [&'a [u8]];
+
+    fn deref(&self) -> &Self::Target {
+        self.few.get(..self.count).unwrap_or(&self.many)
+    }
+}
+
+impl PartialEq for Labels<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Labels<'_> {}
 
 /// A question.
 #[derive(Clone, Debug)]
@@ -161,7 +200,18 @@ impl<'a> Name<'a> {
 
     /// For comparison: as `text`, in lower case (RFC 4343).
     pub(super) fn lower(&self) -> String {
-        self.text().to_lowercase()
+        let mut name = self.text();
+        if name.is_ascii() {
+            name.make_ascii_lowercase();
+            return name;
+        }
+        name.to_lowercase()
+    }
+
+    /// The same name (RFC 4343).
+    pub(super) fn is(&self, other: &Name<'_>) -> bool {
+        self.labels.len() == other.labels.len()
+            && self.labels.iter().zip(&*other.labels).all(|(a, b)| a.eq_ignore_ascii_case(b))
     }
 
     /// The part before `.local`, when the name ends so.
@@ -191,7 +241,7 @@ pub(super) fn join(labels: &[&[u8]]) -> String {
 /// A name and where it ends. Compression pointers must point backwards, further each time, and
 /// a bounded number of times, so that every name ends (RFC 1035 §4.1.4, RFC 9267).
 pub(super) fn name(bytes: &[u8], at: usize) -> Result<(Name<'_>, usize), Malformed> {
-    let mut labels = Vec::new();
+    let mut labels = Labels::default();
     let (mut position, mut floor, mut length, mut jumps) = (at, at, 0usize, 0usize);
     let mut end = None;
     loop {

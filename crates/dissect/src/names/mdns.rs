@@ -5,11 +5,13 @@
 //! responder may speak for another host (sleep proxy, reflector): its records then lead to an
 //! address that is not the sender's, and the facts are about that host.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::hash::{Hash as _, Hasher as _};
 use std::net::IpAddr;
 
 use model::Mac;
 use model::observation::IdentifierKind;
+use rustc_hash::FxHasher;
 
 use super::dns_message::{Message, Name, Record, Section, join, kind};
 use super::mdns_txt;
@@ -70,7 +72,8 @@ impl Service {
             |l: &&[u8]| l.eq_ignore_ascii_case(b"_tcp") || l.eq_ignore_ascii_case(b"_udp");
         let at = labels.iter().rposition(transport)?;
         let (before, own) = labels.split_at_checked(at.checked_sub(1)?)?;
-        let kind = join(own.get(..2)?).to_lowercase();
+        let mut kind = join(own.get(..2)?);
+        kind.make_ascii_lowercase();
         let is_subtype = before.iter().any(|l| l.eq_ignore_ascii_case(b"_sub"));
         (kind.starts_with('_') && text::is_name(&kind)).then(|| Self {
             kind,
@@ -84,10 +87,10 @@ struct OwnRecords<'m, 'a> {
     message: &'m Message<'a>,
     records: Vec<&'m Record<'a>>,
     ctx: &'m Ctx,
-    /// Host name in lower case → its addresses.
-    hosts: BTreeMap<String, Vec<IpAddr>>,
-    /// Instance name in lower case → host name in lower case.
-    targets: BTreeMap<String, String>,
+    /// Host names with their addresses.
+    hosts: Vec<(&'m Name<'a>, Vec<IpAddr>)>,
+    /// Instances with their hosts.
+    targets: Vec<(&'m Name<'a>, Name<'a>)>,
     /// Link address that the sleep proxy's owner option names.
     owner: Option<Mac>,
 }
@@ -102,19 +105,23 @@ impl<'m, 'a> OwnRecords<'m, 'a> {
                 .filter(|r| r.ttl > 0 || r.kind == kind::OPT)
                 .collect(),
             ctx,
-            hosts: BTreeMap::new(),
-            targets: BTreeMap::new(),
+            hosts: Vec::new(),
+            targets: Vec::new(),
             owner: None,
         };
         for record in &own.records {
             match record.kind {
                 kind::A | kind::AAAA => {
-                    let addresses = own.hosts.entry(record.name.lower()).or_default();
-                    addresses.extend(record.address());
+                    match own.hosts.iter_mut().find(|(name, _)| name.is(&record.name)) {
+                        Some((_, addresses)) => addresses.extend(record.address()),
+                        None => {
+                            own.hosts.push((&record.name, record.address().into_iter().collect()));
+                        }
+                    }
                 }
                 kind::SRV => {
                     if let Some(target) = message.name_in(record, 6) {
-                        own.targets.insert(record.name.lower(), target.lower());
+                        own.targets.push((&record.name, target));
                     }
                 }
                 kind::OPT => own.owner = owner(record.data),
@@ -126,8 +133,13 @@ impl<'m, 'a> OwnRecords<'m, 'a> {
 
     /// Whose host this is. Addresses are compared within one family and scope only: a host
     /// answers over IPv6 with records of both families.
-    fn host(&self, name: &str) -> About<'static> {
-        let addresses = self.hosts.get(name).map(Vec::as_slice).unwrap_or_default();
+    fn host(&self, name: &Name<'_>) -> About<'static> {
+        let known = self.hosts.iter().find(|(host, _)| host.is(name));
+        self.owner_of(known.map(|(_, addresses)| addresses.as_slice()).unwrap_or_default())
+    }
+
+    /// Who has these addresses.
+    fn owner_of(&self, addresses: &[IpAddr]) -> About<'static> {
         let Some(src) = self.ctx.src.ip else {
             return About::Sender;
         };
@@ -149,11 +161,12 @@ impl<'m, 'a> OwnRecords<'m, 'a> {
 
     /// Whose instance this is: its host's, or without a SRV record that of the only host of the
     /// message, or the sender's when the message names no host.
-    fn instance(&self, name: &str) -> Option<About<'static>> {
-        if let Some(target) = self.targets.get(name) {
+    fn instance(&self, name: &Name<'_>) -> Option<About<'static>> {
+        // The last of equal names counts.
+        if let Some((_, target)) = self.targets.iter().rev().find(|(of, _)| of.is(name)) {
             return Some(self.host(target));
         }
-        let mut hosts: Vec<_> = self.hosts.keys().map(|name| self.host(name)).collect();
+        let mut hosts: Vec<_> = self.hosts.iter().map(|(_, ips)| self.owner_of(ips)).collect();
         if hosts.is_empty() || hosts.contains(&About::Sender) {
             return Some(About::Sender);
         }
@@ -162,14 +175,14 @@ impl<'m, 'a> OwnRecords<'m, 'a> {
     }
 
     fn report(&self, sink: &mut dyn Sink) {
-        let mut seen = BTreeSet::new();
+        let mut seen = Seen::default();
         for record in &self.records {
             match record.kind {
                 kind::A | kind::AAAA => self.address(record, &mut seen, sink),
                 kind::SRV => {
                     let target = self.message.name_in(record, 6);
                     if let Some(target) = target {
-                        let about = self.host(&target.lower());
+                        let about = self.host(&target);
                         host_name(&target, &about, &mut seen, sink);
                     }
                     self.service(&record.name, &mut seen, sink);
@@ -191,33 +204,33 @@ impl<'m, 'a> OwnRecords<'m, 'a> {
         self.own_address(sink);
     }
 
-    fn address(&self, record: &Record<'_>, seen: &mut BTreeSet<String>, sink: &mut dyn Sink) {
+    fn address(&self, record: &Record<'_>, seen: &mut Seen, sink: &mut dyn Sink) {
         let Some(ip) = record.address().filter(|ip| identity::is_host(*ip)) else {
             return;
         };
-        let name = record.name.lower();
-        let about = self.host(&name);
+        let about = self.host(&record.name);
         host_name(&record.name, &about, seen, sink);
+        let name = record.name.lower();
         if text::is_name(&name) {
             let name = name.into();
             sink.fact(about, Fact::Resolved { name, ip });
         }
     }
 
-    fn service(&self, name: &Name<'_>, seen: &mut BTreeSet<String>, sink: &mut dyn Sink) {
+    fn service(&self, name: &Name<'_>, seen: &mut Seen, sink: &mut dyn Sink) {
         let Some(service) = Service::of(name) else {
             return;
         };
-        let Some(about) = self.instance(&name.lower()) else {
+        let Some(about) = self.instance(name) else {
             return;
         };
-        if seen.insert(format!("{about:?} {}", service.kind)) {
-            sink.about(about.clone(), "mdns.service", service.kind.clone());
+        if seen.first(&about, "service", &[&service.kind]) {
+            sink.about(about.clone(), "mdns.service", service.kind.as_str());
         }
         let Some(instance) = service.instance else {
             return;
         };
-        if !seen.insert(format!("{about:?} {} {instance}", service.kind)) {
+        if !seen.first(&about, "instance", &[&service.kind, &instance]) {
             return;
         }
         if let Some(mac) = mdns_txt::mac_in_instance(&service.kind, &instance) {
@@ -231,14 +244,14 @@ impl<'m, 'a> OwnRecords<'m, 'a> {
         let Some(service) = Service::of(&record.name) else {
             return;
         };
-        if let Some(about) = self.instance(&record.name.lower()) {
+        if let Some(about) = self.instance(&record.name) {
             mdns_txt::report(&service.kind, record.data, &about, sink);
         }
     }
 
     /// HINFO (RFC 1035 §3.3.2): Avahi tells processor and operating system.
     fn host_info(&self, record: &Record<'_>, sink: &mut dyn Sink) {
-        let about = self.host(&record.name.lower());
+        let about = self.host(&record.name);
         let mut r = Reader::new(record.data);
         for field in ["mdns.hinfo_cpu", "mdns.hinfo_os"] {
             if let Ok(value) = r.u8().and_then(|n| r.take(usize::from(n))) {
@@ -250,7 +263,8 @@ impl<'m, 'a> OwnRecords<'m, 'a> {
     /// The owner option of a host that speaks for itself names its primary interface, which may
     /// be another than the one it speaks from.
     fn own_address(&self, sink: &mut dyn Sink) {
-        let is_own = (self.hosts.values().flatten()).any(|ip| Some(*ip) == self.ctx.src.ip);
+        let is_own =
+            self.hosts.iter().flat_map(|(_, ips)| ips).any(|ip| Some(*ip) == self.ctx.src.ip);
         if let Some(mac) = self.owner.filter(|mac| is_own && *mac != self.ctx.src.mac) {
             let field = "mdns.owner";
             sink.identifier(About::Sender, field, IdentifierKind::Mac, mac.to_string());
@@ -258,10 +272,28 @@ impl<'m, 'a> OwnRecords<'m, 'a> {
     }
 }
 
-fn host_name(name: &Name<'_>, about: &About<'_>, seen: &mut BTreeSet<String>, sink: &mut dyn Sink) {
+/// What one message reported already, as digests: responders repeat themselves in it.
+#[derive(Default)]
+struct Seen(Vec<u64>);
+
+impl Seen {
+    /// True the first time it is asked.
+    fn first(&mut self, about: &About<'_>, what: &str, values: &[&str]) -> bool {
+        let mut hasher = FxHasher::default();
+        (about, what, values).hash(&mut hasher);
+        let digest = hasher.finish();
+        let fresh = !self.0.contains(&digest);
+        if fresh {
+            self.0.push(digest);
+        }
+        fresh
+    }
+}
+
+fn host_name(name: &Name<'_>, about: &About<'_>, seen: &mut Seen, sink: &mut dyn Sink) {
     let Some(labels) = name.local() else { return };
     let host = join(labels);
-    if seen.insert(format!("{about:?} host {host}")) {
+    if seen.first(about, "host", &[&host]) {
         sink.about(about.clone(), "mdns.host", host);
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn run(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     let pdu = match ber::unsigned(version) {
         Some(version @ 0..=1) => {
             ber::expect(&mut r, tag::OCTET_STRING)?; // community
-            sink.says("snmp.version", if version == 0 { "1" } else { "2c" });
+            say_version(if version == 0 { "1" } else { "2c" }, sink);
             ber::element(&mut r)?
         }
         Some(3) => match version_3(&mut r, ctx, sink)? {
@@ -60,6 +60,13 @@ pub(super) fn run(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
         _ => return Err(Malformed::NotMine),
     };
     read_pdu(pdu, ctx, sink)
+}
+
+/// Every message says it.
+fn say_version(version: &'static str, sink: &mut dyn Sink) {
+    if !sink.said("snmp.version", &[version.as_bytes()]) {
+        sink.says("snmp.version", version);
+    }
 }
 
 fn read_pdu(pdu: Element<'_>, ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
@@ -155,7 +162,7 @@ fn version_3<'a>(
     ctx: &Ctx,
     sink: &mut dyn Sink,
 ) -> Result<Option<Element<'a>>, Malformed> {
-    sink.says("snmp.version", "3");
+    say_version("3", sink);
     let mut global = Reader::new(ber::expect(r, tag::SEQUENCE)?);
     ber::expect(&mut global, tag::INTEGER)?; // message id
     ber::expect(&mut global, tag::INTEGER)?; // largest message

@@ -31,7 +31,6 @@ const LLDP_MED_NOTIFICATION: &[u32] = &[1, 0, 8802, 1, 1, 2, 1, 5, 4795];
 /// Trap of version 1: enterprise, agent address, generic and specific code, time, variables.
 pub(super) fn version_1(r: &mut Reader<'_>, ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     let oid = ber::expect(r, tag::OID)?;
-    let source = ber::oid(oid)?;
     let agent = ber::expect(r, IP_ADDRESS)?;
     let generic = ber::unsigned(ber::expect(r, tag::INTEGER)?).unwrap_or(ENTERPRISE_SPECIFIC);
     let specific = ber::unsigned(ber::expect(r, tag::INTEGER)?).unwrap_or_default();
@@ -41,6 +40,7 @@ pub(super) fn version_1(r: &mut Reader<'_>, ctx: &Ctx, sink: &mut dyn Sink) -> O
     if sink.told("snmp.trap", &[oid, agent, codes.as_flattened(), r.rest()]) {
         return Ok(());
     }
+    let source = ber::oid(oid)?;
     let agent = <[u8; 4]>::try_from(agent).map(IpAddr::from).ok();
     let about = whose(agent, ctx);
     let mut trap = source.clone();

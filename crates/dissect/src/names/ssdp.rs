@@ -1,5 +1,9 @@
 //! SSDP (UPnP Device Architecture 2.0 §1): devices announce themselves and answer searches.
 
+use std::borrow::Cow;
+
+use memchr::memchr;
+
 use crate::identity;
 use crate::{About, Ctx, Fact, Malformed, Outcome, Sink, text};
 
@@ -45,6 +49,10 @@ pub(super) fn probe(bytes: &[u8]) -> bool {
 /// Reads one datagram.
 pub(super) fn run(payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> Outcome {
     let kind = kind(payload).ok_or(Malformed::NotMine)?;
+    // Answers to searches go to many ports.
+    if sink.said("ssdp", &[payload]) {
+        return Ok(());
+    }
     let headers = headers(payload);
     match kind {
         Kind::Notify | Kind::Answer => announcement(&headers, ctx, sink),
@@ -73,20 +81,22 @@ fn kind(bytes: &[u8]) -> Option<Kind> {
     }
 }
 
-/// Names in lower case with cleaned values.
-fn headers(payload: &[u8]) -> Vec<(String, String)> {
+/// A name in lower case with its cleaned value.
+type Header<'a> = (String, Cow<'a, str>);
+
+fn headers(payload: &[u8]) -> Vec<Header<'_>> {
     let lines = payload.split(|b| *b == b'\n').skip(1);
     let parsed = lines.filter_map(|line| {
-        let at = line.iter().position(|b| *b == b':')?;
-        let name = text::clean(line.get(..at)?).to_ascii_lowercase();
-        let word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        let value = text::clean(line.get(at + 1..)?).into_owned();
-        ((1..=40).contains(&name.len()) && name.chars().all(word)).then_some((name, value))
+        let at = memchr(b':', line)?;
+        let name = text::clean(line.get(..at)?);
+        let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        ((1..=40).contains(&name.len()) && name.bytes().all(word))
+            .then(|| Some((name.to_ascii_lowercase(), text::clean(line.get(at + 1..)?))))?
     });
     parsed.take(HEADERS_MAX).collect()
 }
 
-fn announcement(headers: &[(String, String)], ctx: &Ctx, sink: &mut dyn Sink) {
+fn announcement(headers: &[Header<'_>], ctx: &Ctx, sink: &mut dyn Sink) {
     for (name, value) in headers {
         let field = match name.as_str() {
             "server" => "ssdp.server",
@@ -104,7 +114,7 @@ fn announcement(headers: &[(String, String)], ctx: &Ctx, sink: &mut dyn Sink) {
         // and NT is the bare UUID once.
         let value = match field {
             "ssdp.usn" => value.split("::").next().unwrap_or_default(),
-            _ => value.as_str(),
+            _ => value,
         };
         let is_uuid = (value.get(..5)).is_some_and(|p| p.eq_ignore_ascii_case("uuid:"));
         if field == "ssdp.usn" || !is_uuid {
@@ -116,11 +126,11 @@ fn announcement(headers: &[(String, String)], ctx: &Ctx, sink: &mut dyn Sink) {
     }
 }
 
-fn search(headers: &[(String, String)], sink: &mut dyn Sink) {
+fn search(headers: &[Header<'_>], sink: &mut dyn Sink) {
     for (name, value) in headers {
         match name.as_str() {
-            "st" => sink.says("ssdp.search", value.as_str()),
-            "user-agent" => sink.says("ssdp.user_agent", value.as_str()),
+            "st" => sink.says("ssdp.search", &**value),
+            "user-agent" => sink.says("ssdp.user_agent", &**value),
             // The friendly name of a control point (UPnP DA 2.0 §1.3.2).
             "cpfn.upnp.org" => extra(name, value, sink),
             _ => {}

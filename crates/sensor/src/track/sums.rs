@@ -152,17 +152,20 @@ impl Sensor {
     }
 
     pub(super) fn report_paths(&mut self, take: &mut dyn FnMut(Observation)) {
-        let mut paths: Vec<(Path, Summed)> = std::mem::take(&mut self.paths).into_iter().collect();
-        paths.sort_by(|(a, x), (b, y)| {
-            (x.flow.first, x.input, x.packet, a.client, a.port).cmp(&(
-                y.flow.first,
-                y.input,
-                y.packet,
-                b.client,
-                b.port,
-            ))
-        });
-        for (path, sum) in paths {
+        let mut paths: Vec<Option<(Path, Summed)>> =
+            std::mem::take(&mut self.paths).into_iter().map(Some).collect();
+        // Sums are large: their order is found first, and none is moved more than once.
+        let mut order: Vec<_> = paths
+            .iter()
+            .enumerate()
+            .filter_map(|(at, path)| {
+                let (path, sum) = path.as_ref()?;
+                Some((sum.flow.first, sum.input, sum.packet, path.client, path.port, at))
+            })
+            .collect();
+        order.sort_unstable();
+        for (.., at) in order {
+            let Some((path, sum)) = paths.get_mut(at).and_then(Option::take) else { continue };
             let Some(link) = self.links.get(path.client.0) else { continue };
             let subject = if link.mac.is_unicast() {
                 Subject::Link { mac: link.mac, ip: path.client.1 }

@@ -45,45 +45,74 @@ pub(super) struct Body {
     kind: Kind,
 }
 
-/// Framing from the header lines.
-pub(super) fn length_of(head: &[u8], otherwise: Length) -> Length {
-    let coding = lines::header(head, "transfer-encoding").unwrap_or_default();
-    if find(&coding.to_ascii_lowercase(), b"chunked").is_some() {
-        return Length::Chunked(0);
+/// The header lines that tell where a body ends and what it is.
+pub(super) struct Framing<'a> {
+    coding: Option<&'a [u8]>,
+    length: Option<&'a [u8]>,
+    kind: Option<&'a [u8]>,
+    encoding: Option<&'a [u8]>,
+    server: Option<&'a [u8]>,
+}
+
+impl<'a> Framing<'a> {
+    pub(super) fn of(head: &'a [u8]) -> Self {
+        let names =
+            ["transfer-encoding", "content-length", "content-type", "content-encoding", "server"];
+        let [coding, length, kind, encoding, server] = lines::pick(head, names);
+        Self { coding, length, kind, encoding, server }
     }
-    lines::header(head, "content-length")
-        .and_then(|text| std::str::from_utf8(text).ok()?.trim().parse().ok())
-        .map_or(otherwise, |size: u64| Length::Fixed(size.min(COUNT_MASK)))
+
+    pub(super) fn length(&self, otherwise: Length) -> Length {
+        if self.coding.is_some_and(|c| find(&c.to_ascii_lowercase(), b"chunked").is_some()) {
+            return Length::Chunked(0);
+        }
+        self.length
+            .and_then(|text| std::str::from_utf8(text).ok()?.trim().parse().ok())
+            .map_or(otherwise, |size: u64| Length::Fixed(size.min(COUNT_MASK)))
+    }
+
+    fn content_type(&self) -> String {
+        let value = self.kind.map(clean).unwrap_or_default();
+        lines::before(&value, &[';']).trim().to_ascii_lowercase()
+    }
 }
 
 const COUNT_MASK: u64 = (1 << 56) - 1;
 
 impl Body {
     /// The body that follows a request; `None` when there is none.
-    pub(super) fn of_request(head: &[u8], length: Length) -> Option<Self> {
-        let form = content_type(head).starts_with("application/x-www-form-urlencoded");
+    pub(super) fn of_request(head: &Framing<'_>, length: Length) -> Option<Self> {
+        if length == Length::Fixed(0) {
+            return None;
+        }
+        let form = head.content_type().starts_with("application/x-www-form-urlencoded");
         let kind = if form { Kind::Form } else { Kind::Skip };
-        (length != Length::Fixed(0)).then_some(Self { length, kind })
+        Some(Self { length, kind })
     }
 
-    /// The body that follows a response; `None` when there is none.
-    pub(super) fn of_response(head: &[u8], length: Length) -> Option<Self> {
-        let encoded = lines::header(head, "content-encoding").is_some_and(|c| c != b"identity");
-        let cups =
-            lines::header(head, "server").is_some_and(|server| find(server, b"CUPS").is_some());
-        let content_type = content_type(head);
+    /// The body that follows a response; `None` when there is none. Nobody waits for a body that would
+    /// tell nothing (`worth`).
+    pub(super) fn of_response(head: &Framing<'_>, length: Length, worth: bool) -> Option<Self> {
+        if length == Length::Fixed(0) {
+            return None;
+        }
+        let encoded = head.encoding.is_some_and(|c| c != b"identity");
+        if encoded || !worth {
+            return Some(Self { length, kind: Kind::Skip });
+        }
+        let cups = head.server.is_some_and(|server| find(server, b"CUPS").is_some());
+        let content_type = head.content_type();
         let readable = ["json", "xml", "html", "soap", "text/plain"]
             .iter()
             .any(|kind| content_type.contains(kind));
         let kind = match content_type.as_str() {
-            _ if encoded => Kind::Skip,
             "application/ipp" if cups => Kind::IppQueue,
             "application/ipp" => Kind::Ipp,
             "" => Kind::Text,
             _ if readable => Kind::Text,
             _ => Kind::Skip,
         };
-        (length != Length::Fixed(0)).then_some(Self { length, kind })
+        Some(Self { length, kind })
     }
 
     pub(super) const fn pack(self) -> u64 {
@@ -200,7 +229,7 @@ impl Kind {
 
     fn inspect(self, content: &[u8], ctx: &Ctx, sink: &mut dyn Sink) {
         // The same page, answer or description again.
-        if sink.told("http.body", &[&[self as u8], content]) {
+        if sink.said("http.body", &[&[self as u8], content]) {
             return;
         }
         match self {
@@ -260,9 +289,4 @@ fn chunk_size(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let digits = line.split(|b| *b == b';').next()?.trim_ascii();
     let size = u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
     (size <= COUNT_MASK / 2).then_some((size, bytes.get(length..)?))
-}
-
-fn content_type(head: &[u8]) -> String {
-    let value = lines::header(head, "content-type").map(clean).unwrap_or_default();
-    lines::before(&value, &[';']).trim().to_ascii_lowercase()
 }

@@ -18,10 +18,12 @@ pub(super) fn start_line(start: Start<'_>, head: &[u8], sink: &mut dyn Sink) {
     let Start::Request(method, target) = start else {
         return;
     };
-    if !sink.told("http.request", &[method.as_bytes(), target]) {
+    if !sink.said("http.request", &[method.as_bytes(), target]) {
         request_line(method, target, sink);
     }
-    if let Some(value) = lines::header(head, "authorization") {
+    if sink.keeps_sender()
+        && let Some(value) = lines::header(head, "authorization")
+    {
         authorization(value, sink);
     }
 }
@@ -41,7 +43,17 @@ fn request_line(method: &str, target: &[u8], sink: &mut dyn Sink) {
 /// Header lines of one message.
 pub(super) fn header_lines(start: Start<'_>, head: &[u8], sink: &mut dyn Sink) {
     let asking = matches!(start, Start::Request(..));
-    for (name, value) in lines::headers(head) {
+    let status = match start {
+        Start::Request(..) => 0,
+        Start::Response(status) => status,
+    };
+    if sink.said("http.head", &[&status.to_be_bytes(), head]) {
+        if asking && let Some(name) = lines::header(head, "host").and_then(lines::host_name) {
+            sink.fact(About::Sender, Fact::ServerName { name: name.into() });
+        }
+        return;
+    }
+    for (name, value) in lines::headers_beginning(head, may_tell) {
         let Some(name) = telling(name) else { continue };
         match (&*name, asking) {
             ("user-agent", true) => sink.says("http.user_agent", clean(value)),
@@ -78,15 +90,14 @@ fn telling(name: &str) -> Option<String> {
         "upgrade",
         "application-url",
     ];
-    let [first, ..] = name.as_bytes() else { return None };
-    let known = match first | 0x20 {
-        b'x' => true,
-        b'u' | b'h' | b's' | b'w' | b'a' | b'l' => {
-            PLAIN.iter().any(|plain| name.eq_ignore_ascii_case(plain))
-        }
-        _ => false,
-    };
+    let known =
+        name.starts_with(['x', 'X']) || PLAIN.iter().any(|plain| name.eq_ignore_ascii_case(plain));
     known.then(|| name.to_ascii_lowercase())
+}
+
+/// A header of a telling name may begin so.
+const fn may_tell(first: u8) -> bool {
+    matches!(first | 0x20, b'x' | b'u' | b'h' | b's' | b'w' | b'a' | b'l')
 }
 
 /// A large body from a path that names a firmware image, on its way to the client.
@@ -241,17 +252,20 @@ fn is_product_header(name: &str, value: &[u8]) -> bool {
         "client-ip",
     ];
     let vendor = VENDORS.iter().any(|prefix| name.starts_with(prefix));
-    if !(vendor || name.starts_with("x-")) || name.contains("-id") || lines::is_secret_name(name) {
+    if !vendor && !name.starts_with("x-") {
         return false;
     }
     let text = clean(value);
-    if !is_name(&text) || longest_word(&text) >= 24 {
-        return false;
-    }
     let digits = text.bytes().any(|b| b.is_ascii_digit());
     let letters = text.bytes().any(|b| b.is_ascii_alphabetic());
-    let versioned = text.contains('.') && digits;
-    vendor || (!NOISE.iter().any(|word| name.contains(word)) && digits && (letters || versioned))
+    let like_product = digits && (letters || text.contains('.'));
+    // What is cheap to see is asked first.
+    (vendor || like_product)
+        && is_name(&text)
+        && longest_word(&text) < 24
+        && !name.contains("-id")
+        && (vendor || !NOISE.iter().any(|word| name.contains(word)))
+        && !lines::is_secret_name(name)
 }
 
 fn longest_word(text: &str) -> usize {

@@ -13,7 +13,7 @@ use crate::{Ctx, Probe, Sink, Step};
 
 use super::lines::{self, Start};
 use super::{direction, key};
-use body::{Body, Length};
+use body::{Body, Framing, Length};
 
 /// First bytes of a request or response of HTTP/1.
 pub(super) fn probe(bytes: &[u8]) -> Probe {
@@ -147,9 +147,10 @@ fn request(method: &str, target: &[u8], head: &[u8], ctx: &Ctx, sink: &mut dyn S
     };
     let waiting = sink.recall(key(WAITING, 0)).unwrap_or_default();
     sink.remember(key(WAITING, 0), push(waiting, expectation));
-    let length = body::length_of(head, Length::Fixed(0));
+    let framing = Framing::of(head);
+    let length = framing.length(Length::Fixed(0));
     head::upload(method, target, head, length, sink);
-    let body = Body::of_request(head, length);
+    let body = Body::of_request(&framing, length);
     remember(BODY, ctx, sink, body.map_or(0, Body::pack));
 }
 
@@ -170,9 +171,10 @@ fn response(status: u16, head: &[u8], ctx: &Ctx, sink: &mut dyn Sink) -> bool {
     if expected.no_body || matches!(status, 204 | 304) {
         return true;
     }
-    let length = body::length_of(head, Length::UntilClose);
+    let framing = Framing::of(head);
+    let length = framing.length(Length::UntilClose);
     head::download(status, expected.firmware, head, length, sink);
-    let body = Body::of_response(head, length);
+    let body = Body::of_response(&framing, length, sink.keeps_sender());
     remember(BODY, ctx, sink, body.map_or(0, Body::pack));
     true
 }
