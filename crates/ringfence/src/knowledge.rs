@@ -12,8 +12,6 @@ use inventory::resolvers::Resolvers;
 use inventory::rules::{RulePack, Rules, shipped};
 use miette::{Diagnostic, IntoDiagnostic, Result, WrapErr};
 
-/// The shipped table of address blocks.
-const BLOCKS: &[u8] = include_bytes!("../../../rules/oui.tsv.gz");
 /// Largest table read after decompression, in bytes.
 const BLOCKS_BYTES_MAX: u64 = 64 << 20;
 
@@ -39,7 +37,7 @@ pub(crate) fn load(rules: Option<&Path>, oui: Option<&Path>) -> Result<Knowledge
     }
     let rules = Rules::new(packs).into_diagnostic()?;
     let oui = match oui {
-        None => Oui::parse(&plain(BLOCKS).into_diagnostic()?).into_diagnostic()?,
+        None => Oui::shipped(),
         Some(path) => {
             let wrong = |why: String| Unusable { path: path.to_owned(), why };
             let table = fs::read(path).and_then(|t| plain(&t)).map_err(|e| wrong(e.to_string()))?;
