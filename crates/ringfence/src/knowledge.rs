@@ -9,7 +9,7 @@ use inventory::Knowledge;
 use inventory::import::{home_assistant, recog};
 use inventory::oui::Oui;
 use inventory::resolvers::Resolvers;
-use inventory::rules::{RulePack, Rules, shipped};
+use inventory::rules::{RulePack, Rules};
 use miette::{Diagnostic, IntoDiagnostic, Result, WrapErr};
 
 /// Largest table read after decompression, in bytes.
@@ -27,11 +27,9 @@ struct Unusable {
 /// Loads the shipped knowledge, then the site's own on top.
 pub(crate) fn load(rules: Option<&Path>, oui: Option<&Path>) -> Result<Knowledge> {
     let exists = |name: &str| dissect::fields::exists(name);
-    let mut packs = Vec::new();
-    for (name, text) in shipped() {
-        let pack = RulePack::parse(name, text, &exists).into_diagnostic();
-        packs.push(pack.wrap_err("a shipped rule pack is broken; this is a defect of Ringfence")?);
-    }
+    let packs = RulePack::shipped(&exists).into_diagnostic();
+    let mut packs =
+        packs.wrap_err("a shipped rule pack is broken; this is a defect of Ringfence")?;
     for path in rules.map(rule_files).transpose()?.into_iter().flatten() {
         packs.push(pack(&path, &exists)?);
     }
