@@ -15,7 +15,7 @@ use crate::graph::{Graph, Identity, Ids, Node, NodeId, Said, Source};
 use crate::merge::{self, Merged};
 use crate::oui::Oui;
 use crate::owns::Owners;
-use crate::paths::{Ends, Paths, Target, has_ports, may_be_routed_host};
+use crate::paths::{Ends, Paths, Routed, Target, has_ports, may_be_routed_host};
 use crate::rules::{Attribute, FactView, Judge};
 use crate::{Knowledge, Resolved, resolvers};
 
@@ -66,7 +66,8 @@ pub(crate) fn resolve(
     let owners = if add_routed_hosts(graph, &owners, ids) { Owners::of(graph) } else { owners };
     let merged = Merged::of(graph, &owners, &knowledge.oui);
     let ends = Ends { graph, owners: &owners, merged: &merged };
-    let ports = Ports::of(graph, ends);
+    let routes = ends.all();
+    let ports = Ports::of(&routes);
     let assigned = Assigned::of(graph, &owners, &merged);
     let clusters = Clusters::of(graph, &owners, &merged, &assigned);
     let mut families = families(graph, &merged, &clusters);
@@ -74,9 +75,9 @@ pub(crate) fn resolve(
     let mut clients = clients(graph, &merged);
     // Who is a destination gets a name in the list of services.
     let mut names: FxHashMap<NodeId, Option<String>> = FxHashMap::default();
-    for c in &graph.conversations {
-        if let Target::Device(node) = ends.target(c) {
-            names.insert(node, None);
+    for (_, _, target) in &routes {
+        if let Target::Device(node) = target {
+            names.insert(*node, None);
         }
     }
 
@@ -108,13 +109,13 @@ pub(crate) fn resolve(
         Some((graph.node(root)?.id.clone(), names.get(&root)?.clone()?))
     };
     let mut paths = Paths::default();
-    for c in &graph.conversations {
-        let Some(from) = ends.client(c).map(|n| merged.root(n)) else { continue };
+    for (c, from, target) in routes {
+        let Some(from) = from else { continue };
         if quarantined.contains(&from) {
             continue;
         }
         if let Some(client) = graph.node(from) {
-            paths.add(&client.id, c, &ends.target(c), &name);
+            paths.add(&client.id, c, target, &name);
         }
     }
     let (mut services, mut conduits) = paths.finish();
@@ -287,15 +288,14 @@ struct Ports {
 }
 
 impl Ports {
-    fn of(graph: &Graph, ends: Ends<'_>) -> Self {
+    fn of(routes: &[Routed<'_>]) -> Self {
         let mut ports = Self::default();
         let mut seen: FxHashSet<(NodeId, &'static str, Arc<str>)> = FxHashSet::default();
         // The same few ports and fields come in all conversations: one text serves all facts.
         let mut values: FxHashMap<(u16, &str), Arc<str>> = FxHashMap::default();
         let mut fields: FxHashMap<&'static str, Arc<str>> = FxHashMap::default();
-        for c in &graph.conversations {
-            let Some(client) = ends.client(c) else { continue };
-            let target = ends.target(c);
+        for (c, client, target) in routes.iter().copied() {
+            let Some(client) = client else { continue };
             let application = c.flow.application.as_deref().unwrap_or("unknown");
             let port = c.flow.port;
             let value = Arc::clone(

@@ -9,96 +9,48 @@
 //! 001B1B⇥Siemens AG
 //! ```
 
+use std::borrow::Cow;
+
 use model::Mac;
 
-/// Blocks a table may hold; the registry has about 60,000.
-pub const BLOCKS_MAX: usize = 1_000_000;
+mod pack;
+
+use pack::{BITS, BLOCK, HEAD};
+pub use pack::{BLOCKS_MAX, OuiError};
+
+/// The shipped table, packed by the build script.
+const SHIPPED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/oui.bin"));
 
 /// The table.
 #[derive(Clone, Debug, Default)]
 pub struct Oui {
-    /// The table's text, in which the names are.
-    text: Box<str>,
-    /// Assignments by length of the prefix in bits, longest first, each sorted by prefix: the
-    /// prefix, and where its organisation's name begins and ends.
-    blocks: [Vec<(u64, u32, u32)>; 3],
-}
-
-/// Lengths of prefixes in bits, in the order of [`Oui::blocks`].
-const BITS: [u32; 3] = [36, 28, 24];
-
-/// Why a table was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OuiError {
-    /// It is no text.
-    #[error("the table of address blocks is not UTF-8 text; decompress it first")]
-    NotText,
-    /// A line is not `PREFIX⇥NAME`.
-    #[error(
-        "line {line} of the table of address blocks is wrong: write 6, 7 or 9 hex digits, a tab, and the organisation"
-    )]
-    Line {
-        /// From 1.
-        line: usize,
-    },
-    /// Too many lines.
-    #[error("the table of address blocks has more than {BLOCKS_MAX} blocks; is it the right file?")]
-    TooMany,
+    /// As [`pack`] describes it.
+    packed: Cow<'static, [u8]>,
+    /// Blocks of each length.
+    counts: [usize; 3],
 }
 
 impl Oui {
+    /// The table that comes with the program: `rules/oui.tsv.gz`.
+    pub fn shipped() -> Self {
+        Self::of(Cow::Borrowed(SHIPPED))
+    }
+
     /// Reads a table. Of two lines for one block the later wins, so a site's own lines can simply
     /// be appended.
     ///
     /// # Errors
     /// The first line that is not understood.
     pub fn parse(table: &[u8]) -> Result<Self, OuiError> {
-        let text = std::str::from_utf8(table).map_err(|_| OuiError::NotText)?;
-        let mut oui = Self::default();
-        let mut count = 0usize;
-        for (number, line) in text.lines().enumerate() {
-            let line = line.trim_end();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let wrong = || OuiError::Line { line: number + 1 };
-            let (prefix, name) = line.split_once('\t').ok_or_else(wrong)?;
-            // The line is a part of the text, and the name of the line.
-            let at = line.as_ptr().addr() - text.as_ptr().addr() + prefix.len() + 1;
-            let at = at + (name.len() - name.trim_start().len());
-            let name = name.trim();
-            let place = (u32::try_from(at), u32::try_from(at + name.len()));
-            let (Ok(begin), Ok(end)) = place else { return Err(OuiError::TooMany) };
-            let slot = match prefix.len() {
-                9 => 0,
-                7 => 1,
-                6 => 2,
-                _ => return Err(wrong()),
-            };
-            let prefix = u64::from_str_radix(prefix, 16).map_err(|_| wrong())?;
-            let blocks = oui.blocks.get_mut(slot).ok_or_else(wrong)?;
-            blocks.push((prefix, begin, end));
-            count += 1;
-            if name.is_empty() {
-                return Err(wrong());
-            }
-            if count > BLOCKS_MAX {
-                return Err(OuiError::TooMany);
-            }
+        Ok(Self::of(Cow::Owned(pack::pack(table)?)))
+    }
+
+    fn of(packed: Cow<'static, [u8]>) -> Self {
+        let mut counts = [0; 3];
+        for (count, number) in counts.iter_mut().zip(packed.as_chunks().0) {
+            *count = usize::try_from(u32::from_le_bytes(*number)).unwrap_or(0);
         }
-        for blocks in &mut oui.blocks {
-            // Stable, and the last of equal prefixes is kept.
-            blocks.sort_by_key(|(prefix, ..)| *prefix);
-            blocks.dedup_by(|later, kept| {
-                let same = later.0 == kept.0;
-                if same {
-                    (kept.1, kept.2) = (later.1, later.2);
-                }
-                same
-            });
-        }
-        oui.text = text.into();
-        Ok(oui)
+        Self { packed, counts }
     }
 
     /// The organisation that an address was assigned to.
@@ -106,17 +58,23 @@ impl Oui {
     /// All addresses are looked up, locally administered ones too: a few old blocks have that bit.
     pub fn lookup(&self, mac: Mac) -> Option<&str> {
         let address = mac.as_u64();
-        BITS.iter().zip(&self.blocks).find_map(|(bits, blocks)| {
-            let prefix = address >> (48 - bits);
-            let at = blocks.binary_search_by_key(&prefix, |(block, ..)| *block).ok()?;
-            let (_, begin, end) = *blocks.get(at)?;
-            self.text.get(usize::try_from(begin).ok()?..usize::try_from(end).ok()?)
+        let mut blocks = self.packed.get(HEAD..)?.as_chunks::<BLOCK>().0;
+        let names = self.packed.get(HEAD + self.len() * BLOCK..)?;
+        BITS.iter().zip(self.counts).find_map(|(bits, count)| {
+            let (list, rest) = blocks.split_at_checked(count)?;
+            blocks = rest;
+            let [_, _, prefix @ ..] = (address >> (48 - bits) << (48 - bits)).to_be_bytes();
+            let at = list.binary_search_by_key(&prefix, pack::first).ok()?;
+            let [.., n0, n1, n2, n3, l0, l1] = *list.get(at)?;
+            let begin = usize::try_from(u32::from_le_bytes([n0, n1, n2, n3])).ok()?;
+            let end = begin + usize::from(u16::from_le_bytes([l0, l1]));
+            std::str::from_utf8(names.get(begin..end)?).ok()
         })
     }
 
     /// How many blocks it knows.
     pub fn len(&self) -> usize {
-        self.blocks.iter().map(Vec::len).sum()
+        self.counts.iter().sum()
     }
 
     /// It knows none.
@@ -148,10 +106,7 @@ mod tests {
 
     #[test]
     fn the_shipped_table_is_current_and_complete() {
-        use std::io::Read as _;
-        let mut table = Vec::new();
-        flate2::read::GzDecoder::new(crate::rules::OUI_GZ).read_to_end(&mut table).unwrap();
-        let oui = Oui::parse(&table).unwrap();
+        let oui = Oui::shipped();
         assert!(oui.len() > 50_000, "{} blocks", oui.len());
         let check = |mac: &str, expect: &str| {
             let found = oui.lookup(mac.parse().unwrap()).unwrap_or_default();

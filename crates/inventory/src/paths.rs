@@ -15,15 +15,19 @@ use crate::owns::Owners;
 const LISTED_MAX: usize = 32;
 
 /// Where a conversation leads.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// A device, by its root node.
     Device(NodeId),
-    /// The Internet, by name or address.
-    External(String),
-    /// A group, by address.
-    Group(String),
+    /// The Internet.
+    External,
+    /// A group.
+    Group,
 }
+
+/// A conversation with its ends: the device that opened it, unless that is a host of the Internet, and
+/// where it leads.
+pub(crate) type Routed<'a> = (&'a Conversation, Option<NodeId>, Target);
 
 /// Finds the ends of conversations.
 #[derive(Clone, Copy, Debug)]
@@ -33,9 +37,13 @@ pub(crate) struct Ends<'a> {
     pub(crate) merged: &'a Merged,
 }
 
-impl Ends<'_> {
-    /// The device that opened a conversation; `None` when it is a host of the Internet.
-    pub(crate) fn client(&self, c: &Conversation) -> Option<NodeId> {
+impl<'a> Ends<'a> {
+    /// All conversations with their ends, which are found once and asked for several times.
+    pub(crate) fn all(&self) -> Vec<Routed<'a>> {
+        self.graph.conversations.iter().map(|c| (c, self.client(c), self.target(c))).collect()
+    }
+
+    fn client(&self, c: &Conversation) -> Option<NodeId> {
         match c.flow.client_ip {
             Some(ip) if !ip.is_unspecified() && !self.owners.node(c.client).owns(ip) => {
                 self.owner(ip, None, c)
@@ -44,20 +52,18 @@ impl Ends<'_> {
         }
     }
 
-    pub(crate) fn target(&self, c: &Conversation) -> Target {
+    fn target(&self, c: &Conversation) -> Target {
         let Flow { server_ip, server_mac, .. } = &c.flow;
         match server_ip {
-            Some(ip) if ip.is_multicast() || server_mac.is_group() => Target::Group(ip.to_string()),
-            None if server_mac.is_group() => Target::Group(server_mac.to_string()),
+            Some(ip) if ip.is_multicast() || server_mac.is_group() => Target::Group,
+            None if server_mac.is_group() => Target::Group,
             Some(ip) => match self.owner(*ip, Some(*server_mac), c) {
                 Some(node) => Target::Device(node),
-                None => Target::External(
-                    c.flow.server_name.as_deref().map_or_else(|| ip.to_string(), str::to_owned),
-                ),
+                None => Target::External,
             },
             None => match self.graph.find_link(*server_mac) {
                 Some(node) => Target::Device(self.merged.root(node)),
-                None => Target::Group(server_mac.to_string()),
+                None => Target::Group,
             },
         }
     }
@@ -95,21 +101,31 @@ impl Paths {
         &mut self,
         from: &DeviceId,
         c: &Conversation,
-        target: &Target,
+        target: Target,
         name: &dyn Fn(NodeId) -> Option<(DeviceId, String)>,
     ) {
         let flow = &c.flow;
+        let address = || match flow.server_ip {
+            Some(ip) => ip.to_string(),
+            None => flow.server_mac.to_string(),
+        };
         let (host, shown, device, scope) = match target {
             Target::Device(node) => {
-                let Some((id, shown)) = name(*node) else { return };
+                let Some((id, shown)) = name(node) else { return };
                 // A device talking to itself (several nodes of one device) is no path.
                 if id == *from {
                     return;
                 }
                 (id.as_str().to_owned(), shown, Some(id), Scope::Estate)
             }
-            Target::External(host) => (format!("ext:{host}"), host.clone(), None, Scope::External),
-            Target::Group(host) => (format!("group:{host}"), host.clone(), None, Scope::Group),
+            Target::External => {
+                let host = flow.server_name.as_deref().map_or_else(address, str::to_owned);
+                (format!("ext:{host}"), host, None, Scope::External)
+            }
+            Target::Group => {
+                let host = address();
+                (format!("group:{host}"), host, None, Scope::Group)
+            }
         };
         let word = flow.transport.word();
         let Some(id) = service_id(&format!("svc:{host}/{word}/{}", flow.port)) else { return };

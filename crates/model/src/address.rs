@@ -45,6 +45,18 @@ impl Mac {
         let [a, b, c, d, e, f] = self.0;
         (u32::from_be_bytes([a, b, c, d]) as u64) << 16 | u16::from_be_bytes([e, f]) as u64
     }
+
+    /// As `00:1b:1b:35:84:10`.
+    fn text(self) -> [u8; 17] {
+        let hex = |n: u8| if n < 10 { b'0' + n } else { b'a' + (n - 10) };
+        let mut text = [b':'; 17];
+        for (pair, byte) in text.chunks_mut(3).zip(self.0) {
+            if let [high, low, ..] = pair {
+                (*high, *low) = (hex(byte >> 4), hex(byte & 0xf));
+            }
+        }
+        text
+    }
 }
 
 /// As one number: tables are asked for link addresses with every packet.
@@ -57,8 +69,7 @@ impl Hash for Mac {
 
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+        f.write_str(std::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 
@@ -91,7 +102,7 @@ impl FromStr for Mac {
 
 impl Serialize for Mac {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(std::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 

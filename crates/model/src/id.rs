@@ -31,8 +31,8 @@ macro_rules! id {
                 if text.len() > 128 {
                     return Err(wrong("it is longer than 128 characters"));
                 }
-                let allowed = |c: char| c.is_ascii_alphanumeric() || ".:/_-@+#".contains(c);
-                if !text.chars().all(allowed) {
+                let mark = |b| matches!(b, b'.' | b':' | b'/' | b'_' | b'-' | b'@' | b'+' | b'#');
+                if !text.bytes().all(|b| b.is_ascii_alphanumeric() || mark(b)) {
                     return Err(wrong("allowed are a-z A-Z 0-9 . : / _ - @ + #"));
                 }
                 Ok(Self(Arc::from(text)))

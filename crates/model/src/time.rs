@@ -7,8 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Nanoseconds since 1970-01-01T00:00:00Z. Serialised as RFC 3339 in UTC with microseconds.
 ///
-/// Captures carry absurd clocks, so any `i64` is a valid value; those outside what a calendar can
-/// print (years −9999..9999) are clamped when shown.
+/// Captures carry absurd clocks, so any `i64` is a valid value: the years 1677 to 2262.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
 
@@ -52,13 +51,49 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// RFC 3339 in UTC with microseconds. By hand, because documents are full of instants: a calendar
+    /// library takes ten times as long.
+    fn text(self) -> [u8; 27] {
+        const DAY: i64 = 86_400_000_000;
+        let micros = self.0.div_euclid(1_000);
+        let (days, micros) = (micros.div_euclid(DAY), micros.rem_euclid(DAY));
+        // Howard Hinnant's `civil_from_days`: years begin in March, eras of 400 years are alike. All
+        // that 64 bits of nanoseconds can say lies in the years 1677 to 2262.
+        let days = days + 719_468;
+        let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let day = day - (153 * month + 2) / 5 + 1;
+        let month = if month < 10 { month + 3 } else { month - 9 };
+        let year = year + era * 400 + i64::from(month <= 2);
+        let [y0, y1, y2, y3] = digits(year);
+        let ([m0, m1], [d0, d1]) = (digits(month), digits(day));
+        let [h0, h1] = digits(micros / 3_600_000_000);
+        let [i0, i1] = digits(micros / 60_000_000 % 60);
+        let [s0, s1] = digits(micros / 1_000_000 % 60);
+        let [f0, f1, f2, f3, f4, f5] = digits(micros % 1_000_000);
+        [
+            y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', i0, i1, b':', s0, s1,
+            b'.', f0, f1, f2, f3, f4, f5, b'Z',
+        ]
+    }
+}
+
+/// The last decimal digits of a number that is not negative.
+fn digits<const N: usize>(mut number: i64) -> [u8; N] {
+    let mut text = [b'0'; N];
+    for digit in text.iter_mut().rev() {
+        *digit += u8::try_from(number % 10).unwrap_or_default();
+        number /= 10;
+    }
+    text
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let micros = self.0.div_euclid(1_000);
-        match jiff::Timestamp::from_microsecond(micros) {
-            Ok(t) => write!(f, "{t:.6}"),
-            Err(_) => write!(f, "{}ns", self.0),
-        }
+        f.write_str(std::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 
@@ -83,7 +118,7 @@ impl FromStr for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(std::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 
@@ -96,6 +131,8 @@ impl<'de> Deserialize<'de> for Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -106,6 +143,30 @@ mod tests {
             t.to_string().parse::<Timestamp>().unwrap(),
             Timestamp::from_secs(1_220_372_730, 123_456_000)
         );
+    }
+
+    proptest! {
+        /// The calendar is that of the library that reads it.
+        #[test]
+        fn prints_what_the_calendar_says(nanos in any::<i64>()) {
+            let says = jiff::Timestamp::from_microsecond(nanos.div_euclid(1_000)).unwrap();
+            prop_assert_eq!(Timestamp::from_nanos(nanos).to_string(), format!("{says:.6}"));
+        }
+    }
+
+    #[test]
+    fn the_ends_of_years_and_months() {
+        for text in [
+            "1677-09-21T00:12:43.145225Z",
+            "1970-01-01T00:00:00.000000Z",
+            "1999-12-31T23:59:59.999999Z",
+            "2000-02-29T00:00:00.000000Z",
+            "2100-02-28T23:59:59.000001Z",
+            "2100-03-01T00:00:00.000000Z",
+            "2262-04-11T23:47:16.854775Z",
+        ] {
+            assert_eq!(text.parse::<Timestamp>().unwrap().to_string(), text);
+        }
     }
 
     #[test]

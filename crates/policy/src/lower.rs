@@ -3,7 +3,9 @@
 //! Devices that no policy can tell apart are decided together, and so are services, so the cost follows
 //! the number of different ones, not of all. The answer is exact for today's estate and equals Cedar's.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashMap;
 
 use crate::decide::{Action, Ask, Decider, View};
 use crate::folder::Folder;
@@ -127,7 +129,7 @@ fn granted(folder: &Folder, decider: &Decider<'_>, moment: Moment) -> Lowered {
         }
     }
     let mut lowered = Lowered { profile_of: vec![0; estate.devices.len()], ..Lowered::default() };
-    let mut known: HashMap<Vec<(u32, u32)>, u32> = HashMap::new();
+    let mut known: FxHashMap<Vec<(u32, u32)>, u32> = FxHashMap::default();
     for (group, mut grants) in granted.into_iter().enumerate() {
         let group = small(group);
         grants.sort_unstable();
@@ -180,7 +182,7 @@ fn with_shadows(
     let mut joined = Lowered::default();
     // Two devices of equal grants may lose them to different policies: groups are kept apart.
     let mut known: BTreeMap<(u32, u32, u32), u32> = BTreeMap::new();
-    let mut alike: HashMap<(Vec<Grant>, Vec<Shadow>), u32> = HashMap::new();
+    let mut alike: FxHashMap<(Vec<Grant>, Vec<Shadow>), u32> = FxHashMap::default();
     for (device, (now, then)) in today.profile_of.iter().zip(&candidate.profile_of).enumerate() {
         let group = decider.devices.of.get(device).copied().unwrap_or_default();
         let profile = *known.entry((*now, *then, group)).or_insert_with(|| {

@@ -8,9 +8,11 @@
 //! to its strongly connected components, and destinations that the same nodes are granted share a column
 //! of a bit matrix that is filled block by block. Memory stays at (components × one block).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::inspect::{DeviceReach, Reach, ReachSummary, Report};
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::folder::Folder;
 use crate::lower::{Lowered, index, lower};
@@ -45,14 +47,14 @@ pub fn reach(report: &Report, folder: &Folder) -> Reach {
 
 /// Different (device, service) pairs that a recorded conduit used; a device's own services left out.
 pub fn used_pairs(report: &Report, folder: &Folder) -> u64 {
-    let devices: BTreeSet<&str> = folder.estate.devices.iter().map(|d| d.id.as_str()).collect();
-    let hosts: HashMap<&str, Option<&str>> = folder
+    let devices: FxHashSet<&str> = folder.estate.devices.iter().map(|d| d.id.as_str()).collect();
+    let hosts: FxHashMap<&str, Option<&str>> = folder
         .estate
         .services
         .iter()
         .map(|s| (s.id.as_str(), s.device.as_ref().map(|d| d.as_str())))
         .collect();
-    let pairs: BTreeSet<(&str, &str)> = report
+    let pairs: FxHashSet<(&str, &str)> = report
         .conduits
         .iter()
         .map(|c| (c.from.as_str(), c.to.as_str()))
@@ -150,7 +152,7 @@ pub(crate) fn hops(
 
 /// Device (by index) that offers each service.
 pub(crate) fn hosts(folder: &Folder) -> Vec<Option<usize>> {
-    let numbers: HashMap<&str, usize> =
+    let numbers: FxHashMap<&str, usize> =
         folder.estate.devices.iter().enumerate().map(|(i, d)| (d.id.as_str(), i)).collect();
     let host = |d: &model::DeviceId| numbers.get(d.as_str()).copied();
     folder.estate.services.iter().map(|s| s.device.as_ref().and_then(host)).collect()
@@ -246,7 +248,7 @@ fn columns(
             profiles_of.entry(item).or_default().push(profile);
         }
     }
-    let mut known: HashMap<Vec<usize>, usize> = HashMap::new();
+    let mut known: FxHashMap<Vec<usize>, usize> = FxHashMap::default();
     let mut columns: Vec<Column> = Vec::new();
     for (item, profiles) in profiles_of {
         let at = *known.entry(profiles).or_insert_with_key(|profiles| {

@@ -28,7 +28,7 @@ fn unreachable_id() -> DeviceId {
 
 fn name(subject: &Subject) -> String {
     match subject {
-        Subject::Link { mac, .. } => mac.0.iter().map(|b| format!("{b:02x}")).collect(),
+        Subject::Link { mac, .. } => format!("{:012x}", mac.as_u64()),
         Subject::Host { ip } => ip.to_string(),
         Subject::Child { parent, via, key } => {
             let key: String = key

@@ -9,11 +9,9 @@ use inventory::Knowledge;
 use inventory::import::{home_assistant, recog};
 use inventory::oui::Oui;
 use inventory::resolvers::Resolvers;
-use inventory::rules::{RulePack, Rules, shipped};
+use inventory::rules::{RulePack, Rules};
 use miette::{Diagnostic, IntoDiagnostic, Result, WrapErr};
 
-/// The shipped table of address blocks.
-const BLOCKS: &[u8] = include_bytes!("../../../rules/oui.tsv.gz");
 /// Largest table read after decompression, in bytes.
 const BLOCKS_BYTES_MAX: u64 = 64 << 20;
 
@@ -29,17 +27,15 @@ struct Unusable {
 /// Loads the shipped knowledge, then the site's own on top.
 pub(crate) fn load(rules: Option<&Path>, oui: Option<&Path>) -> Result<Knowledge> {
     let exists = |name: &str| dissect::fields::exists(name);
-    let mut packs = Vec::new();
-    for (name, text) in shipped() {
-        let pack = RulePack::parse(name, text, &exists).into_diagnostic();
-        packs.push(pack.wrap_err("a shipped rule pack is broken; this is a defect of Ringfence")?);
-    }
+    let packs = RulePack::shipped(&exists).into_diagnostic();
+    let mut packs =
+        packs.wrap_err("a shipped rule pack is broken; this is a defect of Ringfence")?;
     for path in rules.map(rule_files).transpose()?.into_iter().flatten() {
         packs.push(pack(&path, &exists)?);
     }
     let rules = Rules::new(packs).into_diagnostic()?;
     let oui = match oui {
-        None => Oui::parse(&plain(BLOCKS).into_diagnostic()?).into_diagnostic()?,
+        None => Oui::shipped(),
         Some(path) => {
             let wrong = |why: String| Unusable { path: path.to_owned(), why };
             let table = fs::read(path).and_then(|t| plain(&t)).map_err(|e| wrong(e.to_string()))?;

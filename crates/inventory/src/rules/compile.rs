@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::condition::{self, FieldPattern, Probe, TestRef};
 use super::format::{self, Common, Example, PACK_BYTES_MAX, Row, RuleError, Test};
-use super::pattern::Pattern;
+use super::pattern::{Pattern, ReadPattern};
 use super::template::Template;
 use super::{Attribute, Attributes, strength};
 use crate::vendors;
@@ -117,6 +117,14 @@ pub(super) enum Except {
     Condition(String),
 }
 
+/// What is asked of a pack's text.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    /// Whether dissectors report a field.
+    exists: &'a dyn Fn(&str) -> bool,
+    pattern: ReadPattern,
+}
+
 impl RulePack {
     /// Reads a pack. `field_exists` knows the catalogue of the dissectors; it is asked for each
     /// field name, patterns like `mdns.txt.*` included.
@@ -128,6 +136,20 @@ impl RulePack {
         text: &str,
         field_exists: &dyn Fn(&str) -> bool,
     ) -> Result<Self, RuleError> {
+        Self::read(name, text, Reader { exists: field_exists, pattern: Pattern::parse })
+    }
+
+    /// Reads the [`shipped`](super::shipped) packs. Their expressions are taken as they are: a test has
+    /// checked them.
+    ///
+    /// # Errors
+    /// As [`RulePack::parse`], apart from expressions.
+    pub fn shipped(field_exists: &dyn Fn(&str) -> bool) -> Result<Vec<Self>, RuleError> {
+        let reader = Reader { exists: field_exists, pattern: Pattern::trusted };
+        super::shipped().iter().map(|(name, text)| Self::read(name, text, reader)).collect()
+    }
+
+    fn read(name: &str, text: &str, reader: Reader<'_>) -> Result<Self, RuleError> {
         if text.len() > PACK_BYTES_MAX {
             let at = At { pack: name.to_owned(), line: 0, id: Arc::from("") };
             return Err(at.error("the pack is too large", "4 MiB is the limit", "split it"));
@@ -151,19 +173,19 @@ impl RulePack {
         for rule in &pack.rule {
             let at = at(&rule.get_ref().id, rule.span());
             has_examples(&at, &rule.get_ref().common)?;
-            rules.push(compile_rule(at, rule.get_ref(), field_exists)?);
+            rules.push(compile_rule(at, rule.get_ref(), reader)?);
         }
         for map in &pack.map {
             let at = at(&map.get_ref().id, map.span());
             has_examples(&at, &map.get_ref().common)?;
-            rules.push(compile_map(at, map.get_ref(), field_exists)?);
+            rules.push(compile_map(at, map.get_ref(), reader)?);
         }
         let mut conditions = Vec::new();
         for condition in &pack.condition {
             let (at, any) =
                 (at(&condition.get_ref().id, condition.span()), &condition.get_ref().any);
-            known_fields(&at, condition::fields(any), field_exists)?;
-            conditions.push(Named { any: tests(&at, any)?, at });
+            known_fields(&at, condition::fields(any), reader.exists)?;
+            conditions.push(Named { any: tests(&at, any, reader)?, at });
         }
         Ok(Self { name: name.to_owned(), disable: pack.disable, conditions, rules })
     }
@@ -182,7 +204,8 @@ impl RulePack {
             line: 0,
             id: Arc::from(rule.id.as_str()),
         };
-        let rules = rules.iter().map(|rule| compile_rule(at(rule), rule, field_exists));
+        let reader = Reader { exists: field_exists, pattern: Pattern::parse };
+        let rules = rules.iter().map(|rule| compile_rule(at(rule), rule, reader));
         Ok(Self {
             name: name.to_owned(),
             disable: Vec::new(),
@@ -220,14 +243,10 @@ fn has_examples(at: &At, common: &Common) -> Result<(), RuleError> {
     ))
 }
 
-fn compile_rule(
-    at: At,
-    rule: &format::Rule,
-    exists: &dyn Fn(&str) -> bool,
-) -> Result<Compiled, RuleError> {
+fn compile_rule(at: At, rule: &format::Rule, reader: Reader<'_>) -> Result<Compiled, RuleError> {
     let how = match &rule.pattern {
         None => How::Any,
-        Some(text) => How::Regex(regex(&at, text)?),
+        Some(text) => How::Regex(regex(&at, text, reader)?),
     };
     let groups = match &how {
         How::Regex(regex) => regex.names().collect(),
@@ -271,15 +290,11 @@ fn compile_rule(
             "add for example `type = \"printer\"` or a group (?<model>…)",
         ));
     }
-    finish(at, &rule.field.0, how, tells, &rule.common, exists)
+    finish(at, &rule.field.0, how, tells, &rule.common, reader)
 }
 
-fn compile_map(
-    at: At,
-    map: &format::Map,
-    exists: &dyn Fn(&str) -> bool,
-) -> Result<Compiled, RuleError> {
-    let key = map.pattern.as_deref().map(|text| regex(&at, text)).transpose()?;
+fn compile_map(at: At, map: &format::Map, reader: Reader<'_>) -> Result<Compiled, RuleError> {
+    let key = map.pattern.as_deref().map(|text| regex(&at, text, reader)).transpose()?;
     let mut places: BTreeSet<String> =
         ["value", "key", "entry"].iter().map(|p| (*p).to_owned()).collect();
     if let Some(key) = &key {
@@ -319,7 +334,7 @@ fn compile_map(
         }
     }
     let how = How::Table(Table { key, vendors: map.vendors, rows });
-    finish(at, &map.field.0, how, tells, &map.common, exists)
+    finish(at, &map.field.0, how, tells, &map.common, reader)
 }
 
 fn compile_tells(
@@ -350,14 +365,14 @@ fn finish(
     how: How,
     tells: Vec<Tell>,
     common: &Common,
-    exists: &dyn Fn(&str) -> bool,
+    reader: Reader<'_>,
 ) -> Result<Compiled, RuleError> {
     if at.id.is_empty() || fields.is_empty() {
         return Err(at.error("no id or no field", "both are needed", "add `id` and `field`"));
     }
-    known_fields(&at, fields.iter().map(String::as_str), exists)?;
-    known_fields(&at, condition::fields(&common.when), exists)?;
-    known_fields(&at, condition::fields(&common.unless), exists)?;
+    known_fields(&at, fields.iter().map(String::as_str), reader.exists)?;
+    known_fields(&at, condition::fields(&common.when), reader.exists)?;
+    known_fields(&at, condition::fields(&common.unless), reader.exists)?;
     for strength in common.strength.iter().chain(common.strengths.values()) {
         if !(*strength > 0.0 && *strength <= 1.0) {
             return Err(at.error(
@@ -369,12 +384,12 @@ fn finish(
     }
     let except = common.except.0.iter().map(|text| match text.strip_prefix('@') {
         Some(name) => Ok(Except::Condition(name.to_owned())),
-        None => Ok(Except::Regex(regex(&at, text)?)),
+        None => Ok(Except::Regex(regex(&at, text, reader)?)),
     });
     Ok(Compiled {
         except: except.collect::<Result<_, RuleError>>()?,
-        when: tests(&at, &common.when)?,
-        unless: tests(&at, &common.unless)?,
+        when: tests(&at, &common.when, reader)?,
+        unless: tests(&at, &common.unless, reader)?,
         strength: common.strength,
         strengths: common.strengths.clone(),
         fields: fields.iter().map(|f| FieldPattern::parse(f)).collect(),
@@ -395,8 +410,8 @@ impl Compiled {
     }
 }
 
-fn regex(at: &At, text: &str) -> Result<Pattern, RuleError> {
-    Pattern::parse(text).map_err(|why| {
+fn regex(at: &At, text: &str, reader: Reader<'_>) -> Result<Pattern, RuleError> {
+    (reader.pattern)(text).map_err(|why| {
         at.error(
             &format!("`{text}` is not a regular expression"),
             why,
@@ -405,9 +420,9 @@ fn regex(at: &At, text: &str) -> Result<Pattern, RuleError> {
     })
 }
 
-fn tests(at: &At, tests: &[Test]) -> Result<Vec<TestRef>, RuleError> {
+fn tests(at: &At, tests: &[Test], reader: Reader<'_>) -> Result<Vec<TestRef>, RuleError> {
     let compile = |test| {
-        TestRef::compile(test).map_err(|why| {
+        TestRef::compile(test, reader.pattern).map_err(|why| {
             at.error(
                 "a test is wrong",
                 why,

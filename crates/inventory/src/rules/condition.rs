@@ -2,7 +2,7 @@
 
 use super::FactView;
 use super::format::{Inline, Test, Text};
-use super::pattern::Pattern;
+use super::pattern::{Pattern, ReadPattern};
 use crate::vendors;
 
 /// A field name, or all names with a prefix (`mdns.txt.*`).
@@ -47,14 +47,14 @@ enum How {
 
 impl Probe {
     /// Compiles a test; the error is fit for the author.
-    pub(super) fn compile(test: &Inline) -> Result<Self, String> {
+    pub(super) fn compile(test: &Inline, pattern: ReadPattern) -> Result<Self, String> {
         if test.field.0.is_empty() {
             return Err("a test without `field`".to_owned());
         }
         let how = match (&test.pattern, test.is.0.as_slice(), test.vendor.0.as_slice()) {
             (None, [], []) => How::Any,
             (Some(regex), [], []) => {
-                How::Regex(Pattern::parse(regex).map_err(|why| format!("`{regex}`: {why}"))?)
+                How::Regex(pattern(regex).map_err(|why| format!("`{regex}`: {why}"))?)
             }
             (None, values, []) => How::Is(values.iter().map(|v| v.to_lowercase()).collect()),
             (None, [], names) => How::Vendor(names.iter().map(|n| vendors::wanted(n)).collect()),
@@ -94,10 +94,12 @@ pub(super) enum TestRef {
 }
 
 impl TestRef {
-    pub(super) fn compile(test: &Test) -> Result<Self, String> {
+    pub(super) fn compile(test: &Test, pattern: ReadPattern) -> Result<Self, String> {
         match test {
             Test::Named(name) => Ok(Self::Named(name.clone())),
-            Test::Inline(inline) => Ok(Self::Inline(inline.clone(), Probe::compile(inline)?)),
+            Test::Inline(inline) => {
+                Ok(Self::Inline(inline.clone(), Probe::compile(inline, pattern)?))
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use super::compile::{self, Compiled, Except, How, Named, Tell};
 use super::condition::{FieldPattern, Probe, TestRef};
 use super::format::{Inline, RuleError};
 use super::judge::Judge;
-use super::pattern::{self, Groups, Pattern, Set};
+use super::pattern::{Groups, Pattern, Sieve};
 use super::{Attribute, Claim, FactView, RulePack};
 use crate::vendors;
 
@@ -50,9 +50,9 @@ pub(super) struct Hit {
 struct Bucket {
     /// Tried on every value: tables, and rules without an expression.
     always: Vec<usize>,
-    /// Tried where their expression is in the set of those that match.
+    /// Tried where the sieve lets the value through.
     matching: Vec<usize>,
-    set: OnceLock<Option<Set>>,
+    sieve: OnceLock<Option<Sieve>>,
 }
 
 /// A matched value, for templates.
@@ -149,32 +149,25 @@ impl Rules {
     }
 
     fn try_bucket(&self, bucket: &Bucket, fact: FactView<'_>, hits: &mut Vec<Hit>) {
-        let mut attempt = |rule: usize, matches: bool| {
+        let mut attempt = |rule: usize| {
             if let Some(ready) = self.rules.get(rule) {
-                hits.extend(self.attempt(rule, ready, fact, matches));
+                hits.extend(self.attempt(rule, ready, fact));
             }
         };
-        bucket.always.iter().for_each(|rule| attempt(*rule, false));
-        match bucket.set(&self.rules) {
-            Some(set) => {
-                let found = set.matches(fact.value);
-                let rules = found.iter().filter_map(|n| bucket.matching.get(n.as_usize()));
-                rules.for_each(|rule| attempt(*rule, true));
+        bucket.always.iter().for_each(|rule| attempt(*rule));
+        match bucket.sieve(&self.rules) {
+            Some(sieve) => {
+                let candidates = sieve.candidates(fact.value);
+                let rules = candidates.into_iter().filter_map(|n| bucket.matching.get(n));
+                rules.for_each(|rule| attempt(*rule));
             }
-            None => bucket.matching.iter().for_each(|rule| attempt(*rule, false)),
+            None => bucket.matching.iter().for_each(|rule| attempt(*rule)),
         }
     }
 
-    /// `matches` says that the rule's expression is known to match.
-    fn attempt(
-        &self,
-        number: usize,
-        ready: &Ready,
-        fact: FactView<'_>,
-        matches: bool,
-    ) -> Option<Hit> {
+    fn attempt(&self, number: usize, ready: &Ready, fact: FactView<'_>) -> Option<Hit> {
         let rule = &ready.rule;
-        let (found, row) = look_up(ready, fact.value, matches)?;
+        let (found, row) = look_up(ready, fact.value)?;
         if self.excepted(ready, fact) {
             return None;
         }
@@ -214,8 +207,8 @@ impl Bucket {
         }
     }
 
-    /// The set, built when the field is first seen; `None` where it does not pay or grows too large.
-    fn set(&self, rules: &[Ready]) -> Option<&Set> {
+    /// The sieve, made when the field is first seen; `None` where it does not pay or grows too large.
+    fn sieve(&self, rules: &[Ready]) -> Option<&Sieve> {
         let build = || {
             let expression = |rule: &usize| match &rules.get(*rule)?.rule.how {
                 How::Regex(regex) => Some(regex),
@@ -223,10 +216,10 @@ impl Bucket {
             };
             let all: Vec<&Pattern> = self.matching.iter().filter_map(expression).collect();
             (all.len() == self.matching.len() && all.len() > 2)
-                .then(|| pattern::set(all.into_iter()))
+                .then(|| Sieve::of(all.into_iter()))
                 .flatten()
         };
-        self.set.get_or_init(build).as_ref()
+        self.sieve.get_or_init(build).as_ref()
     }
 }
 
@@ -299,12 +292,12 @@ fn needs_groups(rule: &Compiled) -> bool {
 }
 
 /// The match of a rule on a value, with what the row of its table tells.
-fn look_up<'v>(ready: &'v Ready, value: &'v str, matches: bool) -> Option<(Match<'v>, &'v [Tell])> {
+fn look_up<'v>(ready: &'v Ready, value: &'v str) -> Option<(Match<'v>, &'v [Tell])> {
     let mut found = Match { value, key: None, entry: None, groups: None };
     match &ready.rule.how {
         // A rule without an expression takes what is said, and a placeholder says nothing.
         How::Any => (!vendors::is_placeholder(value)).then_some((found, &[])),
-        How::Regex(_) if matches && !ready.groups => Some((found, &[])),
+        How::Regex(regex) if !ready.groups => regex.is_match(value).then_some((found, &[])),
         How::Regex(regex) => {
             found.groups = Some(regex.groups(value)?);
             Some((found, &[]))

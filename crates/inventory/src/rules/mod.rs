@@ -28,7 +28,7 @@ pub use compile::RulePack;
 pub use engine::Rules;
 pub use format::{RuleError, Text};
 pub use judge::Judge;
-pub use shipped::{OUI_GZ, shipped};
+pub use shipped::shipped;
 
 /// Whether rules may use a regular expression; the error is fit for its author.
 ///

@@ -28,7 +28,3 @@ const PACKS: &[(&str, &str)] = &[
 pub fn shipped() -> &'static [(&'static str, &'static str)] {
     PACKS
 }
-
-/// The shipped table of address blocks for [`crate::oui::Oui::parse`], compressed with gzip: the
-/// caller decompresses, or brings a newer file.
-pub const OUI_GZ: &[u8] = include_bytes!("../../../../rules/oui.tsv.gz");

@@ -1,6 +1,6 @@
 //! The estate as numbers: entities and texts interned, attributes in rows of plain values.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use crate::folder::{Device, Folder, write::scope_word};
 use crate::lower::{index, small};
@@ -95,7 +95,7 @@ impl Name {
 /// Numbers for texts, in order of first use.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Texts {
-    numbers: HashMap<String, u32>,
+    numbers: FxHashMap<String, u32>,
     all: Vec<String>,
 }
 
@@ -163,8 +163,8 @@ pub(crate) struct Columns {
     kinds: Texts,
     groups: Texts,
     others: Texts,
-    device_numbers: HashMap<String, u32>,
-    service_numbers: HashMap<String, u32>,
+    device_numbers: FxHashMap<String, u32>,
+    service_numbers: FxHashMap<String, u32>,
     zone_rows: Vec<ZoneRow>,
     pub(crate) devices: Vec<DeviceRow>,
     pub(crate) services: Vec<ServiceRow>,
@@ -183,14 +183,14 @@ impl Columns {
             c.zone_rows.push(ZoneRow { site, class, security_level: zone.security_level });
         }
         let nowhere = c.sites.number("");
-        let owner_of_zone: HashMap<&str, &str> =
+        let owner_of_zone: FxHashMap<&str, &str> =
             estate.zones.iter().map(|z| (z.id.as_str(), z.owner.as_str())).collect();
         for (i, device) in estate.devices.iter().enumerate() {
             c.device_numbers.insert(device.id.to_string(), small(i));
             let row = c.device_row(device, &owner_of_zone, nowhere);
             c.devices.push(row);
         }
-        let mut groups_of: HashMap<&str, Vec<u32>> = HashMap::new();
+        let mut groups_of: FxHashMap<&str, Vec<u32>> = FxHashMap::default();
         for group in &estate.groups {
             let number = c.groups.number(&group.id);
             for service in &group.services {
@@ -223,7 +223,7 @@ impl Columns {
     fn device_row(
         &mut self,
         device: &Device,
-        owner_of_zone: &HashMap<&str, &str>,
+        owner_of_zone: &FxHashMap<&str, &str>,
         nowhere: u32,
     ) -> DeviceRow {
         let zone = self.zones.number(&device.zone);

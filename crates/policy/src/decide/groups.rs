@@ -1,9 +1,11 @@
 //! Devices, or services, that no policy can tell apart, decided together.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::hash::Hash;
 
 use model::DeviceId;
+
+use rustc_hash::FxHashMap;
 
 use super::columns::{Columns, Kind};
 use crate::folder::Folder;
@@ -18,7 +20,7 @@ pub(crate) struct Groups {
     /// Items of each group.
     members: Vec<Vec<u32>>,
     /// Groups below an entity.
-    below: HashMap<(Kind, u32), Vec<u32>>,
+    below: FxHashMap<(Kind, u32), Vec<u32>>,
 }
 
 impl Groups {
@@ -55,7 +57,7 @@ impl Groups {
 
     fn gather<K: Hash + Eq>(keys: impl Iterator<Item = K>) -> Self {
         let mut groups = Self::default();
-        let mut known: HashMap<K, u32> = HashMap::new();
+        let mut known: FxHashMap<K, u32> = FxHashMap::default();
         for (item, key) in keys.enumerate() {
             let next = small(known.len());
             let group = *known.entry(key).or_insert(next);

@@ -4,9 +4,9 @@
 //! little that its conditions read of a device ([`Reads`]): it is filled once for each value of that. A
 //! device's row is then the sheets of its permits, laid upon each other, less those of its forbids.
 
-use std::collections::HashMap;
-
 use model::observation::Transport;
+
+use rustc_hash::FxHashMap;
 
 use super::code::Frame;
 use super::reads::{Reads, Signatures};
@@ -97,7 +97,7 @@ impl Decider<'_> {
             })
             .collect();
         // Devices whose policies and values are the same share a row.
-        let mut known: HashMap<(u32, Vec<u32>), u32> = HashMap::new();
+        let mut known: FxHashMap<(u32, Vec<u32>), u32> = FxHashMap::default();
         let mut row_of_group: Vec<u32> = Vec::new();
         for (group, principal) in self.principal_rows.iter().enumerate() {
             let group = small(group);

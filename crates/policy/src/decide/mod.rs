@@ -19,10 +19,11 @@ mod matrix;
 mod parts;
 mod reads;
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use model::observation::Transport;
+
+use rustc_hash::FxHashMap;
 
 use crate::cedar::Aside;
 use crate::folder::{Folder, Weekday};
@@ -141,7 +142,7 @@ pub struct Decider<'f> {
     code: Code,
     policies: Vec<Compiled>,
     /// Where a policy of the folder (by its index) is among them.
-    position: HashMap<usize, usize>,
+    position: FxHashMap<usize, usize>,
     /// So many of them, from the first, are forbids.
     forbids: u32,
     pub(crate) devices: Groups,
@@ -437,7 +438,7 @@ impl<'f> Decider<'f> {
 
 /// One row for equal lists; the row of each list.
 fn interned(lists: Vec<Vec<u32>>, rows: &mut Rows) -> Vec<u32> {
-    let mut known: HashMap<Vec<u32>, u32> = HashMap::new();
+    let mut known: FxHashMap<Vec<u32>, u32> = FxHashMap::default();
     lists
         .into_iter()
         .map(|list| {

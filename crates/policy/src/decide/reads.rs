@@ -1,6 +1,8 @@
 //! What a condition reads of a device: devices with equal values get equal answers from it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+
+use rustc_hash::FxHashMap;
 
 use super::columns::{Columns, Kind, Name, Val};
 use crate::language::{Expr, Var};
@@ -61,12 +63,12 @@ fn path(expr: &Expr) -> Option<Vec<Name>> {
 }
 
 /// Number of each list of values.
-type Numbers = HashMap<Vec<Option<Val>>, u32>;
+type Numbers = FxHashMap<Vec<Option<Val>>, u32>;
 
 /// Numbers for what is read, and for the values met.
 #[derive(Debug, Default)]
 pub(crate) struct Signatures {
-    numbers: HashMap<Reads, usize>,
+    numbers: FxHashMap<Reads, usize>,
     all: Vec<(Reads, Numbers)>,
 }
 
@@ -75,7 +77,7 @@ impl Signatures {
     pub(crate) fn number(&mut self, reads: Reads) -> usize {
         let all = &mut self.all;
         *self.numbers.entry(reads).or_insert_with_key(|reads| {
-            all.push((reads.clone(), HashMap::new()));
+            all.push((reads.clone(), FxHashMap::default()));
             all.len().saturating_sub(1)
         })
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use model::inspect::{self, Report, Scope};
 use model::{Assurance, DeviceId, Mac, SiteId, Timestamp};
+use rustc_hash::FxHashMap;
 
 use super::DraftOptions;
 use crate::class::{self, EXTERNAL, GROUPS};
@@ -112,22 +113,29 @@ pub(super) fn build(
     let (lost, mut remarks) = lost_addresses(&roster);
     let sites: BTreeSet<SiteId> = roster.devices.iter().map(|d| d.site.clone()).collect();
     let mut zones: BTreeMap<String, Zone> = BTreeMap::new();
+    // Devices of one type in one subnet are in one zone: its name is made once.
+    let mut known_zones: FxHashMap<(&SiteId, &str, Option<IpAddr>), String> = FxHashMap::default();
     let zone_of: Vec<String> = roster
         .devices
         .iter()
         .map(|device| {
-            let class = class::of_type(&device.kind);
             let subnet = subnet(device, &by_id, &roster.devices);
-            let zone = zone_id(device.site.as_str(), class, &subnet);
-            zones.entry(zone.clone()).or_insert_with(|| Zone {
-                id: zone.clone(),
-                site: Some(device.site.clone()),
-                class: class.to_owned(),
-                subnet,
-                mode: options.mode,
-                ..Zone::default()
-            });
-            zone
+            let zone =
+                known_zones.entry((&device.site, &*device.kind, subnet)).or_insert_with(|| {
+                    let class = class::of_type(&device.kind);
+                    let subnet = subnet.map_or_else(|| "no-address".to_owned(), subnet_text);
+                    let zone = zone_id(device.site.as_str(), class, &subnet);
+                    zones.entry(zone.clone()).or_insert_with(|| Zone {
+                        id: zone.clone(),
+                        site: Some(device.site.clone()),
+                        class: class.to_owned(),
+                        subnet,
+                        mode: options.mode,
+                        ..Zone::default()
+                    });
+                    zone
+                });
+            zone.clone()
         })
         .collect();
     let known = |id: &DeviceId| find(&by_id, id, &roster.devices, |d| &d.id).is_some();
@@ -208,19 +216,20 @@ fn zone_id(site: &str, class: &str, subnet: &str) -> String {
     format!("{site}/{class}/{}", subnet.replace('/', "-"))
 }
 
-/// The /24 or /64 of the device's first ordinary address, else that of the device it sits behind.
-fn subnet(device: &Entry, by_id: &[usize], devices: &[Entry]) -> String {
+/// Where the /24 or /64 of the device's first ordinary address begins, else that of the device it sits
+/// behind.
+fn subnet(device: &Entry, by_id: &[usize], devices: &[Entry]) -> Option<IpAddr> {
     let mut at = device;
     for _ in 0..model::limits::DEPTH_MAX {
         if let Some(ip) = at.main_ip {
-            return subnet_of(ip);
+            return Some(subnet_of(ip));
         }
         match at.parent.as_ref().and_then(|parent| find(by_id, parent, devices, |d| &d.id)) {
             Some(parent) => at = parent,
             None => break,
         }
     }
-    "no-address".to_owned()
+    None
 }
 
 fn main_address(ips: &[IpAddr]) -> Option<IpAddr> {
@@ -233,11 +242,21 @@ fn main_address(ips: &[IpAddr]) -> Option<IpAddr> {
     ips.iter().copied().filter(|ip| is_host(*ip)).min_by_key(rank)
 }
 
-fn subnet_of(ip: IpAddr) -> String {
+fn subnet_of(ip: IpAddr) -> IpAddr {
     match ip {
-        IpAddr::V4(v4) if v4.is_link_local() => "169.254.0.0/16".to_owned(),
-        IpAddr::V4(v4) => format!("{}/24", Ipv4Addr::from_bits(v4.to_bits() & 0xffff_ff00)),
-        IpAddr::V6(v6) => format!("{}/64", Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        IpAddr::V4(v4) if v4.is_link_local() => {
+            Ipv4Addr::from_bits(v4.to_bits() & 0xffff_0000).into()
+        }
+        IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & 0xffff_ff00).into(),
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+    }
+}
+
+fn subnet_text(subnet: IpAddr) -> String {
+    match subnet {
+        IpAddr::V4(v4) if v4.is_link_local() => format!("{v4}/16"),
+        IpAddr::V4(v4) => format!("{v4}/24"),
+        IpAddr::V6(v6) => format!("{v6}/64"),
     }
 }
 

@@ -1,6 +1,8 @@
 //! What guards a draft: derived tests and standing claims. Its forbids are the base pack's.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+
+use rustc_hash::FxHashMap;
 
 use super::Refused;
 use crate::check::Claims;
@@ -66,7 +68,7 @@ fn between_classes<'f>(
     lowered: &Lowered,
 ) -> Vec<(usize, usize, &'f str, &'f str)> {
     let estate = &folder.estate;
-    let classes: HashMap<&str, &str> =
+    let classes: FxHashMap<&str, &str> =
         estate.zones.iter().map(|z| (z.id.as_str(), z.class.as_str())).collect();
     let class = |zone: &str| classes.get(zone).copied().unwrap_or(class::UNKNOWN);
     let mut devices: BTreeMap<&str, usize> = BTreeMap::new();

@@ -1,10 +1,12 @@
 //! Which recorded paths a draft may learn, and which not.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::inspect::{Direction, Proposal, Report, Scope};
 use model::observation::Transport;
 use model::{DeviceId, Timestamp};
+
+use rustc_hash::FxHashMap;
 
 use super::{DraftOptions, Reason, ReasonKind, Refused};
 use crate::class;
@@ -69,9 +71,9 @@ pub(super) fn sort(
 
 /// Conduits by (device, service), in that order; a device's own services and unknown ends left out.
 fn collect(report: &Report, estate: &Estate) -> Vec<Path> {
-    let devices: HashMap<&str, usize> =
+    let devices: FxHashMap<&str, usize> =
         estate.devices.iter().enumerate().map(|(i, d)| (d.id.as_str(), i)).collect();
-    let services: HashMap<&str, usize> =
+    let services: FxHashMap<&str, usize> =
         estate.services.iter().enumerate().map(|(i, s)| (s.id.as_str(), i)).collect();
     let mut paths: BTreeMap<(usize, usize), Path> = BTreeMap::new();
     for (number, conduit) in report.conduits.iter().enumerate() {
@@ -109,15 +111,15 @@ fn collect(report: &Report, estate: &Estate) -> Vec<Path> {
 /// What peers do.
 struct Scene<'a> {
     estate: &'a Estate,
-    sites: HashMap<&'a str, &'a str>,
-    classes: HashMap<&'a str, &'a str>,
-    hosts: HashMap<&'a str, &'a Device>,
+    sites: FxHashMap<&'a str, &'a str>,
+    classes: FxHashMap<&'a str, &'a str>,
+    hosts: FxHashMap<&'a str, &'a Device>,
     /// Devices that probe or flood, with the words of the finding.
     scanners: BTreeMap<usize, String>,
     /// Devices that use a path of a kind, scanners left out.
-    users: HashMap<Kind, BTreeSet<usize>>,
+    users: FxHashMap<Kind, BTreeSet<usize>>,
     /// Devices by type and zone, and by type and site.
-    peers: HashMap<(&'a str, &'a str), Vec<usize>>,
+    peers: FxHashMap<(&'a str, &'a str), Vec<usize>>,
     /// Findings of clear-text administration: (device, protocol).
     cleartext: BTreeSet<(&'a DeviceId, &'a str)>,
 }
@@ -135,7 +137,7 @@ enum Kind {
 
 impl<'a> Scene<'a> {
     fn of(report: &'a Report, estate: &'a Estate, paths: &[Path]) -> Self {
-        let numbers: HashMap<&str, usize> =
+        let numbers: FxHashMap<&str, usize> =
             estate.devices.iter().enumerate().map(|(i, d)| (d.id.as_str(), i)).collect();
         let probing = |kind: &str| matches!(kind, "scan" | "flood");
         let scanners = report
@@ -155,8 +157,8 @@ impl<'a> Scene<'a> {
             .collect();
         let zones = estate.zones.iter();
         let sites = zones.clone().filter_map(|z| Some((z.id.as_str(), z.site.as_ref()?.as_str())));
-        let sites: HashMap<&str, &str> = sites.collect();
-        let mut peers: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
+        let sites: FxHashMap<&str, &str> = sites.collect();
+        let mut peers: FxHashMap<(&str, &str), Vec<usize>> = FxHashMap::default();
         for (i, device) in estate.devices.iter().enumerate() {
             peers.entry((&device.kind, &device.zone)).or_default().push(i);
             if let Some(site) = sites.get(device.zone.as_str()) {
@@ -169,7 +171,7 @@ impl<'a> Scene<'a> {
             classes: zones.map(|z| (z.id.as_str(), z.class.as_str())).collect(),
             hosts: estate.devices.iter().map(|d| (d.id.as_str(), d)).collect(),
             scanners,
-            users: HashMap::new(),
+            users: FxHashMap::default(),
             peers,
             cleartext,
         };

@@ -2,11 +2,13 @@
 //! for a type everywhere where all its zones do, else for the device. A permit never covers a refused
 //! path.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::Timestamp;
 use model::inspect::Scope as Place;
 use model::observation::Transport;
+
+use rustc_hash::FxHashMap;
 
 use super::paths::Path;
 use super::{DraftOptions, Refused};
@@ -60,7 +62,7 @@ struct Work<'a> {
     kinds_in: BTreeMap<String, usize>,
     refused: BTreeSet<(usize, usize)>,
     groups: BTreeMap<GroupKey, Vec<usize>>,
-    classes: HashMap<&'a str, &'a str>,
+    classes: FxHashMap<&'a str, &'a str>,
     hosts: Vec<Option<usize>>,
 }
 
@@ -92,9 +94,9 @@ pub(super) fn generalise(
 
 impl<'a> Work<'a> {
     fn of(estate: &'a Estate, refused: &[Refused], options: &'a DraftOptions) -> Self {
-        let devices: HashMap<&str, usize> =
+        let devices: FxHashMap<&str, usize> =
             estate.devices.iter().enumerate().map(|(i, d)| (d.id.as_str(), i)).collect();
-        let services: HashMap<&str, usize> =
+        let services: FxHashMap<&str, usize> =
             estate.services.iter().enumerate().map(|(i, s)| (s.id.as_str(), i)).collect();
         let ends =
             |r: &Refused| Some((*devices.get(r.from.as_str())?, *services.get(r.to.as_str())?));
@@ -108,7 +110,7 @@ impl<'a> Work<'a> {
             zones_of.entry(kind.clone()).or_default().insert(zone.clone());
             *kinds_in.entry(zone.clone()).or_default() += 1;
         }
-        let classes: HashMap<&str, &str> =
+        let classes: FxHashMap<&str, &str> =
             estate.zones.iter().map(|z| (z.id.as_str(), z.class.as_str())).collect();
         let mut groups: BTreeMap<GroupKey, Vec<usize>> = BTreeMap::new();
         for (i, service) in estate.services.iter().enumerate() {

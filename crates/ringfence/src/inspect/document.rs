@@ -12,7 +12,7 @@ use super::{Read, close};
 
 /// Writes the whole document. The findings are there however far the writing got.
 pub(super) fn json(
-    out: &mut dyn Write,
+    out: &mut impl Write,
     read: Read<'_>,
     options: &DraftOptions,
 ) -> (io::Result<()>, Vec<Finding>) {
@@ -25,13 +25,17 @@ pub(super) fn json(
 }
 
 /// Writes one line for each device.
-pub(super) fn jsonl(out: &mut dyn Write, mut read: Read<'_>) -> (io::Result<()>, Vec<Finding>) {
+pub(super) fn jsonl(out: &mut impl Write, mut read: Read<'_>) -> (io::Result<()>, Vec<Finding>) {
     let mut written = Ok(());
+    let mut line = Vec::new();
     let resolved = read.resolve_each(&mut |device| {
         if written.is_ok() {
-            written = serde_json::to_writer(&mut *out, &device)
-                .map_err(io::Error::from)
-                .and_then(|()| writeln!(out));
+            line.clear();
+            written =
+                serde_json::to_writer(&mut line, &device).map_err(io::Error::from).and_then(|()| {
+                    line.push(b'\n');
+                    out.write_all(&line)
+                });
         }
     });
     (written, resolved.findings)
