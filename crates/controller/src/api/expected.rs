@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::credentials::editable;
 use super::page::{Page, Paging};
-use super::{Api, Body, Problem, Query, Who};
+use super::{Api, Body, Problem, Query, Who, reason};
 
 /// A device that is expected.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -75,7 +75,7 @@ pub struct Wrong {
     #[schema(value_type = String)]
     pub code: &'static str,
     /// What and why.
-    pub why: String,
+    pub detail: String,
     /// What to do.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub help: String,
@@ -89,7 +89,7 @@ pub(super) fn judged<I, O>(
     let wrong = |at, problem: Problem| Wrong {
         at,
         code: problem.code,
-        why: format!("{}: {}", problem.title, problem.detail),
+        detail: format!("{}: {}", problem.title, problem.detail),
         help: problem.help,
     };
     let (mut sound, mut places, mut all) = (Vec::new(), Vec::new(), Vec::new());
@@ -147,6 +147,7 @@ pub async fn expect(
     Body(order): Body<Expect>,
 ) -> Result<Json<Count>, Problem> {
     who.may(Action::IdentitiesEdit, Place::Somewhere)?;
+    reason(&order.why)?;
     if order.expected.len() > EXPECT_MAX {
         let why = format!("{} devices; {EXPECT_MAX} at most", order.expected.len());
         return Err(Problem::invalid("the list", why).help("send several"));

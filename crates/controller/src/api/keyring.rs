@@ -23,7 +23,7 @@ use super::credentials::editable;
 use super::devices::id_of;
 use super::expected::{Dry, Wrong, judged};
 use super::page::{self, Page, Paging};
-use super::{Api, Body, Problem, Query, Who};
+use super::{Api, Body, Problem, Query, Who, reason};
 use crate::authority::{Authority, ISSUING_DAYS_MIN, MEMBER_DAYS};
 use crate::secrets::{Digests, KEY_BYTES_MIN, SECRET_BYTES_MAX, key_of};
 
@@ -435,6 +435,7 @@ pub async fn add(
     Body(Add { secrets, why }): Body<Add>,
 ) -> Result<Json<Added>, Problem> {
     who.may(Action::IdentitiesEdit, Place::Somewhere)?;
+    reason(&why)?;
     if secrets.len() > SECRETS_AT_ONCE_MAX {
         let why = format!("{} secrets; {SECRETS_AT_ONCE_MAX} at most", secrets.len());
         return Err(Problem::invalid("the list", why).help("send several"));

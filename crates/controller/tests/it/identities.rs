@@ -453,7 +453,7 @@ async fn a_request_is_a_question_to_whoever_is_told_of_it() {
     let of_nobody = of_nobody.iter().find(|q| q["devices"] == json!([])).unwrap();
     let by_hand = &of_nobody["choices"][0];
     assert_eq!(by_hand["request"], Value::Null);
-    let command = format!("ringfence identity approve {} --device ID", &lost[..16]);
+    let command = format!("ringfence identity approve {} --device ID", lost.get(..16).unwrap());
     assert!(by_hand["does"].as_str().unwrap().starts_with(&command), "{by_hand}");
 
     let request = &question["choices"][0]["request"];

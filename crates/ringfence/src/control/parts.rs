@@ -101,7 +101,7 @@ impl Sheet {
                 let place = one.pointer("/at").and_then(Value::as_u64).unwrap_or(u64::MAX);
                 let place = usize::try_from(place).unwrap_or(usize::MAX);
                 let line = part.get(place).map_or(0, |(line, _)| *line);
-                let said = [at(one, "/why"), at(one, "/help")].map(|part| text(&part));
+                let said = [at(one, "/detail"), at(one, "/help")].map(|part| text(&part));
                 let said: Vec<String> = said.into_iter().filter(|part| !part.is_empty()).collect();
                 (line, said.join("; "))
             }));
