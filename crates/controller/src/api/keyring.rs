@@ -12,7 +12,8 @@ use estate::access::Role;
 use estate::access::rbac::{Action, Place};
 use estate::devices::{Device, Field, State as Life};
 use estate::identities::{
-    self, Command, Credential, NewSecret, SECRETS_AT_ONCE_MAX, SecretKind, SecretName,
+    self, Command, Credential, NewSecret, ROTATE_DAYS_MAX, SECRETS_AT_ONCE_MAX, SecretKind,
+    SecretName,
 };
 use estate::{Command as Any, Estate};
 use model::Timestamp;
@@ -439,6 +440,11 @@ pub async fn add(
     if secrets.len() > SECRETS_AT_ONCE_MAX {
         let why = format!("{} secrets; {SECRETS_AT_ONCE_MAX} at most", secrets.len());
         return Err(Problem::invalid("the list", why).help("send several"));
+    }
+    let terms = secrets.iter().filter_map(|told| told.rotate_days);
+    if let Some(days) = terms.into_iter().find(|days| !(1..=ROTATE_DAYS_MAX).contains(days)) {
+        let why = format!("{days}; it is 1 to {ROTATE_DAYS_MAX} days");
+        return Err(Problem::invalid("rotate_days", why));
     }
     let digests = digests(&api)?;
     let new = secrets.iter().map(|told| new(&api, &who, digests, told, ROTATE_DAYS));
