@@ -7,6 +7,7 @@
 //! A session that is open stays open when its certificate is revoked: whoever revokes cuts it.
 
 mod key;
+mod remembered;
 mod verify;
 
 use std::sync::Arc;

@@ -17,6 +17,7 @@ use rustls::{
     SignatureScheme,
 };
 
+use super::remembered::remembering;
 use super::{Revoked, TlsError, timestamp};
 
 /// Certificates that are looked at beside the first.
@@ -94,7 +95,8 @@ fn client_inner(
     store: RootCertStore,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, Error> {
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider.clone());
+    let builder =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(store), remembering(provider));
     builder.build().map_err(|error| Error::General(error.to_string()))
 }
 
