@@ -192,7 +192,9 @@ mod tests {
         let devices = u32::try_from(AGE_MAX * 5).unwrap();
         for device in 0..devices {
             let message = device.to_be_bytes();
-            remembered.verify_signature(b"root", b"authority", &[sum(b"root", b"authority")]).unwrap();
+            remembered
+                .verify_signature(b"root", b"authority", &[sum(b"root", b"authority")])
+                .unwrap();
             remembered
                 .verify_signature(b"authority", &message, &[sum(b"authority", &message)])
                 .unwrap();

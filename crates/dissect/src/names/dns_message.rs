@@ -127,6 +127,9 @@ impl<'a> Message<'a> {
 
     fn read_sections(&mut self, counts: [u16; 4]) -> Result<(), Malformed> {
         let [questions, answers, authorities, additionals] = counts.map(usize::from);
+        // A record has at least eleven bytes: what a message claims beyond that is not there.
+        let there = (answers + authorities + additionals).min(self.bytes.len() / 11);
+        self.records.reserve_exact(there.min(RECORDS_MAX));
         let mut at = 12;
         for _ in 0..questions.min(RECORDS_MAX) {
             let (name, end) = name(self.bytes, at)?;
