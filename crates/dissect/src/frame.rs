@@ -192,9 +192,12 @@ pub fn parse(link: u32, data: &[u8]) -> Result<Packet<'_>, Malformed> {
 /// Ethernet II and IEEE 802.3.
 #[inline]
 pub(crate) fn ethernet(data: &[u8]) -> Result<Packet<'_>, Malformed> {
-    let (head, rest) = data.split_first_chunk::<14>().ok_or(Malformed::Truncated)?;
-    let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = *head;
-    let (src, dst) = (Mac([s0, s1, s2, s3, s4, s5]), Mac([d0, d1, d2, d3, d4, d5]));
+    // Each address in one piece: as it is stored, so it is read.
+    let cut = Malformed::Truncated;
+    let (dst, rest) = data.split_first_chunk::<6>().ok_or(cut)?;
+    let (src, rest) = rest.split_first_chunk::<6>().ok_or(cut)?;
+    let ([t0, t1], rest) = rest.split_first_chunk::<2>().ok_or(cut)?;
+    let (src, dst, t0, t1) = (Mac(*src), Mac(*dst), *t0, *t1);
     // Nearly every frame, without a detour through what may be in front.
     if [t0, t1] == [8, 0] {
         return Ok(Packet { src, dst, vlan: None, body: Body::Ip(ip::v4(rest)?) });

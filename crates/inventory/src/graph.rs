@@ -323,7 +323,12 @@ impl Graph {
             parent.children += 1;
         }
         let id = NodeId::try_from(self.nodes.len()).ok()?;
-        self.nodes.push(Node::new(ids.id(subject), seen.site.clone(), identity.clone(), seen.at));
+        self.nodes.push(Node::new(
+            ids.id(subject),
+            seen.origin.site.clone(),
+            identity.clone(),
+            seen.at,
+        ));
         self.by_identity.insert(identity, id);
         Some(id)
     }
@@ -352,7 +357,7 @@ impl Graph {
     /// Takes one observation.
     pub(crate) fn apply(&mut self, seen: &Observation, ids: &mut dyn Ids) {
         let source = || Source {
-            input: Arc::clone(&seen.input),
+            input: Arc::clone(&seen.origin.input),
             packet: seen.packet,
             at: seen.at,
             nth: seen.nth,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use model::observation::{BindingSource, Fact, IdentifierKind, Observation, Subject};
+use model::observation::{BindingSource, Fact, IdentifierKind, Observation, Origin, Subject};
 use model::{DeviceId, Mac, SensorId, SiteId, Timestamp};
 
 use crate::oui::Oui;
@@ -40,6 +40,11 @@ fn resolve(story: &str) -> Resolved {
         resolvers: crate::resolvers::Resolvers::shipped().unwrap(),
     };
     let mut inventory = Inventory::default();
+    let origin = Arc::new(Origin {
+        site: SiteId::new("site").unwrap(),
+        sensor: SensorId::new("sensor").unwrap(),
+        input: Arc::from("story"),
+    });
     let lines = story.lines().map(str::trim).filter(|l| !l.is_empty());
     for (second, line) in (1..).zip(lines) {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -76,9 +81,7 @@ fn resolve(story: &str) -> Resolved {
         };
         let seen = Observation {
             v: model::observation::VERSION,
-            site: SiteId::new("site").unwrap(),
-            sensor: SensorId::new("sensor").unwrap(),
-            input: Arc::from("story"),
+            origin: Arc::clone(&origin),
             packet: 1,
             at,
             nth: 1,

@@ -18,12 +18,9 @@ pub const VERSION: u16 = 1;
 pub struct Observation {
     /// Version of this document.
     pub v: u16,
-    /// Where the sensor stands.
-    pub site: SiteId,
-    /// Which sensor.
-    pub sensor: SensorId,
-    /// Name of the capture file or interface.
-    pub input: Arc<str>,
+    /// Where it was made.
+    #[serde(flatten)]
+    pub origin: Arc<Origin>,
     /// Number of the packet in that input, from 1; 0 where no single packet is meant.
     pub packet: u64,
     /// When.
@@ -34,6 +31,17 @@ pub struct Observation {
     pub subject: Subject,
     /// The fact.
     pub fact: Fact,
+}
+
+/// Where observations are made: one for all of an input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Where the sensor stands.
+    pub site: SiteId,
+    /// Which sensor.
+    pub sensor: SensorId,
+    /// Name of the capture file or interface.
+    pub input: Arc<str>,
 }
 
 /// Whom an observation is about.

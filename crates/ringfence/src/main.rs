@@ -23,6 +23,7 @@ mod witness;
 use std::process::ExitCode;
 
 use clap::Parser;
+use memory as _;
 
 use crate::args::{Args, Command};
 

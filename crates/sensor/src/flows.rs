@@ -1,14 +1,15 @@
 //! Conversations: who talks to whom, at which port, and who called.
 
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use dissect::Role;
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 use model::limits::FLOWS_MAX;
 use model::observation::{self, Transport};
 use model::{Mac, Timestamp};
-use rustc_hash::FxHashMap;
 
 use crate::dispatch::NameId;
 use crate::links::LinkId;
@@ -216,14 +217,33 @@ impl Flow {
     }
 }
 
+/// Where a conversation is, with half the digest of its key. The key itself stands in the conversation, which is looked at in any case: a table
+/// of small places stays in the processor's cache far longer.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    tag: u32,
+    id: FlowId,
+}
+
+impl Place {
+    /// What the table goes by. Its upper bits and its lower ones are both looked at.
+    #[inline]
+    fn digest(tag: u32) -> u64 {
+        u64::from(tag) << 32 | u64::from(tag)
+    }
+}
+
 /// The flow table.
 #[derive(Debug)]
 pub(crate) struct Flows {
-    by_key: FxHashMap<Key, FlowId>,
+    by_key: HashTable<Place>,
+    /// Who sends cannot choose addresses and ports that fall together: the digest is another one in each process.
+    hasher: RandomState,
     slots: Vec<Option<Flow>>,
     free: Vec<FlowId>,
     sweep_at: usize,
-    last: Option<(Key, FlowId)>,
+    /// The conversation of the packet before: the next packet is often of the same one.
+    last: FlowId,
     /// Conversations not tracked because the table is full of live ones.
     pub(crate) refused: u64,
 }
@@ -231,27 +251,38 @@ pub(crate) struct Flows {
 impl Flows {
     pub(crate) fn new() -> Self {
         Self {
-            by_key: FxHashMap::default(),
+            by_key: HashTable::new(),
+            hasher: RandomState::default(),
             slots: Vec::new(),
             free: Vec::new(),
             sweep_at: SWEEP_AT_MIN,
-            last: None,
+            last: FlowId::MAX,
             refused: 0,
         }
     }
 
     #[inline]
-    pub(crate) fn find(&self, key: Key) -> Option<FlowId> {
-        match self.last {
-            Some((last, id)) if last == key => Some(id),
-            _ => self.by_key.get(&key).copied(),
+    pub(crate) fn find(&mut self, key: Key) -> Option<FlowId> {
+        if !self.has(self.last, key) {
+            let tag = self.tag(key);
+            let is_it = |place: &Place| place.tag == tag && self.has(place.id, key);
+            self.last = self.by_key.find(Place::digest(tag), is_it)?.id;
         }
+        Some(self.last)
     }
 
-    /// Remembers the flow of the packet at hand: the next packet is often of the same one.
     #[inline]
-    pub(crate) const fn touch(&mut self, key: Key, id: FlowId) {
-        self.last = Some((key, id));
+    fn tag(&self, key: Key) -> u32 {
+        let digest = self.hasher.hash_one(key);
+        #[expect(clippy::cast_possible_truncation, reason = "both halves are in it")]
+        let tag = (digest ^ digest >> 32) as u32;
+        tag
+    }
+
+    #[inline]
+    fn has(&self, id: FlowId, key: Key) -> bool {
+        let flow = self.slots.get(id as usize).and_then(Option::as_ref);
+        flow.is_some_and(|flow| flow.key == key)
     }
 
     #[inline]
@@ -299,8 +330,10 @@ impl Flows {
                 FlowId::try_from(self.slots.len() - 1).ok()?
             }
         };
-        self.by_key.insert(key, id);
-        self.last = Some((key, id));
+        let tag = self.tag(key);
+        let digest = |place: &Place| Place::digest(place.tag);
+        self.by_key.insert_unique(digest(&Place { tag, id }), Place { tag, id }, digest);
+        self.last = id;
         Some(id)
     }
 
@@ -313,9 +346,11 @@ impl Flows {
     /// Takes a conversation out of the table.
     pub(crate) fn remove(&mut self, id: FlowId) -> Option<Flow> {
         let flow = self.slots.get_mut(id as usize)?.take()?;
-        self.by_key.remove(&flow.key);
+        let tag = self.tag(flow.key);
+        if let Ok(place) = self.by_key.find_entry(Place::digest(tag), |place| place.id == id) {
+            place.remove();
+        }
         self.free.push(id);
-        self.last = None;
         Some(flow)
     }
 
@@ -325,7 +360,7 @@ impl Flows {
         self.by_key.len() >= self.sweep_at
     }
 
-    /// The conversations that are over at `now`; all of them at [`Timestamp::MAX`].
+    /// The conversations that are over at `now`.
     pub(crate) fn over(&self, now: Timestamp) -> Vec<FlowId> {
         let over = |flow: &Flow| {
             let idle = match flow.transport {
@@ -336,10 +371,10 @@ impl Flows {
         };
         let gone: Vec<FlowId> = (0..)
             .zip(&self.slots)
-            .filter(|(_, slot)| slot.as_ref().is_some_and(|f| now == Timestamp::MAX || over(f)))
+            .filter(|(_, slot)| slot.as_ref().is_some_and(over))
             .map(|(id, _)| id)
             .collect();
-        if now == Timestamp::MAX || self.by_key.len() - gone.len() < FLOWS_MAX / 2 {
+        if self.by_key.len() - gone.len() < FLOWS_MAX / 2 {
             return gone;
         }
         // Still too full of conversations that may live: the older half goes.
@@ -350,6 +385,12 @@ impl Flows {
         let half = ages.len() / 2;
         ages.select_nth_unstable(half);
         ages.into_iter().take(half).map(|(_, id)| id).collect()
+    }
+
+    /// Takes all conversations out of the table.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Flow> + use<> {
+        let all = std::mem::replace(self, Self { refused: self.refused, ..Self::new() });
+        all.slots.into_iter().flatten()
     }
 
     /// Says when to sweep next, once those that are over were taken out.
@@ -416,4 +457,86 @@ pub(crate) struct Summed {
     pub(crate) flow: observation::Flow,
     pub(crate) input: u16,
     pub(crate) packet: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(number: u32) -> Key {
+        let [a, b, c, d] = number.to_be_bytes();
+        let port = u16::from_be_bytes([c, d]);
+        Key::new(([10, 0, a, b].into(), port), ([10, 9, 9, 9].into(), 502), 6).0
+    }
+
+    fn new(number: u32) -> New {
+        let end =
+            |link| End { link, ip: [10, 0, 0, 1].into(), port: 1, mac: Mac([0, 0, 0, 0, 0, 1]) };
+        New {
+            transport: Transport::Tcp,
+            client: end(1),
+            server: end(2),
+            client_first: true,
+            roles_certain: true,
+            to_group: false,
+            at: Timestamp::EPOCH,
+            input: 0,
+            packet: u64::from(number),
+        }
+    }
+
+    /// The number that a conversation was added with.
+    fn number(flows: &mut Flows, number: u32) -> Option<u64> {
+        let id = flows.find(key(number))?;
+        flows.get_mut(id).map(|flow| flow.packet)
+    }
+
+    #[test]
+    fn two_keys_with_one_tag_are_two_conversations() {
+        let mut flows = Flows::new();
+        let mut tags: HashMap<u32, u32> = HashMap::new();
+        let tag = |n| flows.tag(key(n));
+        let mut alike = (0..=u32::MAX).filter_map(|n| Some((tags.insert(tag(n), n)?, n)));
+        let (one, other) = alike.next().unwrap();
+        let id = flows.add(key(one), new(one)).unwrap();
+        assert_eq!(number(&mut flows, other), None);
+        flows.add(key(other), new(other)).unwrap();
+        for n in [one, other, one] {
+            assert_eq!(number(&mut flows, n), Some(u64::from(n)));
+        }
+        assert_eq!(flows.remove(id).map(|flow| flow.packet), Some(u64::from(one)));
+        assert_eq!(number(&mut flows, one), None);
+        assert_eq!(number(&mut flows, other), Some(u64::from(other)));
+    }
+
+    proptest! {
+        #[test]
+        fn the_table_holds_what_was_added_and_not_removed(
+            steps in prop::collection::vec((0..3_u8, 0..40_u32), 0..400),
+        ) {
+            let (mut flows, mut held) = (Flows::new(), HashMap::new());
+            for (step, n) in steps {
+                match (step, held.get(&n)) {
+                    (0, None) => {
+                        held.insert(n, flows.add(key(n), new(n)).unwrap());
+                    }
+                    (1, Some(id)) => {
+                        prop_assert_eq!(flows.remove(*id).map(|f| f.packet), Some(u64::from(n)));
+                        held.remove(&n);
+                    }
+                    (_, id) => prop_assert_eq!(flows.find(key(n)), id.copied()),
+                }
+            }
+            let mut all: Vec<u64> = flows.take_all().map(|flow| flow.packet).collect();
+            all.sort_unstable();
+            let mut expected: Vec<u64> = held.into_keys().map(u64::from).collect();
+            expected.sort_unstable();
+            prop_assert_eq!(all, expected);
+            prop_assert_eq!(flows.find(key(0)), None);
+        }
+    }
 }

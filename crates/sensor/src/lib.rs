@@ -16,6 +16,7 @@ mod flows;
 mod fragments;
 pub mod fuzzing;
 mod links;
+mod recent;
 mod report;
 mod streams;
 mod suspicion;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use dissect::{About, Endpoint, Fact, Sink};
 use model::limits::{FACT_VALUE_BYTES_MAX, FACTS_PER_MESSAGE_MAX};
-use model::observation::{self, EventKind, Observation, Subject};
+use model::observation::{self, EventKind, Observation, Origin, Subject};
 use model::{Mac, SensorId, SiteId, Timestamp, is_private};
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
 use crate::links::{LinkId, Links};
+use crate::recent::Recent;
 
 /// Facts reported per link address, children included.
 const FACTS_PER_LINK_MAX: u32 = 16_384;
@@ -23,7 +24,7 @@ const SPOKEN_FOR_MAX: u16 = 1_024;
 /// Numbers kept per conversation for dissectors.
 const MEMORY_MAX: usize = 32;
 /// Slots of the record of parts already read; a power of two.
-const TOLD: usize = 1 << 15;
+const TOLD: usize = 1 << 13;
 /// A repeated claim of an address is reported again after this long.
 const CLAIM_EVERY_NANOS: i64 = 600_000_000_000;
 
@@ -38,12 +39,12 @@ pub(crate) struct Moment {
 /// Collects observations, each fact once.
 #[derive(Debug)]
 pub(crate) struct Report {
-    site: SiteId,
-    sensor: SensorId,
-    inputs: Vec<Arc<str>>,
+    /// Of observations of no input.
+    nowhere: Arc<Origin>,
+    inputs: Vec<Arc<Origin>>,
     seen: FxHashSet<u64>,
     /// Parts of messages that were read already, see [`Sink::told_digest`].
-    told: Vec<u64>,
+    told: Recent,
     /// Values of each field of each speaker, by their hash.
     values: FxHashMap<u64, u16>,
     spoken_for: FxHashMap<LinkId, u16>,
@@ -57,11 +58,10 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn new(site: SiteId, sensor: SensorId) -> Self {
         Self {
-            site,
-            sensor,
+            nowhere: Arc::new(Origin { site, sensor, input: Arc::from("") }),
             inputs: Vec::new(),
             seen: FxHashSet::default(),
-            told: vec![0; TOLD],
+            told: Recent::new(TOLD),
             values: FxHashMap::default(),
             spoken_for: FxHashMap::default(),
             interned: FxHashMap::default(),
@@ -73,13 +73,9 @@ impl Report {
 
     /// Registers an input; returns its number.
     pub(crate) fn input(&mut self, name: &str) -> u16 {
-        self.inputs.push(Arc::from(name));
+        self.inputs
+            .push(Arc::new(Origin { input: Arc::from(name), ..Origin::clone(&self.nowhere) }));
         u16::try_from(self.inputs.len() - 1).unwrap_or(u16::MAX)
-    }
-
-    /// Name of an input.
-    fn input_name(&self, input: u16) -> Arc<str> {
-        self.inputs.get(usize::from(input)).map_or_else(|| Arc::from(""), Arc::clone)
     }
 
     /// The shared text of a static name.
@@ -89,12 +85,10 @@ impl Report {
 
     /// Adds an observation as it is.
     pub(crate) fn push(&mut self, m: Moment, nth: u64, subject: Subject, fact: observation::Fact) {
-        let input = self.input_name(m.input);
+        let origin = self.inputs.get(usize::from(m.input)).unwrap_or(&self.nowhere);
         self.out.push(Observation {
             v: observation::VERSION,
-            site: self.site.clone(),
-            sensor: self.sensor.clone(),
-            input,
+            origin: Arc::clone(origin),
             packet: m.packet,
             at: m.at,
             nth,
@@ -110,10 +104,7 @@ impl Report {
 
     /// True when it was asked about these things a short while ago; it forgets.
     fn told_again(&mut self, what: impl Hash) -> bool {
-        let hash = hash_of(what);
-        #[expect(clippy::cast_possible_truncation, reason = "masked to the table's size")]
-        let slot = self.told.get_mut(hash as usize & (TOLD - 1));
-        slot.is_some_and(|slot| std::mem::replace(slot, hash) == hash)
+        self.told.again(hash_of(what))
     }
 
     /// The name `client` (or anybody) resolved to this address.

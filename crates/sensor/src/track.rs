@@ -18,14 +18,15 @@ use crate::dispatch::{Dispatch, NameId};
 use crate::flows::{End, Flows, Key, New, Path, Summed};
 use crate::fragments::Fragments;
 use crate::links::{LinkId, Links, Station};
+use crate::recent::Recent;
 use crate::report::{Desk, Moment, Report, Side};
 use crate::streams::{PROBES_MAX, Read, Watch};
 use crate::suspicion::Suspicion;
 
 /// Datagrams of one conversation shown to dissectors that did not recognise any of them.
 const MISSES_MAX: u8 = 6;
-/// Slots of the cache of messages already read; a power of two.
-const REPEATS: usize = 1 << 16;
+/// Messages already read that are remembered.
+const REPEATS: usize = 1 << 14;
 /// A repeated message is read again after this long, so that times stay fresh.
 const REPEAT_NANOS: i64 = 600_000_000_000;
 /// Hosts remembered to be alive because they answered ARP.
@@ -84,7 +85,7 @@ pub struct Sensor {
     suspicion: Suspicion,
     report: Report,
     paths: FxHashMap<Path, Summed>,
-    repeats: Vec<u64>,
+    repeats: Recent,
     alive: FxHashSet<IpAddr>,
     totals: Totals,
 }
@@ -100,7 +101,7 @@ impl Sensor {
             suspicion: Suspicion::default(),
             report: Report::new(config.site, config.sensor),
             paths: FxHashMap::default(),
-            repeats: vec![0; REPEATS],
+            repeats: Recent::new(REPEATS),
             alive: FxHashSet::default(),
             totals: Totals { first: Timestamp::MAX, last: Timestamp::MIN, ..Totals::default() },
         }
@@ -161,7 +162,9 @@ impl Sensor {
     /// Ends all conversations and reports what is only known in sum: traffic, paths, floods. There
     /// is one such observation for every path and address, so they are handed over as they are made.
     pub fn finish(&mut self, take: &mut dyn FnMut(Observation)) {
-        self.sweep(Timestamp::MAX);
+        for flow in self.flows.take_all() {
+            self.retire(flow);
+        }
         self.report_paths(take);
         self.report_stations(take);
         self.report_links(take);
@@ -652,8 +655,9 @@ impl Sensor {
                 && calls
                 && (flow.synack || flow.volume.iter().any(|v| v.data));
             if other_device || opened_anew {
-                let flow = self.flows.remove(old);
-                self.retire(flow);
+                if let Some(flow) = self.flows.remove(old) {
+                    self.retire(flow);
+                }
                 id = None;
             }
         }
@@ -701,7 +705,6 @@ impl Sensor {
         volume.packets += 1;
         volume.bytes += bytes;
         volume.hop_limit = volume.hop_limit.max(ip.ttl);
-        self.flows.touch(key, id);
         Some((id, from_client))
     }
 
@@ -733,10 +736,7 @@ impl Sensor {
     fn repeated(&mut self, m: &Moment, src: LinkId, ports: u32, payload: &[u8]) -> bool {
         let mut hasher = FxHasher::default();
         (src, ports, m.at.as_nanos().div_euclid(REPEAT_NANOS), payload).hash(&mut hasher);
-        let hash = hasher.finish();
-        #[expect(clippy::cast_possible_truncation, reason = "masked to the table's size")]
-        let slot = self.repeats.get_mut(hash as usize & (REPEATS - 1));
-        slot.is_some_and(|slot| std::mem::replace(slot, hash) == hash)
+        self.repeats.again(hasher.finish())
     }
 
     #[inline]

@@ -24,6 +24,9 @@ mod truth;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+// What is measured in this process has the memory of the program.
+use memory as _;
+
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 

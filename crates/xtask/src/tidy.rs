@@ -19,6 +19,7 @@ const EXCUSE: &str = "//! Long because";
 const FLOORS: &[(&str, u8)] = &[
     ("model", 0),
     ("dissect", 0),
+    ("memory", 0),
     ("inventory", 1),
     ("journal", 1),
     ("pki", 1),

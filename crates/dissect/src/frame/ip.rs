@@ -92,7 +92,7 @@ pub(super) fn v6(data: &[u8]) -> Result<Ip<'_>, Malformed> {
     Ok(Ip { src, dst, ttl, fragment, transport })
 }
 
-#[inline]
+#[inline(always)]
 fn transport_of(protocol: u8, payload: &[u8], fragment: Option<Fragment>) -> Transport<'_> {
     if fragment.is_some() {
         return Transport::Other { protocol, payload };
@@ -102,7 +102,7 @@ fn transport_of(protocol: u8, payload: &[u8], fragment: Option<Fragment>) -> Tra
 
 /// Reads a transport header; what is no sound TCP or UDP is [`Transport::Other`]. Also used on
 /// reassembled packets.
-#[inline]
+#[inline(always)]
 pub fn parse_transport(protocol: u8, payload: &[u8]) -> Transport<'_> {
     match protocol {
         6 => tcp(payload).map(Transport::Tcp),
@@ -112,7 +112,7 @@ pub fn parse_transport(protocol: u8, payload: &[u8]) -> Transport<'_> {
     .unwrap_or(Transport::Other { protocol, payload })
 }
 
-#[inline]
+#[inline(always)]
 fn tcp(segment: &[u8]) -> Option<Tcp<'_>> {
     let (head, _) = segment.split_first_chunk::<20>()?;
     let [s0, s1, d0, d1, q0, q1, q2, q3, _, _, _, _, offset, flags, ..] = *head;
@@ -130,7 +130,7 @@ fn tcp(segment: &[u8]) -> Option<Tcp<'_>> {
     })
 }
 
-#[inline]
+#[inline(always)]
 fn udp(datagram: &[u8]) -> Option<Transport<'_>> {
     let (head, rest) = datagram.split_first_chunk::<8>()?;
     let [s0, s1, d0, d1, l0, l1, _, _] = *head;

@@ -62,13 +62,14 @@ pub trait Source: Send {
     /// Goes to the next packet and tells its time; `None` at the end. A live source waits.
     fn advance(&mut self) -> Option<Timestamp>;
 
-    /// The packet [`Self::advance`] went to.
+    /// The packet [`Self::advance`] went to; `None` after [`Self::next`].
     fn current(&self) -> Option<Packet<'_>>;
 
     /// How far it is and what went wrong so far.
     fn status(&self) -> Status;
 
-    /// Goes to the next packet and shows it.
+    /// Goes to the next packet and shows it. What is written down for [`Self::current`] and read at once is waited for, so a source whose packets come by the
+    /// million shows them without.
     fn next(&mut self) -> Option<Packet<'_>> {
         self.advance()?;
         self.current()
@@ -194,21 +195,24 @@ impl Reading {
         }
     }
 
-    /// Makes the `len` bytes that lie `skip` bytes ahead the current packet and passes `total`
-    /// bytes. They must have been ensured.
+    /// Passes `total` bytes, of which the packet's own lie `skip` bytes ahead. They must have been ensured.
     #[inline]
-    fn deliver(&mut self, skip: usize, total: usize, record: Record) -> Timestamp {
+    fn deliver(&mut self, skip: usize, total: usize, record: Record) -> Record {
         let start = self.window.start().saturating_add(skip);
         self.window.consume(total);
         self.packets = self.packets.wrapping_add(1);
         self.bytes = self.bytes.wrapping_add(record.len as u64);
-        self.current = Some(Record { start, ..record });
-        record.at
+        Record { start, ..record }
     }
 
     #[inline]
     fn current(&self) -> Option<Packet<'_>> {
-        let record = self.current?;
+        self.packet(self.current?)
+    }
+
+    /// What a record at hand shows.
+    #[inline]
+    fn packet(&self, record: Record) -> Option<Packet<'_>> {
         Some(Packet {
             data: self.window.at(record.start, record.len)?,
             wire_len: record.wire_len,

@@ -77,8 +77,10 @@ impl Pcap {
     }
 }
 
-impl Source for Pcap {
-    fn advance(&mut self) -> Option<Timestamp> {
+impl Pcap {
+    /// Goes to the next record. Always inline: the record is not to be written and read again.
+    #[inline(always)]
+    fn step(&mut self) -> Option<Record> {
         self.reading.current = None;
         loop {
             let Variant { record_header, nanos_per_tick, .. } = self.variant;
@@ -124,6 +126,18 @@ impl Source for Pcap {
             };
             return Some(self.reading.deliver(record_header, total, record));
         }
+    }
+}
+
+impl Source for Pcap {
+    fn advance(&mut self) -> Option<Timestamp> {
+        self.reading.current = self.step();
+        self.reading.current.map(|record| record.at)
+    }
+
+    fn next(&mut self) -> Option<Packet<'_>> {
+        let record = self.step()?;
+        self.reading.packet(record)
     }
 
     fn current(&self) -> Option<Packet<'_>> {

@@ -54,7 +54,7 @@ enum Clock {
 
 /// What one block was.
 enum Step {
-    Packet(Timestamp),
+    Packet(Record),
     Other,
     End,
 }
@@ -75,6 +75,19 @@ impl PcapNg {
             dropped_before: 0,
             last: Timestamp::EPOCH,
         })
+    }
+
+    /// Goes to the next packet.
+    #[inline(always)]
+    fn record(&mut self) -> Option<Record> {
+        self.reading.current = None;
+        loop {
+            match self.step() {
+                Step::Packet(record) => return Some(record),
+                Step::Other => {}
+                Step::End => return None,
+            }
+        }
     }
 
     /// Reads one block.
@@ -284,14 +297,13 @@ impl PcapNg {
 
 impl Source for PcapNg {
     fn advance(&mut self) -> Option<Timestamp> {
-        self.reading.current = None;
-        loop {
-            match self.step() {
-                Step::Packet(at) => return Some(at),
-                Step::Other => {}
-                Step::End => return None,
-            }
-        }
+        self.reading.current = self.record();
+        self.reading.current.map(|record| record.at)
+    }
+
+    fn next(&mut self) -> Option<Packet<'_>> {
+        let record = self.record()?;
+        self.reading.packet(record)
     }
 
     fn current(&self) -> Option<Packet<'_>> {

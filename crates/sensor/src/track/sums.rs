@@ -20,15 +20,15 @@ impl Sensor {
     #[cold]
     pub(super) fn sweep(&mut self, now: Timestamp) {
         for id in self.flows.over(now) {
-            let flow = self.flows.remove(id);
-            self.retire(flow);
+            if let Some(flow) = self.flows.remove(id) {
+                self.retire(flow);
+            }
         }
         self.flows.swept();
     }
 
     /// Takes a conversation that is over into the sums.
-    pub(super) fn retire(&mut self, flow: Option<Flow>) {
-        let Some(mut flow) = flow else { return };
+    pub(super) fn retire(&mut self, mut flow: Flow) {
         let established = flow.established();
         if established {
             if let Some(part) = flow.part() {

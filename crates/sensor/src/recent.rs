@@ -1,0 +1,46 @@
+//! What was met a short while ago: a table of fixed size that forgets.
+
+/// Remembers digests until others take their places. It is asked for most packets, so it is kept small: half a digest each, which leaves one
+/// chance in four thousand million that something new is taken for known.
+#[derive(Debug)]
+pub(crate) struct Recent {
+    slots: Vec<u32>,
+}
+
+impl Recent {
+    /// Room for so many; a power of two.
+    pub(crate) fn new(room: usize) -> Self {
+        debug_assert!(room.is_power_of_two());
+        Self { slots: vec![0; room] }
+    }
+
+    /// Whether this is remembered; from now on it is.
+    #[inline]
+    pub(crate) fn again(&mut self, digest: u64) -> bool {
+        #[expect(clippy::cast_possible_truncation, reason = "one half says where, the other what")]
+        let (place, tag) = (digest as u32 as usize, (digest >> 32) as u32);
+        let mask = self.slots.len() - 1;
+        let slot = self.slots.get_mut(place & mask);
+        slot.is_some_and(|slot| std::mem::replace(slot, tag) == tag)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_remembers_until_another_takes_the_place() {
+        let mut recent = Recent::new(4);
+        let (one, other) = (7 << 32 | 0b10, 8 << 32 | 0b110);
+        assert!(!recent.again(one));
+        assert!(recent.again(one));
+        // The same place, something else.
+        assert!(!recent.again(other));
+        assert!(recent.again(other));
+        assert!(!recent.again(one), "it forgets");
+        // Another place leaves it alone.
+        assert!(!recent.again(9 << 32 | 0b11));
+        assert!(recent.again(one));
+    }
+}
