@@ -55,12 +55,17 @@ fn measure(wanted: Option<&str>, folder: &Path) -> Result<Vec<Figure>, Stop> {
     }
 }
 
-/// What openssl does in a second of one core: signatures and verifications with P-256; `None` where it is not there.
+/// Signatures and verifications that openssl makes with P-256 in a second of one core; `None` where it is not there.
 fn openssl() -> Option<(f64, f64)> {
+    speed("ecdsap256", "nistp256")
+}
+
+/// The same with an algorithm by its name, and by what stands in the line that tells of it.
+fn speed(algorithm: &str, line: &str) -> Option<(f64, f64)> {
     let mut speed = Command::new("openssl");
-    let done = speed.args(["speed", "-seconds", "2", "ecdsap256"]).output().ok()?;
+    let done = speed.args(["speed", "-seconds", "2", algorithm]).output().ok()?;
     let text = String::from_utf8_lossy(&done.stdout).into_owned();
-    let line = text.lines().find(|line| line.contains("nistp256"))?;
+    let line = text.lines().find(|found| found.contains(line))?;
     let mut figures = line.split_whitespace().rev().map(str::parse::<f64>);
     let (verify, sign) = (figures.next()?.ok()?, figures.next()?.ok()?);
     Some((sign, verify))
