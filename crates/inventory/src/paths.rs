@@ -1,5 +1,6 @@
 //! From conversations to services and the conduits that lead to them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -120,15 +121,16 @@ impl Paths {
             }
             Target::External => {
                 let host = flow.server_name.as_deref().map_or_else(address, str::to_owned);
-                (format!("ext:{host}"), host, None, Scope::External)
+                (["ext:", &host].concat(), host, None, Scope::External)
             }
             Target::Group => {
                 let host = address();
-                (format!("group:{host}"), host, None, Scope::Group)
+                (["group:", &host].concat(), host, None, Scope::Group)
             }
         };
         let word = flow.transport.word();
-        let Some(id) = service_id(&format!("svc:{host}/{word}/{}", flow.port)) else { return };
+        let id = ["svc:", &host, "/", word, "/", &flow.port.to_string()].concat();
+        let Some(id) = service_id(&id) else { return };
         let protocol = flow.application.as_deref().map(str::to_owned);
         let service = self.services.entry(id.clone()).or_insert_with(|| Service {
             id: id.clone(),
@@ -199,10 +201,11 @@ impl Paths {
 
 /// An id from text that came off the wire.
 fn service_id(text: &str) -> Option<ServiceId> {
-    let fit: String = text
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || ".:/_-@+#".contains(c) { c } else { '_' })
-        .collect();
+    let fits = |c: char| c.is_ascii_alphanumeric() || ".:/_-@+#".contains(c);
+    let fit = match text.chars().all(fits) {
+        true => Cow::Borrowed(text),
+        false => text.chars().map(|c| if fits(c) { c } else { '_' }).collect(),
+    };
     let fit = fit.get(fit.len().saturating_sub(128)..).unwrap_or(&fit);
     ServiceId::new(fit).ok()
 }

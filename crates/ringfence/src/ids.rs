@@ -1,6 +1,8 @@
 //! Device ids of inspections: made from the identity itself, so that they are the same in every
 //! run over the same devices.
 
+use std::fmt::Write as _;
+
 use inventory::Ids;
 use model::DeviceId;
 use model::observation::Subject;
@@ -11,7 +13,9 @@ pub(crate) struct SubjectIds;
 
 impl Ids for SubjectIds {
     fn id(&mut self, subject: &Subject) -> DeviceId {
-        let mut text = format!("d-{}", name(subject));
+        let mut text = String::with_capacity(64);
+        text.push_str("d-");
+        name(subject, &mut text);
         if text.len() > 128 {
             // Child names are foreign text of any length; their tail tells them apart.
             let tail = text.len() - 125;
@@ -26,18 +30,19 @@ fn unreachable_id() -> DeviceId {
     DeviceId::new("d-unnamed").expect("a valid constant")
 }
 
-fn name(subject: &Subject) -> String {
-    match subject {
-        Subject::Link { mac, .. } => format!("{:012x}", mac.as_u64()),
-        Subject::Host { ip } => ip.to_string(),
+fn name(subject: &Subject, text: &mut String) {
+    // Writing to a text does not fail.
+    let _ = match subject {
+        Subject::Link { mac, .. } => write!(text, "{:012x}", mac.as_u64()),
+        Subject::Host { ip } => write!(text, "{ip}"),
         Subject::Child { parent, via, key } => {
-            let key: String = key
-                .chars()
-                .map(|c| if c.is_ascii_alphanumeric() || ".:_-@+#".contains(c) { c } else { '-' })
-                .collect();
-            format!("{}/{via}/{key}", name(parent))
+            name(parent, text);
+            text.extend(["/", via, "/"]);
+            let fits = |c: char| c.is_ascii_alphanumeric() || ".:_-@+#".contains(c);
+            text.extend(key.chars().map(|c| if fits(c) { c } else { '-' }));
+            Ok(())
         }
-    }
+    };
 }
 
 #[cfg(test)]

@@ -115,6 +115,9 @@ fn option<'a>(number: u16, value: &'a [u8], message: &mut Message<'a>) -> Result
     match number {
         3 => message.host = Some(value),
         11 if value.len() <= 255 && message.path.len() < 512 => {
+            if message.path.is_empty() {
+                message.path.reserve(64);
+            }
             message.path.push('/');
             message.path.push_str(&clean(value));
         }
@@ -141,7 +144,7 @@ fn request(message: &Message<'_>, sink: &mut dyn Sink) {
         _ => "PATCH",
     };
     if !message.path.is_empty() {
-        sink.says("coap.path", format!("{method} {}", lines::redact(&message.path, 200)));
+        sink.says("coap.path", [method, " ", &lines::redact(&message.path, 200)].concat());
     }
     if let Some(name) = message.host.and_then(lines::host_name) {
         sink.fact(About::Sender, Fact::ServerName { name: name.into() });

@@ -158,26 +158,33 @@ pub(super) fn parameter<'a>(value: &'a str, name: &str) -> Option<&'a str> {
 
 /// A name that stands for a secret in queries, forms and headers.
 pub(super) fn is_secret_name(name: &str) -> bool {
-    const WORDS: &[&str] = &[
-        "pass", "pwd", "psw", "token", "key", "auth", "secret", "session", "sid", "sign", "hash",
-        "cred", "login", "user", "ticket", "nonce", "email", "account",
-    ];
-    name.eq_ignore_ascii_case("code") || WORDS.iter().any(|word| has_word(name, word))
+    has_word(
+        name,
+        &[
+            "pass", "pwd", "psw", "token", "key", "auth", "secret", "session", "sid", "sign",
+            "hash", "cred", "login", "user", "ticket", "nonce", "email", "account",
+        ],
+    ) || name.eq_ignore_ascii_case("code")
 }
 
 /// A name that stands for a password: seeing it with a value in clear text is a finding.
 pub(super) fn is_password_name(name: &str) -> bool {
-    ["passw", "pwd", "passphrase", "psw"].iter().any(|word| has_word(name, word))
-        || name.eq_ignore_ascii_case("pass")
+    has_word(name, &["passw", "pwd", "passphrase", "psw"]) || name.eq_ignore_ascii_case("pass")
 }
 
-/// Whether a word of lower-case letters stands somewhere in a name. Names are short and there are
+/// Whether one of some words of lower-case letters stands somewhere in a name. Names are short and there are
 /// many of them: comparing in place is cheaper than preparing a search.
-fn has_word(name: &str, word: &str) -> bool {
-    let (name, word) = (name.as_bytes(), word.as_bytes());
-    let first = word.first().copied().unwrap_or_default();
-    name.windows(word.len())
-        .any(|w| w.first().is_some_and(|b| b | 0x20 == first) && w.eq_ignore_ascii_case(word))
+fn has_word(name: &str, words: &[&str]) -> bool {
+    let begins = |rest: &[u8], word: &str| {
+        rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    let name = name.as_bytes();
+    (0..name.len()).any(|at| {
+        let rest = name.get(at..).unwrap_or_default();
+        let first = rest.first().map_or(0, u8::to_ascii_lowercase);
+        let mut words = words.iter();
+        words.any(|word| word.as_bytes().first() == Some(&first) && begins(rest, word))
+    })
 }
 
 /// Name/value pairs of a query or form.
@@ -192,7 +199,7 @@ pub(super) fn redact(target: &str, limit: usize) -> String {
         Some((path, query)) => (path, Some(query)),
         None => (target, None),
     };
-    let mut text = String::new();
+    let mut text = String::with_capacity(target.len());
     let mut previous = "";
     for (i, segment) in path.split('/').take(64).enumerate() {
         if i > 0 {

@@ -239,13 +239,14 @@ fn properties(bytes: &[u8], sink: &mut dyn Sink) {
 /// Devices announce themselves to home automation in JSON under well-known topics.
 fn announcement(topic: &str, payload: &[u8], ctx: &Ctx, sink: &mut dyn Sink) {
     let ends = |start: &str, end: &str| topic.starts_with(start) && topic.ends_with(end);
-    let (entries, _) = match topic {
+    let flat = match topic {
         _ if topic.len() > 256 => return,
         "shellies/announce" => json::flatten(payload),
         _ if ends("tasmota/discovery/", "/config") => json::flatten(payload),
         _ if ends("homeassistant/", "/config") => json::flatten(payload),
         _ => return,
     };
+    let entries = flat.entries();
     let of = |path: &str| json::get(&entries, path).unwrap_or_default();
     let pairs: &[(&'static str, &str)] = if topic.starts_with("shellies/") {
         &[("shelly.id", "id"), ("shelly.type", "model"), ("shelly.firmware", "fw_ver")]

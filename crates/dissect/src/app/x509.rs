@@ -231,9 +231,9 @@ enum General {
 /// RFC 5280 §4.2.1.6.
 fn general_name(name: &Element<'_>) -> Option<General> {
     Some(General::Shown(match name.tag {
-        0x81 => format!("email:{}", clean(name.body)),
-        0x82 => format!("DNS:{}", clean(name.body)),
-        0x86 => format!("URI:{}", clean(name.body)),
+        0x81 => ["email:", &clean(name.body)].concat(),
+        0x82 => ["DNS:", &clean(name.body)].concat(),
+        0x86 => ["URI:", &clean(name.body)].concat(),
         0x87 => {
             let ip = match name.body.len() {
                 4 => IpAddr::from(<[u8; 4]>::try_from(name.body).ok()?),
@@ -284,9 +284,11 @@ fn first(name: &[(Part, String)], part: Part) -> String {
 
 /// `CN=a, O=b`, in the order of the certificate.
 fn shown(name: &[(Part, String)]) -> String {
-    let parts: Vec<String> =
-        name.iter().map(|(part, value)| format!("{}={value}", part.word())).collect();
-    let mut text = parts.join(", ");
+    let mut text = String::with_capacity(128);
+    for (part, value) in name {
+        let comma = if text.is_empty() { "" } else { ", " };
+        text.extend([comma, part.word(), "=", value]);
+    }
     text.truncate(text.floor_char_boundary(500));
     text
 }

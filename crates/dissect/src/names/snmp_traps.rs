@@ -43,12 +43,13 @@ pub(super) fn version_1(r: &mut Reader<'_>, ctx: &Ctx, sink: &mut dyn Sink) -> O
     let source = ber::oid(oid)?;
     let agent = <[u8; 4]>::try_from(agent).map(IpAddr::from).ok();
     let about = whose(agent, ctx);
-    let mut trap = source.clone();
+    let mut trap = Vec::with_capacity(source.len().max(SNMP_TRAPS.len()) + 2);
     if generic == ENTERPRISE_SPECIFIC {
         // RFC 3584 §3.1: the notification is enterprise.0.specific.
+        trap.extend_from_slice(&source);
         trap.extend([0, u32::try_from(specific).unwrap_or(u32::MAX)]);
     } else {
-        trap = SNMP_TRAPS.to_vec();
+        trap.extend_from_slice(SNMP_TRAPS);
         trap.push(u32::try_from(generic).unwrap_or(u32::MAX).saturating_add(1));
         // With a generic trap the enterprise is sysObjectID (RFC 1157 §4.1.6), unless a proxy
         // translated it from version 2.

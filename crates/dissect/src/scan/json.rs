@@ -24,21 +24,45 @@ pub(crate) fn walk(bytes: &[u8], visit: &mut dyn FnMut(&str, &str)) -> Result<()
 }
 
 /// One scalar and where it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry<'a> {
     /// As [`walk`] gives it.
-    pub(crate) path: String,
+    pub(crate) path: &'a str,
     /// Text without quotes, or a number, `true` or `false` as written.
-    pub(crate) value: String,
+    pub(crate) value: &'a str,
 }
 
-/// All scalars of a document in order, up to the first fault, and whether the document ended.
-pub(crate) fn flatten(bytes: &[u8]) -> (Vec<Entry>, bool) {
-    let mut entries = Vec::new();
-    let whole = document(bytes, &mut |path, value| {
-        entries.push(Entry { path: path.to_owned(), value: value.to_owned() });
+/// All scalars of a document in order, up to the first fault, one behind the other.
+#[derive(Debug, Default)]
+pub(crate) struct Flat {
+    text: String,
+    /// Where each path and each value ends.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Flat {
+    /// The scalars.
+    pub(crate) fn entries(&self) -> Vec<Entry<'_>> {
+        let mut at = 0;
+        let mut part = |end: usize| self.text.get(std::mem::replace(&mut at, end)..end);
+        let mut entry = |&(path, value): &(usize, usize)| {
+            Some(Entry { path: part(path)?, value: part(value)? })
+        };
+        self.ends.iter().filter_map(&mut entry).collect()
+    }
+}
+
+/// Reads all scalars of a document.
+pub(crate) fn flatten(bytes: &[u8]) -> Flat {
+    let (mut text, mut ends) = (String::with_capacity(bytes.len()), Vec::with_capacity(32));
+    // What stands before a fault counts.
+    let _ = document(bytes, &mut |path, value| {
+        text.push_str(path);
+        let path_end = text.len();
+        text.push_str(value);
+        ends.push((path_end, text.len()));
     });
-    (entries, whole.is_ok())
+    Flat { text, ends }
 }
 
 /// Whether an object or a list ends just here. A stream is asked with every segment, so nothing is read but brackets.
@@ -60,8 +84,8 @@ pub(crate) fn is_whole(bytes: &[u8]) -> bool {
 }
 
 /// The value at `path`, if it is there.
-pub(crate) fn get<'a>(entries: &'a [Entry], path: &str) -> Option<&'a str> {
-    entries.iter().find(|e| e.path == path).map(|e| e.value.as_str()).filter(|v| !v.is_empty())
+pub(crate) fn get<'a>(entries: &[Entry<'a>], path: &str) -> Option<&'a str> {
+    entries.iter().find(|e| e.path == path).map(|e| e.value).filter(|v| !v.is_empty())
 }
 
 /// Reads one value; what is behind it.
@@ -271,12 +295,12 @@ mod tests {
             check(text, if text == "[1 2]" { "0=1" } else { "" }, Err(Invalid));
         }
         check("{} x", "", Err(Invalid));
-        assert_eq!(flatten(b"{} x"), (vec![], true));
+        assert!(flatten(b"{} x").entries().is_empty());
         check("", "", Err(Truncated));
         check(&"[".repeat(100_000), "", Err(Limit));
         let many = format!("[{}1]", "1,".repeat(VALUES_MAX));
         assert_eq!(walk(many.as_bytes(), &mut |_, _| {}), Err(Limit));
-        assert_eq!(flatten(many.as_bytes()).0.len(), VALUES_MAX);
+        assert_eq!(flatten(many.as_bytes()).entries().len(), VALUES_MAX);
     }
 
     #[test]
@@ -292,8 +316,8 @@ mod tests {
     fn lengths_are_bounded() {
         let long = "k".repeat(2000);
         for text in [format!(r#"{{"{long}":"{long}"}}"#), format!(r#"{{"{long}":"\n{long}"}}"#)] {
-            let (entries, whole) = flatten(text.as_bytes());
-            assert!(whole);
+            let flat = flatten(text.as_bytes());
+            let entries = flat.entries();
             assert_eq!(entries[0].path.len(), KEY_BYTES_MAX);
             assert!(
                 (FACT_VALUE_BYTES_MAX - 1..=FACT_VALUE_BYTES_MAX).contains(&entries[0].value.len())
@@ -317,7 +341,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            prop_assert!(flatten(&bytes).0.len() <= VALUES_MAX);
+            prop_assert!(flatten(&bytes).entries().len() <= VALUES_MAX);
         }
 
         #[test]

@@ -15,7 +15,8 @@ const CHILDREN_MAX: usize = 128;
 
 /// A JSON body of a response.
 pub(super) fn json(content: &[u8], ctx: &Ctx, sink: &mut dyn Sink) {
-    let (entries, _) = json::flatten(content);
+    let flat = json::flatten(content);
+    let entries = flat.entries();
     let has = |path: &str| json::get(&entries, path).is_some();
     if hue(&entries, sink) {
         return;
@@ -49,11 +50,13 @@ pub(super) fn lines(content: &[u8], ctx: &Ctx, sink: &mut dyn Sink) {
 }
 
 /// Philips Hue, CLIP v1: `/api/config`, `/api/<user>`, `/api/<user>/lights`.
-fn hue(entries: &[Entry], sink: &mut dyn Sink) -> bool {
-    let root = ["", "config."].into_iter().find(|root| {
-        json::get(entries, &format!("{root}swversion")).is_some()
-            && json::get(entries, &format!("{root}apiversion")).is_some()
-    });
+fn hue(entries: &[Entry<'_>], sink: &mut dyn Sink) -> bool {
+    let is_there = |path: &str| json::get(entries, path).is_some();
+    let root = match () {
+        () if is_there("swversion") && is_there("apiversion") => Some(""),
+        () if is_there("config.swversion") && is_there("config.apiversion") => Some("config."),
+        () => None,
+    };
     if let Some(root) = root {
         let of = |name: &str| json::get(entries, &format!("{root}{name}")).unwrap_or_default();
         sink.says("hue.name", of("name"));
@@ -71,18 +74,18 @@ fn hue(entries: &[Entry], sink: &mut dyn Sink) -> bool {
 
 /// Lights and sensors with a radio of their own: those have a `uniqueid`; a bridge's clock and a
 /// rule's variable have none. One radio may be several resources, so its address is the key.
-fn hue_children(entries: &[Entry], sink: &mut dyn Sink) -> bool {
+fn hue_children(entries: &[Entry<'_>], sink: &mut dyn Sink) -> bool {
     let mut count = 0;
     for entry in entries {
         let Some(base) = entry.path.strip_suffix("uniqueid") else {
             continue;
         };
         let of = |name: &str| json::get(entries, &format!("{base}{name}")).unwrap_or_default();
-        if !is_radio(&entry.value) || of("modelid").is_empty() || count >= CHILDREN_MAX {
+        if !is_radio(entry.value) || of("modelid").is_empty() || count >= CHILDREN_MAX {
             continue;
         }
         count += 1;
-        let radio = entry.value.get(..23).unwrap_or(&entry.value).to_ascii_lowercase();
+        let radio = entry.value.get(..23).unwrap_or(entry.value).to_ascii_lowercase();
         let child = || About::Child { via: "hue", key: radio.as_str().into() };
         sink.identifier(child(), "hue.uniqueid", IdentifierKind::VendorId, radio.as_str());
         for (field, name) in [
@@ -108,7 +111,7 @@ fn is_radio(text: &str) -> bool {
 }
 
 /// Google Cast: `/setup/eureka_info`.
-fn eureka(entries: &[Entry], sink: &mut dyn Sink) {
+fn eureka(entries: &[Entry<'_>], sink: &mut dyn Sink) {
     let first = |paths: &[&str]| {
         paths.iter().find_map(|path| json::get(entries, path)).unwrap_or_default().to_owned()
     };
@@ -126,7 +129,7 @@ fn eureka(entries: &[Entry], sink: &mut dyn Sink) {
 }
 
 /// Tasmota: `/cm?cmnd=Status%200`.
-fn tasmota(entries: &[Entry], sink: &mut dyn Sink) {
+fn tasmota(entries: &[Entry<'_>], sink: &mut dyn Sink) {
     let of = |path: &str| json::get(entries, path).unwrap_or_default();
     sink.says("tasmota.name", of("Status.DeviceName"));
     sink.says("tasmota.version", of("StatusFWR.Version"));
@@ -137,7 +140,7 @@ fn tasmota(entries: &[Entry], sink: &mut dyn Sink) {
 }
 
 /// WLED: `/json/info`, `/json`.
-fn wled(entries: &[Entry], sink: &mut dyn Sink) {
+fn wled(entries: &[Entry<'_>], sink: &mut dyn Sink) {
     let root = if json::get(entries, "info.ver").is_some() { "info." } else { "" };
     let of = |name: &str| json::get(entries, &format!("{root}{name}")).unwrap_or_default();
     sink.says("wled.version", of("ver"));
@@ -148,14 +151,14 @@ fn wled(entries: &[Entry], sink: &mut dyn Sink) {
     own_mac("wled.mac", of("mac"), sink);
 }
 
-fn is_shelly(entries: &[Entry]) -> bool {
+fn is_shelly(entries: &[Entry<'_>]) -> bool {
     let of = |path| json::get(entries, path).unwrap_or_default();
     let first = of("type").starts_with("SH") || of("device.type").starts_with("SH");
     first || of("id").starts_with("shelly") && !of("mac").is_empty()
 }
 
 /// Shelly: `/shelly` and `/settings` of both generations.
-fn shelly(entries: &[Entry], sink: &mut dyn Sink) {
+fn shelly(entries: &[Entry<'_>], sink: &mut dyn Sink) {
     let first = |paths: &[&str]| {
         paths.iter().find_map(|path| json::get(entries, path)).unwrap_or_default().to_owned()
     };
@@ -168,7 +171,7 @@ fn shelly(entries: &[Entry], sink: &mut dyn Sink) {
 }
 
 /// Any other interface: keys at the top or one level below `root`.
-fn properties(entries: &[Entry], root: &str, ctx: &Ctx, sink: &mut dyn Sink) {
+fn properties(entries: &[Entry<'_>], root: &str, ctx: &Ctx, sink: &mut dyn Sink) {
     let mut description = Description::default();
     for entry in entries {
         let Some(path) = entry.path.strip_prefix(root) else {
@@ -178,7 +181,7 @@ fn properties(entries: &[Entry], root: &str, ctx: &Ctx, sink: &mut dyn Sink) {
         if path.split('.').count() > 2 || path.split('.').any(|p| p.parse::<u32>().is_ok()) {
             continue;
         }
-        description.add(path.rsplit('.').next().unwrap_or(path), &entry.value);
+        description.add(path.rsplit('.').next().unwrap_or(path), entry.value);
     }
     description.report(ctx, sink);
 }
