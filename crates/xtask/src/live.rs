@@ -290,12 +290,14 @@ fn quiet(interface: &str) {
     let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"), "1");
 }
 
-/// A packet socket shows up in this namespace once the program under test listens.
+/// A packet socket runs in this namespace once the program under test listens: it is there before its ring is, and misses what comes until it is bound.
 fn wait_for_a_packet_socket() -> Result<(), Stop> {
     let deadline = Instant::now() + Duration::from_secs(10);
     while Instant::now() < deadline {
         let sockets = std::fs::read_to_string("/proc/self/net/packet").unwrap_or_default();
-        if sockets.lines().count() > 1 {
+        // Its address, its references, type, protocol, interface, and whether it runs.
+        let runs = |socket: &str| socket.split_whitespace().nth(5) == Some("1");
+        if sockets.lines().skip(1).any(runs) {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(20));
