@@ -237,7 +237,7 @@ impl Place {
 #[derive(Debug)]
 pub(crate) struct Flows {
     by_key: HashTable<Place>,
-    /// Who sends cannot choose addresses and ports that fall together: the digest is another one in each process.
+    /// Other digests in each process: who sends does not know which addresses and ports fall together.
     hasher: RandomState,
     slots: Vec<Option<Flow>>,
     free: Vec<FlowId>,

@@ -62,7 +62,7 @@ pub trait Source: Send {
     /// Goes to the next packet and tells its time; `None` at the end. A live source waits.
     fn advance(&mut self) -> Option<Timestamp>;
 
-    /// The packet [`Self::advance`] went to; `None` after [`Self::next`].
+    /// The packet [`Self::advance`] went to. Not to be asked after [`Self::next`], which need not write it down.
     fn current(&self) -> Option<Packet<'_>>;
 
     /// How far it is and what went wrong so far.
