@@ -1,4 +1,5 @@
-//! Packs the shipped table of address blocks into the form in which it is searched.
+//! Makes of the files in `rules/` what a run of the program needs: the table of address blocks in the form in which it is searched, packs of rules
+//! without their examples.
 
 use std::ffi::OsString;
 use std::io::{self, Read as _};
@@ -10,17 +11,31 @@ use flate2::read::GzDecoder;
 #[path = "src/oui/pack.rs"]
 #[expect(unreachable_pub, reason = "public in the crate, which has more use for it")]
 mod pack;
+#[path = "src/rules/lean.rs"]
+#[expect(unreachable_pub, reason = "public in the crate, which has more use for it")]
+mod lean;
 
 fn main() -> io::Result<()> {
     // Asked for when it runs: where it was compiled may be another checkout that shares the target folder.
     let here = var("CARGO_MANIFEST_DIR")?;
-    let table = Path::new(&here).join("../../rules/oui.tsv.gz");
-    println!("cargo:rerun-if-changed={}", table.display());
+    let (rules, out) = (Path::new(&here).join("../../rules"), var("OUT_DIR")?);
+    println!("cargo:rerun-if-changed={}", rules.display());
     println!("cargo:rerun-if-changed=src/oui/pack.rs");
+    println!("cargo:rerun-if-changed=src/rules/lean.rs");
+    for file in fs::read_dir(&rules)? {
+        let path = file?.path();
+        if let (Some("toml"), Some(name)) = (extension(&path), path.file_name()) {
+            fs::write(Path::new(&out).join(name), lean::lean(&fs::read_to_string(&path)?))?;
+        }
+    }
     let mut text = Vec::new();
-    GzDecoder::new(fs::File::open(table)?).read_to_end(&mut text)?;
+    GzDecoder::new(fs::File::open(rules.join("oui.tsv.gz"))?).read_to_end(&mut text)?;
     let packed = pack::pack(&text).map_err(io::Error::other)?;
-    fs::write(Path::new(&var("OUT_DIR")?).join("oui.bin"), packed)
+    fs::write(Path::new(&out).join("oui.bin"), packed)
+}
+
+fn extension(path: &Path) -> Option<&str> {
+    path.extension()?.to_str()
 }
 
 fn var(name: &str) -> io::Result<OsString> {

@@ -20,10 +20,12 @@ pub(crate) type FlowId = u32;
 
 /// A TCP connection without packets for this long is over.
 const TCP_IDLE_NANOS: i64 = 3_600_000_000_000;
+/// A TCP connection that both ends closed, or one reset, is over this long after its last packet: the time that late ones take (RFC 9293, 3.4.2).
+const CLOSED_IDLE_NANOS: i64 = 120_000_000_000;
 /// A datagram exchange without packets for this long is over.
 const UDP_IDLE_NANOS: i64 = 120_000_000_000;
 /// The table is swept when it has grown past this, and past twice what the last sweep left.
-const SWEEP_AT_MIN: usize = 65_536;
+const SWEEP_AT_MIN: usize = 256;
 
 /// Both ends of a conversation, in an order that does not depend on who sends.
 ///
@@ -61,15 +63,21 @@ impl Key {
     pub(crate) fn new(src: (IpAddr, u16), dst: (IpAddr, u16), protocol: u8) -> (Self, bool) {
         // Both ends of IPv4 have room in a word each.
         if let ((IpAddr::V4(s), from), (IpAddr::V4(d), to)) = (src, dst) {
-            let end = |ip: Ipv4Addr, port: u16| u64::from(u32::from(ip)) << 16 | u64::from(port);
-            let (s, d) = (end(s, from), end(d, to));
-            return (Self([s.min(d), s.max(d), u64::from(protocol), 0, 0]), s <= d);
+            return Self::v4((s, from), (d, to), protocol);
         }
         let (s, d) = (bits(src.0), bits(dst.0));
         let forward = (s, src.1) <= (d, dst.1);
         let (a, b, ports) = if forward { (s, d, (src.1, dst.1)) } else { (d, s, (dst.1, src.1)) };
         let tail = u64::from(ports.0) << 32 | u64::from(ports.1) << 16 | u64::from(protocol);
         (Self([a.0, a.1, tail | LONG, b.0, b.1]), forward)
+    }
+
+    /// The same, of IPv4.
+    #[inline]
+    pub(crate) fn v4(src: (Ipv4Addr, u16), dst: (Ipv4Addr, u16), protocol: u8) -> (Self, bool) {
+        let end = |(ip, port): (Ipv4Addr, u16)| u64::from(u32::from(ip)) << 16 | u64::from(port);
+        let (s, d) = (end(src), end(dst));
+        (Self([s.min(d), s.max(d), u64::from(protocol), 0, 0]), s <= d)
     }
 }
 
@@ -100,6 +108,8 @@ pub(crate) struct Volume {
     pub(crate) bytes: u64,
     pub(crate) hop_limit: u8,
     pub(crate) data: bool,
+    /// Nothing more comes, says TCP.
+    pub(crate) closed: bool,
 }
 
 /// Numbers kept for dissectors: a list that most conversations do not have.
@@ -166,6 +176,24 @@ impl Flow {
         }
     }
 
+    /// Counts a packet of one of the ends.
+    #[inline(always)]
+    pub(crate) fn count(&mut self, from_client: bool, at: Timestamp, bytes: u64, hop_limit: u8) {
+        self.first = self.first.min(at);
+        self.last = self.last.max(at);
+        let volume = self.sent(from_client);
+        volume.packets += 1;
+        volume.bytes += bytes;
+        volume.hop_limit = volume.hop_limit.max(hop_limit);
+    }
+
+    /// What one of the ends sent.
+    #[inline(always)]
+    pub(crate) const fn sent(&mut self, from_client: bool) -> &mut Volume {
+        let [out, back] = &mut self.volume;
+        if from_client { out } else { back }
+    }
+
     /// Swaps the ends: the other side turned out to be the server.
     pub(crate) const fn swap_roles(&mut self) {
         std::mem::swap(&mut self.client, &mut self.server);
@@ -174,8 +202,24 @@ impl Flow {
         self.client_first = !self.client_first;
     }
 
+    /// What is left to tell of it, once it is over.
+    fn end(&mut self) -> Option<(Part, Course)> {
+        let course = if self.established() {
+            Course::Established
+        } else {
+            let [out, back] = self.volume;
+            let attempt = match self.transport {
+                Transport::Tcp => self.syn && !out.data,
+                Transport::Udp | Transport::Icmp => out.packets <= 3 && back.packets == 0,
+                _ => false,
+            };
+            if attempt { Course::Attempted } else { Course::OneSided }
+        };
+        self.part().map(|part| (part, course))
+    }
+
     /// What it carried since it was told of last; `None`: nothing.
-    pub(crate) fn part(&mut self) -> Option<Part> {
+    fn part(&mut self) -> Option<Part> {
         let volume = self.volume;
         if volume.iter().all(|way| way.packets == 0) {
             return None;
@@ -296,7 +340,15 @@ impl Flows {
             self.refused += 1;
             return None;
         }
-        let flow = Flow {
+        let id = self.free.pop().map_or_else(
+            || {
+                self.slots.push(None);
+                FlowId::try_from(self.slots.len() - 1)
+            },
+            Ok,
+        );
+        let id = id.ok()?;
+        *self.slots.get_mut(id as usize)? = Some(Flow {
             key,
             transport: new.transport,
             client: new.client,
@@ -319,17 +371,7 @@ impl Flows {
             memory: Memory::default(),
             input: new.input,
             packet: new.packet,
-        };
-        let id = match self.free.pop() {
-            Some(id) => {
-                *self.slots.get_mut(id as usize)? = Some(flow);
-                id
-            }
-            None => {
-                self.slots.push(Some(flow));
-                FlowId::try_from(self.slots.len() - 1).ok()?
-            }
-        };
+        });
         let tag = self.tag(key);
         let digest = |place: &Place| Place::digest(place.tag);
         self.by_key.insert_unique(digest(&Place { tag, id }), Place { tag, id }, digest);
@@ -343,15 +385,18 @@ impl Flows {
         open.filter(|flow| flow.established()).filter_map(Flow::part).collect()
     }
 
-    /// Takes a conversation out of the table.
-    pub(crate) fn remove(&mut self, id: FlowId) -> Option<Flow> {
-        let flow = self.slots.get_mut(id as usize)?.take()?;
-        let tag = self.tag(flow.key);
+    /// Takes a conversation that is over out of the table; says what is left to tell of it.
+    pub(crate) fn end(&mut self, id: FlowId) -> Option<(Part, Course)> {
+        let slot = self.slots.get_mut(id as usize)?;
+        let flow = slot.as_mut()?;
+        let (key, told) = (flow.key, flow.end());
+        *slot = None;
+        let tag = self.tag(key);
         if let Ok(place) = self.by_key.find_entry(Place::digest(tag), |place| place.id == id) {
             place.remove();
         }
         self.free.push(id);
-        Some(flow)
+        told
     }
 
     /// Whether it is time to look for conversations that are over.
@@ -364,6 +409,7 @@ impl Flows {
     pub(crate) fn over(&self, now: Timestamp) -> Vec<FlowId> {
         let over = |flow: &Flow| {
             let idle = match flow.transport {
+                Transport::Tcp if flow.volume.iter().all(|way| way.closed) => CLOSED_IDLE_NANOS,
                 Transport::Tcp => TCP_IDLE_NANOS,
                 _ => UDP_IDLE_NANOS,
             };
@@ -387,10 +433,12 @@ impl Flows {
         ages.into_iter().take(half).map(|(_, id)| id).collect()
     }
 
-    /// Takes all conversations out of the table.
-    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Flow> + use<> {
-        let all = std::mem::replace(self, Self { refused: self.refused, ..Self::new() });
-        all.slots.into_iter().flatten()
+    /// Ends all conversations; hands over what is left to tell of them.
+    pub(crate) fn end_all(&mut self, take: &mut dyn FnMut(Part, Course)) {
+        for (part, course) in self.slots.iter_mut().flatten().filter_map(Flow::end) {
+            take(part, course);
+        }
+        *self = Self { refused: self.refused, ..Self::new() };
     }
 
     /// Says when to sweep next, once those that are over were taken out.
@@ -406,6 +454,17 @@ impl Flows {
     pub(crate) const fn from_client(flow: &Flow, forward: bool) -> bool {
         flow.client_first == forward
     }
+}
+
+/// How a conversation went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Course {
+    /// The server accepted or answered.
+    Established,
+    /// The client asked, and that was all.
+    Attempted,
+    /// Something else that is no path: the middle of a connection of which one side is seen, a refusal.
+    OneSided,
 }
 
 /// What a conversation carried in some time.
@@ -489,6 +548,18 @@ mod tests {
         }
     }
 
+    /// Adds a conversation of one packet.
+    fn add(flows: &mut Flows, number: u32) -> FlowId {
+        let id = flows.add(key(number), new(number)).unwrap();
+        flows.get_mut(id).unwrap().count(true, Timestamp::EPOCH, 60, 64);
+        id
+    }
+
+    /// Ends a conversation; the number that it was added with.
+    fn ended(flows: &mut Flows, id: FlowId) -> Option<u64> {
+        flows.end(id).map(|(part, _)| part.packet)
+    }
+
     /// The number that a conversation was added with.
     fn number(flows: &mut Flows, number: u32) -> Option<u64> {
         let id = flows.find(key(number))?;
@@ -502,13 +573,13 @@ mod tests {
         let tag = |n| flows.tag(key(n));
         let mut alike = (0..=u32::MAX).filter_map(|n| Some((tags.insert(tag(n), n)?, n)));
         let (one, other) = alike.next().unwrap();
-        let id = flows.add(key(one), new(one)).unwrap();
+        let id = add(&mut flows, one);
         assert_eq!(number(&mut flows, other), None);
-        flows.add(key(other), new(other)).unwrap();
+        add(&mut flows, other);
         for n in [one, other, one] {
             assert_eq!(number(&mut flows, n), Some(u64::from(n)));
         }
-        assert_eq!(flows.remove(id).map(|flow| flow.packet), Some(u64::from(one)));
+        assert_eq!(ended(&mut flows, id), Some(u64::from(one)));
         assert_eq!(number(&mut flows, one), None);
         assert_eq!(number(&mut flows, other), Some(u64::from(other)));
     }
@@ -522,16 +593,17 @@ mod tests {
             for (step, n) in steps {
                 match (step, held.get(&n)) {
                     (0, None) => {
-                        held.insert(n, flows.add(key(n), new(n)).unwrap());
+                        held.insert(n, add(&mut flows, n));
                     }
                     (1, Some(id)) => {
-                        prop_assert_eq!(flows.remove(*id).map(|f| f.packet), Some(u64::from(n)));
+                        prop_assert_eq!(ended(&mut flows, *id), Some(u64::from(n)));
                         held.remove(&n);
                     }
                     (_, id) => prop_assert_eq!(flows.find(key(n)), id.copied()),
                 }
             }
-            let mut all: Vec<u64> = flows.take_all().map(|flow| flow.packet).collect();
+            let mut all = Vec::new();
+            flows.end_all(&mut |part, _| all.push(part.packet));
             all.sort_unstable();
             let mut expected: Vec<u64> = held.into_keys().map(u64::from).collect();
             expected.sort_unstable();

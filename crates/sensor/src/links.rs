@@ -167,35 +167,43 @@ impl Links {
         if !packet.src.is_unicast() {
             return 0;
         }
+        let id = self.sender(packet.src).unwrap_or_else(|| self.add(packet.src, at));
+        self.count(id, packet.vlan, at, bytes);
+        id
+    }
+
+    /// The sender of a packet, if it is known; `Some(0)` when there was no room for it a moment ago.
+    #[inline(always)]
+    pub(crate) fn sender(&mut self, mac: Mac) -> Option<LinkId> {
         let [last, before] = self.last;
-        let id = if last.0 == packet.src {
-            last.1
-        } else {
-            let id = if before.0 == packet.src {
-                before.1
-            } else {
-                let known = self.by_mac.get(&packet.src).copied();
-                known.unwrap_or_else(|| self.add(packet.src, at))
-            };
-            self.last = [(packet.src, id), last];
-            id
-        };
+        if last.0 == mac {
+            return Some(last.1);
+        }
+        let id = if before.0 == mac { before.1 } else { self.by_mac.get(&mac).copied()? };
+        self.last = [(mac, id), last];
+        Some(id)
+    }
+
+    /// Counts a packet of a sender.
+    #[inline(always)]
+    pub(crate) fn count(&mut self, id: LinkId, vlan: Option<u16>, at: Timestamp, bytes: u64) {
         if let Some(link) = self.links.get_mut(id as usize).filter(|_| id != 0) {
             link.packets += 1;
             link.bytes += bytes;
             link.first = link.first.min(at);
             link.last = link.last.max(at);
-            if packet.vlan.is_some() {
-                link.vlan = packet.vlan;
+            if vlan.is_some() {
+                link.vlan = vlan;
             }
         }
-        id
     }
 
     #[cold]
     fn add(&mut self, mac: Mac, at: Timestamp) -> LinkId {
+        let [last, _] = self.last;
         let id = LinkId::try_from(self.links.len()).unwrap_or(0);
         if self.links.len() >= LINKS_MAX || id == 0 {
+            self.last = [(mac, 0), last];
             self.refused += 1;
             return 0;
         }
@@ -213,6 +221,7 @@ impl Links {
             facts: 0,
         });
         self.by_mac.insert(mac, id);
+        self.last = [(mac, id), last];
         id
     }
 

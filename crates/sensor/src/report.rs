@@ -48,7 +48,8 @@ pub(crate) struct Report {
     /// Values of each field of each speaker, by their hash.
     values: FxHashMap<u64, u16>,
     spoken_for: FxHashMap<LinkId, u16>,
-    interned: FxHashMap<&'static str, Arc<str>>,
+    /// By where they stand: a text at two places is kept twice.
+    interned: FxHashMap<(usize, usize), Arc<str>>,
     names: FxHashMap<(LinkId, IpAddr), Arc<str>>,
     pub(crate) out: Vec<Observation>,
     /// Facts not reported because a bound was reached.
@@ -80,7 +81,8 @@ impl Report {
 
     /// The shared text of a static name.
     pub(crate) fn intern(&mut self, name: &'static str) -> Arc<str> {
-        Arc::clone(self.interned.entry(name).or_insert_with(|| Arc::from(name)))
+        let place = (name.as_ptr().addr(), name.len());
+        Arc::clone(self.interned.entry(place).or_insert_with(|| Arc::from(name)))
     }
 
     /// Adds an observation as it is.

@@ -1,5 +1,6 @@
 //! The sensor itself: every packet passes through here once.
 
+mod known;
 mod sums;
 
 use std::hash::{Hash, Hasher};
@@ -118,6 +119,13 @@ impl Sensor {
         self.totals.packets += 1;
         self.totals.first = self.totals.first.min(frame.at);
         self.totals.last = self.totals.last.max(frame.at);
+        if !self.goes_on(frame) {
+            self.read(frame);
+        }
+    }
+
+    /// Reads a frame, whatever it is.
+    fn read(&mut self, frame: &Frame<'_>) {
         let moment = Moment { input: frame.input, packet: frame.number, at: frame.at };
         match &mut frame::parse(frame.link, frame.data) {
             Ok(packet) => {
@@ -162,9 +170,9 @@ impl Sensor {
     /// Ends all conversations and reports what is only known in sum: traffic, paths, floods. There
     /// is one such observation for every path and address, so they are handed over as they are made.
     pub fn finish(&mut self, take: &mut dyn FnMut(Observation)) {
-        for flow in self.flows.take_all() {
-            self.retire(flow);
-        }
+        let mut flows = std::mem::replace(&mut self.flows, Flows::new());
+        flows.end_all(&mut |part, course| self.conclude(part, course));
+        self.flows = flows;
         self.report_paths(take);
         self.report_stations(take);
         self.report_links(take);
@@ -542,8 +550,11 @@ impl Sensor {
         flow.synack |= answering;
         flow.syn |= opening && !answering;
         flow.reset |= tcp.has(Tcp::RST) && !from_client;
-        if let Some(volume) = flow.volume.get_mut(usize::from(!from_client)) {
-            volume.data |= !tcp.payload.is_empty();
+        let sent = flow.sent(from_client);
+        sent.data |= !tcp.payload.is_empty();
+        sent.closed |= tcp.has(Tcp::FIN);
+        if tcp.has(Tcp::RST) {
+            flow.volume.iter_mut().for_each(|way| way.closed = true);
         }
         if flow.read {
             return;
@@ -655,9 +666,7 @@ impl Sensor {
                 && calls
                 && (flow.synack || flow.volume.iter().any(|v| v.data));
             if other_device || opened_anew {
-                if let Some(flow) = self.flows.remove(old) {
-                    self.retire(flow);
-                }
+                self.end(old);
                 id = None;
             }
         }
@@ -699,12 +708,7 @@ impl Sensor {
         let end = if from_client { &mut flow.client } else { &mut flow.server };
         end.link = src;
         end.mac = packet.src;
-        flow.first = flow.first.min(m.at);
-        flow.last = flow.last.max(m.at);
-        let volume = flow.volume.get_mut(usize::from(!from_client))?;
-        volume.packets += 1;
-        volume.bytes += bytes;
-        volume.hop_limit = volume.hop_limit.max(ip.ttl);
+        flow.count(from_client, m.at, bytes, ip.ttl);
         Some((id, from_client))
     }
 

@@ -123,6 +123,8 @@ struct Reader<'a> {
     /// Whether dissectors report a field.
     exists: &'a dyn Fn(&str) -> bool,
     pattern: ReadPattern,
+    /// Its examples were tried before, and are not there.
+    is_tried: bool,
 }
 
 impl RulePack {
@@ -136,17 +138,17 @@ impl RulePack {
         text: &str,
         field_exists: &dyn Fn(&str) -> bool,
     ) -> Result<Self, RuleError> {
-        Self::read(name, text, Reader { exists: field_exists, pattern: Pattern::parse })
+        Self::read(name, text, Reader { exists: field_exists, pattern: Pattern::parse, is_tried: false })
     }
 
-    /// Reads the [`shipped`](super::shipped) packs. Their expressions are taken as they are: a test has
-    /// checked them.
+    /// Reads the shipped packs. Their expressions are taken as they are, and they come without examples: tests have checked the
+    /// ones and tried the others.
     ///
     /// # Errors
-    /// As [`RulePack::parse`], apart from expressions.
+    /// As [`RulePack::parse`], apart from expressions and examples.
     pub fn shipped(field_exists: &dyn Fn(&str) -> bool) -> Result<Vec<Self>, RuleError> {
-        let reader = Reader { exists: field_exists, pattern: Pattern::trusted };
-        super::shipped().iter().map(|(name, text)| Self::read(name, text, reader)).collect()
+        let reader = Reader { exists: field_exists, pattern: Pattern::trusted, is_tried: true };
+        super::shipped::SHIPPED.iter().map(|(name, text)| Self::read(name, text, reader)).collect()
     }
 
     fn read(name: &str, text: &str, reader: Reader<'_>) -> Result<Self, RuleError> {
@@ -172,12 +174,12 @@ impl RulePack {
         let mut rules = Vec::new();
         for rule in &pack.rule {
             let at = at(&rule.get_ref().id, rule.span());
-            has_examples(&at, &rule.get_ref().common)?;
+            has_examples(&at, &rule.get_ref().common, reader)?;
             rules.push(compile_rule(at, rule.get_ref(), reader)?);
         }
         for map in &pack.map {
             let at = at(&map.get_ref().id, map.span());
-            has_examples(&at, &map.get_ref().common)?;
+            has_examples(&at, &map.get_ref().common, reader)?;
             rules.push(compile_map(at, map.get_ref(), reader)?);
         }
         let mut conditions = Vec::new();
@@ -204,7 +206,7 @@ impl RulePack {
             line: 0,
             id: Arc::from(rule.id.as_str()),
         };
-        let reader = Reader { exists: field_exists, pattern: Pattern::parse };
+        let reader = Reader { exists: field_exists, pattern: Pattern::parse, is_tried: false };
         let rules = rules.iter().map(|rule| compile_rule(at(rule), rule, reader));
         Ok(Self {
             name: name.to_owned(),
@@ -230,8 +232,9 @@ impl RulePack {
     }
 }
 
-fn has_examples(at: &At, common: &Common) -> Result<(), RuleError> {
+fn has_examples(at: &At, common: &Common, reader: Reader<'_>) -> Result<(), RuleError> {
     let missing = match (common.yes.is_empty(), common.no.is_empty()) {
+        _ if reader.is_tried => return Ok(()),
         (true, _) => "`yes`",
         (_, true) => "`no`",
         _ => return Ok(()),

@@ -19,6 +19,8 @@ mod engine;
 pub mod examples;
 pub mod format;
 mod judge;
+#[cfg(test)]
+mod lean;
 mod pattern;
 mod shipped;
 mod strength;
@@ -28,7 +30,6 @@ pub use compile::RulePack;
 pub use engine::Rules;
 pub use format::{RuleError, Text};
 pub use judge::Judge;
-pub use shipped::shipped;
 
 /// Whether rules may use a regular expression; the error is fit for its author.
 ///

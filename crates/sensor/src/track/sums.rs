@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use model::observation::{self, EventKind, Observation, Subject, Transport};
+use model::observation::{self, EventKind, Observation, Subject};
 use model::{Mac, Timestamp};
 
 use super::Sensor;
 use crate::dispatch::NameId;
-use crate::flows::{End, Flow, Part, Path, Summed, Volume};
+use crate::flows::{Course, End, FlowId, Part, Path, Summed, Volume};
 use crate::links::{LinkId, Station};
 use crate::report::Moment;
 
@@ -20,37 +20,30 @@ impl Sensor {
     #[cold]
     pub(super) fn sweep(&mut self, now: Timestamp) {
         for id in self.flows.over(now) {
-            if let Some(flow) = self.flows.remove(id) {
-                self.retire(flow);
-            }
+            self.end(id);
         }
         self.flows.swept();
     }
 
-    /// Takes a conversation that is over into the sums.
-    pub(super) fn retire(&mut self, mut flow: Flow) {
-        let established = flow.established();
-        if established {
-            if let Some(part) = flow.part() {
-                self.settle(part);
-            }
-            return;
+    /// Ends a conversation and takes it into the sums.
+    pub(super) fn end(&mut self, id: FlowId) {
+        if let Some((part, course)) = self.flows.end(id) {
+            self.conclude(part, course);
         }
-        let [out, back] = flow.volume;
-        self.stations([(flow.client, out), (flow.server, back)], flow.first, flow.last);
-        if flow.client.link == 0 {
-            return;
+    }
+
+    /// Takes what is left to tell of a conversation that is over into the sums.
+    pub(super) fn conclude(&mut self, part: Part, course: Course) {
+        if course == Course::Established {
+            return self.settle(part);
         }
-        let attempt = match flow.transport {
-            Transport::Tcp => flow.syn && !out.data,
-            Transport::Udp | Transport::Icmp => out.packets <= 3 && back.packets == 0,
-            _ => false,
-        };
-        if attempt {
-            let m = Moment { input: flow.input, packet: flow.packet, at: flow.first };
-            let target = (flow.server.ip, flow.server.port);
-            let said = self.suspicion.unanswered(flow.client.link, target, flow.first, "attempts");
-            self.scan(&m, flow.client.mac, said);
+        let [out, back] = part.volume;
+        self.stations([(part.client, out), (part.server, back)], part.first, part.last);
+        if course == Course::Attempted && part.client.link != 0 {
+            let m = Moment { input: part.input, packet: part.packet, at: part.first };
+            let target = (part.server.ip, part.server.port);
+            let said = self.suspicion.unanswered(part.client.link, target, part.first, "attempts");
+            self.scan(&m, part.client.mac, said);
         }
     }
 
