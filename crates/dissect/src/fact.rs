@@ -1,7 +1,7 @@
 //! What dissectors are told about a packet, and what they report.
 
 use std::borrow::Cow;
-use std::hash::{Hash, Hasher};
+use std::hash::Hash;
 use std::net::IpAddr;
 
 use model::observation::{BindingSource, EventKind, IdentifierKind};
@@ -168,16 +168,10 @@ pub trait Sink {
     /// A remembered number.
     fn recall(&mut self, key: u64) -> Option<u64>;
 
-    /// Whether this sender told this receiver the very same a short while ago; from now on it has.
-    /// `digest` stands for the bytes, see [`Sink::told`]. A sink that keeps no such record says no.
-    fn told_digest(&mut self, digest: u64) -> bool {
-        let _ = digest;
-        false
-    }
-
-    /// As [`Sink::told_digest`], whoever the receiver was.
-    fn said_digest(&mut self, digest: u64) -> bool {
-        let _ = digest;
+    /// Whether this sender sent this receiver, or `to_anyone`, the very same a short while ago; from now on it has. See [`Sink::told`] and
+    /// [`Sink::said`]. A sink that keeps no such record says no.
+    fn is_repeated(&mut self, what: &'static str, parts: &[&[u8]], to_anyone: bool) -> bool {
+        let _ = (what, parts, to_anyone);
         false
     }
 
@@ -194,14 +188,14 @@ impl dyn Sink + '_ {
     /// message are read (a certificate, a fingerprint, a document), and only where what they give
     /// is facts, each of which counts once, and no state. `what` keeps kinds of parts apart.
     pub fn told(&mut self, what: &'static str, parts: &[&[u8]]) -> bool {
-        self.told_digest(digest(what, parts))
+        self.is_repeated(what, parts, false)
     }
 
     /// Whether nothing that the sender says of itself by these bytes is news: it said the same a short
     /// while ago, to whomever, or nothing is kept of it. As [`Sink::told`], and asked only where
     /// all facts are about the sender and what is behind it.
     pub fn said(&mut self, what: &'static str, parts: &[&[u8]]) -> bool {
-        !self.keeps_sender() || self.said_digest(digest(what, parts))
+        !self.keeps_sender() || self.is_repeated(what, parts, true)
     }
 
     /// The sender said something about itself. Empty values are not facts.
@@ -245,15 +239,6 @@ impl dyn Sink + '_ {
     ) {
         self.fact(about, Fact::Event { kind, detail: detail.into() });
     }
-}
-
-fn digest(what: &'static str, parts: &[&[u8]]) -> u64 {
-    let mut hasher = rustc_hash::FxHasher::default();
-    what.hash(&mut hasher);
-    for part in parts {
-        part.hash(&mut hasher);
-    }
-    hasher.finish()
 }
 
 /// Whether the first bytes of a conversation are a protocol.

@@ -1,11 +1,11 @@
 //! Link and network layers, and the tunnels around them. Runs for every packet: no allocation.
 //!
 //! [`parse`] reads one captured frame of a given link type; [`tunnelled`] finds a frame carried
-//! inside another packet (GRE, ERSPAN, VXLAN, CAPWAP, IP in IP), which is parsed the same way. [`segment`] reads
-//! the most frequent shape only, for those who often need no more.
+//! inside another packet (GRE, ERSPAN, VXLAN, CAPWAP, IP in IP), which is parsed the same way. [`plain`] reads
+//! the most frequent shape only.
 
 mod ip;
-mod segment;
+mod plain;
 mod tunnel;
 mod wlan;
 
@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use model::Mac;
 
 pub use ip::parse_transport;
-pub use segment::{Segment, segment};
+pub use plain::{Plain, plain};
 pub use tunnel::{Tunnelled, tunnelled};
 
 use crate::registry::LinkKey;

@@ -584,6 +584,20 @@ mod tests {
         assert_eq!(number(&mut flows, other), Some(u64::from(other)));
     }
 
+    #[test]
+    fn a_closed_connection_is_over_sooner() {
+        let mut flows = Flows::new();
+        let ids = [add(&mut flows, 1), add(&mut flows, 2), add(&mut flows, 3)];
+        let [open, half, closed] = ids;
+        flows.get_mut(half).unwrap().volume[0].closed = true;
+        flows.get_mut(closed).unwrap().volume.iter_mut().for_each(|way| way.closed = true);
+        let over = |secs| flows.over(Timestamp::from_secs(secs, 0));
+        assert_eq!(over(120), []);
+        assert_eq!(over(121), [closed]);
+        assert_eq!(over(3_600), [closed]);
+        assert_eq!(over(3_601), [open, half, closed]);
+    }
+
     proptest! {
         #[test]
         fn the_table_holds_what_was_added_and_not_removed(

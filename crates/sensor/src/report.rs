@@ -1,14 +1,15 @@
 //! The sink of the dissectors: each fact becomes one observation, once.
 
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher as _, Hash};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use dissect::{About, Endpoint, Fact, Sink};
+use foldhash::fast::RandomState;
 use model::limits::{FACT_VALUE_BYTES_MAX, FACTS_PER_MESSAGE_MAX};
 use model::observation::{self, EventKind, Observation, Origin, Subject};
 use model::{Mac, SensorId, SiteId, Timestamp, is_private};
-use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::links::{LinkId, Links};
 use crate::recent::Recent;
@@ -42,8 +43,10 @@ pub(crate) struct Report {
     /// Of observations of no input.
     nowhere: Arc<Origin>,
     inputs: Vec<Arc<Origin>>,
+    /// Other digests in each process: who sends does not know which facts would be taken for each other.
+    hasher: RandomState,
     seen: FxHashSet<u64>,
-    /// Parts of messages that were read already, see [`Sink::told_digest`].
+    /// Parts of messages that were read already, see [`Sink::is_repeated`].
     told: Recent,
     /// Values of each field of each speaker, by their hash.
     values: FxHashMap<u64, u16>,
@@ -61,6 +64,7 @@ impl Report {
         Self {
             nowhere: Arc::new(Origin { site, sensor, input: Arc::from("") }),
             inputs: Vec::new(),
+            hasher: RandomState::default(),
             seen: FxHashSet::default(),
             told: Recent::new(TOLD),
             values: FxHashMap::default(),
@@ -101,12 +105,7 @@ impl Report {
 
     /// True the first time it is asked about these things.
     pub(crate) fn first_time(&mut self, what: impl Hash) -> bool {
-        self.seen.insert(hash_of(what))
-    }
-
-    /// True when it was asked about these things a short while ago; it forgets.
-    fn told_again(&mut self, what: impl Hash) -> bool {
-        self.told.again(hash_of(what))
+        self.seen.insert(self.hasher.hash_one(what))
     }
 
     /// The name `client` (or anybody) resolved to this address.
@@ -266,7 +265,8 @@ impl Desk<'_> {
                 Subject::Link { ip, .. } => *ip,
                 _ => None,
             };
-            let known = self.report.values.entry(hash_of((link, ip, field.name))).or_insert(0);
+            let place = self.report.hasher.hash_one((link, ip, field.name));
+            let known = self.report.values.entry(place).or_insert(0);
             *known += 1;
             if *known > VALUES_PER_FIELD_MAX {
                 *known = VALUES_PER_FIELD_MAX;
@@ -286,12 +286,6 @@ impl Desk<'_> {
 struct Field<'a> {
     name: &'static str,
     key: Option<&'a str>,
-}
-
-fn hash_of(what: impl Hash) -> u64 {
-    let mut hasher = FxHasher::default();
-    what.hash(&mut hasher);
-    hasher.finish()
 }
 
 fn cut(text: &str) -> &str {
@@ -368,14 +362,10 @@ impl Sink for Desk<'_> {
         self.memory.iter().find(|(k, _)| *k == key).map(|(_, v)| *v)
     }
 
-    fn told_digest(&mut self, digest: u64) -> bool {
+    fn is_repeated(&mut self, what: &'static str, parts: &[&[u8]], to_anyone: bool) -> bool {
         let period = self.moment.at.as_nanos().div_euclid(CLAIM_EVERY_NANOS);
-        self.report.told_again((self.src.who(), self.dst.who(), period, digest))
-    }
-
-    fn said_digest(&mut self, digest: u64) -> bool {
-        let period = self.moment.at.as_nanos().div_euclid(CLAIM_EVERY_NANOS);
-        self.report.told_again((self.src.who(), period, digest))
+        let receiver = (!to_anyone).then(|| self.dst.who());
+        self.report.told.again((self.src.who(), receiver, period, what, parts))
     }
 
     fn keeps_sender(&self) -> bool {

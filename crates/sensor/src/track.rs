@@ -1,35 +1,29 @@
 //! The sensor itself: every packet passes through here once.
 
 mod known;
+mod messages;
 mod sums;
 
-use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use dissect::frame::{self, Body, Ip, Packet, Tcp};
 use dissect::registry::LinkKey;
-use dissect::{Ctx, Endpoint, Malformed, Role, Step};
+use dissect::{Endpoint, Role};
 use model::limits::DEPTH_MAX;
 use model::observation::{self, EventKind, Observation, Subject, Transport};
 use model::{Mac, SensorId, SiteId, Timestamp};
-use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::dispatch::{Dispatch, NameId};
-use crate::flows::{End, Flows, Key, New, Path, Summed};
+use crate::dispatch::Dispatch;
+use crate::flows::{End, FlowId, Flows, Key, New, Path, Summed};
 use crate::fragments::Fragments;
 use crate::links::{LinkId, Links, Station};
 use crate::recent::Recent;
-use crate::report::{Desk, Moment, Report, Side};
-use crate::streams::{PROBES_MAX, Read, Watch};
+use crate::report::{Moment, Report, Side};
 use crate::suspicion::Suspicion;
 
-/// Datagrams of one conversation shown to dissectors that did not recognise any of them.
-const MISSES_MAX: u8 = 6;
 /// Messages already read that are remembered.
 const REPEATS: usize = 1 << 14;
-/// A repeated message is read again after this long, so that times stay fresh.
-const REPEAT_NANOS: i64 = 600_000_000_000;
 /// Hosts remembered to be alive because they answered ARP.
 const ALIVE_MAX: usize = 65_536;
 
@@ -116,21 +110,26 @@ impl Sensor {
     /// Takes one frame.
     #[inline]
     pub fn frame(&mut self, frame: &Frame<'_>) {
-        self.totals.packets += 1;
-        self.totals.first = self.totals.first.min(frame.at);
-        self.totals.last = self.totals.last.max(frame.at);
-        if !self.goes_on(frame) {
-            self.read(frame);
+        let moment = self.count(frame);
+        if !self.goes_on(&moment, frame) {
+            self.read(&moment, frame);
         }
     }
 
-    /// Reads a frame, whatever it is.
-    fn read(&mut self, frame: &Frame<'_>) {
-        let moment = Moment { input: frame.input, packet: frame.number, at: frame.at };
+    #[inline]
+    fn count(&mut self, frame: &Frame<'_>) -> Moment {
+        self.totals.packets += 1;
+        self.totals.first = self.totals.first.min(frame.at);
+        self.totals.last = self.totals.last.max(frame.at);
+        Moment { input: frame.input, packet: frame.number, at: frame.at }
+    }
+
+    /// Takes a frame, whatever it is.
+    fn read(&mut self, moment: &Moment, frame: &Frame<'_>) {
         match &mut frame::parse(frame.link, frame.data) {
             Ok(packet) => {
                 packet.vlan = packet.vlan.or(frame.vlan);
-                self.packet(&moment, packet, u64::from(frame.wire_len), 0);
+                self.packet(moment, packet, u64::from(frame.wire_len), 0);
             }
             Err(_) => self.broken(frame),
         }
@@ -422,7 +421,6 @@ impl Sensor {
         // The registered port is the server's; where that does not tell, who speaks first calls.
         let certain = group || at_src != at_dst;
         let calls = group || !at_src || at_dst;
-        let known_port = at_src || at_dst;
         let Some((id, from_client)) = self.conversation(
             m,
             packet,
@@ -436,78 +434,8 @@ impl Sensor {
         ) else {
             return;
         };
-        let Some(flow) = self.flows.get_mut(id) else { return };
-        if flow.misses >= MISSES_MAX || payload.is_empty() {
-            return;
-        }
-        if !known_port && flow.application == 0 && flow.misses == 0 && payload.len() < 4 {
-            return;
-        }
-        let role = flow.role(from_client);
-        if self.repeated(m, src, u32::from(from) << 16 | u32::from(to), payload) {
-            return;
-        }
-        self.show_datagram(m, id, role, (packet, ip, from, to), src, payload);
-    }
-
-    /// Shows a datagram to the dissectors of its ports, then to those that know it by its bytes.
-    fn show_datagram(
-        &mut self,
-        m: &Moment,
-        id: u32,
-        role: Role,
-        (packet, ip, from, to): (&Packet<'_>, &Ip<'_>, u16, u16),
-        src: LinkId,
-        payload: &[u8],
-    ) {
-        let Some(flow) = self.flows.get_mut(id) else { return };
-        let known = flow.application;
-        let mut memory = flow.memory.take();
-        let mut server_name = flow.server_name.take();
-        let ends = (
-            side(src, packet.src, Some(ip.src), from),
-            side(self.links.find(packet.dst), packet.dst, Some(ip.dst), to),
-        );
-        let mut candidates: [u16; 8] = [u16::MAX; 8];
-        let by_port = self.dispatch.udp_port(to).iter().chain(self.dispatch.udp_port(from));
-        for (slot, candidate) in candidates.iter_mut().zip(by_port) {
-            *slot = *candidate;
-        }
-        let mut accepted: NameId = 0;
-        let mut foreign = true;
-        for candidate in candidates.into_iter().take_while(|c| *c != u16::MAX) {
-            let Some((name, dissector)) =
-                self.dispatch.datagrams.get(usize::from(candidate)).copied()
-            else {
-                break;
-            };
-            match self.show(m, ends, role, &mut server_name, &mut memory, |ctx, desk| {
-                (dissector.run)(payload, ctx, desk)
-            }) {
-                Err(Malformed::NotMine) => {}
-                outcome => {
-                    foreign = false;
-                    accepted = if outcome.is_ok() { name } else { 0 };
-                    break;
-                }
-            }
-        }
-        if foreign
-            && let Some(i) = self.dispatch.probe_datagram(payload)
-            && let Some((name, dissector)) = self.dispatch.datagrams.get(usize::from(i)).copied()
-        {
-            let outcome = self.show(m, ends, role, &mut server_name, &mut memory, |ctx, desk| {
-                (dissector.run)(payload, ctx, desk)
-            });
-            accepted = if outcome.is_ok() { name } else { 0 };
-        }
-        if let Some(flow) = self.flows.get_mut(id) {
-            flow.memory.put(memory);
-            flow.server_name = server_name;
-            flow.application = if accepted == 0 { known } else { accepted };
-            flow.misses = if accepted == 0 && known == 0 { flow.misses + 1 } else { 0 };
-        }
-        self.speaks(src, accepted);
+        let ends = Ends::of(packet, ip, (from, to));
+        self.datagram(m, id, from_client, (&ends, payload), src);
     }
 
     #[inline]
@@ -566,68 +494,8 @@ impl Sensor {
             }
         }
         if !tcp.payload.is_empty() {
-            self.segment(m, id, from_client, (packet, ip, tcp), src);
-        }
-    }
-
-    /// Shows a TCP segment to the dissector of its stream, finding that one first.
-    fn segment(
-        &mut self,
-        m: &Moment,
-        id: u32,
-        from_client: bool,
-        (packet, ip, tcp): (&Packet<'_>, &Ip<'_>, &Tcp<'_>),
-        src: LinkId,
-    ) {
-        let Some(flow) = self.flows.get_mut(id) else { return };
-        let mut watch = flow.watch.take().unwrap_or_default();
-        let role = flow.role(from_client);
-        let server_port = flow.server.port;
-        if watch.dissector.is_none() {
-            watch.dissector = self.dispatch.probe_stream(server_port, tcp.payload);
-            watch.probed += 1;
-        }
-        let found =
-            watch.dissector.and_then(|i| self.dispatch.streams.get(usize::from(i)).copied());
-        let Some((name, dissector)) = found else {
-            if let Some(flow) = self.flows.get_mut(id) {
-                flow.read = watch.probed >= PROBES_MAX;
-                flow.watch = (!flow.read).then_some(watch);
-            }
-            return;
-        };
-        let flow = self.flows.get_mut(id);
-        let (mut memory, mut server_name) = flow
-            .map_or_else(Default::default, |flow| (flow.memory.take(), flow.server_name.take()));
-        let ends = (
-            side(src, packet.src, Some(ip.src), tcp.src),
-            side(self.links.find(packet.dst), packet.dst, Some(ip.dst), tcp.dst),
-        );
-        let mut made_sense = false;
-        if let Some(half) = watch.halves.get_mut(usize::from(!from_client)) {
-            half.segment(tcp.seq, tcp.payload, &mut |bytes| {
-                self.show(m, ends, role, &mut server_name, &mut memory, |ctx, desk| {
-                    read(dissector.run, bytes, ctx, desk, &mut made_sense)
-                })
-            });
-        }
-        let Watch { halves: [a, b], .. } = watch.as_ref();
-        let over = a.done && b.done;
-        if let Some(flow) = self.flows.get_mut(id) {
-            flow.memory.put(memory);
-            flow.server_name = server_name;
-            flow.read = over;
-            if made_sense {
-                flow.application = name;
-                // The protocol speaks at its registered port: that end is the server, even when the
-                // capture began in the middle of the connection.
-                flow.roles_certain =
-                    flow.roles_certain || dissector.ports.contains(&flow.server.port);
-            }
-            flow.watch = (!over).then_some(watch);
-        }
-        if made_sense {
-            self.speaks(src, name);
+            let ends = Ends::of(packet, ip, (tcp.src, tcp.dst));
+            self.segment(m, id, from_client, (&ends, tcp), src);
         }
     }
 
@@ -646,7 +514,7 @@ impl Sensor {
         bytes: u64,
         certain: bool,
         calls: bool,
-    ) -> Option<(u32, bool)> {
+    ) -> Option<(FlowId, bool)> {
         let protocol = match transport {
             Transport::Tcp => 6,
             Transport::Udp => 17,
@@ -711,43 +579,19 @@ impl Sensor {
         flow.count(from_client, m.at, bytes, ip.ttl);
         Some((id, from_client))
     }
+}
 
-    /// Runs a dissector on one message.
-    fn show<T>(
-        &mut self,
-        m: &Moment,
-        (src, dst): (Side, Side),
-        role: Role,
-        server_name: &mut Option<Arc<str>>,
-        memory: &mut Vec<(u64, u64)>,
-        run: impl FnOnce(&Ctx, &mut Desk<'_>) -> T,
-    ) -> T {
-        let ctx = Ctx { src: src.end, dst: dst.end, role, at: m.at };
-        let mut desk = Desk {
-            report: &mut self.report,
-            links: &mut self.links,
-            moment: *m,
-            src,
-            dst,
-            memory,
-            server_name,
-            count: 0,
-        };
-        run(&ctx, &mut desk)
-    }
+/// Sender and receiver of a packet, as it names them.
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    link: (Mac, Mac),
+    ip: (IpAddr, IpAddr),
+    ports: (u16, u16),
+}
 
-    /// The same sender sent the same bytes to the same ports a short while ago.
-    fn repeated(&mut self, m: &Moment, src: LinkId, ports: u32, payload: &[u8]) -> bool {
-        let mut hasher = FxHasher::default();
-        (src, ports, m.at.as_nanos().div_euclid(REPEAT_NANOS), payload).hash(&mut hasher);
-        self.repeats.again(hasher.finish())
-    }
-
-    #[inline]
-    fn speaks(&mut self, link: LinkId, name: NameId) {
-        if let Some(link) = self.links.get_mut(link).filter(|_| link != 0) {
-            link.speaks(name);
-        }
+impl Ends {
+    const fn of(packet: &Packet<'_>, ip: &Ip<'_>, ports: (u16, u16)) -> Self {
+        Self { link: (packet.src, packet.dst), ip: (ip.src, ip.dst), ports }
     }
 }
 
@@ -761,30 +605,4 @@ fn is_group(ip: IpAddr) -> bool {
         IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast(),
         IpAddr::V6(v6) => v6.is_multicast(),
     }
-}
-
-/// Lets a dissector read all it can of what is there.
-fn read(
-    run: fn(&[u8], &Ctx, &mut dyn dissect::Sink) -> Step,
-    bytes: &[u8],
-    ctx: &Ctx,
-    desk: &mut Desk<'_>,
-    made_sense: &mut bool,
-) -> Read {
-    let mut at = 0;
-    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-        match run(rest, ctx, desk) {
-            Step::Consumed(n) => {
-                *made_sense = true;
-                at += n.clamp(1, rest.len());
-            }
-            Step::NeedMore => break,
-            Step::Resync => return Read::Lost,
-            Step::Done => {
-                *made_sense = true;
-                return Read::Done;
-            }
-        }
-    }
-    Read::Consumed(at)
 }

@@ -104,7 +104,10 @@ impl<'a> ClientHello<'a> {
             sink.fact(About::Sender, Fact::ServerName { name: name.into() });
         }
         // One client has few ways to say hello, whomever it calls.
-        if !self.whole || !sink.keeps_sender() || sink.said_digest(self.digest(carrier)) {
+        if !self.whole
+            || !sink.keeps_sender()
+            || sink.said("hello", &[&self.digest(carrier).to_be_bytes()])
+        {
             return;
         }
         let protocols: Vec<_> = protocols(self.alpn).take(8).map(|p| clean(p)).collect();

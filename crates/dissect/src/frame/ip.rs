@@ -18,13 +18,7 @@ pub(super) fn v4(data: &[u8]) -> Result<Ip<'_>, Malformed> {
     if vihl >> 4 != 4 || header < 20 {
         return Err(Malformed::Invalid);
     }
-    // Length 0 is what segmentation offload leaves; the capture's end counts then. A snap length
-    // may cut the packet before its stated end.
-    let total = match usize::from(u16::from_be_bytes([l0, l1])) {
-        0 => data.len(),
-        n => n.min(data.len()),
-    };
-    let payload = data.get(header..total).ok_or(Malformed::Truncated)?;
+    let payload = payload(data, header, [l0, l1]).ok_or(Malformed::Truncated)?;
     let flags_offset = u16::from_be_bytes([f0, f1]);
     let offset = u32::from(flags_offset & 0x1fff) * 8;
     let more = flags_offset & 0x2000 != 0;
@@ -40,6 +34,17 @@ pub(super) fn v4(data: &[u8]) -> Result<Ip<'_>, Malformed> {
         fragment,
         transport: transport_of(protocol, payload, fragment),
     })
+}
+
+/// What follows the head of an IPv4 packet of a stated length. Length 0 is what segmentation offload leaves; the capture's end counts then. A snap
+/// length may cut the packet before its stated end.
+#[inline(always)]
+pub(super) fn payload(packet: &[u8], header: usize, stated: [u8; 2]) -> Option<&[u8]> {
+    let total = match usize::from(u16::from_be_bytes(stated)) {
+        0 => packet.len(),
+        n => n.min(packet.len()),
+    };
+    packet.get(header..total)
 }
 
 pub(super) fn v6(data: &[u8]) -> Result<Ip<'_>, Malformed> {

@@ -201,4 +201,55 @@ proptest! {
     fn no_bytes_panic(link in prop_oneof![0u32..300, Just(1), Just(127)], data in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = show(link, &data);
     }
+
+    /// What has the most frequent shape is to the reader of all shapes what it is to that of the one.
+    #[test]
+    fn a_plain_frame_is_what_it_is_to_parse(
+        tag in prop_oneof![2 => Just(""), 1 => Just("8100 a005"), 1 => Just("8100 0000"), 1 => Just("88a8 0005")],
+        transport in prop_oneof![
+            Just("06 0000 c0000201 c0000202 1f90 01f6 00000001 00000002 5018 1000 0000 0000 61626364"),
+            Just("06 0000 c0000201 c0000202 1f90 01f6 00000001 00000002 8018 1000 0000 0000 0101080a"),
+            Just("11 0000 c0000201 c0000202 1f90 0035 000c 0000 61626364"),
+            Just("11 0000 c0000201 c0000202 1f90 12b5 000c 0000 61626364"),
+            Just("11 0000 c0000201 c0000202 147f 1f90 0000 0000 61626364"),
+        ],
+        changes in proptest::collection::vec((0..64_usize, any::<u8>()), 0..3),
+        length in 0..80_usize,
+    ) {
+        let hex = format!("{ETHER} {tag} 0800 45 00 0030 0000 4000 40 {transport}");
+        let mut data = unhex(&hex);
+        data.resize(data.len().max(length), 0);
+        data.truncate(length.max(20));
+        for (at, value) in changes {
+            data.get_mut(at).into_iter().for_each(|byte| *byte = value);
+        }
+        if let Some(plain) = plain(link_type::ETHERNET, &data) {
+            let body = Ip {
+                src: plain.ip.0.into(),
+                dst: plain.ip.1.into(),
+                ttl: plain.ttl,
+                fragment: None,
+                transport: plain.transport,
+            };
+            prop_assert!(tunnelled(&body).is_none());
+            let (src, dst) = plain.link;
+            let same = Packet { src, dst, vlan: plain.vlan, body: Body::Ip(body) };
+            prop_assert_eq!(format!("{:?}", parse(link_type::ETHERNET, &data)), format!("{:?}", Ok::<_, Malformed>(same)));
+        }
+    }
+
+    /// Nearly all frames of most networks have that shape.
+    #[test]
+    fn usual_frames_are_plain(tagged in any::<bool>(), length in 0..40_usize) {
+        let tag = if tagged { "8100 0064" } else { "" };
+        for transport in [
+            "06 0000 c0000201 c0000202 1f90 01f6 00000001 00000002 5018 1000 0000 0000",
+            "11 0000 c0000201 c0000202 1f90 0035 0000 0000",
+        ] {
+            let head = format!("{ETHER} {tag} 0800 45 00 0000 0000 4000 40 {transport}");
+            let data = [unhex(&head), vec![0; length]].concat();
+            prop_assert!(plain(link_type::ETHERNET, &data).is_some());
+            prop_assert!(plain(link_type::LINUX_SLL, &data).is_none());
+        }
+    }
 }

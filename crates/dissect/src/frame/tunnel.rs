@@ -3,6 +3,13 @@
 use super::{Ip, Transport, link_type};
 use crate::{Malformed, Reader};
 
+/// Port of VXLAN (RFC 7348).
+const VXLAN: u16 = 4789;
+/// Port of its early deployments.
+const VXLAN_EARLY: u16 = 8472;
+/// Port of CAPWAP's data channel (RFC 5415).
+const CAPWAP: u16 = 5247;
+
 /// A frame carried inside a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tunnelled<'a> {
@@ -22,10 +29,9 @@ pub struct Tunnelled<'a> {
 pub fn tunnelled<'a>(ip: &Ip<'a>) -> Option<Tunnelled<'a>> {
     match ip.transport {
         Transport::Udp { src, dst, payload } => match (src, dst) {
-            // VXLAN (RFC 7348), and the port of its early deployments.
-            (_, 4789 | 8472) => vxlan(payload),
-            // CAPWAP data channel (RFC 5415): to and from the controller.
-            (5247, _) | (_, 5247) => capwap(payload, dst == 5247).ok().flatten(),
+            (_, VXLAN | VXLAN_EARLY) => vxlan(payload),
+            // To and from the controller.
+            (CAPWAP, _) | (_, CAPWAP) => capwap(payload, dst == CAPWAP).ok().flatten(),
             _ => None,
         },
         Transport::Other { protocol, payload } if ip.fragment.is_none() => match protocol {
@@ -35,6 +41,16 @@ pub fn tunnelled<'a>(ip: &Ip<'a>) -> Option<Tunnelled<'a>> {
         },
         Transport::Other { .. } | Transport::Tcp(_) => None,
     }
+}
+
+/// Whether a datagram is at a port of tunnels.
+#[inline]
+pub(super) const fn may_be(transport: &Transport<'_>) -> bool {
+    matches!(
+        transport,
+        Transport::Udp { dst: VXLAN | VXLAN_EARLY | CAPWAP, .. }
+            | Transport::Udp { src: CAPWAP, .. }
+    )
 }
 
 const fn inner<'a>(via: &'static str, link: u32, data: &'a [u8]) -> Tunnelled<'a> {

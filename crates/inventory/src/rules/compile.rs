@@ -138,7 +138,11 @@ impl RulePack {
         text: &str,
         field_exists: &dyn Fn(&str) -> bool,
     ) -> Result<Self, RuleError> {
-        Self::read(name, text, Reader { exists: field_exists, pattern: Pattern::parse, is_tried: false })
+        Self::read(
+            name,
+            text,
+            Reader { exists: field_exists, pattern: Pattern::parse, is_tried: false },
+        )
     }
 
     /// Reads the shipped packs. Their expressions are taken as they are, and they come without examples: tests have checked the

@@ -19,8 +19,6 @@ mod engine;
 pub mod examples;
 pub mod format;
 mod judge;
-#[cfg(test)]
-mod lean;
 mod pattern;
 mod shipped;
 mod strength;
