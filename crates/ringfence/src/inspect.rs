@@ -3,7 +3,7 @@
 mod document;
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -21,7 +21,7 @@ use sensor::{Config, Frame, Sensor};
 use crate::args::{Inspect, Output};
 use crate::ids::SubjectIds;
 use crate::told::Tell as _;
-use crate::{exit, folder, html, knowledge, terminal};
+use crate::{exit, folder, html, knowledge, out, terminal};
 
 /// Packets between two updates of the progress bar.
 const TICK_PACKETS: u64 = 1 << 17;
@@ -84,7 +84,7 @@ pub(crate) fn run(args: &Inspect) -> Result<u8> {
         bar.finish_and_clear();
         tell_faults(&read.inputs);
         read.inputs.append(&mut unread);
-        let mut out = BufWriter::new(io::stdout().lock());
+        let mut out = out::large()?;
         // Documents of the report alone need no folder of texts.
         let options = DraftOptions { folder: false, ..DraftOptions::default() };
         let (written, findings) = match args.output {
@@ -305,7 +305,7 @@ fn present(args: &Inspect, learnt: &Learnt) -> Result<()> {
             .into_diagnostic()
             .wrap_err_with(|| format!("writing {}", file.display()))?;
     }
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = out::large()?;
     let written = match args.output {
         Output::Table => terminal::print(&mut out, learnt, args),
         Output::Json => serde_json::to_writer_pretty(&mut out, &learnt.report)

@@ -18,6 +18,8 @@ const FILE_BYTES: u64 = 500_000_000;
 const IDLE_FEW: u32 = 10_000;
 const IDLE_MANY: u32 = 110_000;
 const RUNS: usize = 5;
+/// Packets that ndpiReader 4.2 read in a CPU second on the machine for which the bar of five million was set.
+const YARDSTICK: f64 = 1.778e6;
 /// Seconds of the warehouse's day, where there are no captures.
 const LAB_SECS: &str = "20";
 
@@ -87,11 +89,17 @@ pub(crate) fn run(captures: &Path, options: &Options) -> Result<bool, Stop> {
         packets / whole.cpu_secs,
         "packet/CPU s",
     );
-    let figures = [
+    // How fast a machine is changes from day to day; what it comes to on the one where the bar was set does not.
+    let equivalent = rate(ndpi).map(|peer| {
+        let name = "the same, where ndpiReader reads 1.78 million";
+        let value = packets / own.cpu_secs / peer * YARDSTICK;
+        Figure::new(name, value, "packet/CPU s").bar(Bar::AtLeast(5e6))
+    });
+    let mut figures = vec![
         Figure::new("file", bytes / 1e6, "MB of packets"),
         Figure::new("packets", packets, "packet"),
         Figure::new("devices found", devices, "device"),
-        speed("inspect, the inventory").bar(Bar::AtLeast(5e6)),
+        speed("inspect, the inventory"),
         speed("the same, beside ndpiReader").beside(rate(ndpi)).bar(Bar::RatioAtLeast(2.5)),
         speed("the same, beside p0f").beside(rate(p0f)),
         with_draft.beside(rate(ndpi)),
@@ -100,6 +108,7 @@ pub(crate) fn run(captures: &Path, options: &Options) -> Result<bool, Stop> {
             .beside(ndpi.map(|u| u.peak_bytes / 1e6)),
         Figure::new("memory per idle device", per_idle, "byte").bar(Bar::AtMost(1_024.0)),
     ];
+    figures.extend(equivalent);
     figures::print("bench sensor", &figures, options)
 }
 
