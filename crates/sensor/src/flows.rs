@@ -443,10 +443,18 @@ impl Flows {
 
     /// Says when to sweep next, once those that are over were taken out.
     pub(crate) fn swept(&mut self) {
-        if self.by_key.is_empty() {
-            *self = Self { refused: self.refused, ..Self::new() };
+        let used = self.slots.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        self.slots.truncate(used);
+        self.free.retain(|id| (*id as usize) < used);
+        if self.slots.capacity() / 4 > used {
+            self.slots.shrink_to(used * 2);
         }
-        self.sweep_at = (self.by_key.len() * 2).max(SWEEP_AT_MIN);
+        let open = self.by_key.len().max(SWEEP_AT_MIN);
+        if self.by_key.capacity() / 8 > open {
+            self.by_key.shrink_to(open * 2, |place| Place::digest(place.tag));
+        }
+        // A sweep looks at all places, also at those that a flood left behind: not more than eight for each conversation that began.
+        self.sweep_at = (self.by_key.len() * 2).max(used / 8).max(SWEEP_AT_MIN);
     }
 
     /// Whether the sender of a packet is the flow's client.
@@ -582,6 +590,28 @@ mod tests {
         assert_eq!(ended(&mut flows, id), Some(u64::from(one)));
         assert_eq!(number(&mut flows, one), None);
         assert_eq!(number(&mut flows, other), Some(u64::from(other)));
+    }
+
+    #[test]
+    fn a_flood_that_is_over_leaves_no_room_behind() {
+        let mut flows = Flows::new();
+        let ids: Vec<FlowId> = (0..20_000).map(|n| add(&mut flows, n)).collect();
+        assert!(flows.wants_sweep());
+        let [kept, last] = [ids[3], ids[19_999]];
+        for id in ids.into_iter().filter(|id| ![kept, last].contains(id)) {
+            flows.end(id);
+        }
+        flows.swept();
+        assert_eq!(flows.sweep_at, 20_000 / 8, "places are looked at, also where nothing is");
+        flows.end(last);
+        flows.swept();
+        assert_eq!((flows.slots.len(), flows.sweep_at), (4, SWEEP_AT_MIN));
+        assert!(flows.slots.capacity() < 100);
+        assert!(flows.by_key.capacity() < 1_000);
+        assert_eq!(number(&mut flows, 3), Some(3));
+        let again = [7, 8, 9, 10].map(|n| add(&mut flows, n));
+        assert_eq!(again.map(|id| id as usize).into_iter().max(), Some(4));
+        assert_eq!([3, 7, 8, 9, 10].map(|n| number(&mut flows, n)), [3, 7, 8, 9, 10].map(Some));
     }
 
     #[test]
