@@ -27,7 +27,7 @@ const NEEDED_MAX: usize = 64;
 pub(super) struct Pattern {
     text: String,
     groups: Vec<Option<String>>,
-    /// For values in ASCII, which nearly all are: a character is a byte then, and the matcher a third as large.
+    /// For values in ASCII, which nearly all are: a character is a byte then, and the matcher smaller.
     ascii: OnceLock<Option<Regex>>,
     /// For all others, and where the expression asks for characters that are more than a byte.
     any: OnceLock<Option<Regex>>,
@@ -70,7 +70,7 @@ impl Pattern {
     /// Texts of which one stands in every value that matches, whatever the case of its ASCII letters;
     /// `None` where the expression asks for none.
     fn needed(&self) -> Option<Vec<String>> {
-        // Its tree is enough, and is made in a third of the time of what it means.
+        // Its tree is enough, and is made sooner than what it means.
         let tree = ast::parse::Parser::new().parse(&self.text).ok()?;
         needed(&tree, ignores_case(&self.text))
     }

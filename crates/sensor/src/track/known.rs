@@ -1,4 +1,4 @@
-//! Packets that only go on with what is known: nearly all of most networks.
+//! Packets that only go on with what is known: most of most networks.
 
 use dissect::frame::{self, Tcp, Transport};
 
